@@ -1,0 +1,21 @@
+"""flowc: compiles sequential-looking Python into a typed plan file.
+
+The authoring names are loaded on first use, so that `import flowc` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowc.lang import Array, Future, Operator, Workflow, operator, workflow
+
+__all__ = ["Array", "Future", "Operator", "Workflow", "operator", "workflow"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from flowc import lang
+
+        return getattr(lang, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,205 @@
+"""Plans as bytes: canonical JSON Lines, and back with every inconsistency found.
+
+Canonical: mappings sorted, defaults left out, one row a line, nothing of the machine or the moment. Equal
+plans give equal bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
+from flowc.plan.edges import mismatches, select
+from flowc.plan.graph import dependencies, find_circle, levels
+from flowc.plan.model import FORMAT, Header, InputRef, Level, Node, Plan, Ref, Row, Site, Span, Structure, references
+from flowc.plan.types import Type, TypeSyntaxError, parse
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(Header | Structure | Site | Node | Level | Span)
+_RECOMPILE = "compile the workflow again with `flowc compile` instead of editing its plan"
+
+
+def encode(plan: Plan) -> bytes:
+    """The canonical bytes of a plan."""
+    rows = (plan.header, *plan.structures, *plan.sites, *plan.nodes, *plan.levels, *plan.spans)
+    return b"".join(_encoder.encode(row) + b"\n" for row in rows)
+
+
+def read(path: str | os.PathLike[str]) -> Plan:
+    """Read and check a plan file; `Refused` (FC2xx) says what is wrong with it and where."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        refuse("FC201", f"cannot read the plan `{path}`: {error.strerror}", hint="`flowc compile` writes plans")
+    return decode(data, os.fspath(path))
+
+
+def decode(data: bytes, file: str) -> Plan:
+    """Decode and check the bytes of a plan; `file` is the name that diagnostics show."""
+    lines = data.splitlines()
+    _check_format(lines, file)
+    rows = [_decode_row(line, Place(file, number)) for number, line in enumerate(lines, 1)]
+    if not data.endswith(b"\n"):
+        refuse("FC204", "the plan's last row is cut off", Place(file, len(lines)), hint=_RECOMPILE)
+
+    def of(kind: type[Any]) -> Iterator[tuple[int, Any]]:
+        return ((number, row) for number, row in enumerate(rows, 1) if isinstance(row, kind))
+
+    places = {(type(row), _key(row)): Place(file, number) for number, row in enumerate(rows, 1)}
+    if len(places) < len(rows):
+        seen = set()
+        for number, row in enumerate(rows, 1):
+            if (type(row), _key(row)) in seen:
+                refuse("FC204", f"a second {_name(row)}", Place(file, number), hint=_RECOMPILE)
+            seen.add((type(row), _key(row)))
+    plan = Plan(
+        rows[0],
+        *(tuple(row for _, row in of(kind)) for kind in (Structure, Site, Node, Level, Span)),
+    )
+    problems = list(_problems(plan, lambda row: places[type(row), _key(row)], Place(file, len(lines))))
+    if problems:
+        raise Refused(*problems)
+    return plan
+
+
+def _check_format(lines: list[bytes], file: str) -> None:
+    try:
+        header = msgspec.json.decode(lines[0] if lines else b"")
+    except (msgspec.DecodeError, RecursionError):
+        header = None
+    if not isinstance(header, dict) or header.get("kind") != "plan" or not isinstance(header.get("format"), int):
+        refuse("FC202", f"`{file}` is not a plan", Place(file, 1), hint="`flowc compile` writes plans")
+    if header["format"] != FORMAT:
+        whose = "a newer" if header["format"] > FORMAT else "an older"
+        refuse(
+            "FC202",
+            f"the plan is of format {header['format']}; this version reads format {FORMAT}",
+            Place(file, 1),
+            hint=f"it was written by {whose} flowc: compile the workflow again with this one",
+        )
+
+
+def _decode_row(line: bytes, place: Place) -> Any:
+    try:
+        row = _decoder.decode(line)
+        if isinstance(row, Node):
+            for tree in row.args.values():
+                for _ in references(tree):  # each object must be a reference
+                    pass
+        if isinstance(row, Site):
+            for expression in (*row.takes.values(), row.gives):
+                parse(expression)
+    except (msgspec.DecodeError, TypeSyntaxError, AttributeError, RecursionError) as error:
+        refuse("FC203", f"malformed row: {error}", place, hint=_RECOMPILE)
+    if isinstance(row, Header) != (place.line == 1):
+        refuse("FC203", "the header must be the first row, and the only one", place, hint=_RECOMPILE)
+    return row
+
+
+def _key(row: Row) -> str:
+    match row:
+        case Site(site=key) | Span(site=key) | Node(id=key) | Structure(type=key):
+            return key
+        case Level(level=number):
+            return str(number)
+        case _:
+            return ""
+
+
+def _name(row: Row) -> str:
+    return f"row for {type(row).__name__.lower()} `{_key(row)}`"
+
+
+def _problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator[Diagnostic]:
+    """Every way in which well-formed rows do not make a plan."""
+    sites = {site.site: site for site in plan.sites}
+    spans = {span.site for span in plan.spans}
+    nodes = {node.id: node for node in plan.nodes}
+    used = {node.site for node in plan.nodes}
+    for site in plan.sites:
+        if site.site not in spans or site.site not in used:
+            missing = "node" if site.site not in used else "span"
+            at = (Label(end, "the file ends here"), Label(place(site), "this site"))
+            yield Diagnostic("FC204", f"no {missing} row for site `{site.site}`", at, hint=_RECOMPILE)
+    for row in (*plan.nodes, *plan.spans):
+        if row.site not in sites:
+            yield Diagnostic("FC205", f"no site `{row.site}` for the {_name(row)}", (Label(place(row)),), hint=_RECOMPILE)
+    undefined = False
+    for name, tree, row in _trees(plan):
+        for ref in references(tree):
+            known = ref.source in nodes if isinstance(ref, Ref) else ref.input in plan.header.inputs
+            if not known:
+                undefined = True
+                what = f"node `{ref.source}`" if isinstance(ref, Ref) else f"input `{ref.input}`"
+                message = f"{name} refers to {what}, which is not in the plan"
+                yield Diagnostic("FC205", message, (Label(place(row)),), hint=_RECOMPILE)
+    for node in plan.nodes:
+        for name in node.after:
+            if name not in nodes:
+                undefined = True
+                message = f"`{node.id}` waits for node `{name}`, which is not in the plan"
+                yield Diagnostic("FC205", message, (Label(place(node)),), hint=_RECOMPILE)
+    if undefined:
+        return
+    yield from _order_problems(plan, place, end)
+    yield from _edge_problems(plan, sites, nodes, place)
+
+
+def _trees(plan: Plan) -> Iterator[tuple[str, Any, Row]]:
+    yield "the result", plan.header.result, plan.header
+    for node in plan.nodes:
+        for parameter, tree in node.args.items():
+            yield f"`{parameter}` of `{node.id}`", tree, node
+
+
+def _order_problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator[Diagnostic]:
+    depends_on = dependencies(plan.nodes)
+    circle = find_circle(depends_on)
+    if circle:
+        path = " -> ".join(f"`{plan.nodes[i].id}`" for i in (*circle, circle[0]))
+        at = tuple(Label(place(plan.nodes[i])) for i in circle)
+        yield Diagnostic("FC206", f"nodes wait for each other in a circle: {path}", at, hint=_RECOMPILE)
+        return
+    for i, sources in enumerate(depends_on):
+        if sources and sources[-1] > i:
+            late = plan.nodes[sources[-1]]
+            message = f"node `{plan.nodes[i].id}` stands before `{late.id}`, which it depends on"
+            yield Diagnostic("FC204", message, (Label(place(plan.nodes[i])),), hint=_RECOMPILE)
+            return
+    if levels(plan.nodes, depends_on) != plan.levels:
+        at = (Label(place(plan.levels[0]) if plan.levels else end),)
+        yield Diagnostic("FC204", "the level rows do not match the nodes", at, hint=_RECOMPILE)
+
+
+def _edge_problems(
+    plan: Plan, sites: dict[str, Site], nodes: dict[str, Node], place: Callable[[Row], Place]
+) -> Iterator[Diagnostic]:
+    structures = {structure.type: structure for structure in plan.structures}
+    bases = {structure.type: structure.bases for structure in plan.structures}
+
+    def type_of(ref: Ref | InputRef) -> Type:
+        whole = sites[nodes[ref.source].site].gives if isinstance(ref, Ref) else plan.header.inputs[ref.input].type
+        return select(parse(whole), ref.at, structures)
+
+    for node in plan.nodes:
+        takes = sites[node.site].takes if node.site in sites else {}
+        for parameter, tree in node.args.items():
+            where = f"`{parameter}` of `{node.id}`"
+            if parameter not in takes:
+                message = f"`{node.id}` is given `{parameter}`, which its operator does not take"
+                yield Diagnostic("FC207", message, (Label(place(node)),), hint=_RECOMPILE)
+                continue
+            try:
+                wrong = mismatches(tree, parse(takes[parameter]), type_of, bases)
+            except KeyError as error:
+                message = f"{where} selects `{error.args[0]}`, which that result does not have"
+                yield Diagnostic("FC205", message, (Label(place(node)),), hint=_RECOMPILE)
+                continue
+            for found in wrong:
+                message = f"{where}{found.where} must be `{found.want}`, but is `{found.got}`"
+                yield Diagnostic("FC207", message, (Label(place(node)),), hint=_RECOMPILE)

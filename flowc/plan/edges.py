@@ -1,0 +1,86 @@
+"""The types of argument trees, and whether they fit the parameters they are given to.
+
+One rule for both ends: the compiler checks the calls that it traces with it, and the codec the plans that it
+reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from flowc.plan.model import InputRef, Ref, Structure, as_reference
+from flowc.plan.types import ANY, Bases, Type, assignable, convert, parse, type_of_scalar, union
+
+TypeOf = Callable[[Ref | InputRef], Type]
+
+
+class Mismatch(msgspec.Struct, frozen=True):
+    """A part of an argument tree that does not fit: where (`[0]`, `.train`), what it is, what was wanted."""
+
+    where: str
+    got: Type
+    want: Type
+    part: Any  # the part itself: a reference as a mapping, or a literal
+
+
+def select(of: Type, path: tuple[str, ...], structures: Mapping[str, Structure]) -> Type:
+    """The type of attribute `path` of a value of type `of`; `KeyError(name)` if there is no such field."""
+    for name in path:
+        if of.name in structures:
+            of = parse(structures[of.name].fields[name])
+        elif of.name == "Any":
+            return ANY
+        else:
+            raise KeyError(name)
+    return of
+
+
+def mismatches(tree: Any, want: Type, type_of: TypeOf, bases: Bases, where: str = "") -> list[Mismatch]:
+    """Every part of `tree` that does not fit `want`. Literals are checked by value, references by type."""
+    if isinstance(tree, list) and want.name in ("list", "tuple", "set") and want.args and tree:
+        members = want.args * len(tree) if want.name != "tuple" else want.args
+        if want.name == "tuple" and len(members) != len(tree):
+            return [Mismatch(where, type_of_tree(tree, type_of), want, tree)]
+        return [
+            found
+            for i, (part, member) in enumerate(zip(tree, members, strict=False))
+            if isinstance(member, Type)
+            for found in mismatches(part, member, type_of, bases, f"{where}[{i}]")
+        ]
+    if isinstance(tree, dict) and "map" in tree and want.name == "dict" and len(want.args) == 2:
+        member = want.args[1]
+        assert isinstance(member, Type)
+        return [
+            found
+            for key, part in tree["map"].items()
+            for found in mismatches(part, member, type_of, bases, f"{where}[{key!r}]")
+        ]
+    got = type_of_tree(tree, type_of)
+    if isinstance(tree, (str, int, float, bool, type(None))):
+        return [] if _fits(tree, want) else [Mismatch(where, got, want, tree)]
+    return [] if assignable(got, want, bases) else [Mismatch(where, got, want, tree)]
+
+
+def type_of_tree(tree: Any, type_of: TypeOf) -> Type:
+    """The type of an argument tree."""
+    if isinstance(tree, list):
+        return Type("list", (union([type_of_tree(part, type_of) for part in tree]),)) if tree else Type("list")
+    if isinstance(tree, dict):
+        if "map" not in tree:
+            return type_of(as_reference(tree))
+        parts = [type_of_tree(part, type_of) for part in tree["map"].values()]
+        return Type("dict", (Type("str"), union(parts))) if parts else Type("dict")
+    return type_of_scalar(tree)
+
+
+def _fits(value: Any, want: Type) -> bool:
+    if ":" in want.name:  # a class is no scalar, but for an Enum: the worker knows
+        return value is not None
+    try:
+        convert(value, want)
+    except msgspec.ValidationError:
+        return False
+    return True

@@ -1,0 +1,170 @@
+"""The rows of a plan, as plain data. The format is specified in `docs/formats/plan.md`.
+
+A **site** is a call of an operator in the source; a **node** is one traced call of it. Node ids are paths,
+`scope/name[loop key]`; leaving out the bracketed keys gives the site's id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+FORMAT = 1
+
+
+class Row(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True, omit_defaults=True):
+    """A line of the plan file; `kind` tells which."""
+
+
+class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A workflow input: its type expression, and its default unless one must be given."""
+
+    type: str = "Any"
+    default: Any = msgspec.UNSET
+
+    @property
+    def required(self) -> bool:
+        """Whether a run must give a value."""
+        return self.default is msgspec.UNSET
+
+
+class Header(Row, frozen=True, tag="plan"):
+    """The first row: which workflow, its inputs, and its result as an argument tree.
+
+    `root` is the folder, relative to the project's, that must be importable (omitted when it is `.`).
+    """
+
+    format: int
+    workflow: str
+    root: str = "."
+    inputs: dict[str, Input] = {}
+    result: Any = None
+
+    @property
+    def name(self) -> str:
+        """The workflow's bare name."""
+        return self.workflow.rpartition(":")[2]
+
+
+class Structure(Row, frozen=True, tag="type"):
+    """A class with named fields that an edge of the plan selects from, or whose bases matter."""
+
+    type: str
+    fields: dict[str, str] = {}
+    bases: tuple[str, ...] = ()
+
+
+class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a node holds while it runs. `gpu_memory_mb` is per GPU."""
+
+    cpus: float = 1
+    memory_mb: int = 0
+    gpus: int = 0
+    gpu_memory_mb: int = 0
+
+
+class Site(Row, frozen=True, tag="site"):
+    """A call of an operator in the source, with everything that its nodes share.
+
+    `op` is `module:name`; `code` is a hash of the operator's source; `takes` and `gives` are type
+    expressions; `imports` are the modules that the operator's body imports, worth loading once for all.
+    """
+
+    site: str
+    op: str
+    code: str
+    takes: dict[str, str] = {}
+    gives: str = "Any"
+    needs: Resources = Resources()
+    retries: int = 0
+    backoff_ms: int = 1000
+    timeout_ms: int = 0
+    imports: tuple[str, ...] = ()
+
+
+class Node(Row, frozen=True, tag="node"):
+    """One call. `args` maps parameters to argument trees; `after` names nodes to wait for."""
+
+    id: str
+    args: dict[str, Any] = {}
+    after: tuple[str, ...] = ()
+
+    @property
+    def site(self) -> str:
+        """The id of the site that this node is a call of."""
+        return site_of(self.id)
+
+
+class Level(Row, frozen=True, tag="level"):
+    """The nodes whose longest path from a root has this many edges; none of them waits for another."""
+
+    level: int
+    nodes: int
+    sites: tuple[str, ...]
+
+
+class Span(Row, frozen=True, tag="span"):
+    """Where a site stands in the source: `path:line:column`."""
+
+    site: str
+    at: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A whole plan; `nodes` stand in an order in which each comes after all that it depends on."""
+
+    header: Header
+    structures: tuple[Structure, ...] = ()
+    sites: tuple[Site, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    levels: tuple[Level, ...] = ()
+    spans: tuple[Span, ...] = ()
+
+
+class Ref(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename={"source": "from"}):
+    """The result of a node, or a part of it: `{"from": "parts", "at": ["train"]}`."""
+
+    source: str
+    at: tuple[str, ...] = ()
+
+
+class InputRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The value of a workflow input, or a part of it: `{"input": "epochs"}`."""
+
+    input: str
+    at: tuple[str, ...] = ()
+
+
+# An argument tree, as it stands in a plan, is JSON in which every object is one of
+#   {"from": NODE, "at": [...]}    {"input": NAME, "at": [...]}    {"map": {KEY: TREE, ...}}
+# Lists and scalars stand for themselves.
+
+
+def references(tree: Any) -> Iterator[Ref | InputRef]:
+    """Yield every reference in an argument tree, in order of appearance. Without recursion."""
+    stack = [tree]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, list):
+            stack.extend(reversed(part))
+        elif isinstance(part, dict):
+            if "map" in part:
+                stack.extend(reversed(list(part["map"].values())))
+            else:
+                yield as_reference(part)
+
+
+def as_reference(part: dict[str, Any]) -> Ref | InputRef:
+    """The reference that an object in an argument tree is; `msgspec.ValidationError` if it is none."""
+    return msgspec.convert(part, Ref if "from" in part else InputRef)
+
+
+_KEYS = re.compile(r"\[[^\]]*\]|#\d+")
+
+
+def site_of(node_id: str) -> str:
+    """The site of a node id: `prep[3]/clean[a]#2` is a call of `prep/clean`."""
+    return _KEYS.sub("", node_id) if "[" in node_id or "#" in node_id else node_id
