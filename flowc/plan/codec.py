@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from flowc.plan.graph import dependencies, find_circle, levels
 from flowc.plan.model import FORMAT, Header, InputRef, Level, Node, Plan, Ref, Row, Site, Span, Structure, references
 from flowc.plan.types import Type, TypeSyntaxError, parse
 
+_S = TypeVar("_S", bound=msgspec.Struct)
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Header | Structure | Site | Node | Level | Span)
 _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing its plan"
@@ -26,8 +27,15 @@ _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing
 
 def encode(plan: Plan) -> bytes:
     """The canonical bytes of a plan."""
-    rows = (plan.header, *plan.structures, *plan.sites, *plan.nodes, *plan.levels, *plan.spans)
+    sites = (_without_defaults(msgspec.structs.replace(site, needs=_without_defaults(site.needs))) for site in plan.sites)
+    rows = (plan.header, *plan.structures, *sites, *plan.nodes, *plan.levels, *plan.spans)
     return b"".join(_encoder.encode(row) + b"\n" for row in rows)
+
+
+def _without_defaults(row: _S) -> _S:
+    """The same row, such that msgspec leaves its defaults out: it does so by identity, not by equality."""
+    kept = {f.name: f.default for f in msgspec.structs.fields(row) if getattr(row, f.name) == f.default}
+    return msgspec.structs.replace(row, **kept)
 
 
 def read(path: str | os.PathLike[str]) -> Plan:

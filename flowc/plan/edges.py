@@ -38,6 +38,15 @@ def select(of: Type, path: tuple[str, ...], structures: Mapping[str, Structure])
     return of
 
 
+def positions(of: Type, path: tuple[str, ...], structures: Mapping[str, Structure]) -> tuple[str | int, ...]:
+    """A path of field names as it is stored: by position where the value is a NamedTuple."""
+    found: list[str | int] = []
+    for i, name in enumerate(path):
+        structure = structures.get(select(of, path[:i], structures).name)
+        found.append(structure.positional.index(name) if structure and structure.positional else name)
+    return tuple(found)
+
+
 def mismatches(tree: Any, want: Type, type_of: TypeOf, bases: Bases, where: str = "") -> list[Mismatch]:
     """Every part of `tree` that does not fit `want`. Literals are checked by value, references by type."""
     if isinstance(tree, list) and want.name in ("list", "tuple", "set") and want.args and tree:

@@ -50,11 +50,12 @@ class Header(Row, frozen=True, tag="plan"):
 
 
 class Structure(Row, frozen=True, tag="type"):
-    """A class with named fields that an edge of the plan selects from, or whose bases matter."""
+    """A class with named fields, or with bases. `positional` names the fields of a NamedTuple in order."""
 
     type: str
     fields: dict[str, str] = {}
     bases: tuple[str, ...] = ()
+    positional: tuple[str, ...] = ()
 
 
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -174,10 +174,14 @@ def parse_text(text: str, target: Type) -> Any:
     if target.name == "str":
         return text
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except ValueError:
         value = text
     return convert(value, target)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"`{name}` is not JSON")
 
 
 def _python_type(target: Type) -> Any:

@@ -1,0 +1,59 @@
+"""The check pass: every edge and literal of a traced workflow against the operators' types."""
+
+from __future__ import annotations
+
+from flowc.plan.diagnostics import Diagnostic, Label
+from flowc.plan.edges import Mismatch, mismatches, select
+from flowc.plan.model import InputRef, Node, Ref, Site, as_reference
+from flowc.plan.types import Type, assignable, parse
+from flowc.trace import Traced, argument_place
+
+
+def check(traced: Traced) -> list[Diagnostic]:
+    """Every type error (FC101, FC103); empty when the plan is well typed."""
+    plan = traced.plan
+    sites = {site.site: site for site in plan.sites}
+    structures = {structure.type: structure for structure in plan.structures}
+    bases = {structure.type: structure.bases for structure in plan.structures}
+
+    def type_of(ref: Ref | InputRef) -> Type:
+        whole = plan.header.inputs[ref.input].type if isinstance(ref, InputRef) else sites[Node(ref.source).site].gives
+        return select(parse(whole), ref.at, structures)
+
+    found = []
+    for node in plan.nodes:
+        site = sites[node.site]
+        for parameter, tree in node.args.items():
+            for wrong in mismatches(tree, parse(site.takes[parameter]), type_of, bases):
+                found.append(_complaint(traced, site, parameter, wrong))
+    for name, declared in plan.header.inputs.items():
+        for wrong in mismatches(declared.default, parse(declared.type), type_of, bases) if not declared.required else ():
+            message = f"input `{name}` is declared `{wrong.want}`, but its default is `{wrong.got}`"
+            found.append(Diagnostic("FC103", message, (Label(traced.definition),)))
+    return found
+
+
+def _complaint(traced: Traced, site: Site, parameter: str, wrong: Mismatch) -> Diagnostic:
+    call = traced.calls[site.site]
+    operator = site.op.rpartition(":")[2]
+    at = argument_place(call, None, parameter, tuple(site.takes))
+    labels = [Label(at, f"this is `{wrong.got}`")]
+    if isinstance(wrong.part, dict) and "from" in wrong.part:
+        origin = traced.calls.get(Node(wrong.part["from"]).site)
+        if origin is not None:
+            labels.append(Label(origin.place, "made here"))
+    message = f"`{operator}` expects `{wrong.want}` for `{parameter}{wrong.where}`, got `{wrong.got}`"
+    return Diagnostic("FC101", message, tuple(labels), hint=_hint(traced, wrong))
+
+
+def _hint(traced: Traced, wrong: Mismatch) -> str:
+    """A field of the value that would fit, if there is exactly one kind of mistake to guess."""
+    structures = {structure.type: structure for structure in traced.plan.structures}
+    structure = structures.get(wrong.got.name)
+    if structure is None or not isinstance(wrong.part, dict) or "from" not in wrong.part:
+        return ""
+    ref = as_reference(wrong.part)
+    bases = {s.type: s.bases for s in traced.plan.structures}
+    name = ".".join((ref.source if isinstance(ref, Ref) else ref.input, *ref.at))
+    fitting = [f for f, of in structure.fields.items() if of != "Any" and assignable(parse(of), wrong.want, bases)]
+    return f"pass {' or '.join(f'`{name}.{field}`' for field in fitting)}" if fitting else ""

@@ -1,0 +1,113 @@
+"""The `flowc` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Compile workflows written in Python into typed plan files.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point: a refusal becomes diagnostics on standard error and exit status 1."""
+    from flowc.plan.diagnostics import Refused, print_refusal
+
+    try:
+        app()
+    except Refused as refusal:
+        print_refusal(refusal)
+        sys.exit(1)
+
+
+@app.command()
+def compile(  # noqa: A001 - the command's name
+    workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", help="MODULE:WORKFLOW or PATH.py:WORKFLOW")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the plan.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the plan is out of date.")] = False,
+) -> None:
+    """Compile a workflow to plans/WORKFLOW.plan.jsonl."""
+    from flowc.compiler import compile_workflow
+    from flowc.plan.codec import encode
+    from flowc.show import summary
+    from flowc.source import load
+
+    source = load(workflow)
+    plan = compile_workflow(source.workflow, source.root)
+    path = output or Path("plans") / f"{plan.header.name}.plan.jsonl"
+    if check:
+        _demand_current(path, encode(plan), workflow)
+        print(f"{path} is current: {summary(plan)}")
+    else:
+        _write(path, encode(plan))
+        print(f"{path}: {summary(plan)}")
+
+
+@app.command()
+def show(plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file.")]) -> None:
+    """Print a plan's levels, what runs side by side, and its longest path."""
+    from flowc.plan.codec import read
+    from flowc.show import show as text_of
+
+    print(text_of(read(plan)))
+
+
+@app.command()
+def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="For example FC101.")]) -> None:
+    """Explain a diagnostic code, with an example and its mend."""
+    from flowc.plan.codes import CODES
+
+    if code.upper() not in CODES:
+        print(f"there is no code `{code}`; the codes are {', '.join(CODES)}", file=sys.stderr)
+        raise typer.Exit(2)
+    package = Path(__file__).parent
+    # Installed, the pages lie in the package; in a checkout, where people read them.
+    for folder in (package / "errors", package.parent / "docs" / "errors"):
+        page = folder / f"{code.upper()}.md"
+        if page.is_file():
+            print(page.read_text(encoding="utf-8").rstrip())
+            return
+    print(CODES[code.upper()])
+
+
+def _demand_current(path: Path, compiled: bytes, workflow: str) -> None:
+    """Refuse (FC209), with a diff, unless the file holds exactly the compiled plan."""
+    import difflib
+
+    from flowc.plan.diagnostics import refuse
+
+    hint = f"`flowc compile {workflow}` and commit the plan"
+    committed = path.read_bytes() if path.is_file() else None
+    if committed == compiled:
+        return
+    if committed is None:
+        refuse("FC209", f"there is no plan `{path}` to check", hint=hint)
+    old, new = (data.decode("utf-8", "replace").splitlines() for data in (committed, compiled))
+    diff = list(difflib.unified_diff(old, new, f"{path} (committed)", f"{path} (source)", lineterm="", n=0))
+    shown = [line if len(line) <= 200 else f"{line[:200]}..." for line in diff[:40]]
+    if len(diff) > len(shown):
+        shown.append(f"... {len(diff) - len(shown)} more lines")
+    refuse("FC209", f"`{path}` does not match its source", notes=shown, hint=hint)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a whole file or none."""
+    from flowc.plan.diagnostics import refuse
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        refuse("FC201", f"cannot write the plan `{path}`: {error.strerror}")

@@ -1,0 +1,183 @@
+"""The authoring vocabulary: `@operator`, `@workflow` and what they make.
+
+Calling an operator inside a workflow that is being traced returns a `Future`; anywhere else it simply runs
+the function. So operators and workflows can be tested and debugged as the plain Python they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+from flowc import hints as _hints
+from flowc.hints import Meaningless, hints_of, type_of
+from flowc.declaration import Declaration, Impossible, declare
+from flowc.futures import Future
+from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.types import Type
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+else:
+    Array = _hints.Array
+
+__all__ = ["Array", "Future", "Operator", "Workflow", "operator", "workflow"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Recorder(Protocol):
+    """Takes note of operator calls while a workflow is traced."""
+
+    def call(self, op: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
+        """Record a call and return the future of its result."""
+
+
+# Tracing is one thing at a time in a process, so a plain global says which trace is on.
+recorder: Recorder | None = None
+
+
+class Operator(Generic[P, R]):
+    """A typed, reusable step. `fn` is the plain function; `takes` and `gives` are its types."""
+
+    def __init__(self, fn: Callable[P, R], declaration: Declaration) -> None:
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self.declaration = declaration
+        self.signature = inspect.signature(fn)
+        self.name = fn.__name__
+
+    @property
+    def reference(self) -> str:
+        """How a worker finds the operator: `module:name`."""
+        return f"{self.fn.__module__}:{self.fn.__qualname__}"
+
+    @functools.cached_property
+    def hints(self) -> dict[str, Any]:
+        """The resolved annotations of the parameters and of `return`."""
+        return hints_of(self.fn)
+
+    @functools.cached_property
+    def takes(self) -> dict[str, Type]:
+        """The types of the parameters; `Refused` (FC102) if one has no meaning in a plan."""
+        return {name: _type_in(self.fn, name, self.hints) for name in self.signature.parameters}
+
+    @functools.cached_property
+    def gives(self) -> Type:
+        """The type of the result."""
+        return _type_in(self.fn, "return", self.hints)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function, or record the call if a workflow is being traced."""
+        if recorder is None:
+            return self.fn(*args, **kwargs)
+        # The author writes as if results were there; the future stands in for one.
+        return cast(R, recorder.call(self, args, kwargs))
+
+    def __repr__(self) -> str:
+        return f"<operator {self.reference}>"
+
+
+class Workflow(Generic[P, R]):
+    """A function that describes a DAG of operator calls. Its parameters are the inputs of a run."""
+
+    def __init__(self, fn: Callable[P, R]) -> None:
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self.signature = inspect.signature(fn)
+        self.name = fn.__name__
+        for parameter in self.signature.parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                message = f"workflow `{self.name}` takes `*{parameter.name}`: inputs must be named"
+                refuse("FC024", message, definition_of(fn), hint="give each input a parameter of its own")
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, Type]:
+        """The types of the inputs."""
+        hints = hints_of(self.fn)
+        return {name: _type_in(self.fn, name, hints) for name in self.signature.parameters}
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function; inside another workflow its calls become part of that one."""
+        return self.fn(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.fn.__module__}:{self.name}>"
+
+
+@overload
+def operator(fn: Callable[P, R], /) -> Operator[P, R]: ...
+@overload
+def operator(
+    *,
+    cpus: float = ...,
+    memory: int | str = ...,
+    gpus: int = ...,
+    gpu_memory: int | str = ...,
+    retries: int = ...,
+    backoff: float | str = ...,
+    timeout: float | str = ...,
+) -> Callable[[Callable[P, R]], Operator[P, R]]: ...
+def operator(fn: Callable[..., Any] | None = None, /, **declared: Any) -> Any:
+    """Make an operator of a typed function.
+
+    `cpus` (cores, fractions allowed), `memory` and `gpu_memory` (`"2GB"`, or megabytes), `gpus`, `retries`
+    after a failure with `backoff` in between, doubled each time, and `timeout` (`"5m"`, or seconds).
+    """
+    if fn is None:
+        return lambda fn: operator_of(fn, declared)
+    return operator_of(fn, declared)
+
+
+def operator_of(fn: Callable[..., Any], declared: dict[str, Any]) -> Operator[..., Any]:
+    """Make an operator with a declaration; `Refused` (FC023, FC301) if either is impossible."""
+    if not inspect.isfunction(fn) or inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn):
+        name = getattr(fn, "__name__", repr(fn))
+        refuse("FC023", f"`{name}` cannot be an operator: only a plain function can", definition_of(fn))
+    for parameter in inspect.signature(fn).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            message = f"operator `{fn.__name__}` takes `*{parameter.name}`: parameters must be named"
+            refuse("FC023", message, definition_of(fn), hint="take a list or a dict in a named parameter")
+    try:
+        return Operator(fn, declare(**declared))
+    except Impossible as error:
+        refuse("FC301", f"operator `{fn.__name__}`: {error}", definition_of(fn))
+    except TypeError:
+        known = inspect.signature(declare).parameters
+        unknown = next(name for name in declared if name not in known)
+        message = f"operator `{fn.__name__}` declares `{unknown}`, which is not known"
+        refuse("FC023", message, definition_of(fn), hint=f"what can be declared: {', '.join(known)}")
+
+
+def workflow(fn: Callable[P, R]) -> Workflow[P, R]:
+    """Make a workflow of a function."""
+    if not inspect.isfunction(fn) or inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn):
+        name = getattr(fn, "__name__", repr(fn))
+        refuse("FC024", f"`{name}` cannot be a workflow: only a plain function can", definition_of(fn))
+    return Workflow(fn)
+
+
+def definition_of(fn: Any) -> Place:
+    """Where a function is defined."""
+    from flowc.spans import display_path
+
+    code = getattr(fn, "__code__", None)
+    if code is None:
+        return Place("<unknown>")
+    # The code object's first line may be a decorator's.
+    lines, _ = inspect.getsourcelines(fn)
+    offset = next((i for i, line in enumerate(lines) if line.lstrip().startswith(("def ", "async def "))), 0)
+    return Place(display_path(code.co_filename), code.co_firstlineno + offset)
+
+
+def _type_in(fn: Callable[..., Any], name: str, hints: dict[str, Any]) -> Type:
+    try:
+        return type_of(hints.get(name, Any))
+    except Meaningless as error:
+        what = "its result" if name == "return" else f"`{name}`"
+        refuse("FC102", f"`{fn.__name__}` annotates {what} with something that is no type: {error}", definition_of(fn))

@@ -1,0 +1,110 @@
+"""From `MODULE:WORKFLOW` or `PATH.py:WORKFLOW` to the workflow it names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+import msgspec
+
+from flowc.lang import Workflow
+from flowc.plan.diagnostics import Place, Refused, refuse
+from flowc.spans import display_path
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A loaded workflow and the folder, relative to the project's, that its modules are imported from."""
+
+    workflow: Workflow[..., Any]
+    root: str
+
+
+def load(reference: str) -> Source:
+    """Load the workflow that a reference names, from the current folder or the import path.
+
+    A file belongs to the module that its place among packages gives it, so that both spellings of a
+    reference compile to the same plan. `Refused` (FC001 to FC005) says why there is none.
+    """
+    target, colon, name = reference.rpartition(":")
+    if not colon or not target or not name.isidentifier():
+        hint = f"for example `{target or reference or 'flows/churn.py'}:main`"
+        refuse("FC001", f"`{reference}` is not MODULE:WORKFLOW or PATH.py:WORKFLOW", hint=hint)
+    if target.endswith(".py") or os.sep in target:
+        root, module_name = _place_file(target)
+    else:
+        root, module_name = ".", target
+    folder = str(Path.cwd() / root)
+    if folder not in sys.path[:1]:
+        sys.path.insert(0, folder)
+    module = _load_module(module_name, Path(target) if target.endswith(".py") else None)
+    return Source(_pick(module, name, target), root)
+
+
+def _place_file(target: str) -> tuple[str, str]:
+    """The import root and the module name of a file."""
+    path = Path(target).resolve()
+    here = Path.cwd().resolve()
+    if not path.is_file():
+        refuse("FC002", f"there is no file `{target}`")
+    if not path.is_relative_to(here):
+        hint = f"run flowc in the folder that holds the project, for example `cd {path.parent}`"
+        refuse("FC005", f"`{target}` lies outside the current folder: a plan names files relative to it", hint=hint)
+    top = path.parent
+    while (top / "__init__.py").is_file() and top != here:
+        top = top.parent
+    return top.relative_to(here).as_posix(), ".".join(path.relative_to(top).with_suffix("").parts)
+
+
+def _load_module(name: str, file: Path | None) -> ModuleType:
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        found = None
+    except Exception as error:  # a package on the way raised while it was imported
+        _does_not_import(name, error)
+    if found is None:
+        hint = f"`{name.replace('.', '/')}.py` is not in the current folder, nor on Python's path"
+        refuse("FC002", f"there is no module `{name}`", hint=hint)
+    if file is not None and found.origin and Path(found.origin).resolve() != file.resolve():
+        hint = "rename the file"
+        refuse("FC003", f"`{file}` cannot be imported as `{name}`: Python already has a module of that name", hint=hint)
+    try:
+        return importlib.import_module(name)
+    except Refused:
+        raise
+    except (Exception, SystemExit) as error:
+        _does_not_import(name, error)
+
+
+def _does_not_import(name: str, error: BaseException) -> NoReturn:
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        place = Place(display_path(error.filename), error.lineno, error.offset or 0, error.end_offset or 0)
+        refuse("FC003", f"`{name}` does not import: {type(error).__name__}: {error.msg}", place)
+    # The last line outside Python's import machinery is the one that the author can mend.
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(("<", sys.base_prefix))]
+    own = [f for f in frames if os.sep + "flowc" + os.sep not in f.filename]
+    places = [Place(display_path(own[-1].filename), own[-1].lineno or 0)] if own else []
+    refuse("FC003", f"`{name}` does not import: {type(error).__name__}: {error}", *places)
+
+
+def _pick(module: ModuleType, name: str, target: str) -> Workflow[..., Any]:
+    found = getattr(module, name, None)
+    if isinstance(found, Workflow):
+        return found
+    known = sorted(key for key, value in vars(module).items() if isinstance(value, Workflow))
+    if callable(found):
+        place = Place(display_path(found.__code__.co_filename), found.__code__.co_firstlineno) if hasattr(found, "__code__") else None
+        hint = f"put `@workflow` above `def {name}`" if place else ""
+        refuse("FC004", f"`{name}` in `{target}` is not a workflow", *([place] if place else []), hint=hint)
+    close = get_close_matches(name, known, 1)
+    hint = f"did you mean `{target}:{close[0]}`?" if close else ""
+    if known and not close:
+        hint = f"it has {', '.join(f'`{target}:{other}`' for other in known)}"
+    refuse("FC004", f"`{target}` has no workflow `{name}`", hint=hint)

@@ -1,0 +1,217 @@
+"""Where in the source things happen while a workflow is traced, and what the author calls them.
+
+A call is found from the frames on the stack: CPython 3.11+ knows the exact columns of the running
+instruction (PEP 657), and the parsed source tells the variable a call is assigned to and the loops it
+stands in.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import itertools
+import linecache
+import sys
+from pathlib import Path
+from types import CodeType, FrameType
+
+import msgspec
+
+from flowc.plan.diagnostics import Place
+
+_PACKAGE = str(Path(__file__).parent)
+_COMPREHENSIONS = {"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>", "<lambda>"}
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_CONTAINERS = {"list", "tuple", "dict", "set", "sorted"}
+
+
+class Call(msgspec.Struct, frozen=True, eq=False):
+    """A call in the source: where, under which name, and the variables of the loops around it.
+
+    `name` is the variable that it is assigned to, or "" if there is none. `node` is its syntax tree.
+    """
+
+    place: Place
+    name: str
+    loops: tuple[str, ...]
+    node: ast.Call | None
+
+
+class Frame(msgspec.Struct, frozen=True, eq=False):
+    """A call under way: the static call, and the values of the loop variables around it."""
+
+    call: Call
+    site: tuple[CodeType, int]
+    keys: tuple[str, ...]
+
+
+def calls_from(stop: CodeType) -> list[Frame]:
+    """The author's calls on the stack, outermost first, up to the frame that runs the code `stop`."""
+    found = []
+    frame = sys._getframe(1)
+    locals_of_comprehensions: list[FrameType] = []
+    current: FrameType | None = frame
+    while current is not None and current.f_code is not stop:
+        code = current.f_code
+        if not code.co_filename.startswith(_PACKAGE):
+            locals_of_comprehensions.append(current)
+            if code.co_name not in _COMPREHENSIONS:
+                innermost = locals_of_comprehensions[0]
+                call = call_at(innermost.f_code, innermost.f_lasti)
+                keys = _loop_keys(call, locals_of_comprehensions)
+                found.append(Frame(call, (innermost.f_code, innermost.f_lasti), keys))
+                locals_of_comprehensions = []
+        current = current.f_back
+    found.reverse()
+    return found
+
+
+def innermost_place() -> Place:
+    """The place of the expression that the author's code is evaluating."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return place_at(frame.f_code, frame.f_lasti) if frame is not None else Place("<unknown>")
+
+
+def place_at(code: CodeType, instruction: int) -> Place:
+    """The place of an instruction. Columns count characters from 1."""
+    line, end_line, column, end_column = _position(code, instruction)
+    if not line:
+        return Place(display_path(code.co_filename), code.co_firstlineno)
+    text = linecache.getline(code.co_filename, line)
+    start = _characters(text, column)
+    end = _characters(text, end_column) if end_line == line else 0
+    return Place(display_path(code.co_filename), line, start, end)
+
+
+def place_of(node: ast.expr | ast.stmt, file: str, lines_of: str | None = None) -> Place:
+    """The place of a syntax node of a displayed file; `lines_of` is the file's real path if it differs."""
+    text = linecache.getline(lines_of or file, node.lineno)
+    end = _characters(text, node.end_col_offset or 0) if node.end_lineno == node.lineno else 0
+    return Place(file, node.lineno, _characters(text, node.col_offset), end)
+
+
+@functools.lru_cache(maxsize=None)
+def display_path(filename: str) -> str:
+    """A path that is the same on every machine: relative to the current folder, or to the import path."""
+    path = Path(filename)
+    for root in (Path.cwd(), *sorted((Path(p) for p in sys.path if p), key=lambda p: -len(p.parts))):
+        try:
+            return path.relative_to(root).as_posix()
+        except ValueError:
+            continue
+    return path.name
+
+
+@functools.lru_cache(maxsize=None)
+def call_at(code: CodeType, instruction: int) -> Call:
+    """The call that an instruction makes."""
+    place = place_at(code, instruction)
+    _, end_line, _, end_column = _position(code, instruction)
+    calls, parents = _syntax(code.co_filename)
+    node = calls.get((end_line, end_column))
+    if node is None:
+        return Call(place, "", (), None)
+    name, loops = _read_surroundings(node, parents)
+    return Call(place, name, loops, node)
+
+
+def _position(code: CodeType, instruction: int) -> tuple[int, int, int, int]:
+    position = next(itertools.islice(code.co_positions(), instruction // 2, None), (None,) * 4)
+    line, end_line, column, end_column = (n or 0 for n in position)
+    return line, end_line, column, end_column
+
+
+def _characters(text: str, offset: int) -> int:
+    """Column, from 1, of a UTF-8 offset into a line."""
+    return len(text.encode()[:offset].decode(errors="replace")) + 1
+
+
+@functools.lru_cache(maxsize=None)
+def _syntax(filename: str) -> tuple[dict[tuple[int, int], ast.Call], dict[ast.AST, ast.AST]]:
+    """Every call of a file by where it ends (no two calls share their closing bracket), and each node's parent."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(filename)))
+    except SyntaxError:
+        return {}, {}
+    calls = {}
+    parents: dict[ast.AST, ast.AST] = {}
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Call):
+            calls[node.end_lineno or 0, node.end_col_offset or 0] = node
+        for child in ast.iter_child_nodes(node):
+            parents[child] = node
+            todo.append(child)
+    return calls, parents
+
+
+def _read_surroundings(node: ast.Call, parents: dict[ast.AST, ast.AST]) -> tuple[str, tuple[str, ...]]:
+    """The name a call is assigned to, and the loop variables around it, outermost loop first."""
+    name: str | None = None
+    loops: list[list[str]] = []
+    child: ast.AST = node
+    while (parent := parents.get(child)) is not None and not isinstance(parent, _FUNCTIONS):
+        if name is None:
+            name = _name_given(child, parent)
+        if isinstance(parent, (ast.For, ast.AsyncFor)) and child in parent.body:
+            loops.append(_names(parent.target))
+        elif isinstance(parent, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+            loops += [_names(generator.target) for generator in reversed(parent.generators)]
+        child = parent
+    return name or "", tuple(name for names in reversed(loops) for name in names)
+
+
+def _name_given(child: ast.AST, parent: ast.AST) -> str | None:
+    """The name that `parent` gives to `child`; "" when it has none; `None` to ask further out."""
+    match parent:
+        case ast.Assign(targets=[target]) | ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
+            return _target_name(target)
+        case ast.Dict():
+            for key, value in zip(parent.keys, parent.values, strict=True):
+                if value is child and isinstance(key, ast.Constant) and isinstance(key.value, str):
+                    return clean(key.value)
+            return ""
+        case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp() | ast.IfExp() | ast.Attribute():
+            return None
+        case ast.Call(func=ast.Name(id=function)) if function in _CONTAINERS and isinstance(child, ast.GeneratorExp):
+            return None
+        case _:
+            return ""
+
+
+def _target_name(target: ast.expr) -> str:
+    match target:
+        case ast.Name(id=name):
+            return name
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str() | int() as key)):
+            return f"{name}.{clean(str(key))}"
+        case ast.Subscript(value=ast.Name(id=name)):
+            return name
+        case ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
+
+
+def _names(target: ast.expr) -> list[str]:
+    return [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
+
+
+def _loop_keys(call: Call, frames: list[FrameType]) -> tuple[str, ...]:
+    """What the loop variables hold, as far as it can stand in an id."""
+    if not call.loops:
+        return ()
+    found = []
+    for name in call.loops:
+        value = next((f.f_locals[name] for f in frames if name in f.f_locals), None)
+        if isinstance(value, (str, int, float)) or hasattr(value, "isoformat"):
+            found.append(clean(str(value)))
+    return tuple(found)
+
+
+def clean(text: str) -> str:
+    """Text as it may stand in an id: letters, digits and `_.+-`, bounded."""
+    return "".join(c if c.isalnum() or c in "_.+-" else "_" for c in text)[:64]

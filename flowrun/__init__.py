@@ -1,0 +1,1 @@
+"""flowrun: packs a plan's nodes onto the CPUs and GPUs of one host, in isolated processes."""

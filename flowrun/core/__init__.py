@@ -1,0 +1,1 @@
+"""Decisions: pure functions and plain state. No clock, no randomness, no I/O, no environment."""

@@ -1,0 +1,109 @@
+"""Everything that can happen to a run, as closed unions. The run log is a list of these.
+
+Events come from the world; commands are the core's decisions, which the shell then carries out. Applying
+the changes of a log in order gives the state that the run had, whatever the policy is by then. Times are
+milliseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Placement, RunStatus, Usage
+
+
+class Change(msgspec.Struct, frozen=True, tag_field="change", omit_defaults=True):
+    """A row of the run log."""
+
+
+class Opened(Change, frozen=True, tag="opened"):
+    """The run began, or was resumed with the nodes in `kept` already done."""
+
+    at_ms: int
+    plan: str  # hash of the plan file
+    inputs: Inputs
+    capacity: Capacity
+    kept: dict[str, Artifact] = {}
+
+
+class Exited(Change, frozen=True, tag="exited"):
+    """An attempt ended: with an artifact, or with a failure."""
+
+    at_ms: int
+    node: str
+    attempt: int
+    artifact: Artifact | None = None
+    failure: Failure | None = None
+    usage: Usage = Usage()
+
+
+class Woke(Change, frozen=True, tag="woke"):
+    """A moment that the core asked to be woken at has come."""
+
+    at_ms: int
+
+
+class CancelRequested(Change, frozen=True, tag="cancel_requested"):
+    """The user wants the run to end; a second time: at once."""
+
+    at_ms: int
+
+
+class Start(Change, frozen=True, tag="start"):
+    """Run a node. `key` identifies the computation: operator, code, arguments, and so on upstream."""
+
+    at_ms: int
+    node: str
+    attempt: int
+    placement: Placement
+    key: str
+
+
+class Kill(Change, frozen=True, tag="kill"):
+    """End an attempt: gently, or by force."""
+
+    at_ms: int
+    node: str
+    attempt: int
+    reason: str
+    force: bool = False
+
+
+class Retry(Change, frozen=True, tag="retry"):
+    """A failed node becomes ready again at `ready_at_ms`. `lost`: it was not the node's fault."""
+
+    at_ms: int
+    node: str
+    ready_at_ms: int
+    lost: bool = False
+
+
+class Fail(Change, frozen=True, tag="fail"):
+    """A node failed for good."""
+
+    node: str
+
+
+class Block(Change, frozen=True, tag="block"):
+    """A node can never run, because one that it depends on failed or was cancelled."""
+
+    node: str
+    by: str
+
+
+class Cancel(Change, frozen=True, tag="cancel"):
+    """A node is not going to run, because the run was cancelled."""
+
+    node: str
+
+
+class Finish(Change, frozen=True, tag="finish"):
+    """Nothing is left to do."""
+
+    at_ms: int
+    status: RunStatus
+
+
+Event = Opened | Exited | Woke | CancelRequested
+Command = Start | Kill | Retry | Fail | Block | Cancel | Finish
+AnyChange = Event | Command

@@ -1,0 +1,118 @@
+"""The scheduler: `decide(state, event) -> commands`."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from flowc.plan.model import Resources
+from flowrun.core.changes import (
+    Block,
+    Cancel,
+    CancelRequested,
+    Command,
+    Event,
+    Exited,
+    Fail,
+    Finish,
+    Kill,
+    Opened,
+    Retry,
+    Start,
+    Woke,
+)
+from flowrun.core.model import Rejected, RunStatus
+from flowrun.core.state import State, Task
+
+MAX_LOSSES = 3  # times that a task is started again after its process was lost through no fault of its own
+MAX_BACKOFF_MS = 10 * 60 * 1000
+LOST = "FR207"
+
+
+def decide(state: State, event: Event) -> list[Command]:
+    """Apply an event and return what is to be done about it, already applied to the state."""
+    state.apply(event)
+    commands: list[Command] = []
+    match event:
+        case Exited(failure=failure, node=node_id) if failure is not None:
+            _carry_out(state, commands, _after_failure(state, state.by_id[node_id], event.at_ms))
+        case CancelRequested():
+            _carry_out(state, commands, _cancel(state, event.at_ms))
+        case Woke():
+            _carry_out(state, commands, _enforce_limits(state, event.at_ms))
+        case Opened() | Exited():
+            pass
+        case _:
+            assert_never(event)
+    if not state.cancelling:
+        _start_what_fits(state, commands, event.at_ms)
+    if state.unfinished == 0 and state.status == "running":
+        _carry_out(state, commands, [Finish(event.at_ms, _outcome(state))])
+    return commands
+
+
+def _carry_out(state: State, commands: list[Command], decided: list[Command]) -> None:
+    for command in decided:
+        state.apply(command)
+        commands.append(command)
+
+
+def _start_what_fits(state: State, commands: list[Command], now_ms: int) -> None:
+    """Start ready tasks in order of priority; one that does not fit lets smaller ones pass."""
+    assert state.free is not None
+    rejected: set[Resources] = set()
+    while (task := state.most_urgent(except_for=rejected)) is not None:
+        placement = state.free.place(task.site.needs)
+        if isinstance(placement, Rejected):
+            rejected.add(task.site.needs)
+        else:
+            key = state.keys[task.index]
+            _carry_out(state, commands, [Start(now_ms, task.node.id, task.attempt + 1, placement, key)])
+
+
+def _after_failure(state: State, task: Task, now_ms: int) -> list[Command]:
+    assert task.failure is not None
+    if state.cancelling:
+        return [Cancel(task.node.id), *_block_dependents(state, task)]
+    if task.failure.code == LOST and task.losses < MAX_LOSSES:
+        return [Retry(now_ms, task.node.id, now_ms, lost=True)]
+    if task.failure.code != LOST and task.failures < task.site.retries:
+        wait_ms = min(task.site.backoff_ms * 2**task.failures, MAX_BACKOFF_MS)
+        return [Retry(now_ms, task.node.id, now_ms + wait_ms)]
+    return [Fail(task.node.id), *_block_dependents(state, task)]
+
+
+def _block_dependents(state: State, failed: Task) -> list[Command]:
+    """Everything downstream that is still waiting, each once."""
+    blocked: dict[int, Command] = {}
+    todo = [failed.index]
+    while todo:
+        for index in state.dependents[todo.pop()]:
+            task = state.tasks[index]
+            if index not in blocked and task.state in ("pending", "ready"):
+                blocked[index] = Block(task.node.id, failed.node.id)
+                todo.append(index)
+    return [blocked[index] for index in sorted(blocked)]
+
+
+def _cancel(state: State, now_ms: int) -> list[Command]:
+    """Nothing new starts; what runs is asked to end, and at the second request made to."""
+    force = state.cancelling > 1
+    kills: list[Command] = [
+        Kill(now_ms, task.node.id, task.attempt, "cancelled", force) for task in state.running.values()
+    ]
+    waiting = [task for task in state.tasks if task.state in ("pending", "ready")]
+    return kills + [Cancel(task.node.id) for task in waiting]
+
+
+def _enforce_limits(state: State, now_ms: int) -> list[Command]:
+    return [
+        Kill(now_ms, task.node.id, task.attempt, task.kill.reason if task.kill else "timeout", task.kill is not None)
+        for task in state.due(now_ms)
+    ]
+
+
+def _outcome(state: State) -> RunStatus:
+    states = {task.state for task in state.tasks}
+    if "cancelled" in states:
+        return "cancelled"
+    return "failed" if states & {"failed", "blocked"} else "succeeded"

@@ -1,0 +1,59 @@
+"""Binding what a user gives to a workflow's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import msgspec
+
+from flowc.plan import types
+from flowc.plan.diagnostics import Diagnostic, Refused
+from flowc.plan.model import Header
+from flowrun.core.model import Inputs
+
+
+def bind(header: Header, given: Sequence[str], earlier: Inputs | None = None) -> Inputs:
+    """The value of every input, from `NAME=VALUE` texts, then `earlier` values, then defaults.
+
+    `Refused` carries every input that is missing (FR101), unknown (FR102), of the wrong type (FR103) or not
+    written as NAME=VALUE (FR104).
+    """
+    problems: list[Diagnostic] = []
+    wrong: set[str] = set()
+    bound: Inputs = {name: value for name, value in (earlier or {}).items() if name in header.inputs}
+    for text in given:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals:
+            problems.append(Diagnostic("FR104", f"`-i {text}` is not NAME=VALUE", hint=f"for example `-i {name}=3`"))
+        elif name not in header.inputs:
+            problems.append(_unknown(header, name))
+        else:
+            try:
+                bound[name] = types.parse_text(value, types.parse(header.inputs[name].type))
+            except msgspec.ValidationError as error:
+                wrong.add(name)
+                problems.append(_mistyped(header, name, str(error)))
+    for name, declared in header.inputs.items():
+        if name in bound or name in wrong:
+            continue
+        if declared.required:
+            hint = f"give it with `-i {name}=...`, a `{declared.type}`"
+            problems.append(Diagnostic("FR101", f"input `{name}` of `{header.name}` is missing", hint=hint))
+        else:
+            bound[name] = declared.default
+    if problems:
+        raise Refused(*problems)
+    return bound
+
+
+def _unknown(header: Header, name: str) -> Diagnostic:
+    close = get_close_matches(name, header.inputs, 1)
+    known = ", ".join(f"`{known}: {declared.type}`" for known, declared in header.inputs.items()) or "none"
+    hint = f"did you mean `{close[0]}`?" if close else f"its inputs are {known}"
+    return Diagnostic("FR102", f"`{header.name}` has no input `{name}`", hint=hint)
+
+
+def _mistyped(header: Header, name: str, why: str) -> Diagnostic:
+    return Diagnostic("FR103", f"input `{name}` must be `{header.inputs[name].type}`: {why}")

@@ -1,0 +1,46 @@
+"""Keys: what a node computes, as a hash. Two nodes with the same key have the same result.
+
+A Merkle tree over the plan: a key covers the operator, its code, the arguments, the values of the workflow's
+inputs that it reads, and the keys of the nodes that it depends on. After a change of source or inputs, the
+nodes whose keys stayed the same need not run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from flowc.plan.model import InputRef, Plan, Ref, as_reference
+from flowrun.core.model import Inputs
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def node_keys(plan: Plan, inputs: Inputs) -> list[str]:
+    """The key of every node, in plan order: 32 hex digits each."""
+    sites = {site.site: site for site in plan.sites}
+    keys: dict[str, str] = {}
+
+    def resolve(ref: Ref | InputRef) -> Any:
+        of = keys[ref.source] if isinstance(ref, Ref) else msgspec.to_builtins(inputs.get(ref.input))
+        return {"of": of, "at": ref.at}
+
+    for node in plan.nodes:
+        site = sites[node.site]
+        content = [site.op, site.code, {name: substitute(tree, resolve) for name, tree in node.args.items()}]
+        keys[node.id] = hashlib.sha256(_encoder.encode(content)).hexdigest()[:32]
+    return list(keys.values())
+
+
+def substitute(tree: Any, resolve: Callable[[Ref | InputRef], Any]) -> Any:
+    """An argument tree with every reference replaced; `{"map": ...}` stays marked."""
+    if isinstance(tree, list):
+        return [substitute(part, resolve) for part in tree]
+    if isinstance(tree, dict):
+        if "map" in tree:
+            return {"map": {key: substitute(part, resolve) for key, part in tree["map"].items()}}
+        return resolve(as_reference(tree))
+    return tree

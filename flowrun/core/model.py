@@ -1,0 +1,72 @@
+"""What the scheduler reasons about: the host, where a task runs, what came out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+TaskState = Literal["pending", "ready", "running", "succeeded", "failed", "blocked", "cancelled"]
+RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
+
+
+class Gpu(msgspec.Struct, frozen=True):
+    """A GPU by its number on the host."""
+
+    index: int
+    name: str = ""
+    memory_mb: int = 0
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """What a host offers to tasks."""
+
+    cpus: float
+    memory_mb: int
+    gpus: tuple[Gpu, ...] = ()
+
+
+class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an attempt holds while it runs. `gpus` are indices; `gpu_memory_mb` is held on each of them."""
+
+    cpus: float
+    memory_mb: int = 0
+    gpus: tuple[int, ...] = ()
+    gpu_memory_mb: int = 0
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """Why something does not fit: the dimension, how much is needed, how much there is."""
+
+    dimension: str
+    need: float
+    have: float
+
+    def __str__(self) -> str:
+        unit = " MB" if self.dimension.endswith("memory") else ""
+        return f"{self.dimension}: needs {self.need:g}{unit}, has {self.have:g}{unit}"
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """A stored value: the hash of its manifest, and its size with all its parts."""
+
+    hash: str
+    bytes: int
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why an attempt failed: a diagnostic code, a sentence, and the source line in the operator if known."""
+
+    code: str
+    message: str
+    at: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an attempt used, as the kernel accounted it."""
+
+    cpu_ms: int = 0
+    peak_mb: int = 0
+
+
+Inputs = dict[str, Any]

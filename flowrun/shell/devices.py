@@ -1,0 +1,123 @@
+"""What this host has: CPUs and memory through psutil, GPUs through NVML. Or what a specification pretends."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flowc.plan.diagnostics import Place, refuse
+from flowrun.core.model import Capacity, Gpu
+
+_MB = 1024 * 1024
+
+
+def detect() -> Capacity:
+    """The CPUs and memory that this process may use, and the GPUs that it may see."""
+    import psutil
+
+    process = psutil.Process()
+    cpus = len(process.cpu_affinity())
+    return Capacity(cpus, min(psutil.virtual_memory().total, _memory_limit()) // _MB, detect_gpus())
+
+
+def _memory_limit() -> int:
+    """The limit that a container sets (cgroup v2), in bytes; none is very large."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path("/sys/fs/cgroup/memory.max").read_text())
+    return 2**63
+
+
+def detect_gpus() -> tuple[Gpu, ...]:
+    """The GPUs that NVML knows, as far as CUDA_VISIBLE_DEVICES shows them. None without a driver.
+
+    Indices are NVML's, in PCI bus order; workers are given GPUs by CUDA_DEVICE_ORDER=PCI_BUS_ID to match.
+    """
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")  # what NVML's bindings load; a look at it saves importing them
+    except OSError:
+        return ()
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        found = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
+            memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+            found.append((Gpu(index, _text(name), int(memory) // _MB), _text(uuid)))
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+    return visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def visible(gpus: list[tuple[Gpu, str]], setting: str | None) -> tuple[Gpu, ...]:
+    """The GPUs, given with their UUIDs, that a value of CUDA_VISIBLE_DEVICES leaves visible.
+
+    As CUDA reads it: a list of indices or UUID prefixes, ending at the first that is not there.
+    """
+    if setting is None:
+        return tuple(gpu for gpu, _ in gpus)
+    chosen: list[Gpu] = []
+    for entry in (part.strip() for part in setting.split(",")):
+        matches = [gpu for gpu, uuid in gpus if entry and (str(gpu.index) == entry or uuid.startswith(entry))]
+        if len(matches) != 1 or matches[0] in chosen:
+            break
+        chosen += matches
+    return tuple(sorted(chosen, key=lambda gpu: gpu.index))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+class _GpuGroup(msgspec.Struct, forbid_unknown_fields=True):
+    count: int = 1
+    name: str = "GPU"
+    memory_mb: int = 0
+
+
+class _Specification(msgspec.Struct, forbid_unknown_fields=True):
+    cpus: float
+    memory_mb: int
+    gpus: list[_GpuGroup] = []
+
+
+def pretend(path: Path) -> Capacity:
+    """The host that a TOML file describes; `Refused` (FR111) if it makes no sense.
+
+    `cpus = 64`, `memory_mb = 1048576`, and any number of `[[gpus]]` with `count`, `name`, `memory_mb`.
+    """
+    try:
+        written: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        specification = msgspec.convert(written, _Specification)
+        if not 0 < specification.cpus < 1e6 or specification.memory_mb <= 0:
+            raise ValueError("`cpus` and `memory_mb` must be above 0")
+        if any(not 0 < group.count <= 1_000_000 or group.memory_mb < 0 for group in specification.gpus):
+            raise ValueError("a group of GPUs must count at least 1, and its memory cannot be below 0")
+    except OSError as error:
+        refuse("FR111", f"cannot read the device specification `{path}`: {error.strerror}")
+    except ValueError as error:  # TOML's and msgspec's are ValueErrors too
+        hint = "for example: cpus = 8, memory_mb = 65536, and [[gpus]] with count = 2, memory_mb = 81920"
+        refuse("FR111", f"the device specification is not valid: {error}", Place(str(path)), hint=hint)
+    groups = [group for group in specification.gpus for _ in range(group.count)]
+    gpus = tuple(Gpu(index, group.name, group.memory_mb) for index, group in enumerate(groups))
+    return Capacity(specification.cpus, specification.memory_mb, gpus)
+
+
+def describe(capacity: Capacity) -> str:
+    """One line: what there is."""
+    gpus = f"{len(capacity.gpus)} x {capacity.gpus[0].name}" if capacity.gpus else "no GPU"
+    return f"{capacity.cpus:g} CPUs, {capacity.memory_mb / 1024:.1f} GB, {gpus}"

@@ -1,0 +1,195 @@
+"""Executing a run: the loop that feeds events to the core and carries out its commands."""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, assert_never
+
+import msgspec
+
+from flowc.plan.edges import positions
+from flowc.plan.model import InputRef, Node, Plan, Ref
+from flowc.plan.types import parse
+from flowrun.core.changes import (
+    AnyChange,
+    Block,
+    Cancel,
+    CancelRequested,
+    Command,
+    Event,
+    Exited,
+    Fail,
+    Finish,
+    Kill,
+    Opened,
+    Retry,
+    Start,
+    Woke,
+)
+from flowrun.core.decide import decide
+from flowrun.core.keys import substitute
+from flowrun.core.state import State, Task
+from flowrun.shell.messages import Spawn
+from flowrun.shell.pool import Pool
+from flowrun.shell.runlog import Home, RunLog
+
+
+class Watcher(Protocol):
+    """Shows what happens."""
+
+    def see(self, state: State, changes: Sequence[AnyChange]) -> None:
+        """Called after each step, when the changes are durable."""
+
+    def tick(self, state: State) -> None:
+        """Called now and then while nothing changes."""
+
+
+class Signals:
+    """SIGINT and SIGTERM as something to wait for. The second one counts again."""
+
+    def __init__(self) -> None:
+        self.woken, wake = socket.socketpair()
+        wake.setblocking(False)
+        self.woken.setblocking(False)
+        self._wake = wake
+        signal.set_wakeup_fd(wake.fileno())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+
+    def count(self) -> int:
+        """How many signals came since the last call."""
+        try:
+            return len(self.woken.recv(64))
+        except BlockingIOError:
+            return 0
+
+
+class Execution:
+    """One execution of a run, from `Opened` to `Finish`."""
+
+    def __init__(self, run: str, state: State, home: Home, log: RunLog, pool: Pool, watcher: Watcher) -> None:
+        self.run = run
+        self.state = state
+        self._home = home
+        self._log = log
+        self._pool = pool
+        self._watcher = watcher
+        self._position = len(log.changes(run))
+        self._structures = {structure.type: structure for structure in state.plan.structures}
+        self._gives = {site.site: parse(site.gives) for site in state.plan.sites}
+        self._has_gpus = False
+
+    def go(self, opened: Opened) -> None:
+        """Execute until nothing is left to do."""
+        self._has_gpus = bool(opened.capacity.gpus)
+        signals = Signals()
+        self._step([opened])
+        while self.state.status == "running":
+            poll = select.poll()  # made anew each time, as a new zygote has new sockets
+            for source in (self._pool.orders, self._pool.reports, signals.woken):
+                poll.register(source, select.POLLIN)
+            poll.poll(self._patience_ms())
+            now = now_ms()
+            events: list[Event] = [
+                Exited(now, exit.node, exit.attempt, exit.artifact, exit.failure, exit.usage)
+                for exit in self._pool.exits()
+            ]
+            events += [CancelRequested(now)] * signals.count()
+            wake = self.state.next_wake_ms()
+            if wake is not None and wake <= now:
+                events.append(Woke(now))
+            if events:
+                self._step(events)
+            else:
+                self._watcher.tick(self.state)
+
+    def _patience_ms(self) -> int:
+        wake = self.state.next_wake_ms()
+        return 200 if wake is None else max(0, min(200, wake - now_ms()))
+
+    def _step(self, events: list[Event]) -> None:
+        """Decide, make it durable, then do it: a crash in between repeats work, and never loses any."""
+        changes: list[AnyChange] = []
+        for event in events:
+            event = self._with_reason(event)
+            changes.append(event)
+            changes += decide(self.state, event)
+        self._position = self._log.append(self.run, self._position, changes)
+        for change in changes:
+            self._carry_out(change)
+        self._watcher.see(self.state, changes)
+
+    def _with_reason(self, event: Event) -> Event:
+        """A process that we killed failed for our reason, not for the signal's."""
+        if not isinstance(event, Exited) or event.failure is None:
+            return event
+        task = self.state.by_id[event.node]
+        if task.kill is None or event.failure.code != "FR202":
+            return event
+        seconds = task.site.timeout_ms / 1000
+        message = f"it took longer than its time limit of {seconds:g} s" if task.kill.reason == "timeout" else "cancelled"
+        failure = msgspec.structs.replace(event.failure, code="FR203" if seconds else "FR202", message=message)
+        return msgspec.structs.replace(event, failure=failure)
+
+    def _carry_out(self, change: Event | Command) -> None:
+        match change:
+            case Start():
+                self._pool.spawn(self._order(change))
+            case Kill(node=node, attempt=attempt, force=force):
+                self._pool.kill(node, attempt, force)
+            case Opened() | Exited() | Woke() | CancelRequested() | Retry() | Fail() | Block() | Cancel() | Finish():
+                pass  # these change the state only
+            case _:
+                assert_never(change)
+
+    def _order(self, start: Start) -> Spawn:
+        task = self.state.by_id[start.node]
+        log = log_path(self._home, self.run, task, start.attempt)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return Spawn(
+            start.node,
+            start.attempt,
+            task.site.op,
+            {name: substitute(tree, self._resolve) for name, tree in task.node.args.items()},
+            str(log.absolute()),
+            start.placement.cpus,
+            start.placement.gpus if self._has_gpus else None,
+            task.site.imports,
+        )
+
+    def _resolve(self, ref: Ref | InputRef) -> Any:
+        if isinstance(ref, InputRef):
+            return {"value": input_value(self.state, ref)}
+        artifact = self.state.by_id[ref.source].artifact
+        assert artifact is not None, ref
+        path = positions(self._gives[Node(ref.source).site], ref.at, self._structures)
+        return {"artifact": artifact.hash, "at": path}
+
+
+def input_value(state: State, ref: InputRef) -> Any:
+    """The value of an input, or of a field of it."""
+    value = state.inputs[ref.input]
+    for name in ref.at:
+        value = value[name]
+    return msgspec.to_builtins(value)
+
+
+def log_path(home: Home, run: str, task: Task, attempt: int) -> Path:
+    """The file with an attempt's output: `logs/tree.1.log`."""
+    safe = "".join(c if c.isalnum() or c in "_.+-[]#~," else "%" for c in task.node.id)[:150]
+    return home.run_folder(run) / "logs" / f"{safe}.{attempt}.log"
+
+
+def operator_modules(plan: Plan) -> list[str]:
+    """The modules that the plan's operators live in, in order of first use."""
+    return list(dict.fromkeys(site.op.partition(":")[0] for site in plan.sites))
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,144 @@
+"""`flowrun execute`: from a plan file and inputs to an execution and its summary."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import msgspec
+
+from flowc.plan import codec
+from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
+from flowc.plan.model import Plan
+from flowrun.core.changes import Opened
+from flowrun.core.inputs import bind
+from flowrun.core.model import Artifact, Capacity
+from flowrun.core.policy import can_ever_fit
+from flowrun.core.state import State
+from flowrun.shell import devices
+from flowrun.shell.execution import Execution, Watcher, now_ms, operator_modules
+from flowrun.shell.pool import Pool
+from flowrun.shell.report import failures, report
+from flowrun.shell.runlog import Home, RunLock, RunLog
+from flowrun.shell.views import summary
+from flowrun.shell.watchers import JsonWatcher, LiveWatcher, PlainWatcher
+
+_EXIT_STATUS = {"succeeded": 0, "failed": 1, "cancelled": 130}
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What the command line asks for."""
+
+    plan: Path
+    inputs: tuple[str, ...] = ()
+    resume: str = ""
+    devices: Path | None = None
+    state: Path = Path(".flow")
+    as_json: bool = False
+
+
+def launch(request: Request) -> int:
+    """Execute a plan and show how it goes; the exit status."""
+    home = Home(request.state)
+    plan = codec.read(request.plan)
+    # Read and closed again: an open database is not to be carried over the fork of the worker pool.
+    earlier = _earlier(home, request.resume, plan) if request.resume else None
+    inputs = bind(plan.header, request.inputs, earlier.inputs if earlier else None)
+    home.folder.mkdir(parents=True, exist_ok=True)
+    # The pool comes first: forked while this process is small, it imports the operators while we go on.
+    pool = Pool(Path(plan.header.root).absolute(), home.store, home.folder / "zygote.log", operator_modules(plan))
+    try:
+        capacity = devices.pretend(request.devices) if request.devices else devices.detect()
+        demand_feasible(plan, capacity)
+        state = State(plan, inputs)
+        log = RunLog(home, writable=True)
+        run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
+        lock = RunLock(home, run)
+        opened = _opened(request, home, run, state, capacity, _done(home, earlier, state) if earlier else {})
+        if not request.as_json:
+            kept = f", {len(opened.kept)} of them done before" if earlier else ""
+            print(f"{run}: {len(plan.nodes)} nodes{kept}, on {devices.describe(capacity)}", flush=True)
+        Execution(run, state, home, log, pool, _watcher(request)).go(opened)
+        del lock
+    finally:
+        pool.close()
+    return _conclude(request, run, state, home)
+
+
+def demand_feasible(plan: Plan, capacity: Capacity) -> None:
+    """Refuse (FR110) a plan with sites that the whole host could not run, and say which and why."""
+    spans = {span.site: span for span in plan.spans}
+    problems = []
+    for site in plan.sites:
+        rejected = can_ever_fit(site.needs, capacity)
+        if rejected is not None:
+            message = f"`{site.site}` can never run on this host: {rejected}"
+            hint = "lower what its operator declares, or run the plan on a larger host"
+            problems.append(Diagnostic("FR110", message, (Label(Place.parse(spans[site.site].at)),), hint=hint))
+    if problems:
+        raise Refused(*problems)
+
+
+def _earlier(home: Home, run: str, plan: Plan) -> State | None:
+    """The state of the run that is to be resumed."""
+    log = RunLog(home)
+    row = log.find(run)
+    state = log.state_of(run)
+    if state is not None and state.plan.header.workflow != plan.header.workflow:
+        hint = f"`flowrun execute {row.plan_file} --resume {run}`"
+        message = f"run `{run}` is of `{state.plan.header.workflow}`, the plan of `{plan.header.workflow}`"
+        refuse("FR304", message, hint=hint)
+    return state
+
+
+def _done(home: Home, earlier: State, state: State) -> dict[str, Artifact]:
+    """The nodes that need not run again: done before, of the same key, and their artifacts are there."""
+    kept = {}
+    for task in earlier.tasks:
+        again = state.by_id.get(task.node.id)
+        same = again is not None and state.keys[again.index] == earlier.keys[task.index]
+        if same and task.artifact is not None and home.store.has(task.artifact):
+            kept[task.node.id] = task.artifact
+    return kept
+
+
+def _opened(
+    request: Request, home: Home, run: str, state: State, capacity: Capacity, kept: dict[str, Artifact]
+) -> Opened:
+    """Keep a copy of the plan with the run, and say that it begins."""
+    data = codec.encode(state.plan)
+    digest = hashlib.sha256(data).hexdigest()
+    path = home.plan_path(run, digest)
+    try:
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        refuse("FR305", f"the plan's copy cannot be written: {error.strerror}", Place(str(path)))
+    return Opened(now_ms(), digest, state.inputs, capacity, kept)
+
+
+def _watcher(request: Request) -> Watcher:
+    if request.as_json:
+        return JsonWatcher()
+    return LiveWatcher() if sys.stdout.isatty() else PlainWatcher()
+
+
+def _conclude(request: Request, run: str, state: State, home: Home) -> int:
+    found = report(run, state.status, state, home, now_ms())
+    if request.as_json:
+        print(msgspec.json.encode({"summary": found}).decode())
+    else:
+        print(f"\n{summary(found, home)}")
+    sys.stdout.flush()
+    resume = shlex.join(["flowrun", "execute", str(request.plan), "--resume", run])
+    problems = failures(run, state, home, resume)
+    if problems:
+        print(file=sys.stderr)
+        print_refusal(Refused(*problems))
+    elif state.status == "cancelled":
+        print(f"\ngo on with `{resume}`", file=sys.stderr)
+    return _EXIT_STATUS[state.status]

@@ -1,0 +1,102 @@
+"""What the scheduler, the zygote and the workers say to each other. MessagePack over Unix sockets."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+import msgspec
+
+from flowrun.core.model import Artifact, Failure
+
+MAX_REPORT = 32 * 1024  # bytes of one report: far below a socket's buffer, so that nobody blocks for long
+_LENGTH = struct.Struct("<I")
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="message", omit_defaults=True):
+    """A message."""
+
+
+class Spawn(Message, frozen=True, tag="spawn"):
+    """To the zygote: run an attempt in a new process.
+
+    `args` are argument trees in which references are `{"artifact": HASH, "at": [...]}` or `{"value": ...}`.
+    """
+
+    node: str
+    attempt: int
+    op: str
+    args: dict[str, Any]
+    log: str
+    cpus: float
+    gpus: tuple[int, ...] | None  # None: the host has none to hand out
+    imports: tuple[str, ...] = ()
+
+
+class Signal(Message, frozen=True, tag="signal"):
+    """To the zygote: send a signal to an attempt's whole process group."""
+
+    node: str
+    attempt: int
+    signal: int
+
+
+class Ended(Message, frozen=True, tag="ended"):
+    """From a worker, before it exits: what came of the operator."""
+
+    node: str
+    attempt: int
+    artifact: Artifact | None = None
+    failure: Failure | None = None
+
+
+class Reaped(Message, frozen=True, tag="reaped"):
+    """From the zygote: the process is gone. `status` is a wait status."""
+
+    node: str
+    attempt: int
+    status: int
+    cpu_ms: int
+    peak_mb: int
+
+
+_orders = msgspec.msgpack.Decoder(Spawn | Signal)
+_reports = msgspec.msgpack.Decoder(Ended | Reaped)
+encode = msgspec.msgpack.Encoder().encode
+
+
+def send_order(to: socket.socket, order: Spawn | Signal) -> None:
+    """Send over a stream, whatever the size."""
+    data = encode(order)
+    to.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive_order(source: socket.socket) -> Spawn | Signal | None:
+    """The next order; `None` when the sender is gone."""
+    head = _exactly(source, _LENGTH.size)
+    body = _exactly(source, _LENGTH.unpack(head)[0]) if head else None
+    return _orders.decode(body) if body else None
+
+
+def receive_report(source: socket.socket) -> Ended | Reaped | None:
+    """The next report, without waiting; `None` when there is none."""
+    try:
+        data = source.recv(MAX_REPORT, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    return _reports.decode(data) if data else None
+
+
+def _exactly(source: socket.socket, size: int) -> bytes | None:
+    pieces = []
+    while size:
+        try:
+            piece = source.recv(min(size, 1 << 20))
+        except ConnectionError:
+            return None
+        if not piece:
+            return None
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)

@@ -1,0 +1,149 @@
+"""What came of a run, as data: for `--json`, and for the views to print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flowc.plan.diagnostics import Diagnostic, Label, Place
+from flowc.plan.edges import positions
+from flowc.plan.model import InputRef, Node, Ref
+from flowc.plan.types import parse
+from flowrun.core.keys import substitute
+from flowrun.core.model import Artifact, Failure, Inputs, Usage
+from flowrun.core.state import State, Task
+from flowrun.shell.artifacts import Damaged
+from flowrun.shell.execution import input_value, log_path
+from flowrun.shell.runlog import Home
+
+_LOG_TAIL = 12  # lines of a failed node's log that a diagnostic shows
+_LONGEST = 200  # characters of a value that is shown
+
+
+class NodeReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node of a run. Times are milliseconds; `wait_ms` is from when it could have started."""
+
+    node: str
+    state: str
+    attempt: int = 0
+    started_ms: int = 0
+    wall_ms: int = 0
+    usage: Usage = Usage()
+    artifact: Artifact | None = None
+    failure: Failure | None = None
+    blocked_by: str = ""
+    kept: bool = False
+    log: str = ""
+
+
+class RunReport(msgspec.Struct, frozen=True):
+    """A run."""
+
+    run: str
+    workflow: str
+    status: str
+    inputs: Inputs
+    started_ms: int
+    wall_ms: int
+    nodes: list[NodeReport]
+    result: Any
+
+
+def report(run: str, status: str, state: State, home: Home, now_ms: int) -> RunReport:
+    """Everything about a run as it stands."""
+    nodes = [_node_report(run, task, home, now_ms) for task in state.tasks]
+    ended = state.ended_ms or now_ms
+    result = _result(state, home) if state.status == "succeeded" else None
+    header = state.plan.header
+    return RunReport(run, header.workflow, status, state.inputs, state.opened_ms, ended - state.opened_ms, nodes, result)
+
+
+def failures(run: str, state: State, home: Home, resume: str) -> list[Diagnostic]:
+    """A diagnostic for every node that failed: why, where in the operator, where in the workflow, the log's end."""
+    spans = {span.site: Place.parse(span.at) for span in state.plan.spans}
+    found = []
+    for task in state.tasks:
+        if task.state != "failed" or task.failure is None:
+            continue
+        labels = [Label(spans[task.site.site], f"node `{task.node.id}`, called here")]
+        if task.failure.at:
+            labels.insert(0, Label(Place.parse(task.failure.at)))
+        log = log_path(home, run, task, task.attempt)
+        tail = _tail(log)
+        notes = [f"last lines of {log}:", *(f"| {line}" for line in tail)] if tail else [f"its log {log} is empty"]
+        tries = f" after {task.attempt} attempts" if task.failures else ""
+        message = f"node `{task.node.id}` failed{tries}: {task.failure.message}"
+        hint = f"mend the cause, then go on with `{resume}`: what is done is kept"
+        found.append(Diagnostic(task.failure.code, message, tuple(labels), tuple(notes), hint))
+    return found
+
+
+def _node_report(run: str, task: Task, home: Home, now_ms: int) -> NodeReport:
+    ended = now_ms if task.state == "running" else task.ended_ms
+    return NodeReport(
+        task.node.id,
+        task.state,
+        task.attempt,
+        task.started_ms,
+        max(0, ended - task.started_ms) if task.attempt else 0,
+        task.usage,
+        task.artifact,
+        task.failure,
+        task.blocked_by,
+        task.kept,
+        str(log_path(home, run, task, task.attempt)) if task.attempt else "",
+    )
+
+
+def _result(state: State, home: Home) -> Any:
+    """The workflow's result with every reference replaced by its value, large ones abbreviated."""
+    structures = {structure.type: structure for structure in state.plan.structures}
+    gives = {site.site: parse(site.gives) for site in state.plan.sites}
+
+    def resolve(ref: Ref | InputRef) -> Any:
+        if isinstance(ref, InputRef):
+            return input_value(state, ref)
+        artifact = state.by_id[ref.source].artifact
+        assert artifact is not None, ref
+        path = positions(gives[Node(ref.source).site], ref.at, structures)
+        try:
+            return abbreviate(home.store.get(artifact.hash, path))
+        except Damaged as error:
+            return f"<{error}>"
+
+    return _unwrap(substitute(state.plan.header.result, resolve))
+
+
+def _unwrap(tree: Any) -> Any:
+    if isinstance(tree, dict) and tree.keys() == {"map"}:
+        return {key: _unwrap(part) for key, part in tree["map"].items()}
+    return [_unwrap(part) for part in tree] if isinstance(tree, list) else tree
+
+
+def abbreviate(value: Any) -> Any:
+    """A value as small JSON: arrays and bytes by shape and size, long texts and lists cut."""
+    if isinstance(value, dict):
+        return {str(key): abbreviate(part) for key, part in value.items()}
+    if isinstance(value, list):
+        shown = [abbreviate(part) for part in value[:20]]
+        return shown if len(value) <= 20 else [*shown, f"... {len(value) - 20} more"]
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}... ({len(value)} characters)"
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return f"<{value.dtype} array {list(value.shape)}>"
+
+
+def _tail(log: Path) -> list[str]:
+    """The last lines of a log, which may be very long."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 64 * 1024))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return [line[:_LONGEST] for line in lines[-_LOG_TAIL:]]

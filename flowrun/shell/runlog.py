@@ -1,0 +1,200 @@
+"""The run log: every change of every run, in order, durable. SQLite in WAL mode.
+
+One writer a run, any number of readers. A change is appended at the position after the last one seen; if
+another process wrote there first, the append fails (compare-and-swap on the log's length). The layout is
+specified in `docs/formats/run-log.md`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from flowc.plan import codec
+from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.model import Plan
+from flowrun.core.changes import AnyChange, Block, Cancel, CancelRequested, Exited, Fail, Finish
+from flowrun.core.changes import Kill, Opened, Retry, Start, Woke
+from flowrun.core.state import State
+from flowrun.shell.artifacts import Store
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    run TEXT PRIMARY KEY, number INTEGER UNIQUE, workflow TEXT, plan_file TEXT, created_ms INTEGER,
+    status TEXT, ended_ms INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS changes (
+    run TEXT, position INTEGER, body BLOB, PRIMARY KEY (run, position)
+) WITHOUT ROWID;
+"""
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(
+    Opened | Exited | Woke | CancelRequested | Start | Kill | Retry | Fail | Block | Cancel | Finish
+).decode
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """What `flowrun runs` lists. `status` is "interrupted" when nobody executes an unfinished run."""
+
+    run: str
+    workflow: str
+    plan_file: str
+    created_ms: int
+    status: str
+    ended_ms: int
+
+
+class Home:
+    """The state folder of a project, `.flow` by default: run log, artifacts, node logs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(folder / "artifacts")
+
+    def run_folder(self, run: str) -> Path:
+        """Where a run's plan and node logs lie."""
+        return self.folder / "runs" / run
+
+    def plan_path(self, run: str, digest: str) -> Path:
+        """The copy of a plan that a run was executed with."""
+        return self.run_folder(run) / f"plan-{digest[:12]}.jsonl"
+
+
+class RunLog:
+    """An open run log. Not to be carried over a fork."""
+
+    def __init__(self, home: Home, writable: bool = False) -> None:
+        self.home = home
+        path = home.folder / "runs.db"
+        try:
+            if writable:
+                home.folder.mkdir(parents=True, exist_ok=True)
+            elif not path.is_file():
+                path = Path(":memory:")  # nothing has run here yet: an empty log
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
+            if writable:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+            if writable or str(path) == ":memory:":
+                self._db.executescript(_SCHEMA)
+        except (sqlite3.Error, OSError) as error:
+            hint = "check its permissions and the disk, or name another folder with --state"
+            refuse("FR305", f"the state folder `{home.folder}` cannot be used: {error}", Place(str(path)), hint=hint)
+
+    def create(self, workflow: str, plan_file: str, now_ms: int) -> str:
+        """A new run, named after its workflow and numbered: `iris-7`."""
+        with self._transaction():
+            (number,) = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM runs").fetchone()
+            run = f"{workflow}-{number}"
+            self._db.execute(
+                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, 'running', 0)", (run, number, workflow, plan_file, now_ms)
+            )
+        return run
+
+    def append(self, run: str, position: int, changes: Sequence[AnyChange]) -> int:
+        """Write changes at a position, all or none, durable when this returns; the next position."""
+        rows = [(run, position + i, _encode(change)) for i, change in enumerate(changes)]
+        with self._transaction():
+            self._db.executemany("INSERT INTO changes VALUES (?, ?, ?)", rows)
+            for change in changes:
+                if isinstance(change, Finish):
+                    update = "UPDATE runs SET status = ?, ended_ms = ? WHERE run = ?"
+                    self._db.execute(update, (change.status, change.at_ms, run))
+                elif isinstance(change, Opened):
+                    self._db.execute("UPDATE runs SET status = 'running', ended_ms = 0 WHERE run = ?", (run,))
+        return position + len(rows)
+
+    def changes(self, run: str) -> list[AnyChange]:
+        """Every change of a run, in order."""
+        rows = self._db.execute("SELECT body FROM changes WHERE run = ? ORDER BY position", (run,))
+        try:
+            return [_decode(body) for (body,) in rows]
+        except (msgspec.DecodeError, sqlite3.Error) as error:
+            refuse("FR305", f"the log of run `{run}` cannot be read: {error}", Place(str(self.home.folder / "runs.db")))
+
+    def runs(self) -> list[RunRow]:
+        """All runs, oldest first."""
+        columns = "run, workflow, plan_file, created_ms, status, ended_ms"
+        return [self._row(row) for row in self._db.execute(f"SELECT {columns} FROM runs ORDER BY number")]
+
+    def find(self, run: str) -> RunRow:
+        """The run of that name, or the latest if the name is empty; `Refused` (FR301) if there is none."""
+        rows = self.runs()
+        found = [row for row in rows if row.run == run] if run else rows[-1:]
+        if found:
+            return found[0]
+        if not rows:
+            refuse("FR301", f"there are no runs in `{self.home.folder}`", hint="`flowrun execute PLAN` makes one")
+        latest = ", ".join(f"`{row.run}`" for row in rows[-5:])
+        refuse("FR301", f"there is no run `{run}` in `{self.home.folder}`", hint=f"the latest are {latest}")
+
+    def plan_of(self, run: str, digest: str) -> Plan:
+        """The plan that a run was opened with."""
+        return codec.read(self.home.plan_path(run, digest))
+
+    def state_of(self, run: str) -> State | None:
+        """The state of a run, rebuilt from its log; `None` if it was never opened."""
+        changes = self.changes(run)
+        # A resume opens the run again, possibly with another plan: what counts is what came after, and what it kept.
+        openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
+        if not openings:
+            return None
+        opened = changes[openings[-1]]
+        assert isinstance(opened, Opened)
+        state = State(self.plan_of(run, opened.plan), opened.inputs)
+        for change in changes[openings[-1] :]:
+            state.apply(change)
+        return state
+
+    def _row(self, row: tuple[str, str, str, int, str, int]) -> RunRow:
+        found = RunRow(*row)
+        if found.status == "running" and not is_locked(self.home, found.run):
+            return msgspec.structs.replace(found, status="interrupted")
+        return found
+
+    @contextlib.contextmanager
+    def _transaction(self):  # type: ignore[no-untyped-def]
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            path = Place(str(self.home.folder / "runs.db"))
+            hint = "free the disk or end the other process, then --resume the run: nothing that was done is lost"
+            refuse("FR305", f"the run log cannot be written: {error}", path, hint=hint)
+
+
+class RunLock:
+    """Says that a process is executing a run. The kernel releases it when the process ends, however it ends."""
+
+    def __init__(self, home: Home, run: str) -> None:
+        """Take the lock; `Refused` (FR303) if another process has it."""
+        folder = home.run_folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / "lock").open("a")
+        try:
+            # A record lock belongs to this process alone: forked workers do not inherit it.
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            hint = "wait for that process, or end it"
+            refuse("FR303", f"run `{run}` is being executed by another process", hint=hint)
+
+
+def is_locked(home: Home, run: str) -> bool:
+    """Whether some process is executing a run."""
+    try:
+        with (home.run_folder(run) / "lock").open("r+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_UN)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

@@ -1,0 +1,92 @@
+"""Runs as text for people."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from flowrun.shell.report import NodeReport, RunReport, abbreviate
+from flowrun.shell.runlog import Home, RunRow
+
+_MOST_ROWS = 25  # nodes in a summary: the slowest
+
+
+def summary(report: RunReport, home: Home) -> str:
+    """The end of `flowrun execute`: where time went, what was produced, where it lies."""
+    counts = _counts(report)
+    lines = [f"{report.run} {report.status} in {report.wall_ms / 1000:.2f} s: {counts}"]
+    ran = sorted((node for node in report.nodes if node.wall_ms and not node.kept), key=lambda node: -node.wall_ms)
+    if ran:
+        lines += ["", "where time went", *_bars(ran[:_MOST_ROWS])]
+        if len(ran) > _MOST_ROWS:
+            lines.append(f"  ... and {len(ran) - _MOST_ROWS} quicker nodes")
+    if report.result is not None:
+        lines += ["", "result", *(f"  {line}" for line in _pretty(report.result))]
+    lines += ["", f"logs       {home.run_folder(report.run) / 'logs'}", f"artifacts  {home.store.folder}"]
+    return "\n".join(lines)
+
+
+def details(report: RunReport, home: Home) -> str:
+    """`flowrun show`: every node with its state."""
+    inputs = ", ".join(f"{name}={json.dumps(abbreviate(value), default=str)}" for name, value in report.inputs.items())
+    lines = [f"{report.run} {report.status}: {report.workflow}({inputs})", ""]
+    rows = [("node", "state", "attempt", "time", "cpu", "peak", "artifact or reason")]
+    rows += [_row(node) for node in report.nodes]
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows]
+    lines += ["", f"{_counts(report)} in {report.wall_ms / 1000:.2f} s since it was last started"]
+    if report.result is not None:
+        lines += ["result", *(f"  {line}" for line in _pretty(report.result))]
+    return "\n".join(lines)
+
+
+def table(rows: list[RunRow]) -> str:
+    """`flowrun runs`."""
+    cells = [("run", "status", "started", "took", "plan")]
+    for row in rows:
+        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.created_ms / 1000))
+        took = f"{(row.ended_ms - row.created_ms) / 1000:.2f} s" if row.ended_ms else ""
+        cells.append((row.run, row.status, started, took, row.plan_file))
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in cells)
+
+
+def _row(node: NodeReport) -> tuple[str, ...]:
+    if node.failure is not None:
+        last = f"[{node.failure.code}] {node.failure.message.splitlines()[0][:100]}"
+    elif node.blocked_by:
+        last = f"waits for `{node.blocked_by}`"
+    else:
+        last = node.artifact.hash[:12] if node.artifact else ""
+    state = f"{node.state} (kept)" if node.kept else node.state
+    if not node.attempt:
+        return (node.node, state, "", "", "", "", last)
+    usage = node.usage
+    peak = f"{usage.peak_mb} MB" if usage.peak_mb else ""
+    times = (f"{node.wall_ms / 1000:.2f} s", f"{usage.cpu_ms / 1000:.2f} s")
+    return (node.node, state, str(node.attempt), *times, peak, last)
+
+
+def _bars(nodes: list[NodeReport]) -> list[str]:
+    longest = max(node.wall_ms for node in nodes)
+    width = max(len(node.node) for node in nodes)
+    lines = []
+    for node in nodes:
+        bar = "█" * max(1, round(20 * node.wall_ms / longest))
+        usage = f"cpu {node.usage.cpu_ms / 1000:.2f} s, {node.usage.peak_mb} MB"
+        lines.append(f"  {node.node:<{width}}  {node.wall_ms / 1000:6.2f} s  {bar:<20}  {usage}")
+    return lines
+
+
+def _counts(report: RunReport) -> str:
+    counts: dict[str, int] = {}
+    for node in report.nodes:
+        counts[node.state] = counts.get(node.state, 0) + 1
+    kept = sum(node.kept for node in report.nodes)
+    parts = [f"{count} {state}" for state, count in counts.items()]
+    parts += [f"{kept} of them kept from before"] if kept else []
+    return f"{len(report.nodes)} nodes, {', '.join(parts)}"
+
+
+def _pretty(value: object) -> list[str]:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str).splitlines()

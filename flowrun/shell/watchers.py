@@ -1,0 +1,125 @@
+"""Showing a run while it goes on: a live view in a terminal, plain lines elsewhere, JSON lines for machines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from flowrun.core.changes import AnyChange, Exited, Retry, Start
+from flowrun.core.state import State
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.live import Live
+
+_MOST_RUNNING = 12  # nodes that the live view lists
+_REFRESH_S = 0.1
+
+
+class PlainWatcher:
+    """A line for every start and end of a node."""
+
+    def see(self, state: State, changes: Sequence[AnyChange]) -> None:
+        """Print what happened."""
+        for change in changes:
+            line = _line(state, change)
+            if line:
+                print(line)
+        sys.stdout.flush()
+
+    def tick(self, state: State) -> None:
+        """Nothing happened: nothing is printed."""
+
+
+class JsonWatcher:
+    """Every change as it stands in the run log, one a line."""
+
+    def see(self, state: State, changes: Sequence[AnyChange]) -> None:
+        """Print the changes."""
+        for change in changes:
+            sys.stdout.write(msgspec.json.encode(change).decode() + "\n")
+        sys.stdout.flush()
+
+    def tick(self, state: State) -> None:
+        """Nothing happened: nothing is printed."""
+
+
+class LiveWatcher:
+    """Finished nodes scroll by; below them stands what is running, and how far the run is."""
+
+    def __init__(self) -> None:
+        self._live: Live | None = None
+        self._drawn = 0.0
+
+    def see(self, state: State, changes: Sequence[AnyChange]) -> None:
+        """Print what ended, and draw."""
+        if self._live is None:
+            # Loaded when the first nodes are already running.
+            from rich.live import Live
+
+            self._live = Live(auto_refresh=False, transient=True)
+            self._live.start()
+        for change in changes:
+            line = "" if isinstance(change, Start) else _line(state, change)
+            if line:
+                self._live.console.print(line, highlight=False, markup=False)
+        self._draw(state)
+        if state.status != "running":
+            self._live.stop()
+
+    def tick(self, state: State) -> None:
+        """Let the clocks run on."""
+        if time.monotonic() - self._drawn >= _REFRESH_S:
+            self._draw(state)
+
+    def _draw(self, state: State) -> None:
+        assert self._live is not None
+        self._drawn = time.monotonic()
+        self._live.update(_picture(state, time.time() * 1000), refresh=True)
+
+
+def _line(state: State, change: AnyChange) -> str:
+    width = min(40, max((len(task.node.id) for task in state.tasks), default=0))
+    match change:
+        case Start():
+            return f"{_clock(state, change.at_ms)}  start  {change.node}"
+        case Exited(failure=None):
+            task = state.by_id[change.node]
+            return f"{_clock(state, change.at_ms)}  done   {change.node:<{width}}  {_seconds(change.at_ms - task.started_ms)}"
+        case Exited(failure=failure) if failure is not None:
+            sentence = failure.message.splitlines()[0][:120]
+            return f"{_clock(state, change.at_ms)}  failed {change.node:<{width}}  {sentence}"
+        case Retry():
+            wait = _seconds(change.ready_at_ms - change.at_ms).strip()
+            return f"{_clock(state, change.at_ms)}  retry  {change.node:<{width}}  in {wait}"
+        case _:
+            return ""
+
+
+def _clock(state: State, at_ms: int) -> str:
+    return _seconds(at_ms - state.opened_ms)
+
+
+def _seconds(ms: float) -> str:
+    return f"{ms / 1000:7.2f} s"
+
+
+def _picture(state: State, now_ms: float) -> Group:
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    done = len(state.tasks) - state.unfinished
+    head = Table.grid(padding=(0, 1))
+    bar = ProgressBar(total=max(1, len(state.tasks)), completed=done, width=30)
+    head.add_row(_clock(state, round(now_ms)), bar, f"{done} of {len(state.tasks)} nodes")
+    running = sorted(state.running.values(), key=lambda task: task.index)
+    rows = [Text(f"{_seconds(now_ms - task.started_ms)}  {task.node.id}") for task in running[:_MOST_RUNNING]]
+    if len(running) > _MOST_RUNNING:
+        rows.append(Text(f"           ... and {len(running) - _MOST_RUNNING} more are running"))
+    return Group(*rows, head)

@@ -1,0 +1,148 @@
+"""A worker: one attempt of one node, in a process of its own, forked by the zygote."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import math
+import os
+import signal
+import socket
+import sys
+import traceback
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from flowc.hints import hints_of
+from flowrun.core.model import Artifact, Failure
+from flowrun.shell.artifacts import Damaged, Store, Unstorable, convert
+from flowrun.shell.messages import Ended, Spawn, encode
+
+BROKEN = 70  # exit status when even reporting failed
+_PR_SET_PDEATHSIG = 1
+_MAX_TEXT = 4000
+
+
+class Failed(Exception):  # noqa: N818 - carries a failure, is not an error of ours
+    """The attempt failed in a way that has a code."""
+
+    def __init__(self, code: str, message: str, at: str = "") -> None:
+        self.failure = Failure(code, message[:_MAX_TEXT], at)
+
+
+def run(order: Spawn, reports: socket.socket, store: Store) -> None:
+    """Do the attempt, report how it ended, and exit the process."""
+    _settle(order)
+    ended = Ended(order.node, order.attempt)
+    try:
+        ended = msgspec.structs.replace(ended, artifact=_perform(order, store))
+    except Failed as failed:
+        ended = msgspec.structs.replace(ended, failure=failed.failure)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reports.send(encode(ended))
+    os._exit(0 if ended.artifact else 1)
+
+
+def _settle(order: Spawn) -> None:
+    """Make the process the node's own: its log, its share of the CPUs, its GPUs."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
+    sys.stdout = os.fdopen(1, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    threads = max(1, math.floor(order.cpus))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if "torch" in sys.modules:  # imported by the zygote, so that it has read the variables already
+        sys.modules["torch"].set_num_threads(threads)
+    if threads > 1 and "threadpoolctl" in sys.modules:
+        sys.modules["threadpoolctl"].threadpool_limits(threads)
+    if order.gpus is not None:
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # NVML's numbering
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, order.gpus))
+
+
+def _perform(order: Spawn, store: Store) -> Artifact:
+    fn = _load(order.op)
+    hints = hints_of(fn)
+    try:
+        args = {
+            name: convert(_value(tree, store), hints.get(name, Any)) for name, tree in order.args.items()
+        }
+    except Damaged as error:
+        raise Failed("FR306", str(error)) from None
+    except (msgspec.ValidationError, TypeError) as error:
+        raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
+    try:
+        result = fn(**args)
+    except BaseException as error:
+        own = _trim(error.__traceback__)
+        traceback.print_exception(type(error), error, own)
+        raise Failed("FR201", _sentence(error), _innermost(own)) from None
+    try:
+        artifact = store.put(result)
+    except Unstorable as error:
+        hint = "return numbers, strings, lists, dicts, dataclasses, numpy arrays or tensors"
+        raise Failed("FR204", f"`{order.op}` returned what cannot be stored: {error}; {hint}") from None
+    except OSError as error:
+        raise Failed("FR305", f"the result cannot be written: {error.strerror}") from None
+    if "return" in hints:
+        try:
+            store.get(artifact.hash, (), hints["return"])
+        except (msgspec.ValidationError, TypeError) as error:
+            raise Failed("FR205", f"`{order.op}` returned something other than it declares: {error}") from None
+    return artifact
+
+
+def _load(reference: str) -> Any:
+    """The plain function of an operator."""
+    module, _, name = reference.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except BaseException as error:
+        own = _trim(error.__traceback__)
+        traceback.print_exception(type(error), error, own)
+        raise Failed("FR206", f"`{reference}` cannot be loaded: {_sentence(error)}", _innermost(own)) from None
+    fn = getattr(found, "fn", None)
+    if fn is None:
+        raise Failed("FR206", f"`{reference}` is not an operator any more: compile the workflow again")
+    return fn
+
+
+def _value(tree: Any, store: Store) -> Any:
+    if isinstance(tree, list):
+        return [_value(part, store) for part in tree]
+    if isinstance(tree, dict):
+        if "map" in tree:
+            return {key: _value(part, store) for key, part in tree["map"].items()}
+        return store.get(tree["artifact"], tree["at"]) if "artifact" in tree else tree["value"]
+    return tree
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _trim(step: TracebackType | None) -> TracebackType | None:
+    """The traceback without this file's frames."""
+    while step is not None and step.tb_frame.f_code.co_filename == __file__:
+        step = step.tb_next
+    return step
+
+
+def _innermost(step: TracebackType | None) -> str:
+    """`path:line` of the innermost frame in the project; in a library, of the call into it."""
+    here = os.getcwd() + os.sep
+    found = ""
+    while step is not None:
+        file = step.tb_frame.f_code.co_filename
+        if file.startswith(here) and f"{os.sep}site-packages{os.sep}" not in file:
+            found = f"{file.removeprefix(here)}:{step.tb_lineno}"
+        step = step.tb_next
+    return found

@@ -1,0 +1,121 @@
+"""The zygote: a lean process that has imported what the operators import, and forks a worker for each attempt.
+
+Importing torch takes seconds, forking a process that holds it milliseconds. The zygote never runs an
+operator, so it stays clean; when its scheduler goes away, for whatever reason, it ends its workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from flowrun.shell import worker
+from flowrun.shell.artifacts import Store
+from flowrun.shell.messages import Reaped, Signal, Spawn, encode, receive_order
+
+# Threads of a library that was imported here do not survive the fork; workers set their own numbers.
+_NO_THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """Which attempt a process is."""
+
+    node: str
+    number: int
+
+
+def run(orders: socket.socket, reports: socket.socket, root: Path, store: Store, modules: Iterable[str]) -> None:
+    """Serve orders until their sender closes the socket. Called in a forked child; returns when all is over."""
+    os.environ.update(_NO_THREADS)
+    sys.path.insert(0, str(root))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for module in modules:
+        _preload(module)
+    gc.freeze()  # so that a worker's collector does not touch, and thereby copy, shared pages
+    children: dict[int, Attempt] = {}
+    wake, woken = socket.socketpair()
+    woken.setblocking(False)
+    signal.set_wakeup_fd(woken.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    poll = select.poll()
+    poll.register(orders, select.POLLIN)
+    poll.register(wake, select.POLLIN)
+    while True:
+        ready = {descriptor for descriptor, _ in poll.poll()}
+        if wake.fileno() in ready:
+            wake.recv(4096)
+            _reap(children, reports)
+        if orders.fileno() in ready:
+            order = receive_order(orders)
+            if order is None:
+                break
+            match order:
+                case Spawn():
+                    pid = _spawn(order, orders, reports, store)
+                    children[pid] = Attempt(order.node, order.attempt)
+                case Signal():
+                    _signal(children, Attempt(order.node, order.attempt), order.signal)
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def _spawn(order: Spawn, orders: socket.socket, reports: socket.socket, store: Store) -> int:
+    for name in order.imports:
+        _preload(name)
+    pid = os.fork()
+    if pid:
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)  # in both processes: whichever comes first
+        return pid
+    try:
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        orders.close()  # the scheduler must see it closed when the zygote dies
+        worker.run(order, reports, store)
+    finally:
+        # Never return into the zygote's loop, nor run exit handlers that belong to it.
+        os._exit(worker.BROKEN)
+
+
+def _preload(name: str) -> None:
+    """Execute `import module` or `from module import name`; failures show up where the operator imports."""
+    module, _, attribute = name.partition(":")
+    with contextlib.suppress(BaseException):
+        __import__(module, fromlist=[attribute] if attribute else ["*"])
+
+
+def _reap(children: dict[int, Attempt], reports: socket.socket) -> None:
+    while children:
+        try:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        attempt = children.pop(pid, None)
+        if attempt is None:
+            continue
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)  # what the operator started and left behind
+        cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
+        reports.send(encode(Reaped(attempt.node, attempt.number, status, cpu_ms, usage.ru_maxrss // 1024)))
+
+
+def _signal(children: dict[int, Attempt], wanted: Attempt, number: int) -> None:
+    for pid, attempt in children.items():
+        if attempt == wanted:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, number)
