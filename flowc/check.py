@@ -17,7 +17,11 @@ def check(traced: Traced) -> list[Diagnostic]:
     bases = {structure.type: structure.bases for structure in plan.structures}
 
     def type_of(ref: Ref | InputRef) -> Type:
-        whole = plan.header.inputs[ref.input].type if isinstance(ref, InputRef) else sites[Node(ref.source).site].gives
+        whole = (
+            plan.header.inputs[ref.input].type
+            if isinstance(ref, InputRef)
+            else sites[Node(ref.source).site].gives
+        )
         return select(parse(whole), ref.at, structures)
 
     found = []
@@ -27,7 +31,11 @@ def check(traced: Traced) -> list[Diagnostic]:
             for wrong in mismatches(tree, parse(site.takes[parameter]), type_of, bases):
                 found.append(_complaint(traced, site, parameter, wrong))
     for name, declared in plan.header.inputs.items():
-        for wrong in mismatches(declared.default, parse(declared.type), type_of, bases) if not declared.required else ():
+        for wrong in (
+            mismatches(declared.default, parse(declared.type), type_of, bases)
+            if not declared.required
+            else ()
+        ):
             message = f"input `{name}` is declared `{wrong.want}`, but its default is `{wrong.got}`"
             found.append(Diagnostic("FC103", message, (Label(traced.definition),)))
     return found
@@ -55,5 +63,7 @@ def _hint(traced: Traced, wrong: Mismatch) -> str:
     ref = as_reference(wrong.part)
     bases = {s.type: s.bases for s in traced.plan.structures}
     name = ".".join((ref.source if isinstance(ref, Ref) else ref.input, *ref.at))
-    fitting = [f for f, of in structure.fields.items() if of != "Any" and assignable(parse(of), wrong.want, bases)]
+    fitting = [
+        f for f, of in structure.fields.items() if of != "Any" and assignable(parse(of), wrong.want, bases)
+    ]
     return f"pass {' or '.join(f'`{name}.{field}`' for field in fitting)}" if fitting else ""

@@ -33,7 +33,9 @@ def main() -> None:
 def compile(  # noqa: A001 - the command's name
     workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", help="MODULE:WORKFLOW or PATH.py:WORKFLOW")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the plan.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the plan is out of date.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail if the plan is out of date.")
+    ] = False,
 ) -> None:
     """Compile a workflow to plans/WORKFLOW.plan.jsonl."""
     from flowc.compiler import compile_workflow

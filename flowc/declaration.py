@@ -39,9 +39,16 @@ def declare(
     """Read a declaration; bare numbers are megabytes and seconds. `Impossible` names what makes no sense."""
     _demand(isinstance(cpus, (int, float)) and 0 <= cpus < math.inf, "cpus", cpus, "a number from 0 up")
     _demand(isinstance(gpus, int) and 0 <= gpus, "gpus", gpus, "a whole number from 0 up")
-    _demand(isinstance(retries, int) and 0 <= retries <= 100, "retries", retries, "a whole number from 0 to 100")
+    _demand(
+        isinstance(retries, int) and 0 <= retries <= 100, "retries", retries, "a whole number from 0 to 100"
+    )
     whole = int(cpus) if cpus == int(cpus) else cpus
-    needs = Resources(whole, amount(memory, "memory", _MEMORY_MB, "mb"), gpus, amount(gpu_memory, "gpu_memory", _MEMORY_MB, "mb"))
+    needs = Resources(
+        whole,
+        amount(memory, "memory", _MEMORY_MB, "mb"),
+        gpus,
+        amount(gpu_memory, "gpu_memory", _MEMORY_MB, "mb"),
+    )
     if needs.gpu_memory_mb and not gpus:
         raise Impossible("`gpu_memory` is given, but no `gpus`")
     return Declaration(

@@ -117,11 +117,20 @@ def structures_of(annotations: list[Any]) -> dict[str, Structure]:
     while todo:
         annotation = todo.pop()
         cls = typing.get_origin(annotation) or annotation
-        todo += [arg for arg in typing.get_args(annotation) if typing.get_origin(annotation) is not typing.Literal]
-        if not isinstance(cls, type) or cls.__module__ == "builtins" or is_array(cls) or name_of(cls) in found:
+        todo += [
+            arg for arg in typing.get_args(annotation) if typing.get_origin(annotation) is not typing.Literal
+        ]
+        if (
+            not isinstance(cls, type)
+            or cls.__module__ == "builtins"
+            or is_array(cls)
+            or name_of(cls) in found
+        ):
             continue
         fields = fields_of(cls)
-        bases = tuple(name_of(base) for base in cls.__mro__[1:-1] if base.__module__ not in ("builtins", "typing"))
+        bases = tuple(
+            name_of(base) for base in cls.__mro__[1:-1] if base.__module__ not in ("builtins", "typing")
+        )
         if (fields or bases) and ":" in str(_safely(cls)):
             types_of_fields = {name: str(_safely(hint)) for name, hint in fields.items()}
             positional = tuple(fields) if issubclass(cls, tuple) else ()

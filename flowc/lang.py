@@ -180,4 +180,8 @@ def _type_in(fn: Callable[..., Any], name: str, hints: dict[str, Any]) -> Type:
         return type_of(hints.get(name, Any))
     except Meaningless as error:
         what = "its result" if name == "return" else f"`{name}`"
-        refuse("FC102", f"`{fn.__name__}` annotates {what} with something that is no type: {error}", definition_of(fn))
+        refuse(
+            "FC102",
+            f"`{fn.__name__}` annotates {what} with something that is no type: {error}",
+            definition_of(fn),
+        )

@@ -28,13 +28,18 @@ def summary(plan: Plan) -> str:
 def short(type_expression: str) -> str:
     """A type expression without module names: `list[stdlib.types:Model]` is `list[Model]`."""
     words = type_expression.replace("[", " [ ").replace("]", " ] ").replace(",", " , ").split(" ")
-    return "".join(word.rpartition(":")[2] if not word.startswith('"') else word for word in words).replace("|", " | ").replace(",", ", ")
+    return (
+        "".join(word.rpartition(":")[2] if not word.startswith('"') else word for word in words)
+        .replace("|", " | ")
+        .replace(",", ", ")
+    )
 
 
 def _head(plan: Plan) -> list[str]:
     header = plan.header
     inputs = ", ".join(
-        f"{name}: {short(declared.type)}" + ("" if declared.required else f" = {json.dumps(declared.default)}")
+        f"{name}: {short(declared.type)}"
+        + ("" if declared.required else f" = {json.dumps(declared.default)}")
         for name, declared in header.inputs.items()
     )
     return [f"{header.name}({inputs})  from {header.workflow}", summary(plan)]
@@ -49,7 +54,9 @@ def _level_table(plan: Plan) -> list[str]:
     for level, nodes in by_level.items():
         rows += _level_rows(level, nodes, sites)
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return ["  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
+    ]
 
 
 def _level_rows(level: int, nodes: list[Node], sites: dict[str, Site]) -> Iterator[tuple[str, ...]]:
@@ -60,7 +67,14 @@ def _level_rows(level: int, nodes: list[Node], sites: dict[str, Site]) -> Iterat
         if i == 0 and len(nodes) > 1:
             bracket += f" {len(nodes)} side by side"
         operator = f"{site.op.rpartition(':')[2]}({', '.join(_sources(node))})"
-        yield (str(level) if i == 0 else "", node.id, operator, short(site.gives), _needs(site.needs), bracket)
+        yield (
+            str(level) if i == 0 else "",
+            node.id,
+            operator,
+            short(site.gives),
+            _needs(site.needs),
+            bracket,
+        )
     if len(nodes) > len(shown):
         yield ("", f"... and {len(nodes) - len(shown)} more", "", "", "", "┘")
 

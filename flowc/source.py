@@ -55,7 +55,11 @@ def _place_file(target: str) -> tuple[str, str]:
         refuse("FC002", f"there is no file `{target}`")
     if not path.is_relative_to(here):
         hint = f"run flowc in the folder that holds the project, for example `cd {path.parent}`"
-        refuse("FC005", f"`{target}` lies outside the current folder: a plan names files relative to it", hint=hint)
+        refuse(
+            "FC005",
+            f"`{target}` lies outside the current folder: a plan names files relative to it",
+            hint=hint,
+        )
     top = path.parent
     while (top / "__init__.py").is_file() and top != here:
         top = top.parent
@@ -74,7 +78,11 @@ def _load_module(name: str, file: Path | None) -> ModuleType:
         refuse("FC002", f"there is no module `{name}`", hint=hint)
     if file is not None and found.origin and Path(found.origin).resolve() != file.resolve():
         hint = "rename the file"
-        refuse("FC003", f"`{file}` cannot be imported as `{name}`: Python already has a module of that name", hint=hint)
+        refuse(
+            "FC003",
+            f"`{file}` cannot be imported as `{name}`: Python already has a module of that name",
+            hint=hint,
+        )
     try:
         return importlib.import_module(name)
     except Refused:
@@ -88,7 +96,11 @@ def _does_not_import(name: str, error: BaseException) -> NoReturn:
         place = Place(display_path(error.filename), error.lineno, error.offset or 0, error.end_offset or 0)
         refuse("FC003", f"`{name}` does not import: {type(error).__name__}: {error.msg}", place)
     # The last line outside Python's import machinery is the one that the author can mend.
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(("<", sys.base_prefix))]
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if not f.filename.startswith(("<", sys.base_prefix))
+    ]
     own = [f for f in frames if os.sep + "flowc" + os.sep not in f.filename]
     places = [Place(display_path(own[-1].filename), own[-1].lineno or 0)] if own else []
     refuse("FC003", f"`{name}` does not import: {type(error).__name__}: {error}", *places)
@@ -100,7 +112,11 @@ def _pick(module: ModuleType, name: str, target: str) -> Workflow[..., Any]:
         return found
     known = sorted(key for key, value in vars(module).items() if isinstance(value, Workflow))
     if callable(found):
-        place = Place(display_path(found.__code__.co_filename), found.__code__.co_firstlineno) if hasattr(found, "__code__") else None
+        place = (
+            Place(display_path(found.__code__.co_filename), found.__code__.co_firstlineno)
+            if hasattr(found, "__code__")
+            else None
+        )
         hint = f"put `@workflow` above `def {name}`" if place else ""
         refuse("FC004", f"`{name}` in `{target}` is not a workflow", *([place] if place else []), hint=hint)
     close = get_close_matches(name, known, 1)

@@ -8,6 +8,7 @@ stands in.
 from __future__ import annotations
 
 import ast
+import datetime
 import functools
 import itertools
 import linecache
@@ -174,9 +175,18 @@ def _name_given(child: ast.AST, parent: ast.AST) -> str | None:
                 if value is child and isinstance(key, ast.Constant) and isinstance(key.value, str):
                     return clean(key.value)
             return ""
-        case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp() | ast.IfExp() | ast.Attribute():
+        case (
+            ast.ListComp()
+            | ast.SetComp()
+            | ast.DictComp()
+            | ast.GeneratorExp()
+            | ast.IfExp()
+            | ast.Attribute()
+        ):
             return None
-        case ast.Call(func=ast.Name(id=function)) if function in _CONTAINERS and isinstance(child, ast.GeneratorExp):
+        case ast.Call(func=ast.Name(id=function)) if function in _CONTAINERS and isinstance(
+            child, ast.GeneratorExp
+        ):
             return None
         case _:
             return ""
@@ -207,7 +217,7 @@ def _loop_keys(call: Call, frames: list[FrameType]) -> tuple[str, ...]:
     found = []
     for name in call.loops:
         value = next((f.f_locals[name] for f in frames if name in f.f_locals), None)
-        if isinstance(value, (str, int, float)) or hasattr(value, "isoformat"):
+        if isinstance(value, (str, int, float, datetime.date)):
             found.append(clean(str(value)))
     return tuple(found)
 

@@ -24,7 +24,19 @@ from flowc.futures import Future, describe
 from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
 from flowc.plan.edges import select
-from flowc.plan.model import FORMAT, Header, Input, InputRef, Node, Plan, Ref, Resources, Site, Span, Structure
+from flowc.plan.model import (
+    FORMAT,
+    Header,
+    Input,
+    InputRef,
+    Node,
+    Plan,
+    Ref,
+    Resources,
+    Site,
+    Span,
+    Structure,
+)
 from flowc.plan.types import ANY, Type
 from flowc.spans import Call, Frame, calls_from, innermost_place, place_at, place_of
 
@@ -51,7 +63,9 @@ def trace(workflow: Workflow[..., Any], root: str = ".") -> Traced:
     result = None
     lang.recorder = tracing
     try:
-        result = _call(workflow, {name: Future(tracing, InputRef(name), of) for name, of in workflow.inputs.items()})
+        result = _call(
+            workflow, {name: Future(tracing, InputRef(name), of) for name, of in workflow.inputs.items()}
+        )
     except Refused as refusal:
         tracing.problems += refusal.diagnostics
     except Exception as error:
@@ -71,7 +85,9 @@ def trace(workflow: Workflow[..., Any], root: str = ".") -> Traced:
     structures = tuple(tracing.structures[name] for name in sorted(tracing.structures))
     spans = tuple(Span(site, str(call.place)) for site, call in tracing.calls.items())
     plan = Plan(header, structures, tuple(tracing.sites.values()), tuple(tracing.nodes.values()), (), spans)
-    return Traced(plan, tracing.calls, lang.definition_of(workflow.fn), tuple(dict.fromkeys(tracing.problems)))
+    return Traced(
+        plan, tracing.calls, lang.definition_of(workflow.fn), tuple(dict.fromkeys(tracing.problems))
+    )
 
 
 def _call(workflow: Workflow[..., Any], inputs: dict[str, Future]) -> Any:
@@ -164,7 +180,9 @@ class Trace:
             case os.PathLike():
                 return os.fspath(value)
             case _:
-                raise Unwritable(f"it is a `{type(value).__qualname__}`: only JSON-like values and futures can be")
+                raise Unwritable(
+                    f"it is a `{type(value).__qualname__}`: only JSON-like values and futures can be"
+                )
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Note a mistake that is also raised."""
@@ -193,7 +211,9 @@ class Trace:
             site = f"{path}~{number}"
             number += 1
         self._site_of_chain[chain] = site
-        hints = [hint for name, hint in op.hints.items() if name in op.signature.parameters or name == "return"]
+        hints = [
+            hint for name, hint in op.hints.items() if name in op.signature.parameters or name == "return"
+        ]
         self.structures |= structures_of(hints)
         takes = {name: str(of) for name, of in op.takes.items()}
         declared = op.declaration
@@ -237,12 +257,16 @@ class Trace:
         raise Refused(Diagnostic("FC017", message, (Label(innermost_place()),), hint=hint))
 
 
-def argument_place(call: Call, op: Operator[..., Any] | None, parameter: str, takes: tuple[str, ...] = ()) -> Place:
+def argument_place(
+    call: Call, op: Operator[..., Any] | None, parameter: str, takes: tuple[str, ...] = ()
+) -> Place:
     """Where an argument stands in a call: its own expression if it can be told, else the whole call."""
     if call.node is None:
         return call.place
     names = list(op.signature.parameters) if op is not None else list(takes)
-    by_name: dict[str, ast.expr] = {keyword.arg: keyword.value for keyword in call.node.keywords if keyword.arg}
+    by_name: dict[str, ast.expr] = {
+        keyword.arg: keyword.value for keyword in call.node.keywords if keyword.arg
+    }
     if not any(isinstance(arg, ast.Starred) for arg in call.node.args):
         by_name |= dict(zip(names, call.node.args, strict=False))
     node = by_name.get(parameter)
@@ -299,5 +323,3 @@ def _raised(workflow: Workflow[..., Any], error: Exception) -> Diagnostic:
         step = step.tb_next
     message = f"the workflow function `{workflow.name}` raised `{type(error).__name__}: {error}`"
     return Diagnostic("FC018", message, (Label(place),))
-
-

@@ -16,7 +16,20 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
 from flowc.plan.edges import mismatches, select
 from flowc.plan.graph import dependencies, find_circle, levels
-from flowc.plan.model import FORMAT, Header, InputRef, Level, Node, Plan, Ref, Row, Site, Span, Structure, references
+from flowc.plan.model import (
+    FORMAT,
+    Header,
+    InputRef,
+    Level,
+    Node,
+    Plan,
+    Ref,
+    Row,
+    Site,
+    Span,
+    Structure,
+    references,
+)
 from flowc.plan.types import Type, TypeSyntaxError, parse
 
 _S = TypeVar("_S", bound=msgspec.Struct)
@@ -27,7 +40,10 @@ _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing
 
 def encode(plan: Plan) -> bytes:
     """The canonical bytes of a plan."""
-    sites = (_without_defaults(msgspec.structs.replace(site, needs=_without_defaults(site.needs))) for site in plan.sites)
+    sites = (
+        _without_defaults(msgspec.structs.replace(site, needs=_without_defaults(site.needs)))
+        for site in plan.sites
+    )
     rows = (plan.header, *plan.structures, *sites, *plan.nodes, *plan.levels, *plan.spans)
     return b"".join(_encoder.encode(row) + b"\n" for row in rows)
 
@@ -43,7 +59,9 @@ def read(path: str | os.PathLike[str]) -> Plan:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        refuse("FC201", f"cannot read the plan `{path}`: {error.strerror}", hint="`flowc compile` writes plans")
+        refuse(
+            "FC201", f"cannot read the plan `{path}`: {error.strerror}", hint="`flowc compile` writes plans"
+        )
     return decode(data, os.fspath(path))
 
 
@@ -80,7 +98,11 @@ def _check_format(lines: list[bytes], file: str) -> None:
         header = msgspec.json.decode(lines[0] if lines else b"")
     except (msgspec.DecodeError, RecursionError):
         header = None
-    if not isinstance(header, dict) or header.get("kind") != "plan" or not isinstance(header.get("format"), int):
+    if (
+        not isinstance(header, dict)
+        or header.get("kind") != "plan"
+        or not isinstance(header.get("format"), int)
+    ):
         refuse("FC202", f"`{file}` is not a plan", Place(file, 1), hint="`flowc compile` writes plans")
     if header["format"] != FORMAT:
         whose = "a newer" if header["format"] > FORMAT else "an older"
@@ -136,7 +158,9 @@ def _problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator
             yield Diagnostic("FC204", f"no {missing} row for site `{site.site}`", at, hint=_RECOMPILE)
     for row in (*plan.nodes, *plan.spans):
         if row.site not in sites:
-            yield Diagnostic("FC205", f"no site `{row.site}` for the {_name(row)}", (Label(place(row)),), hint=_RECOMPILE)
+            yield Diagnostic(
+                "FC205", f"no site `{row.site}` for the {_name(row)}", (Label(place(row)),), hint=_RECOMPILE
+            )
     undefined = False
     for name, tree, row in _trees(plan):
         for ref in references(tree):
@@ -191,7 +215,11 @@ def _edge_problems(
     bases = {structure.type: structure.bases for structure in plan.structures}
 
     def type_of(ref: Ref | InputRef) -> Type:
-        whole = sites[nodes[ref.source].site].gives if isinstance(ref, Ref) else plan.header.inputs[ref.input].type
+        whole = (
+            sites[nodes[ref.source].site].gives
+            if isinstance(ref, Ref)
+            else plan.header.inputs[ref.input].type
+        )
         return select(parse(whole), ref.at, structures)
 
     for node in plan.nodes:

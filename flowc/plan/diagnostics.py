@@ -109,7 +109,11 @@ def _excerpt(label: Label, read_line: Callable[[str, int], str]) -> list[str]:
         return [f"{head}: {label.text}" if label.text else head]
     gutter = str(place.line)
     if not place.column:
-        return [head, f"{gutter} | {source}", *([f"{' ' * len(gutter)} | {label.text}"] if label.text else [])]
+        return [
+            head,
+            f"{gutter} | {source}",
+            *([f"{' ' * len(gutter)} | {label.text}"] if label.text else []),
+        ]
     # A call may end on a later line: underline to the end of this one.
     end = place.end_column if place.end_column > place.column else len(source) + 1
     width = max(1, min(end, len(source) + 1) - place.column)

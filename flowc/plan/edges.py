@@ -76,7 +76,9 @@ def mismatches(tree: Any, want: Type, type_of: TypeOf, bases: Bases, where: str 
 def type_of_tree(tree: Any, type_of: TypeOf) -> Type:
     """The type of an argument tree."""
     if isinstance(tree, list):
-        return Type("list", (union([type_of_tree(part, type_of) for part in tree]),)) if tree else Type("list")
+        return (
+            Type("list", (union([type_of_tree(part, type_of) for part in tree]),)) if tree else Type("list")
+        )
     if isinstance(tree, dict):
         if "map" not in tree:
             return type_of(as_reference(tree))

@@ -17,7 +17,9 @@ def dependencies(nodes: Sequence[Node]) -> list[list[int]]:
     number = {node.id: i for i, node in enumerate(nodes)}
     found = []
     for node in nodes:
-        sources = {ref.source for tree in node.args.values() for ref in references(tree) if isinstance(ref, Ref)}
+        sources = {
+            ref.source for tree in node.args.values() for ref in references(tree) if isinstance(ref, Ref)
+        }
         sources.update(node.after)
         found.append(sorted(number[source] for source in sources))
     return found

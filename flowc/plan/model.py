@@ -125,7 +125,9 @@ class Plan(msgspec.Struct, frozen=True):
     spans: tuple[Span, ...] = ()
 
 
-class Ref(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename={"source": "from"}):
+class Ref(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename={"source": "from"}
+):
     """The result of a node, or a part of it: `{"from": "parts", "at": ["train"]}`."""
 
     source: str

@@ -34,7 +34,9 @@ class Type(msgspec.Struct, frozen=True):
             return " | ".join(str(arg) for arg in self.args)
         if not self.args:
             return self.name
-        shown = (json.dumps(arg, ensure_ascii=False) if self.name == "Literal" else str(arg) for arg in self.args)
+        shown = (
+            json.dumps(arg, ensure_ascii=False) if self.name == "Literal" else str(arg) for arg in self.args
+        )
         return f"{self.name}[{', '.join(shown)}]"
 
 
@@ -140,11 +142,15 @@ def assignable(source: Type, target: Type, bases: Bases | None = None) -> bool:
     if source.name == "Literal":
         if target.name == "Literal":
             return set(source.args) <= set(target.args)
-        return all(assignable(type_of_scalar(arg), target, bases) for arg in source.args if not isinstance(arg, Type))
+        return all(
+            assignable(type_of_scalar(arg), target, bases) for arg in source.args if not isinstance(arg, Type)
+        )
     if source.name == "int" and target.name == "float":
         return True
     if source.name != target.name:
-        return ":" in source.name and any(assignable(Type(b), target, bases) for b in bases.get(source.name, ()))
+        return ":" in source.name and any(
+            assignable(Type(b), target, bases) for b in bases.get(source.name, ())
+        )
     if not source.args or not target.args:  # `list` is `list[Any]`
         return True
     pairs = zip(source.args, target.args, strict=False)

@@ -106,7 +106,13 @@ def _cancel(state: State, now_ms: int) -> list[Command]:
 
 def _enforce_limits(state: State, now_ms: int) -> list[Command]:
     return [
-        Kill(now_ms, task.node.id, task.attempt, task.kill.reason if task.kill else "timeout", task.kill is not None)
+        Kill(
+            now_ms,
+            task.node.id,
+            task.attempt,
+            task.kill.reason if task.kill else "timeout",
+            task.kill is not None,
+        )
         for task in state.due(now_ms)
     ]
 

@@ -26,7 +26,9 @@ def bind(header: Header, given: Sequence[str], earlier: Inputs | None = None) ->
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals:
-            problems.append(Diagnostic("FR104", f"`-i {text}` is not NAME=VALUE", hint=f"for example `-i {name}=3`"))
+            problems.append(
+                Diagnostic("FR104", f"`-i {text}` is not NAME=VALUE", hint=f"for example `-i {name}=3`")
+            )
         elif name not in header.inputs:
             problems.append(_unknown(header, name))
         else:

@@ -7,11 +7,11 @@ nodes whose keys stayed the same need not run again.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from blake3 import blake3
 
 from flowc.plan.model import InputRef, Plan, Ref, as_reference
 from flowrun.core.model import Inputs
@@ -31,7 +31,7 @@ def node_keys(plan: Plan, inputs: Inputs) -> list[str]:
     for node in plan.nodes:
         site = sites[node.site]
         content = [site.op, site.code, {name: substitute(tree, resolve) for name, tree in node.args.items()}]
-        keys[node.id] = hashlib.sha256(_encoder.encode(content)).hexdigest()[:32]
+        keys[node.id] = blake3(_encoder.encode(content)).hexdigest()[:32]
     return list(keys.values())
 
 

@@ -64,4 +64,3 @@ def can_ever_fit(needs: Resources, capacity: Capacity) -> Rejected | None:
             return Rejected("gpu memory", needs.gpu_memory_mb, max(gpu.memory_mb for gpu in capacity.gpus))
     answer = Free(capacity).place(needs)
     return answer if isinstance(answer, Rejected) else None
-

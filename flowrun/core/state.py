@@ -70,7 +70,8 @@ class State:
         # Without measured times, every node counts the same: the longest chain of nodes goes first.
         priorities = bottom_levels(depends_on, [1.0] * len(plan.nodes))
         self.tasks = [
-            Task(i, node, sites[node.site], priorities[i], len(depends_on[i])) for i, node in enumerate(plan.nodes)
+            Task(i, node, sites[node.site], priorities[i], len(depends_on[i]))
+            for i, node in enumerate(plan.nodes)
         ]
         self.by_id = {task.node.id: task for task in self.tasks}
         self.running: dict[str, Task] = {}
@@ -164,7 +165,12 @@ class State:
         assert task.placement is not None
         self.free.give_back(task.placement)
         del self.running[task.node.id]
-        task.state, task.ended_ms, task.usage, task.failure = "pending", exited.at_ms, exited.usage, exited.failure
+        task.state, task.ended_ms, task.usage, task.failure = (
+            "pending",
+            exited.at_ms,
+            exited.usage,
+            exited.failure,
+        )
         if exited.artifact is not None:
             self._succeed(task, exited.artifact)
 

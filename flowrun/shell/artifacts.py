@@ -113,7 +113,9 @@ class Store:
         import numpy as np
 
         if array.dtype.hasobject:
-            raise Unstorable(f"an array of dtype `{array.dtype}` holds Python objects, which cannot be stored")
+            raise Unstorable(
+                f"an array of dtype `{array.dtype}` holds Python objects, which cannot be stored"
+            )
         array = np.asarray(array, order="C")
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +99,8 @@ def pretend(path: Path) -> Capacity:
 
     `cpus = 64`, `memory_mb = 1048576`, and any number of `[[gpus]]` with `count`, `name`, `memory_mb`.
     """
+    import tomllib
+
     try:
         written: Any = tomllib.loads(path.read_text(encoding="utf-8"))
         specification = msgspec.convert(written, _Specification)

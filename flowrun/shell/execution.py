@@ -96,8 +96,8 @@ class Execution:
             poll.poll(self._patience_ms())
             now = now_ms()
             events: list[Event] = [
-                Exited(now, exit.node, exit.attempt, exit.artifact, exit.failure, exit.usage)
-                for exit in self._pool.exits()
+                Exited(now, ended.node, ended.attempt, ended.artifact, ended.failure, ended.usage)
+                for ended in self._pool.exits()
             ]
             events += [CancelRequested(now)] * signals.count()
             wake = self.state.next_wake_ms()
@@ -132,8 +132,14 @@ class Execution:
         if task.kill is None or event.failure.code != "FR202":
             return event
         seconds = task.site.timeout_ms / 1000
-        message = f"it took longer than its time limit of {seconds:g} s" if task.kill.reason == "timeout" else "cancelled"
-        failure = msgspec.structs.replace(event.failure, code="FR203" if seconds else "FR202", message=message)
+        message = (
+            f"it took longer than its time limit of {seconds:g} s"
+            if task.kill.reason == "timeout"
+            else "cancelled"
+        )
+        failure = msgspec.structs.replace(
+            event.failure, code="FR203" if seconds else "FR202", message=message
+        )
         return msgspec.structs.replace(event, failure=failure)
 
     def _carry_out(self, change: Event | Command) -> None:
@@ -142,7 +148,17 @@ class Execution:
                 self._pool.spawn(self._order(change))
             case Kill(node=node, attempt=attempt, force=force):
                 self._pool.kill(node, attempt, force)
-            case Opened() | Exited() | Woke() | CancelRequested() | Retry() | Fail() | Block() | Cancel() | Finish():
+            case (
+                Opened()
+                | Exited()
+                | Woke()
+                | CancelRequested()
+                | Retry()
+                | Fail()
+                | Block()
+                | Cancel()
+                | Finish()
+            ):
                 pass  # these change the state only
             case _:
                 assert_never(change)

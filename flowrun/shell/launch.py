@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shlex
 import sys
 from pathlib import Path
 
 import msgspec
+from blake3 import blake3
 
 from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
@@ -49,7 +48,9 @@ def launch(request: Request) -> int:
     inputs = bind(plan.header, request.inputs, earlier.inputs if earlier else None)
     home.folder.mkdir(parents=True, exist_ok=True)
     # The pool comes first: forked while this process is small, it imports the operators while we go on.
-    pool = Pool(Path(plan.header.root).absolute(), home.store, home.folder / "zygote.log", operator_modules(plan))
+    pool = Pool(
+        Path(plan.header.root).absolute(), home.store, home.folder / "zygote.log", operator_modules(plan)
+    )
     try:
         capacity = devices.pretend(request.devices) if request.devices else devices.detect()
         demand_feasible(plan, capacity)
@@ -65,7 +66,9 @@ def launch(request: Request) -> int:
         del lock
     finally:
         pool.close()
-    return _conclude(request, run, state, home)
+    status = _conclude(request, run, state, home)
+    pool.wait()
+    return status
 
 
 def demand_feasible(plan: Plan, capacity: Capacity) -> None:
@@ -77,7 +80,9 @@ def demand_feasible(plan: Plan, capacity: Capacity) -> None:
         if rejected is not None:
             message = f"`{site.site}` can never run on this host: {rejected}"
             hint = "lower what its operator declares, or run the plan on a larger host"
-            problems.append(Diagnostic("FR110", message, (Label(Place.parse(spans[site.site].at)),), hint=hint))
+            problems.append(
+                Diagnostic("FR110", message, (Label(Place.parse(spans[site.site].at)),), hint=hint)
+            )
     if problems:
         raise Refused(*problems)
 
@@ -110,7 +115,7 @@ def _opened(
 ) -> Opened:
     """Keep a copy of the plan with the run, and say that it begins."""
     data = codec.encode(state.plan)
-    digest = hashlib.sha256(data).hexdigest()
+    digest = blake3(data).hexdigest()
     path = home.plan_path(run, digest)
     try:
         partial = path.with_suffix(".partial")
@@ -134,7 +139,7 @@ def _conclude(request: Request, run: str, state: State, home: Home) -> int:
     else:
         print(f"\n{summary(found, home)}")
     sys.stdout.flush()
-    resume = shlex.join(["flowrun", "execute", str(request.plan), "--resume", run])
+    resume = f"flowrun execute {request.plan} --resume {run}"
     problems = failures(run, state, home, resume)
     if problems:
         print(file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from flowrun.core.model import Artifact, Failure
+from flowrun.core.model import Artifact, Failure, Usage
 
 MAX_REPORT = 32 * 1024  # bytes of one report: far below a socket's buffer, so that nobody blocks for long
 _LENGTH = struct.Struct("<I")
@@ -43,12 +43,13 @@ class Signal(Message, frozen=True, tag="signal"):
 
 
 class Ended(Message, frozen=True, tag="ended"):
-    """From a worker, before it exits: what came of the operator."""
+    """From a worker, about to exit: what came of the operator. The artifact is durable."""
 
     node: str
     attempt: int
     artifact: Artifact | None = None
     failure: Failure | None = None
+    usage: Usage = Usage()
 
 
 class Reaped(Message, frozen=True, tag="reaped"):
@@ -57,8 +58,7 @@ class Reaped(Message, frozen=True, tag="reaped"):
     node: str
     attempt: int
     status: int
-    cpu_ms: int
-    peak_mb: int
+    usage: Usage
 
 
 _orders = msgspec.msgpack.Decoder(Spawn | Signal)

@@ -9,7 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
-from flowrun.core.model import Failure, Usage
+from flowrun.core.model import Failure
 from flowrun.shell import zygote
 from flowrun.shell.artifacts import Store
 from flowrun.shell.messages import (
@@ -24,22 +24,13 @@ from flowrun.shell.messages import (
 Key = tuple[str, int]  # node, attempt
 
 
-class Exit:
-    """How an attempt ended: the worker's own word if it had one, and the kernel's."""
-
-    def __init__(self, ended: Ended | None, node: str, attempt: int, failure: Failure | None, usage: Usage) -> None:
-        self.node, self.attempt, self.usage = node, attempt, usage
-        self.artifact = ended.artifact if ended else None
-        self.failure = ended.failure if ended and ended.failure else failure
-
-
 class Pool:
     """Worker processes of one run. Make it early: a small process forks fast, and it must have no threads."""
 
     def __init__(self, root: Path, store: Store, log: Path, modules: list[str]) -> None:
         self._arguments = (root, store, log, modules)
-        self._ended: dict[Key, Ended] = {}
-        self.alive: set[Key] = set()
+        self._running: dict[Key, Spawn] = {}
+        self._ended: dict[Key, Ended] = {}  # heard of, but the process still holds its GPUs
         self._start()
 
     def _start(self) -> None:
@@ -64,7 +55,7 @@ class Pool:
 
     def spawn(self, order: Spawn) -> None:
         """Start an attempt. If the zygote is gone, `exits` will tell."""
-        self.alive.add((order.node, order.attempt))
+        self._running[order.node, order.attempt] = order
         with contextlib.suppress(OSError):
             send_order(self.orders, order)
 
@@ -74,32 +65,37 @@ class Pool:
         with contextlib.suppress(OSError):
             send_order(self.orders, Signal(node, attempt, number))
 
-    def exits(self) -> list[Exit]:
-        """The attempts that ended since the last call. Call it when `reports` or `orders` is readable."""
+    def exits(self) -> list[Ended]:
+        """How attempts ended since the last call. Call it when `reports` or `orders` is readable."""
         found = []
         while (report := receive_report(self.reports)) is not None:
-            match report:
-                case Ended():
-                    self._ended[report.node, report.attempt] = report
-                case Reaped():
-                    found.append(self._exit(report))
+            key = (report.node, report.attempt)
+            order = self._running.get(key)
+            if order is None:
+                continue  # its process is gone now; what it had to say was heard before
+            if isinstance(report, Reaped):
+                ended = self._ended.pop(key, None) or _died(report)
+            elif order.gpus:
+                # A GPU is free only when the driver has torn down the process's hold on it.
+                self._ended[key] = report
+                continue
+            else:
+                ended = report
+            del self._running[key]
+            found.append(ended)
         if self._zygote_is_gone():
             found += self._replace_zygote()
         return found
 
     def close(self) -> None:
-        """End every worker and the zygote."""
+        """Let the zygote end, and with it every worker; `wait` until they have."""
         self.orders.close()
         self.reports.close()
+
+    def wait(self) -> None:
+        """Wait for the zygote's end, after `close`."""
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
-
-    def _exit(self, reaped: Reaped) -> Exit:
-        key = (reaped.node, reaped.attempt)
-        self.alive.discard(key)
-        ended = self._ended.pop(key, None)
-        failure = None if ended else Failure("FR202", _describe_death(reaped.status))
-        return Exit(ended, reaped.node, reaped.attempt, failure, Usage(reaped.cpu_ms, reaped.peak_mb))
 
     def _zygote_is_gone(self) -> bool:
         try:
@@ -112,20 +108,30 @@ class Pool:
     def _replace_zygote(self) -> list[Exit]:
         """Start anew. The old workers died with their parent, and what they had not reported is lost."""
         self.close()
-        lost, self.alive = self.alive, set()
+        self.wait()
+        lost = sorted(self._running)
+        self._running.clear()
         self._ended.clear()
         self._start()
         failure = Failure("FR207", "the process that starts workers died, and the node's process with it")
-        return [Exit(None, node, attempt, failure, Usage()) for node, attempt in sorted(lost)]
+        return [Ended(node, attempt, failure=failure) for node, attempt in lost]
 
 
 def _redirect(log: Path) -> None:
     """What imports print goes to a log; nothing reads the terminal."""
-    for path, flags, streams in ((os.devnull, os.O_RDONLY, (0,)), (log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, (1, 2))):
+    for path, flags, streams in (
+        (os.devnull, os.O_RDONLY, (0,)),
+        (log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, (1, 2)),
+    ):
         descriptor = os.open(path, flags, 0o644)
         for stream in streams:
             os.dup2(descriptor, stream)
         os.close(descriptor)
+
+
+def _died(reaped: Reaped) -> Ended:
+    failure = Failure("FR202", _describe_death(reaped.status))
+    return Ended(reaped.node, reaped.attempt, failure=failure, usage=reaped.usage)
 
 
 def _describe_death(status: int) -> str:

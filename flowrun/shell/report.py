@@ -57,7 +57,9 @@ def report(run: str, status: str, state: State, home: Home, now_ms: int) -> RunR
     ended = state.ended_ms or now_ms
     result = _result(state, home) if state.status == "succeeded" else None
     header = state.plan.header
-    return RunReport(run, header.workflow, status, state.inputs, state.opened_ms, ended - state.opened_ms, nodes, result)
+    return RunReport(
+        run, header.workflow, status, state.inputs, state.opened_ms, ended - state.opened_ms, nodes, result
+    )
 
 
 def failures(run: str, state: State, home: Home, resume: str) -> list[Diagnostic]:
@@ -72,7 +74,11 @@ def failures(run: str, state: State, home: Home, resume: str) -> list[Diagnostic
             labels.insert(0, Label(Place.parse(task.failure.at)))
         log = log_path(home, run, task, task.attempt)
         tail = _tail(log)
-        notes = [f"last lines of {log}:", *(f"| {line}" for line in tail)] if tail else [f"its log {log} is empty"]
+        notes = (
+            [f"last lines of {log}:", *(f"| {line}" for line in tail)]
+            if tail
+            else [f"its log {log} is empty"]
+        )
         tries = f" after {task.attempt} attempts" if task.failures else ""
         message = f"node `{task.node.id}` failed{tries}: {task.failure.message}"
         hint = f"mend the cause, then go on with `{resume}`: what is done is kept"

@@ -84,7 +84,12 @@ class RunLog:
                 self._db.executescript(_SCHEMA)
         except (sqlite3.Error, OSError) as error:
             hint = "check its permissions and the disk, or name another folder with --state"
-            refuse("FR305", f"the state folder `{home.folder}` cannot be used: {error}", Place(str(path)), hint=hint)
+            refuse(
+                "FR305",
+                f"the state folder `{home.folder}` cannot be used: {error}",
+                Place(str(path)),
+                hint=hint,
+            )
 
     def create(self, workflow: str, plan_file: str, now_ms: int) -> str:
         """A new run, named after its workflow and numbered: `iris-7`."""
@@ -92,7 +97,8 @@ class RunLog:
             (number,) = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM runs").fetchone()
             run = f"{workflow}-{number}"
             self._db.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, 'running', 0)", (run, number, workflow, plan_file, now_ms)
+                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, 'running', 0)",
+                (run, number, workflow, plan_file, now_ms),
             )
         return run
 
@@ -115,7 +121,11 @@ class RunLog:
         try:
             return [_decode(body) for (body,) in rows]
         except (msgspec.DecodeError, sqlite3.Error) as error:
-            refuse("FR305", f"the log of run `{run}` cannot be read: {error}", Place(str(self.home.folder / "runs.db")))
+            refuse(
+                "FR305",
+                f"the log of run `{run}` cannot be read: {error}",
+                Place(str(self.home.folder / "runs.db")),
+            )
 
     def runs(self) -> list[RunRow]:
         """All runs, oldest first."""
@@ -129,7 +139,9 @@ class RunLog:
         if found:
             return found[0]
         if not rows:
-            refuse("FR301", f"there are no runs in `{self.home.folder}`", hint="`flowrun execute PLAN` makes one")
+            refuse(
+                "FR301", f"there are no runs in `{self.home.folder}`", hint="`flowrun execute PLAN` makes one"
+            )
         latest = ", ".join(f"`{row.run}`" for row in rows[-5:])
         refuse("FR301", f"there is no run `{run}` in `{self.home.folder}`", hint=f"the latest are {latest}")
 
@@ -167,7 +179,9 @@ class RunLog:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             path = Place(str(self.home.folder / "runs.db"))
-            hint = "free the disk or end the other process, then --resume the run: nothing that was done is lost"
+            hint = (
+                "free the disk or end the other process, then --resume the run: nothing that was done is lost"
+            )
             refuse("FR305", f"the run log cannot be written: {error}", path, hint=hint)
 
 

@@ -15,7 +15,9 @@ def summary(report: RunReport, home: Home) -> str:
     """The end of `flowrun execute`: where time went, what was produced, where it lies."""
     counts = _counts(report)
     lines = [f"{report.run} {report.status} in {report.wall_ms / 1000:.2f} s: {counts}"]
-    ran = sorted((node for node in report.nodes if node.wall_ms and not node.kept), key=lambda node: -node.wall_ms)
+    ran = sorted(
+        (node for node in report.nodes if node.wall_ms and not node.kept), key=lambda node: -node.wall_ms
+    )
     if ran:
         lines += ["", "where time went", *_bars(ran[:_MOST_ROWS])]
         if len(ran) > _MOST_ROWS:
@@ -28,12 +30,16 @@ def summary(report: RunReport, home: Home) -> str:
 
 def details(report: RunReport, home: Home) -> str:
     """`flowrun show`: every node with its state."""
-    inputs = ", ".join(f"{name}={json.dumps(abbreviate(value), default=str)}" for name, value in report.inputs.items())
+    inputs = ", ".join(
+        f"{name}={json.dumps(abbreviate(value), default=str)}" for name, value in report.inputs.items()
+    )
     lines = [f"{report.run} {report.status}: {report.workflow}({inputs})", ""]
     rows = [("node", "state", "attempt", "time", "cpu", "peak", "artifact or reason")]
     rows += [_row(node) for node in report.nodes]
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows]
+    lines += [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
+    ]
     lines += ["", f"{_counts(report)} in {report.wall_ms / 1000:.2f} s since it was last started"]
     if report.result is not None:
         lines += ["result", *(f"  {line}" for line in _pretty(report.result))]
@@ -48,7 +54,9 @@ def table(rows: list[RunRow]) -> str:
         took = f"{(row.ended_ms - row.created_ms) / 1000:.2f} s" if row.ended_ms else ""
         cells.append((row.run, row.status, started, took, row.plan_file))
     widths = [max(len(row[column]) for row in cells) for column in range(4)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(c.ljust(w) for c, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in cells
+    )
 
 
 def _row(node: NodeReport) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import math
 import os
+import resource
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 
 from flowc.hints import hints_of
-from flowrun.core.model import Artifact, Failure
+from flowrun.core.model import Artifact, Failure, Usage
 from flowrun.shell.artifacts import Damaged, Store, Unstorable, convert
 from flowrun.shell.messages import Ended, Spawn, encode
 
@@ -35,6 +36,7 @@ class Failed(Exception):  # noqa: N818 - carries a failure, is not an error of o
 def run(order: Spawn, reports: socket.socket, store: Store) -> None:
     """Do the attempt, report how it ended, and exit the process."""
     _settle(order)
+    inherited_kb = _resident_kb()
     ended = Ended(order.node, order.attempt)
     try:
         ended = msgspec.structs.replace(ended, artifact=_perform(order, store))
@@ -42,7 +44,7 @@ def run(order: Spawn, reports: socket.socket, store: Store) -> None:
         ended = msgspec.structs.replace(ended, failure=failed.failure)
     sys.stdout.flush()
     sys.stderr.flush()
-    reports.send(encode(ended))
+    reports.send(encode(msgspec.structs.replace(ended, usage=_usage(inherited_kb))))
     os._exit(0 if ended.artifact else 1)
 
 
@@ -67,13 +69,24 @@ def _settle(order: Spawn) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, order.gpus))
 
 
+def _resident_kb() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() // 1024
+
+
+def _usage(inherited_kb: int) -> Usage:
+    """CPU time, and peak memory beyond what was shared with the zygote at the start."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    peak_kb = max(own.ru_maxrss - inherited_kb, children.ru_maxrss)
+    return Usage(round(cpu_s * 1000), max(0, peak_kb) // 1024)
+
+
 def _perform(order: Spawn, store: Store) -> Artifact:
     fn = _load(order.op)
     hints = hints_of(fn)
     try:
-        args = {
-            name: convert(_value(tree, store), hints.get(name, Any)) for name, tree in order.args.items()
-        }
+        args = {name: convert(_value(tree, store), hints.get(name, Any)) for name, tree in order.args.items()}
     except Damaged as error:
         raise Failed("FR306", str(error)) from None
     except (msgspec.ValidationError, TypeError) as error:
@@ -95,7 +108,9 @@ def _perform(order: Spawn, store: Store) -> Artifact:
         try:
             store.get(artifact.hash, (), hints["return"])
         except (msgspec.ValidationError, TypeError) as error:
-            raise Failed("FR205", f"`{order.op}` returned something other than it declares: {error}") from None
+            raise Failed(
+                "FR205", f"`{order.op}` returned something other than it declares: {error}"
+            ) from None
     return artifact
 
 
@@ -107,7 +122,9 @@ def _load(reference: str) -> Any:
     except BaseException as error:
         own = _trim(error.__traceback__)
         traceback.print_exception(type(error), error, own)
-        raise Failed("FR206", f"`{reference}` cannot be loaded: {_sentence(error)}", _innermost(own)) from None
+        raise Failed(
+            "FR206", f"`{reference}` cannot be loaded: {_sentence(error)}", _innermost(own)
+        ) from None
     fn = getattr(found, "fn", None)
     if fn is None:
         raise Failed("FR206", f"`{reference}` is not an operator any more: compile the workflow again")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from flowrun.core.model import Usage
 from flowrun.shell import worker
 from flowrun.shell.artifacts import Store
 from flowrun.shell.messages import Reaped, Signal, Spawn, encode, receive_order
@@ -33,7 +34,9 @@ class Attempt(msgspec.Struct, frozen=True):
     number: int
 
 
-def run(orders: socket.socket, reports: socket.socket, root: Path, store: Store, modules: Iterable[str]) -> None:
+def run(
+    orders: socket.socket, reports: socket.socket, root: Path, store: Store, modules: Iterable[str]
+) -> None:
     """Serve orders until their sender closes the socket. Called in a forked child; returns when all is over."""
     os.environ.update(_NO_THREADS)
     sys.path.insert(0, str(root))
@@ -110,8 +113,8 @@ def _reap(children: dict[int, Attempt], reports: socket.socket) -> None:
             continue
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)  # what the operator started and left behind
-        cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
-        reports.send(encode(Reaped(attempt.node, attempt.number, status, cpu_ms, usage.ru_maxrss // 1024)))
+        used = Usage(round((usage.ru_utime + usage.ru_stime) * 1000), usage.ru_maxrss // 1024)
+        reports.send(encode(Reaped(attempt.node, attempt.number, status, used)))
 
 
 def _signal(children: dict[int, Attempt], wanted: Attempt, number: int) -> None:
