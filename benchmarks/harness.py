@@ -61,7 +61,7 @@ def machine() -> dict[str, Any]:
 def run(
     measure: Callable[..., dict[str, Any]], show: Callable[[dict[str, Any]], str], **options: Any
 ) -> None:
-    """Make a command of a benchmark: an option for each of `options`, whose value is its default, and `--json`."""
+    """Make a command of a benchmark, with `--json` and an option for each of `options` (name: default)."""
     parser = argparse.ArgumentParser(description=measure.__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     for name, default in options.items():

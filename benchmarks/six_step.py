@@ -1,4 +1,4 @@
-"""Six nodes of 0.1 s, shaped load -> split -> train -> (eval, predict) -> report: whole processes, start to exit.
+"""Six nodes of 0.1 s, shaped load -> split -> train -> (eval, predict) -> report, as whole processes.
 
 Sleeping alone takes 500 ms; what is above is the price of the system. Beside flowrun stand the floor (a
 Python process that sleeps five times) and ninja, if it is installed.

@@ -28,15 +28,17 @@ def check(traced: Traced) -> list[Diagnostic]:
     for node in plan.nodes:
         site = sites[node.site]
         for parameter, tree in node.args.items():
-            for wrong in mismatches(tree, parse(site.takes[parameter]), type_of, bases):
-                found.append(_complaint(traced, site, parameter, wrong))
+            wrong_parts = mismatches(tree, parse(site.takes[parameter]), type_of, bases)
+            found += [_complaint(traced, site, parameter, wrong) for wrong in wrong_parts]
     for name, declared in plan.header.inputs.items():
         for wrong in (
             mismatches(declared.default, parse(declared.type), type_of, bases)
             if not declared.required
             else ()
         ):
-            message = f"input `{name}` is declared `{wrong.want}`, but its default is `{wrong.got}`"
+            message = (
+                f"input `{name}` is declared `{wrong.want.short()}`, but its default is `{wrong.got.short()}`"
+            )
             found.append(Diagnostic("FC103", message, (Label(traced.definition),)))
     return found
 
@@ -45,12 +47,15 @@ def _complaint(traced: Traced, site: Site, parameter: str, wrong: Mismatch) -> D
     call = traced.calls[site.site]
     operator = site.op.rpartition(":")[2]
     at = argument_place(call, None, parameter, tuple(site.takes))
-    labels = [Label(at, f"this is `{wrong.got}`")]
+    labels = [Label(at, f"this is `{wrong.got.short()}`")]
     if isinstance(wrong.part, dict) and "from" in wrong.part:
         origin = traced.calls.get(Node(wrong.part["from"]).site)
         if origin is not None:
             labels.append(Label(origin.place, "made here"))
-    message = f"`{operator}` expects `{wrong.want}` for `{parameter}{wrong.where}`, got `{wrong.got}`"
+    want, got = wrong.want.short(), wrong.got.short()
+    if want == got:  # two classes of one name
+        want, got = str(wrong.want), str(wrong.got)
+    message = f"`{operator}` expects `{want}` for `{parameter}{wrong.where}`, got `{got}`"
     return Diagnostic("FC101", message, tuple(labels), hint=_hint(traced, wrong))
 
 

@@ -1,4 +1,4 @@
-"""What an operator declares besides its parameters: resources, retries, time limit. Human units in, plain numbers out."""
+"""What an operator declares: resources, retries, time limit. Human units in, plain numbers out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def declare(
 ) -> Declaration:
     """Read a declaration; bare numbers are megabytes and seconds. `Impossible` names what makes no sense."""
     _demand(isinstance(cpus, (int, float)) and 0 <= cpus < math.inf, "cpus", cpus, "a number from 0 up")
-    _demand(isinstance(gpus, int) and 0 <= gpus, "gpus", gpus, "a whole number from 0 up")
+    _demand(isinstance(gpus, int) and gpus >= 0, "gpus", gpus, "a whole number from 0 up")
     _demand(
         isinstance(retries, int) and 0 <= retries <= 100, "retries", retries, "a whole number from 0 to 100"
     )

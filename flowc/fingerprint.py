@@ -1,4 +1,4 @@
-"""What of an operator's source a plan keeps: a hash that tells when it changed, and the modules it imports."""
+"""What a plan keeps of an operator's source: a hash that tells when it changed, and its imports."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Future:
         return self._trace.select(self, name)
 
     def __repr__(self) -> str:
-        return f"<future {describe(self._ref)}: {self._type}>"
+        return f"<future {describe(self._ref)}: {self._type.short()}>"
 
     __hash__ = object.__hash__
 
@@ -59,8 +59,8 @@ _REFUSALS: list[tuple[str, str, str, str]] = [
     (
         "FC011",
         "is iterated, unpacked or measured",
-        "how many items it has is known only when the workflow runs: pass it to an operator whole, or take its "
-        "fields by name",
+        "how many items it has is known only when the workflow runs: pass it to an operator whole, "
+        "or take its fields by name",
         "__iter__ __len__ __contains__ __reversed__ __next__",
     ),
     (
@@ -73,17 +73,18 @@ _REFUSALS: list[tuple[str, str, str, str]] = [
         "FC013",
         "is used as a plain value",
         "its value is known only when the workflow runs: compute with it inside an operator",
-        "__int__ __float__ __complex__ __index__ __str__ __format__ __bytes__ __call__ __neg__ __pos__ __abs__ "
-        "__invert__ __round__ __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __matmul__ __rmatmul__ "
-        "__truediv__ __rtruediv__ __floordiv__ __rfloordiv__ __mod__ __rmod__ __divmod__ __rdivmod__ __pow__ "
-        "__rpow__ __lshift__ __rlshift__ __rshift__ __rrshift__ __and__ __rand__ __or__ __ror__ __xor__ "
-        "__rxor__ __enter__ __exit__ __await__ __fspath__",
+        "__int__ __float__ __complex__ __index__ __str__ __format__ __bytes__ __call__ __neg__ __pos__ "
+        "__abs__ __invert__ __round__ __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __matmul__ "
+        "__rmatmul__ __truediv__ __rtruediv__ __floordiv__ __rfloordiv__ __mod__ __rmod__ __divmod__ "
+        "__rdivmod__ __pow__ __rpow__ __lshift__ __rlshift__ __rshift__ __rrshift__ __and__ __rand__ "
+        "__or__ __ror__ __xor__ __rxor__ __enter__ __exit__ __await__ __fspath__",
     ),
     (
         "FC014",
         "is changed",
         "results are immutable: return a changed copy from an operator",
-        "__setattr__ __delattr__ __setitem__ __delitem__ __iadd__ __isub__ __imul__ __itruediv__ __ior__ __iand__",
+        "__setattr__ __delattr__ __setitem__ __delitem__ __iadd__ __isub__ __imul__ __itruediv__ "
+        "__ior__ __iand__",
     ),
     (
         "FC015",
@@ -96,7 +97,7 @@ _REFUSALS: list[tuple[str, str, str, str]] = [
 
 def _refusing(code: str, what: str, hint: str) -> Any:
     def method(self: Future, *args: Any, **kwargs: Any) -> NoReturn:
-        labels = [Label(innermost_place(), f"this is a future (`{self._type}`)")]
+        labels = [Label(innermost_place(), f"this is a future (`{self._type.short()}`)")]
         origin = self._trace.origin(self._ref)
         if origin is not None:
             labels.append(Label(origin, "made here"))

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from flowc import hints as _hints
-from flowc.hints import Meaningless, hints_of, type_of
 from flowc.declaration import Declaration, Impossible, declare
 from flowc.futures import Future
+from flowc.hints import Meaningless, hints_of, type_of
 from flowc.plan.diagnostics import Place, refuse
 from flowc.plan.types import Type
 

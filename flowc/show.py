@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from flowc.plan.graph import bottom_levels, dependencies, depths
 from flowc.plan.model import Node, Plan, Ref, Resources, Site, references
+from flowc.plan.text import columns
+from flowc.plan.types import parse
 
 _MOST_ROWS = 40  # of one level: beyond, the rest is counted
 
@@ -25,20 +27,10 @@ def summary(plan: Plan) -> str:
     return f"{shown}, at most {widest} side by side"
 
 
-def short(type_expression: str) -> str:
-    """A type expression without module names: `list[stdlib.types:Model]` is `list[Model]`."""
-    words = type_expression.replace("[", " [ ").replace("]", " ] ").replace(",", " , ").split(" ")
-    return (
-        "".join(word.rpartition(":")[2] if not word.startswith('"') else word for word in words)
-        .replace("|", " | ")
-        .replace(",", ", ")
-    )
-
-
 def _head(plan: Plan) -> list[str]:
     header = plan.header
     inputs = ", ".join(
-        f"{name}: {short(declared.type)}"
+        f"{name}: {parse(declared.type).short()}"
         + ("" if declared.required else f" = {json.dumps(declared.default)}")
         for name, declared in header.inputs.items()
     )
@@ -50,13 +42,10 @@ def _level_table(plan: Plan) -> list[str]:
     by_level: dict[int, list[Node]] = {}
     for node, depth in zip(plan.nodes, depths(dependencies(plan.nodes)), strict=True):
         by_level.setdefault(depth, []).append(node)
-    rows = [("level", "node", "operator", "gives", "needs", "")]
+    rows: list[tuple[str, ...]] = [("level", "node", "operator", "gives", "needs", "")]
     for level, nodes in by_level.items():
         rows += _level_rows(level, nodes, sites)
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
-    ]
+    return columns(rows)
 
 
 def _level_rows(level: int, nodes: list[Node], sites: dict[str, Site]) -> Iterator[tuple[str, ...]]:
@@ -71,7 +60,7 @@ def _level_rows(level: int, nodes: list[Node], sites: dict[str, Site]) -> Iterat
             str(level) if i == 0 else "",
             node.id,
             operator,
-            short(site.gives),
+            parse(site.gives).short(),
             _needs(site.needs),
             bracket,
         )

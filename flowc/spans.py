@@ -82,18 +82,19 @@ def place_at(code: CodeType, instruction: int) -> Place:
         return Place(display_path(code.co_filename), code.co_firstlineno)
     text = linecache.getline(code.co_filename, line)
     start = _characters(text, column)
-    end = _characters(text, end_column) if end_line == line else 0
+    end = _characters(text, end_column) if end_line == line else len(text.rstrip()) + 1
     return Place(display_path(code.co_filename), line, start, end)
 
 
 def place_of(node: ast.expr | ast.stmt, file: str, lines_of: str | None = None) -> Place:
     """The place of a syntax node of a displayed file; `lines_of` is the file's real path if it differs."""
     text = linecache.getline(lines_of or file, node.lineno)
-    end = _characters(text, node.end_col_offset or 0) if node.end_lineno == node.lineno else 0
+    one_line = node.end_lineno == node.lineno
+    end = _characters(text, node.end_col_offset or 0) if one_line else len(text.rstrip()) + 1
     return Place(file, node.lineno, _characters(text, node.col_offset), end)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def display_path(filename: str) -> str:
     """A path that is the same on every machine: relative to the current folder, or to the import path."""
     path = Path(filename)
@@ -105,7 +106,7 @@ def display_path(filename: str) -> str:
     return path.name
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def call_at(code: CodeType, instruction: int) -> Call:
     """The call that an instruction makes."""
     place = place_at(code, instruction)
@@ -129,9 +130,9 @@ def _characters(text: str, offset: int) -> int:
     return len(text.encode()[:offset].decode(errors="replace")) + 1
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _syntax(filename: str) -> tuple[dict[tuple[int, int], ast.Call], dict[ast.AST, ast.AST]]:
-    """Every call of a file by where it ends (no two calls share their closing bracket), and each node's parent."""
+    """Every call of a file by where it ends (no two share a closing bracket), and each node's parent."""
     try:
         tree = ast.parse("".join(linecache.getlines(filename)))
     except SyntaxError:

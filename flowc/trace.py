@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 
 from flowc import lang
-from flowc.hints import structures_of
 from flowc.fingerprint import code_hash, imports_of
 from flowc.futures import Future, describe
+from flowc.hints import hints_of, structures_of
 from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
 from flowc.plan.edges import select
@@ -32,12 +32,10 @@ from flowc.plan.model import (
     Node,
     Plan,
     Ref,
-    Resources,
     Site,
     Span,
     Structure,
 )
-from flowc.plan.types import ANY, Type
 from flowc.spans import Call, Frame, calls_from, innermost_place, place_at, place_of
 
 _MAX_DEPTH = 100  # of literals: deeper than any sane argument, shallow enough never to exhaust the stack
@@ -139,7 +137,7 @@ class Trace:
             fields = ", ".join(f"`{field}`" for field in structure.fields) if structure else ""
             diagnostic = Diagnostic(
                 "FC016",
-                f"{describe(future._ref)} is `{future._type}`, which has no field `{name}`",
+                f"{describe(future._ref)} is `{future._type.short()}`, which has no field `{name}`",
                 (Label(innermost_place()),),
                 hint=f"its fields are {fields}" if fields else "",
             )
@@ -275,7 +273,7 @@ def argument_place(
 
 def _inputs(workflow: Workflow[..., Any], tracing: Trace) -> dict[str, Input]:
     """The inputs of a workflow, and the structures that their types need."""
-    tracing.structures |= structures_of(list(lang.hints_of(workflow.fn).values()))
+    tracing.structures |= structures_of(list(hints_of(workflow.fn).values()))
     found = {}
     for name, parameter in workflow.signature.parameters.items():
         of = str(workflow.inputs[name])
@@ -302,7 +300,7 @@ def _called(call: Call) -> str:
 
 def _misfit(op: Operator[..., Any], error: TypeError, call: Call) -> Diagnostic:
     parameters = ", ".join(
-        f"{name}: {op.takes[name]}" + ("" if parameter.default is parameter.empty else " = ...")
+        f"{name}: {op.takes[name].short()}" + ("" if parameter.default is parameter.empty else " = ...")
         for name, parameter in op.signature.parameters.items()
     )
     return Diagnostic(

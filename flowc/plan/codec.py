@@ -156,11 +156,11 @@ def _problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator
             missing = "node" if site.site not in used else "span"
             at = (Label(end, "the file ends here"), Label(place(site), "this site"))
             yield Diagnostic("FC204", f"no {missing} row for site `{site.site}`", at, hint=_RECOMPILE)
-    for row in (*plan.nodes, *plan.spans):
-        if row.site not in sites:
-            yield Diagnostic(
-                "FC205", f"no site `{row.site}` for the {_name(row)}", (Label(place(row)),), hint=_RECOMPILE
-            )
+    of_sites: tuple[Node | Span, ...] = (*plan.nodes, *plan.spans)
+    for part in of_sites:
+        if part.site not in sites:
+            message = f"no site `{part.site}` for the {_name(part)}"
+            yield Diagnostic("FC205", message, (Label(place(part)),), hint=_RECOMPILE)
     undefined = False
     for name, tree, row in _trees(plan):
         for ref in references(tree):
@@ -176,7 +176,7 @@ def _problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator
                 undefined = True
                 message = f"`{node.id}` waits for node `{name}`, which is not in the plan"
                 yield Diagnostic("FC205", message, (Label(place(node)),), hint=_RECOMPILE)
-    if undefined:
+    if undefined or not used | spans <= sites.keys():
         return
     yield from _order_problems(plan, place, end)
     yield from _edge_problems(plan, sites, nodes, place)

@@ -61,7 +61,7 @@ class Diagnostic(msgspec.Struct, frozen=True):
         assert self.code in CODES, self.code
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is not an error of ours
+class Refused(Exception):
     """The author's or the caller's mistake; carries every diagnostic found."""
 
     def __init__(self, *diagnostics: Diagnostic) -> None:
@@ -114,8 +114,6 @@ def _excerpt(label: Label, read_line: Callable[[str, int], str]) -> list[str]:
             f"{gutter} | {source}",
             *([f"{' ' * len(gutter)} | {label.text}"] if label.text else []),
         ]
-    # A call may end on a later line: underline to the end of this one.
-    end = place.end_column if place.end_column > place.column else len(source) + 1
-    width = max(1, min(end, len(source) + 1) - place.column)
+    width = max(1, min(place.end_column, len(source) + 1) - place.column)
     underline = " " * (place.column - 1) + "^" * width
     return [head, f"{gutter} | {source}", f"{' ' * len(gutter)} | {underline} {label.text}".rstrip()]

@@ -1,4 +1,4 @@
-"""What follows from a plan's nodes: dependencies, levels, circles, critical path. Derived, never stored twice.
+"""What follows from a plan's nodes: dependencies, levels, circles, critical path. Never stored twice.
 
 Nodes are numbered by their place in the plan. Nothing here recurses.
 """

@@ -162,7 +162,9 @@ def references(tree: Any) -> Iterator[Ref | InputRef]:
 
 def as_reference(part: dict[str, Any]) -> Ref | InputRef:
     """The reference that an object in an argument tree is; `msgspec.ValidationError` if it is none."""
-    return msgspec.convert(part, Ref if "from" in part else InputRef)
+    if "from" in part:
+        return msgspec.convert(part, Ref)
+    return msgspec.convert(part, InputRef)
 
 
 _KEYS = re.compile(r"\[[^\]]*\]|#\d+")

@@ -12,9 +12,10 @@ from __future__ import annotations
 import datetime
 import functools
 import json
+import operator
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -30,14 +31,19 @@ class Type(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """The canonical text; `parse(str(t)) == t`."""
-        if self.name == "|":
-            return " | ".join(str(arg) for arg in self.args)
-        if not self.args:
-            return self.name
-        shown = (
-            json.dumps(arg, ensure_ascii=False) if self.name == "Literal" else str(arg) for arg in self.args
-        )
-        return f"{self.name}[{', '.join(shown)}]"
+        return self._text(self.name, str)
+
+    def short(self) -> str:
+        """For people: classes without their modules."""
+        return self._text(self.name.rpartition(":")[2], Type.short)
+
+    def _text(self, name: str, shown: Callable[[Type], str]) -> str:
+        args = [
+            shown(arg) if isinstance(arg, Type) else json.dumps(arg, ensure_ascii=False) for arg in self.args
+        ]
+        if name == "|":
+            return " | ".join(args)
+        return f"{name}[{', '.join(args)}]" if args else name
 
 
 ANY = Type("Any")
@@ -198,6 +204,6 @@ def _python_type(target: Type) -> Any:
     args = tuple(_python_type(arg) for arg in target.args if isinstance(arg, Type))
     if target.name == "|":
         # msgspec refuses unions it cannot tell apart; then the worker checks instead.
-        return Any if any(a is Any for a in args) else typing.Union[args]
+        return Any if any(a is Any for a in args) else functools.reduce(operator.or_, args)
     python_type = BUILTIN[target.name]
     return python_type[args] if args else python_type

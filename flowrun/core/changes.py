@@ -16,14 +16,24 @@ class Change(msgspec.Struct, frozen=True, tag_field="change", omit_defaults=True
     """A row of the run log."""
 
 
+class Earlier(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a node did before the run was resumed. With an artifact it is done; without, it starts over."""
+
+    attempt: int
+    started_ms: int = 0
+    ended_ms: int = 0
+    usage: Usage = Usage()
+    artifact: Artifact | None = None
+
+
 class Opened(Change, frozen=True, tag="opened"):
-    """The run began, or was resumed with the nodes in `kept` already done."""
+    """The run began, or was resumed after what `earlier` tells of its nodes."""
 
     at_ms: int
     plan: str  # hash of the plan file
     inputs: Inputs
     capacity: Capacity
-    kept: dict[str, Artifact] = {}
+    earlier: dict[str, Earlier] = {}
 
 
 class Exited(Change, frozen=True, tag="exited"):

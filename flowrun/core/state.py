@@ -117,10 +117,13 @@ class State:
             case Opened():
                 self.opened_ms = change.at_ms
                 self.free = Free(change.capacity)
-                for node_id, artifact in change.kept.items():
+                for node_id, earlier in change.earlier.items():
                     task = self.by_id[node_id]
-                    task.kept = True
-                    self._succeed(task, artifact)
+                    task.attempt = earlier.attempt
+                    if earlier.artifact is not None:
+                        task.kept, task.usage = True, earlier.usage
+                        task.started_ms, task.ended_ms = earlier.started_ms, earlier.ended_ms
+                        self._succeed(task, earlier.artifact)
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
                     task = self.tasks[heapq.heappop(self._waiting)[1]]

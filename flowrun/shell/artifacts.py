@@ -102,7 +102,7 @@ class Store:
 
     def _with_arrays(self, part: Any) -> Any:
         if isinstance(part, msgspec.msgpack.Ext):
-            return self._get_array(part.data.hex())
+            return self._get_array(bytes(part.data).hex())
         if isinstance(part, dict):
             return {key: self._with_arrays(value) for key, value in part.items()}
         if isinstance(part, list):
@@ -119,7 +119,7 @@ class Store:
         array = np.asarray(array, order="C")
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-        pieces = [header.getvalue(), memoryview(array.reshape(-1).view(np.uint8)) if array.size else b""]
+        pieces = [header.getvalue(), array.reshape(-1).view(np.uint8).data if array.size else b""]
         return self._put_bytes(pieces), len(pieces[0]) + array.nbytes
 
     def _get_array(self, digest: str) -> np.ndarray[Any, Any]:

@@ -12,9 +12,9 @@ from blake3 import blake3
 from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
 from flowc.plan.model import Plan
-from flowrun.core.changes import Opened
+from flowrun.core.changes import Earlier, Opened
 from flowrun.core.inputs import bind
-from flowrun.core.model import Artifact, Capacity
+from flowrun.core.model import Capacity
 from flowrun.core.policy import can_ever_fit
 from flowrun.core.state import State
 from flowrun.shell import devices
@@ -44,8 +44,8 @@ def launch(request: Request) -> int:
     home = Home(request.state)
     plan = codec.read(request.plan)
     # Read and closed again: an open database is not to be carried over the fork of the worker pool.
-    earlier = _earlier(home, request.resume, plan) if request.resume else None
-    inputs = bind(plan.header, request.inputs, earlier.inputs if earlier else None)
+    before = _state_before(home, request.resume, plan) if request.resume else None
+    inputs = bind(plan.header, request.inputs, before.inputs if before else None)
     home.folder.mkdir(parents=True, exist_ok=True)
     # The pool comes first: forked while this process is small, it imports the operators while we go on.
     pool = Pool(
@@ -58,10 +58,11 @@ def launch(request: Request) -> int:
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = RunLock(home, run)
-        opened = _opened(request, home, run, state, capacity, _done(home, earlier, state) if earlier else {})
+        opened = _opened(home, run, state, capacity, _carried_over(home, before, state) if before else {})
         if not request.as_json:
-            kept = f", {len(opened.kept)} of them done before" if earlier else ""
-            print(f"{run}: {len(plan.nodes)} nodes{kept}, on {devices.describe(capacity)}", flush=True)
+            kept = sum(earlier.artifact is not None for earlier in opened.earlier.values())
+            note = f", {kept} of them done before" if before else ""
+            print(f"{run}: {len(plan.nodes)} nodes{note}, on {devices.describe(capacity)}", flush=True)
         Execution(run, state, home, log, pool, _watcher(request)).go(opened)
         del lock
     finally:
@@ -87,7 +88,7 @@ def demand_feasible(plan: Plan, capacity: Capacity) -> None:
         raise Refused(*problems)
 
 
-def _earlier(home: Home, run: str, plan: Plan) -> State | None:
+def _state_before(home: Home, run: str, plan: Plan) -> State | None:
     """The state of the run that is to be resumed."""
     log = RunLog(home)
     row = log.find(run)
@@ -99,20 +100,20 @@ def _earlier(home: Home, run: str, plan: Plan) -> State | None:
     return state
 
 
-def _done(home: Home, earlier: State, state: State) -> dict[str, Artifact]:
-    """The nodes that need not run again: done before, of the same key, and their artifacts are there."""
-    kept = {}
-    for task in earlier.tasks:
+def _carried_over(home: Home, before: State, state: State) -> dict[str, Earlier]:
+    """What the nodes did before. Those done, with the same key and their artifacts there, stay done."""
+    carried = {}
+    for task in before.tasks:
         again = state.by_id.get(task.node.id)
-        same = again is not None and state.keys[again.index] == earlier.keys[task.index]
-        if same and task.artifact is not None and home.store.has(task.artifact):
-            kept[task.node.id] = task.artifact
-    return kept
+        if again is None or task.attempt == 0:
+            continue
+        same = state.keys[again.index] == before.keys[task.index]
+        kept = task.artifact if same and task.artifact and home.store.has(task.artifact) else None
+        carried[task.node.id] = Earlier(task.attempt, task.started_ms, task.ended_ms, task.usage, kept)
+    return carried
 
 
-def _opened(
-    request: Request, home: Home, run: str, state: State, capacity: Capacity, kept: dict[str, Artifact]
-) -> Opened:
+def _opened(home: Home, run: str, state: State, capacity: Capacity, earlier: dict[str, Earlier]) -> Opened:
     """Keep a copy of the plan with the run, and say that it begins."""
     data = codec.encode(state.plan)
     digest = blake3(data).hexdigest()
@@ -123,7 +124,7 @@ def _opened(
         os.replace(partial, path)
     except OSError as error:
         refuse("FR305", f"the plan's copy cannot be written: {error.strerror}", Place(str(path)))
-    return Opened(now_ms(), digest, state.inputs, capacity, kept)
+    return Opened(now_ms(), digest, state.inputs, capacity, earlier)
 
 
 def _watcher(request: Request) -> Watcher:
@@ -139,11 +140,11 @@ def _conclude(request: Request, run: str, state: State, home: Home) -> int:
     else:
         print(f"\n{summary(found, home)}")
     sys.stdout.flush()
-    resume = f"flowrun execute {request.plan} --resume {run}"
-    problems = failures(run, state, home, resume)
+    problems = failures(run, state, home)
     if problems:
         print(file=sys.stderr)
         print_refusal(Refused(*problems))
-    elif state.status == "cancelled":
-        print(f"\ngo on with `{resume}`", file=sys.stderr)
+    if state.status != "succeeded":
+        resume = f"flowrun execute {request.plan} --resume {run}"
+        print(f"\nwhat is done is kept: go on with `{resume}`", file=sys.stderr)
     return _EXIT_STATUS[state.status]

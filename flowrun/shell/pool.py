@@ -105,7 +105,7 @@ class Pool:
         except OSError:
             return True
 
-    def _replace_zygote(self) -> list[Exit]:
+    def _replace_zygote(self) -> list[Ended]:
         """Start anew. The old workers died with their parent, and what they had not reported is lost."""
         self.close()
         self.wait()

@@ -62,8 +62,8 @@ def report(run: str, status: str, state: State, home: Home, now_ms: int) -> RunR
     )
 
 
-def failures(run: str, state: State, home: Home, resume: str) -> list[Diagnostic]:
-    """A diagnostic for every node that failed: why, where in the operator, where in the workflow, the log's end."""
+def failures(run: str, state: State, home: Home) -> list[Diagnostic]:
+    """A diagnostic for every failed node: why, where in operator and workflow, how its log ends."""
     spans = {span.site: Place.parse(span.at) for span in state.plan.spans}
     found = []
     for task in state.tasks:
@@ -81,8 +81,7 @@ def failures(run: str, state: State, home: Home, resume: str) -> list[Diagnostic
         )
         tries = f" after {task.attempt} attempts" if task.failures else ""
         message = f"node `{task.node.id}` failed{tries}: {task.failure.message}"
-        hint = f"mend the cause, then go on with `{resume}`: what is done is kept"
-        found.append(Diagnostic(task.failure.code, message, tuple(labels), tuple(notes), hint))
+        found.append(Diagnostic(task.failure.code, message, tuple(labels), tuple(notes)))
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,8 +18,20 @@ import msgspec
 from flowc.plan import codec
 from flowc.plan.diagnostics import Place, refuse
 from flowc.plan.model import Plan
-from flowrun.core.changes import AnyChange, Block, Cancel, CancelRequested, Exited, Fail, Finish
-from flowrun.core.changes import Kill, Opened, Retry, Start, Woke
+from flowrun.core.changes import (
+    AnyChange,
+    Block,
+    Cancel,
+    CancelRequested,
+    Exited,
+    Fail,
+    Finish,
+    Kill,
+    Opened,
+    Retry,
+    Start,
+    Woke,
+)
 from flowrun.core.state import State
 from flowrun.shell.artifacts import Store
 
@@ -152,7 +164,7 @@ class RunLog:
     def state_of(self, run: str) -> State | None:
         """The state of a run, rebuilt from its log; `None` if it was never opened."""
         changes = self.changes(run)
-        # A resume opens the run again, possibly with another plan: what counts is what came after, and what it kept.
+        # A resume opens the run again, maybe with another plan: only what it kept and what followed counts.
         openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
         if not openings:
             return None
@@ -170,7 +182,7 @@ class RunLog:
         return found
 
     @contextlib.contextmanager
-    def _transaction(self):  # type: ignore[no-untyped-def]
+    def _transaction(self) -> Iterator[None]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield
@@ -186,7 +198,7 @@ class RunLog:
 
 
 class RunLock:
-    """Says that a process is executing a run. The kernel releases it when the process ends, however it ends."""
+    """Says that a process is executing a run. The kernel releases it however the process ends."""
 
     def __init__(self, home: Home, run: str) -> None:
         """Take the lock; `Refused` (FR303) if another process has it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+from flowc.plan.text import columns
 from flowrun.shell.report import NodeReport, RunReport, abbreviate
 from flowrun.shell.runlog import Home, RunRow
 
@@ -34,12 +35,9 @@ def details(report: RunReport, home: Home) -> str:
         f"{name}={json.dumps(abbreviate(value), default=str)}" for name, value in report.inputs.items()
     )
     lines = [f"{report.run} {report.status}: {report.workflow}({inputs})", ""]
-    rows = [("node", "state", "attempt", "time", "cpu", "peak", "artifact or reason")]
+    rows: list[tuple[str, ...]] = [("node", "state", "attempt", "time", "cpu", "peak", "artifact or reason")]
     rows += [_row(node) for node in report.nodes]
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    lines += [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
-    ]
+    lines += columns(rows)
     lines += ["", f"{_counts(report)} in {report.wall_ms / 1000:.2f} s since it was last started"]
     if report.result is not None:
         lines += ["result", *(f"  {line}" for line in _pretty(report.result))]
@@ -53,10 +51,7 @@ def table(rows: list[RunRow]) -> str:
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.created_ms / 1000))
         took = f"{(row.ended_ms - row.created_ms) / 1000:.2f} s" if row.ended_ms else ""
         cells.append((row.run, row.status, started, took, row.plan_file))
-    widths = [max(len(row[column]) for row in cells) for column in range(4)]
-    return "\n".join(
-        "  ".join(c.ljust(w) for c, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in cells
-    )
+    return "\n".join(columns(cells))
 
 
 def _row(node: NodeReport) -> tuple[str, ...]:

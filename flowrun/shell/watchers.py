@@ -1,10 +1,11 @@
-"""Showing a run while it goes on: a live view in a terminal, plain lines elsewhere, JSON lines for machines."""
+"""Showing a run while it goes on: live in a terminal, plain lines elsewhere, JSON lines for machines."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,11 +26,7 @@ class PlainWatcher:
 
     def see(self, state: State, changes: Sequence[AnyChange]) -> None:
         """Print what happened."""
-        for change in changes:
-            line = _line(state, change)
-            if line:
-                print(line)
-        sys.stdout.flush()
+        _write(line for change in changes if (line := _line(state, change)))
 
     def tick(self, state: State) -> None:
         """Nothing happened: nothing is printed."""
@@ -40,9 +37,7 @@ class JsonWatcher:
 
     def see(self, state: State, changes: Sequence[AnyChange]) -> None:
         """Print the changes."""
-        for change in changes:
-            sys.stdout.write(msgspec.json.encode(change).decode() + "\n")
-        sys.stdout.flush()
+        _write(msgspec.json.encode(change).decode() for change in changes)
 
     def tick(self, state: State) -> None:
         """Nothing happened: nothing is printed."""
@@ -82,6 +77,16 @@ class LiveWatcher:
         self._live.update(_picture(state, time.time() * 1000), refresh=True)
 
 
+def _write(lines: Iterable[str]) -> None:
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever was reading has seen enough (`| head`): that is no reason to stop the run.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _line(state: State, change: AnyChange) -> str:
     width = min(40, max((len(task.node.id) for task in state.tasks), default=0))
     match change:
@@ -89,7 +94,8 @@ def _line(state: State, change: AnyChange) -> str:
             return f"{_clock(state, change.at_ms)}  start  {change.node}"
         case Exited(failure=None):
             task = state.by_id[change.node]
-            return f"{_clock(state, change.at_ms)}  done   {change.node:<{width}}  {_seconds(change.at_ms - task.started_ms)}"
+            took = _seconds(change.at_ms - task.started_ms)
+            return f"{_clock(state, change.at_ms)}  done   {change.node:<{width}}  {took}"
         case Exited(failure=failure) if failure is not None:
             sentence = failure.message.splitlines()[0][:120]
             return f"{_clock(state, change.at_ms)}  failed {change.node:<{width}}  {sentence}"

@@ -26,7 +26,7 @@ _PR_SET_PDEATHSIG = 1
 _MAX_TEXT = 4000
 
 
-class Failed(Exception):  # noqa: N818 - carries a failure, is not an error of ours
+class Failed(Exception):
     """The attempt failed in a way that has a code."""
 
     def __init__(self, code: str, message: str, at: str = "") -> None:

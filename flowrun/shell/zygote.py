@@ -1,4 +1,4 @@
-"""The zygote: a lean process that has imported what the operators import, and forks a worker for each attempt.
+"""The zygote: a lean process that has imported what the operators import, and forks the workers.
 
 Importing torch takes seconds, forking a process that holds it milliseconds. The zygote never runs an
 operator, so it stays clean; when its scheduler goes away, for whatever reason, it ends its workers.
@@ -24,7 +24,7 @@ from flowrun.shell.artifacts import Store
 from flowrun.shell.messages import Reaped, Signal, Spawn, encode, receive_order
 
 # Threads of a library that was imported here do not survive the fork; workers set their own numbers.
-_NO_THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_NO_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Attempt(msgspec.Struct, frozen=True):
 def run(
     orders: socket.socket, reports: socket.socket, root: Path, store: Store, modules: Iterable[str]
 ) -> None:
-    """Serve orders until their sender closes the socket. Called in a forked child; returns when all is over."""
+    """Serve orders until their sender closes the socket. Called in a forked child."""
     os.environ.update(_NO_THREADS)
     sys.path.insert(0, str(root))
     signal.signal(signal.SIGINT, signal.SIG_IGN)

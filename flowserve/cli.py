@@ -1,0 +1,131 @@
+"""The `flowserve` command. Whatever is heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowc.plan.diagnostics import Refused, print_refusal, refuse
+
+if TYPE_CHECKING:
+    from flowserve.shell.repository import ModelFolder
+
+app = typer.Typer(
+    help="Serves predictions of ONNX models over HTTP.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Models = Annotated[Path, typer.Option("--models", help="The model repository.", metavar="DIR")]
+Address = Annotated[str, typer.Option("--http", help="The server's address.", metavar="HOST:PORT")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_DEFAULT_ADDRESS = "127.0.0.1:8000"
+
+
+def main() -> None:
+    """Run the command; a refusal is printed and exits with 1."""
+    try:
+        app()
+    except Refused as refused:
+        print_refusal(refused)
+        sys.exit(1)
+
+
+@app.command()
+def start(models: Models, http: Address = _DEFAULT_ADDRESS) -> None:
+    """Serve every model of a repository until SIGTERM or Ctrl-C. Port 0 takes a free one."""
+    host, port = _address(http, "FS104")
+
+    import asyncio
+    import os
+    from importlib.metadata import version
+
+    import uvloop
+
+    from flowserve.shell.http import bind, serve
+    from flowserve.shell.repository import scan
+    from flowserve.shell.sessions import load_all
+
+    folders = scan(models)
+    listener = bind(host, port)
+    registry = load_all(folders)
+
+    def announce() -> None:
+        for model in registry:
+            print(f"{model.name}  version {model.version}  {model.signature}")
+        print(f"listening on http://{_written(host, listener.getsockname()[1])}", flush=True)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        finished = runner.run(serve(registry, listener, version("flow-toolchain"), on_listening=announce))
+    if not finished:
+        print("stopped before every request was answered", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(1)  # a model that still runs would keep the process
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="A name, or NAME/versions/VERSION.")],
+    rows: Annotated[str, typer.Argument(help="JSON, as in '[[5.1, 3.5, 1.4, 0.2]]'.")],
+    http: Address = _DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Ask a running server for predictions: one line a row."""
+    import json
+
+    from flowserve.shell.client import Client, parse_rows
+
+    host, port = _address(http, "FS301")
+    prediction = Client(host, port).predict(model, parse_rows(rows))
+    if as_json:
+        print(json.dumps(prediction.rows, ensure_ascii=False))
+        return
+    for row in prediction.rows:
+        if prediction.labelled:
+            print(f"{row['label']}  {row['probability']:.3f}")
+        else:
+            print("  ".join(f"{name}={json.dumps(value)}" for name, value in row.items()))
+
+
+@app.command("models")
+def list_models(models: Models, as_json: Json = False) -> None:
+    """List the models and versions of a repository on disk."""
+    import json
+
+    from flowserve.shell.repository import scan
+
+    folders = scan(models)
+    if as_json:
+        print(json.dumps([_described(folder) for folder in folders], ensure_ascii=False))
+        return
+    table = [("MODEL", "VERSIONS", "LABELS")]
+    for folder in folders:
+        labels = [label for names in folder.labels.values() for label in names]
+        table.append((folder.name, ", ".join(map(str, folder.versions)), ", ".join(labels) or "-"))
+    widths = [max(len(row[column]) for row in table) for column in range(2)]
+    for name, versions, labels_text in table:
+        print(f"{name:<{widths[0]}}  {versions:<{widths[1]}}  {labels_text}")
+
+
+def _described(folder: ModelFolder) -> dict[str, Any]:
+    labels = {output: list(names) for output, names in folder.labels.items()}
+    return {"name": folder.name, "versions": list(folder.versions), "labels": labels}
+
+
+def _address(text: str, code: str) -> tuple[str, int]:
+    """Split HOST:PORT; an IPv6 host stands in brackets."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+        refuse(code, f"the address must be HOST:PORT, as in `{_DEFAULT_ADDRESS}`, got `{text}`")
+    return host, int(port)
+
+
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,202 @@
+"""A model's configuration as Triton's model_config.proto has it: written as text, given as JSON, and read.
+
+Only what this server and a publisher need is written; of a file that someone else wrote, every field is
+parsed and the few that matter here are read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from flowserve.core.signature import Signature, TensorSpec
+
+LABELS_FILE = "labels.txt"
+
+Message = dict[str, list[Any]]
+"""A parsed message: every field with its values in order. A value is a str, int, float, bool or `Message`."""
+
+_TOKEN = re.compile(
+    r"""(?P<blank>\s+|\#[^\n]*)
+      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+      | (?P<word>[A-Za-z0-9_.+\-/]+)
+      | (?P<sign>[{}<>\[\]:,;])""",
+    re.VERBOSE,
+)
+_CLOSING = {"{": "}", "<": ">"}
+_NESTING_MAX = 32
+
+
+class ConfigError(Exception):
+    """The text is not a protobuf text message; `line` counts from 1."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        self.line = line
+        super().__init__(reason)
+
+
+def config_text(name: str, signature: Signature) -> str:
+    """Return `config.pbtxt` for a model served by onnxruntime. An output with labels names the labels file.
+
+    `max_batch_size` is 0: the batch stands in `dims`, as -1, like any other dimension of the ONNX graph.
+    """
+    lines = [f"name: {_quoted(name)}", 'backend: "onnxruntime"', "max_batch_size: 0"]
+    for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):
+        lines += [line for spec in specs for line in (f"{kind} {{", *_tensor_text(spec), "}")]
+    return "\n".join(lines) + "\n"
+
+
+def config_json(name: str, signature: Signature) -> dict[str, Any]:
+    """Return the same as `config_text`, as the model configuration extension gives it."""
+    return {
+        "name": name,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "max_batch_size": 0,
+        "input": [_tensor_json(spec) for spec in signature.inputs],
+        "output": [_tensor_json(spec) for spec in signature.outputs],
+    }
+
+
+def parse_config(text: str) -> Message:
+    """Read the protobuf text format. Raises `ConfigError`."""
+    return _Reader(text).message("", 0)
+
+
+def label_files(config: Message) -> dict[str, str]:
+    """Return the labels file of every output that has one, by the output's name."""
+    outputs = [output for output in config.get("output", []) if isinstance(output, dict)]
+    return {str(_last(o, "name", "")): str(o["label_filename"][-1]) for o in outputs if "label_filename" in o}
+
+
+def config_field(config: Message, name: str) -> str:
+    """Return a text field, "" where it is not set."""
+    return str(_last(config, name, ""))
+
+
+def _last(message: Message, name: str, default: Any) -> Any:
+    return message.get(name, [default])[-1]
+
+
+def _tensor_text(spec: TensorSpec) -> list[str]:
+    # Triton demands at least one dimension of every tensor: a scalar is declared as [1] and reshaped.
+    dims = ", ".join(map(str, spec.shape or (1,)))
+    lines = [f"  name: {_quoted(spec.name)}", f"  data_type: {spec.datatype.config}", f"  dims: [ {dims} ]"]
+    if not spec.shape:
+        lines.append("  reshape { shape: [ ] }")
+    if spec.labels:
+        lines.append(f"  label_filename: {_quoted(LABELS_FILE)}")
+    return lines
+
+
+def _tensor_json(spec: TensorSpec) -> dict[str, Any]:
+    tensor = {"name": spec.name, "data_type": spec.datatype.config, "dims": list(spec.shape)}
+    return tensor | ({"label_filename": LABELS_FILE} if spec.labels else {})
+
+
+def _quoted(text: str) -> str:
+    # JSON's escapes are all the text format's too, once nothing beyond ASCII is escaped as surrogates.
+    return json.dumps(text, ensure_ascii=False)
+
+
+class _Reader:
+    """Recursive descent over tokens of the text format."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = list(_tokens(text))
+        self._at = 0
+
+    def message(self, closing: str, depth: int) -> Message:
+        if depth > _NESTING_MAX:
+            self._fail("messages are nested too deeply")
+        found: Message = {}
+        while (name := self._take())[1] != closing or name[0] == "string":
+            if name[0] != "word":
+                self._fail(f"expected a field's name, got `{name[1] or 'the end'}`")
+            values = found.setdefault(name[1], [])
+            values += self._values(depth)
+            if self._peek() in (",", ";"):
+                self._take()
+        return found
+
+    def _values(self, depth: int) -> list[Any]:
+        if self._peek() == ":":
+            self._take()
+        elif self._peek() not in ("[", *_CLOSING):  # messages, alone or listed, need no colon
+            self._fail(f"expected `:`, got `{self._peek() or 'the end'}`")
+        if self._peek() != "[":
+            return [self._value(depth)]
+        self._take()
+        values: list[Any] = []
+        while self._peek() != "]":
+            values.append(self._value(depth))
+            if self._peek() == ",":
+                self._take()
+        self._take()
+        return values
+
+    def _value(self, depth: int) -> Any:
+        kind, text, _ = self._take()
+        if kind == "sign" and text in _CLOSING:
+            return self.message(_CLOSING[text], depth + 1)
+        if kind == "string":
+            while self._at < len(self._tokens) and self._tokens[self._at][0] == "string":
+                text += self._take()[1]
+            return text
+        if kind != "word":
+            self._fail(f"expected a value, got `{text or 'the end'}`")
+        return _scalar(text)
+
+    def _peek(self) -> str:
+        return self._tokens[self._at][1] if self._tokens[self._at][0] == "sign" else ""
+
+    def _take(self) -> tuple[str, str, int]:
+        token = self._tokens[self._at]
+        self._at = min(self._at + 1, len(self._tokens) - 1)  # the end stays
+        return token
+
+    def _fail(self, reason: str) -> NoReturn:
+        raise ConfigError(self._tokens[max(0, self._at - 1)][2], reason)
+
+
+def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
+    at, line = 0, 1
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None:
+            raise ConfigError(line, f"unexpected `{text[at]}`")
+        kind, token = str(found.lastgroup), found.group()
+        if kind == "string":
+            yield kind, _unquoted(token[1:-1]), line
+        elif kind != "blank":
+            yield kind, token, line
+        line += token.count("\n")
+        at = found.end()
+    yield "end", "", line
+
+
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))")
+_SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v"}
+
+
+def _unquoted(text: str) -> str:
+    def meaning(escape: re.Match[str]) -> str:
+        wide, narrow, octal, short = escape.groups()
+        if wide or narrow:
+            return chr(int(wide or narrow, 16))
+        return chr(int(octal, 8)) if octal else _SHORT.get(short, short)
+
+    return _ESCAPE.sub(meaning, text)
+
+
+def _scalar(text: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

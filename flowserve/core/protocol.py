@@ -1,0 +1,237 @@
+"""Inference requests and responses of the Open Inference Protocol v2, over HTTP.
+
+Sources: the protocol's `required_api.md`, and Triton's `extension_binary_data.md` and
+`extension_classification.md`. A body is JSON, or a JSON header of `Inference-Header-Content-Length` bytes
+with raw tensors after it, in the order of the header's tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from flowc.plan.diagnostics import refuse
+from flowserve.core.classification import best_classes
+from flowserve.core.datatypes import DATATYPES
+from flowserve.core.signature import Signature, TensorSpec
+from flowserve.core.tensors import Array, from_binary, from_json, to_binary, to_json
+from flowserve.core.wording import listed, shown, shown_shape
+
+# Beyond this, numpy cannot even describe a tensor that has no elements because another dimension is 0.
+_ELEMENTS_MAX = 2**40
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """An output that is asked for; `classes` > 0 asks for so many best classes instead of the tensor."""
+
+    spec: TensorSpec
+    binary: bool = False
+    classes: int = 0
+
+
+class InferRequest(msgspec.Struct, frozen=True):
+    """A request that fits its model: a tensor for every input, and the outputs to answer with, in order."""
+
+    id: str
+    feed: dict[str, Array]
+    wanted: tuple[Wanted, ...]
+
+
+class InferResponse(msgspec.Struct, frozen=True):
+    """An encoded response. `tensors` is empty when all of it is JSON."""
+
+    header: bytes
+    tensors: tuple[bytes, ...] = ()
+    binary: bool = False
+
+
+class _Tensor(msgspec.Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, Any] = {}
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class _Request(msgspec.Struct):
+    inputs: list[_Tensor]
+    id: str = ""
+    parameters: dict[str, Any] = {}
+    outputs: list[_Output] = []
+
+
+class _ResponseTensor(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Response(msgspec.Struct):
+    model_name: str
+    model_version: str
+    outputs: list[_ResponseTensor]
+    id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_request_decoder = msgspec.json.Decoder(_Request)
+_response_encoder = msgspec.json.Encoder()
+
+
+def parse_request(body: bytes, header_bytes: int | None, signature: Signature) -> InferRequest:
+    """Read a request for a model of this signature.
+
+    `header_bytes` is the length of the JSON header, None when the whole body is JSON. Raises `Refused` FS201
+    for what is not a request, FS203 to FS206 for inputs and FS207 for outputs that the model does not have
+    so.
+    """
+    if header_bytes is not None and not 0 < header_bytes <= len(body):
+        refuse(
+            "FS201",
+            f"`Inference-Header-Content-Length` must be from 1 to the body's {len(body)} bytes, "
+            f"got {shown(header_bytes)}",
+        )
+    view = memoryview(body)
+    request = _decode(body if header_bytes is None else view[:header_bytes])
+    feed = _feed(request.inputs, view[len(body) if header_bytes is None else header_bytes :], signature)
+    return InferRequest(request.id, feed, _wanted(request, signature))
+
+
+def encode_response(
+    name: str, version: int, request: InferRequest, outputs: Sequence[Array]
+) -> InferResponse:
+    """Write the response of a model; `outputs` are in the order of `request.wanted`."""
+    described: list[_ResponseTensor] = []
+    tensors: list[bytes] = []
+    for wanted, array in zip(request.wanted, outputs, strict=True):
+        datatype = wanted.spec.datatype
+        if wanted.classes:
+            array, datatype = best_classes(array, wanted.classes, wanted.spec.labels), DATATYPES["BYTES"]
+        tensor = _ResponseTensor(wanted.spec.name, datatype.name, list(array.shape))
+        if wanted.binary:
+            tensors.append(to_binary(array, datatype))
+            tensor.parameters = {"binary_data_size": len(tensors[-1])}
+        else:
+            tensor.data = to_json(array)
+        described.append(tensor)
+    response = _Response(name, str(version), described, request.id or msgspec.UNSET)
+    return InferResponse(_response_encoder.encode(response), tuple(tensors), bool(tensors))
+
+
+def _decode(header: bytes | memoryview) -> _Request:
+    try:
+        return _request_decoder.decode(header)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$")
+        where = path.rstrip("`").lstrip(".") or "the request"
+        refuse(
+            "FS201", f"`{where}` is malformed: {reason}" if path else f"the request is malformed: {reason}"
+        )
+    except (ValueError, RecursionError) as error:
+        refuse("FS201", f"the request is not JSON: {error}")
+
+
+def _feed(tensors: list[_Tensor], binary: memoryview, signature: Signature) -> dict[str, Array]:
+    specs = {spec.name: spec for spec in signature.inputs}
+    feed: dict[str, Array] = {}
+    start = 0
+    for index, tensor in enumerate(tensors):
+        at = f"inputs[{index}]"
+        spec = specs.get(tensor.name)
+        if spec is None:
+            refuse("FS203", f"`{at}.name` must be one of {listed(list(specs))}, got {shown(tensor.name)}")
+        if spec.name in feed:
+            refuse("FS203", f"`{at}.name` gives input `{spec.name}` a second time")
+        _check_form(tensor, spec, at)
+        size = _binary_size(tensor, len(binary) - start, at)
+        if size is None:
+            assert isinstance(tensor.data, msgspec.Raw), "_binary_size refuses a tensor without data"
+            feed[spec.name] = from_json(tensor.data, spec.datatype, tensor.shape, f"{at}.data")
+        else:
+            piece = binary[start : start + size]
+            feed[spec.name] = from_binary(
+                piece, spec.datatype, tensor.shape, f"{at}.parameters.binary_data_size"
+            )
+            start += size
+    missing = [name for name in specs if name not in feed]
+    if missing:
+        refuse("FS203", f"`inputs` must have {listed(list(specs))}, but {listed(missing)} is missing")
+    if start != len(binary):
+        refuse("FS206", f"the body must end after its tensors, but has {len(binary) - start} bytes more")
+    return feed
+
+
+def _check_form(tensor: _Tensor, spec: TensorSpec, at: str) -> None:
+    if tensor.datatype != spec.datatype.name:
+        expected = f"`{spec.datatype.name}` for input `{spec.name}`"
+        refuse("FS204", f"`{at}.datatype` must be {expected}, got {shown(tensor.datatype)}")
+    if not spec.accepts(tensor.shape):
+        expected = f"{list(spec.shape)} for input `{spec.name}`"
+        refuse("FS205", f"`{at}.shape` must be {expected}, got {shown_shape(tensor.shape)}")
+    if math.prod(size or 1 for size in tensor.shape) > _ELEMENTS_MAX:
+        refuse("FS205", f"`{at}.shape` must be of at most 2^40 elements, got {shown_shape(tensor.shape)}")
+
+
+def _binary_size(tensor: _Tensor, left: int, at: str) -> int | None:
+    """How many bytes after the header are this tensor's; None when its data is in the header."""
+    if "shared_memory_region" in tensor.parameters:
+        refuse("FS201", f"`{at}.parameters.shared_memory_region` is not supported: send the data itself")
+    size = tensor.parameters.get("binary_data_size")
+    if size is None:
+        if tensor.data is msgspec.UNSET:
+            refuse("FS206", f"`{at}` must have `data`, or `binary_data_size` among its parameters")
+        return None
+    where = f"{at}.parameters.binary_data_size"
+    if tensor.data is not msgspec.UNSET:
+        refuse("FS206", f"`{at}` must have either `data` or `binary_data_size`, got both")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        refuse("FS201", f"`{where}` must be a number of bytes, got {shown(size)}")
+    if size > left:
+        refuse("FS206", f"`{where}` must be at most the {left} bytes left in the body, got {shown(size)}")
+    return size
+
+
+def _wanted(request: _Request, signature: Signature) -> tuple[Wanted, ...]:
+    binary = _flag(request.parameters, "binary_data_output", False, "parameters")
+    if not request.outputs:
+        return tuple(Wanted(spec, binary) for spec in signature.outputs)
+    specs = {spec.name: spec for spec in signature.outputs}
+    chosen: dict[str, Wanted] = {}
+    for index, output in enumerate(request.outputs):
+        at = f"outputs[{index}]"
+        spec = specs.get(output.name)
+        if spec is None:
+            refuse("FS207", f"`{at}.name` must be one of {listed(list(specs))}, got {shown(output.name)}")
+        if spec.name in chosen:
+            refuse("FS201", f"`{at}.name` asks for output `{spec.name}` a second time")
+        if "shared_memory_region" in output.parameters:
+            refuse("FS201", f"`{at}.parameters.shared_memory_region` is not supported")
+        in_binary = _flag(output.parameters, "binary_data", binary, f"{at}.parameters")
+        chosen[spec.name] = Wanted(spec, in_binary, _classes(output.parameters, spec, at))
+    return tuple(chosen.values())
+
+
+def _flag(parameters: dict[str, Any], name: str, default: bool, at: str) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        refuse("FS201", f"`{at}.{name}` must be true or false, got {shown(value)}")
+    return value
+
+
+def _classes(parameters: dict[str, Any], spec: TensorSpec, at: str) -> int:
+    count = parameters.get("classification", 0)
+    where = f"{at}.parameters.classification"
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        refuse("FS201", f"`{where}` must be a number of classes, got {shown(count)}")
+    if count and spec.datatype.name in ("BOOL", "BYTES"):
+        refuse("FS201", f"`{where}` needs numbers to rank, but output `{spec.name}` is {spec.datatype.name}")
+    return count

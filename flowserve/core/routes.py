@@ -1,0 +1,127 @@
+"""What an HTTP request asks: the routes of the Open Inference Protocol v2 and of Triton's extensions."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+from urllib.parse import unquote
+
+import msgspec
+
+from flowc.plan.diagnostics import refuse
+from flowserve.core.wording import cut
+
+
+class ServerLive(msgspec.Struct, frozen=True):
+    """`GET /v2/health/live`."""
+
+
+class ServerReady(msgspec.Struct, frozen=True):
+    """`GET /v2/health/ready`."""
+
+
+class ServerMetadata(msgspec.Struct, frozen=True):
+    """`GET /v2`."""
+
+
+class RepositoryIndex(msgspec.Struct, frozen=True):
+    """`POST /v2/repository/index`."""
+
+
+class ModelMetadata(msgspec.Struct, frozen=True):
+    """`GET /v2/models/NAME[/versions/VERSION]`; an empty version means the latest, here and below."""
+
+    name: str
+    version: str
+
+
+class ModelReady(msgspec.Struct, frozen=True):
+    """`GET .../ready`."""
+
+    name: str
+    version: str
+
+
+class ModelConfig(msgspec.Struct, frozen=True):
+    """`GET .../config`."""
+
+    name: str
+    version: str
+
+
+class Infer(msgspec.Struct, frozen=True):
+    """`POST .../infer`."""
+
+    name: str
+    version: str
+
+
+Route = (
+    ServerLive
+    | ServerReady
+    | ServerMetadata
+    | RepositoryIndex
+    | ModelMetadata
+    | ModelReady
+    | ModelConfig
+    | Infer
+)
+
+
+def parse_route(method: str, target: str) -> Route:
+    """Read a method and a request target, with or without a query. HEAD asks what GET asks.
+
+    Raises `Refused` FS209 where there is no such route or it takes another method.
+    """
+    path = target.partition("?")[0]
+    route = _find("GET" if method == "HEAD" else method, path)
+    if route is None:
+        _refuse(method, path)
+    return route
+
+
+def _find(method: str, path: str) -> Route | None:
+    segments = path.removesuffix("/").split("/")
+    if "%" in path:
+        segments = [unquote(segment) for segment in segments]
+    match method, *segments:
+        case "POST", "", "v2", "models", name, "infer":
+            return Infer(name, "")
+        case "POST", "", "v2", "models", name, "versions", version, "infer":
+            return Infer(name, version)
+        case "GET", "", "v2", "health", "live":
+            return ServerLive()
+        case "GET", "", "v2", "health", "ready":
+            return ServerReady()
+        case "GET", "", "v2":
+            return ServerMetadata()
+        case "POST", "", "v2", "repository", "index":
+            return RepositoryIndex()
+        case "GET", "", "v2", "models", name, *rest:
+            return _find_model(name, rest)
+        case _:
+            return None
+
+
+def _find_model(name: str, rest: list[str]) -> Route | None:
+    match rest:
+        case []:
+            return ModelMetadata(name, "")
+        case ["versions", version]:
+            return ModelMetadata(name, version)
+        case ["ready"]:
+            return ModelReady(name, "")
+        case ["versions", version, "ready"]:
+            return ModelReady(name, version)
+        case ["config"]:
+            return ModelConfig(name, "")
+        case ["versions", version, "config"]:
+            return ModelConfig(name, version)
+        case _:
+            return None
+
+
+def _refuse(method: str, path: str) -> NoReturn:
+    other = next((other for other in ("GET", "POST") if _find(other, path) is not None), "")
+    if other:
+        refuse("FS209", f"`{cut(path)}` takes {other}, got {cut(method)}")
+    refuse("FS209", f"there is no route `{cut(path)}`; the routes begin with `/v2`")

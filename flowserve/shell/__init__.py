@@ -1,0 +1,1 @@
+"""The world: the model repository on disk, onnxruntime sessions, and the HTTP data plane."""

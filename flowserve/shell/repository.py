@@ -1,0 +1,256 @@
+"""The model repository: a folder laid out as Triton's, specified in `docs/formats/model-repository.md`.
+
+Nothing heavy is imported here, so that listing a repository stays cheap; `publish` loads onnx when it is
+called.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
+from flowserve.core.config import (
+    LABELS_FILE,
+    ConfigError,
+    config_field,
+    config_text,
+    label_files,
+    parse_config,
+)
+from flowserve.core.wording import cut
+
+MODEL_FILE = "model.onnx"
+CONFIG_FILE = "config.pbtxt"
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+# Triton ignores folders that begin with 0, and reads a version as 64 bits.
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+_TEMPORARY = ".publishing-"
+_LOCK_FILE = ".lock"
+_TEXT_BYTES_MAX = 4 * 2**20
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A version in a repository. `path` is its folder, below the repository's path as it was given."""
+
+    name: str
+    version: int
+    path: str
+
+
+class ModelFolder(msgspec.Struct, frozen=True):
+    """A model on disk. `versions` go up; `labels` holds the class names of the outputs that have them."""
+
+    name: str
+    path: Path
+    versions: tuple[int, ...]
+    labels: dict[str, tuple[str, ...]] = {}
+
+    def model_file(self, version: int) -> Path:
+        """Where the ONNX file of a version lies."""
+        return self.path / str(version) / MODEL_FILE
+
+
+def publish(
+    repository: Path,
+    name: str,
+    onnx: bytes,
+    labels: Sequence[str] = (),
+    probabilities_output: str | None = None,
+) -> Published:
+    """Add a version of a model and return it; the repository is made if it is not there.
+
+    The version is one more than the highest. If the highest already holds the same bytes, that one is
+    returned and no version is written. `labels` name the classes along the last dimension of
+    `probabilities_output` (of the only output of floats, unless given). A version appears whole or not at
+    all, whatever crashes, and publishers at the same time take turns. Raises `Refused` FS105.
+    """
+    from flowserve.shell.graph import read_signature
+
+    if not _NAME.fullmatch(name) or ".." in name or len(name) > 200:
+        expected = "letters, digits, `_`, `-` and single dots, and not begin with a dot"
+        refuse("FS105", f"a model's name must be of {expected}, got `{cut(name)}`")
+    signature = read_signature(onnx, labels, probabilities_output)
+    folder = repository / name
+    try:
+        if folder.is_symlink():
+            refuse("FS105", f"the model's folder `{folder}` must not be a link")
+        folder.mkdir(parents=True, exist_ok=True)
+        with _publishing(folder):
+            version = _newest_if_same(folder, onnx) or _add_version(folder, onnx)
+            # After the version: the folder can be served at every moment, even the first.
+            if labels:
+                _replace(folder / LABELS_FILE, "".join(f"{label}\n" for label in labels))
+            _replace(folder / CONFIG_FILE, config_text(name, signature))
+    except OSError as error:
+        refuse("FS105", f"model `{name}` cannot be written: {error}")
+    return Published(name, version, str(folder / str(version)))
+
+
+def scan(repository: Path) -> list[ModelFolder]:
+    """Return the models of a repository by name, without opening an ONNX file.
+
+    Raises `Refused` FS101 when there is no repository or no model in it, and FS102 for every model whose
+    folder is not laid out as it should be. Nothing outside of the repository is followed.
+    """
+    hint = "`flowserve.shell.repository.publish` adds a model, and makes the folder"
+    try:
+        root = repository.resolve(strict=True)
+        entries = sorted(entry for entry in repository.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        refuse("FS101", f"the model repository `{repository}` cannot be read: {reason}", hint=hint)
+    problems: list[Diagnostic] = []
+    found: list[ModelFolder] = []
+    for entry in entries:
+        try:
+            # A folder with hidden files only is a first version on its way.
+            if entry.is_dir() and any(not inside.name.startswith(".") for inside in entry.iterdir()):
+                found.append(_model_folder(entry, root))
+        except Refused as refused:
+            problems += refused.diagnostics
+        except (OSError, RuntimeError) as error:  # pathlib raises RuntimeError for links in a circle
+            message = f"the folder of model `{entry.name}` cannot be read: {error}"
+            problems.append(Diagnostic("FS102", message, (Label(Place(str(entry))),)))
+    if problems:
+        raise Refused(*problems)
+    if not found:
+        refuse("FS101", f"the model repository `{repository}` has no models", hint=hint)
+    return found
+
+
+# Publishing
+
+
+@contextmanager
+def _publishing(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which a crash releases, and remove what a crashed publisher left."""
+    with open(folder / _LOCK_FILE, "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in folder.glob(f"{_TEMPORARY}*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+        yield
+
+
+def _newest_if_same(folder: Path, content: bytes) -> int | None:
+    version = max(_versions(folder), default=0)
+    if not version:
+        return None
+    file = folder / str(version) / MODEL_FILE
+    same = file.is_file() and file.stat().st_size == len(content) and file.read_bytes() == content
+    return version if same else None
+
+
+def _add_version(folder: Path, content: bytes) -> int:
+    temporary = folder / f"{_TEMPORARY}{uuid.uuid4().hex}"
+    temporary.mkdir()
+    try:
+        _write(temporary / MODEL_FILE, content)
+        _sync_folder(temporary)
+        # The lock has kept others out; where locks do not work (some network file systems), a rename still
+        # never replaces a version that has files, and fails instead.
+        version = max(_versions(folder), default=0) + 1
+        os.rename(temporary, folder / str(version))
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync_folder(folder)
+    return version
+
+
+def _replace(file: Path, text: str) -> None:
+    """Put the text in place at once; leave alone a file that already has it."""
+    content = text.encode()
+    if file.is_file() and not file.is_symlink() and file.read_bytes() == content:
+        return
+    temporary = file.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+    _write(temporary, content)
+    os.replace(temporary, file)
+    _sync_folder(file.parent)
+
+
+def _write(file: Path, content: bytes) -> None:
+    with open(file, "xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _versions(folder: Path) -> list[int]:
+    return sorted(int(entry.name) for entry in folder.iterdir() if _VERSION.fullmatch(entry.name))
+
+
+# Scanning
+
+
+def _model_folder(folder: Path, root: Path) -> ModelFolder:
+    for path in (folder, *(inside for inside in folder.rglob("*") if inside.is_symlink())):
+        if not path.resolve().is_relative_to(root):
+            refuse("FS102", f"model `{folder.name}` must not link out of the repository", Place(str(path)))
+    versions = [version for version in _versions(folder) if (folder / str(version)).is_dir()]
+    if not versions:
+        expected = f"a version's folder, as `1/{MODEL_FILE}`"
+        refuse("FS102", f"model `{folder.name}` must have {expected}", Place(str(folder)))
+    files = [folder / str(version) / MODEL_FILE for version in versions]
+    if missing := [file for file in files if not file.is_file()]:
+        places = [Place(str(file)) for file in missing]
+        refuse("FS102", f"every version of model `{folder.name}` must have `{MODEL_FILE}`", *places)
+    return ModelFolder(folder.name, folder, tuple(versions), _labels(folder))
+
+
+def _labels(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The labels of every output that `config.pbtxt` gives a labels file; without a config there are none."""
+    file = folder / CONFIG_FILE
+    if not file.exists():
+        return {}
+    try:
+        config = parse_config(_text(file))
+    except ConfigError as error:
+        refuse("FS102", f"`{CONFIG_FILE}` is not protobuf text: {error}", Place(str(file), error.line))
+    if (name := config_field(config, "name")) not in ("", folder.name):
+        message = (
+            f"`{CONFIG_FILE}` must name the model `{folder.name}`, as its folder does, got `{cut(name)}`"
+        )
+        refuse("FS102", message, Place(str(file)))
+    kind = config_field(config, "backend") or config_field(config, "platform")
+    if kind not in ("", "onnxruntime", "onnxruntime_onnx"):
+        refuse("FS102", f"the backend must be `onnxruntime`, got `{cut(kind)}`", Place(str(file)))
+    return {output: _labels_of(folder, named, file) for output, named in label_files(config).items()}
+
+
+def _labels_of(folder: Path, named: str, config: Path) -> tuple[str, ...]:
+    file = folder / named
+    if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
+        refuse("FS102", f"the labels file `{cut(named)}` must lie in the model's folder", Place(str(config)))
+    return tuple(_text(file).splitlines())
+
+
+def _text(file: Path) -> str:
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(_TEXT_BYTES_MAX + 1)
+        if len(content) > _TEXT_BYTES_MAX:
+            refuse("FS102", f"`{file.name}` must be at most {_TEXT_BYTES_MAX} bytes", Place(str(file)))
+        return content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        refuse("FS102", f"`{file.name}` cannot be read: {error}", Place(str(file)))

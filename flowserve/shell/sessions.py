@@ -1,0 +1,103 @@
+"""Models in onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import onnxruntime
+
+from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
+from flowserve.core.datatypes import BY_RUNTIME
+from flowserve.core.registry import Model, Registry
+from flowserve.core.signature import Signature, TensorSpec, axis_conflict
+from flowserve.core.tensors import Array
+from flowserve.shell.repository import ModelFolder
+
+_REASON_LENGTH_MAX = 400
+
+
+def load_all(folders: Iterable[ModelFolder]) -> Registry:
+    """Load every version of every model. Raises `Refused` with an FS103 for each that does not load."""
+    models: list[Model] = []
+    problems: list[Diagnostic] = []
+    for folder in folders:
+        for version in folder.versions:
+            try:
+                models.append(load(folder, version))
+            except Refused as refused:
+                problems += refused.diagnostics
+    if problems:
+        raise Refused(*problems)
+    return Registry(models)
+
+
+def load(folder: ModelFolder, version: int) -> Model:
+    """Load one version of a model. Raises `Refused` FS103 with onnxruntime's reason.
+
+    onnxruntime reads external weights from the version's own folder only.
+    """
+    file = folder.model_file(version)
+    title = f"version {version} of model `{folder.name}`"
+    try:
+        session = onnxruntime.InferenceSession(
+            str(file), _session_options(), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's errors have no common base
+        refuse("FS103", f"{title} does not load: {_reason(error)}", Place(str(file)))
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    for node in (*inputs, *outputs):
+        if node.type not in BY_RUNTIME:
+            hint = "convert with `options={'zipmap': False}`" if node.type.startswith("seq(map(") else ""
+            message = f"{title} must take and give tensors, but `{node.name}` is `{node.type}`"
+            refuse("FS103", message, Place(str(file)), hint=hint)
+    signature = Signature(
+        tuple(_spec(node, ()) for node in inputs),
+        tuple(_spec(node, folder.labels.get(node.name, ())) for node in outputs),
+    )
+    return Model(folder.name, version, signature, _Runner(session, signature))
+
+
+class _Runner:
+    """Runs a session; may be called from several threads at once."""
+
+    def __init__(self, session: Any, signature: Signature) -> None:
+        self._session = session
+        self._signature = signature
+
+    def __call__(self, feed: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        try:
+            arrays: list[Array] = self._session.run(outputs, feed)
+        except Exception as error:
+            # Only now, since exporters reuse names of dimensions that need not agree.
+            shapes = [feed[spec.name].shape for spec in self._signature.inputs]
+            if conflict := axis_conflict(self._signature.inputs, shapes):
+                refuse("FS205", f"the shape of input {conflict}")
+            refuse("FS210", f"the model failed: {_reason(error)}")
+        return arrays
+
+
+def _session_options() -> Any:
+    options = onnxruntime.SessionOptions()
+    # Requests run beside each other, one thread each: more threads a request would only contend, and spinning
+    # ones take the processor from the loop that reads requests.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what goes wrong is raised as well
+    return options
+
+
+def _spec(node: Any, labels: tuple[str, ...]) -> TensorSpec:
+    shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
+    axes = tuple(size if isinstance(size, str) else "" for size in node.shape)
+    return TensorSpec(node.name, BY_RUNTIME[node.type], shape, axes, labels)
+
+
+def _reason(error: Exception) -> str:
+    """onnxruntime's reason on one line, without the prefix `[ONNXRuntimeError] : 2 : INVALID_ARGUMENT :`."""
+    text = " ".join(str(error).split())
+    if text.startswith("[ONNXRuntimeError] : "):
+        text = text.split(" : ", 3)[-1]
+    return text[:_REASON_LENGTH_MAX] or type(error).__name__

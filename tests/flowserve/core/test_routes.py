@@ -1,0 +1,54 @@
+"""Methods and paths become questions."""
+
+import pytest
+
+from flowc.plan.diagnostics import Refused
+from flowserve.core.routes import (
+    Infer,
+    ModelConfig,
+    ModelMetadata,
+    ModelReady,
+    RepositoryIndex,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    parse_route,
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "route"),
+    [
+        ("GET", "/v2", ServerMetadata()),
+        ("GET", "/v2/", ServerMetadata()),
+        ("GET", "/v2/health/live?verbose=1", ServerLive()),
+        ("HEAD", "/v2/health/ready", ServerReady()),
+        ("POST", "/v2/repository/index", RepositoryIndex()),
+        ("GET", "/v2/models/iris", ModelMetadata("iris", "")),
+        ("GET", "/v2/models/a%20b%2Fc/versions/2", ModelMetadata("a b/c", "2")),
+        ("GET", "/v2/models/iris/ready", ModelReady("iris", "")),
+        ("GET", "/v2/models/iris/versions/2/ready", ModelReady("iris", "2")),
+        ("GET", "/v2/models/iris/config", ModelConfig("iris", "")),
+        ("GET", "/v2/models/iris/versions/2/config", ModelConfig("iris", "2")),
+        ("POST", "/v2/models/iris/infer", Infer("iris", "")),
+        ("POST", "/v2/models/iris/versions/2/infer", Infer("iris", "2")),
+    ],
+)
+def test_routes(method, target, route):
+    assert parse_route(method, target) == route
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "message"),
+    [
+        ("GET", "/v3", "[FS209] there is no route `/v3`"),
+        ("GET", "", "[FS209] there is no route"),
+        ("GET", "/v2/models", "[FS209] there is no route `/v2/models`"),
+        ("GET", "/v2/models/iris/infer", "[FS209] `/v2/models/iris/infer` takes POST, got GET"),
+        ("DELETE", "/v2", "[FS209] `/v2` takes GET, got DELETE"),
+    ],
+)
+def test_other_paths_and_methods(method, target, message):
+    with pytest.raises(Refused) as caught:
+        parse_route(method, target)
+    assert message in str(caught.value)

@@ -1,0 +1,78 @@
+"""Every diagnostic code has a page in `docs/errors`, and every page is true: see `error_pages.py`."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from flowc.plan.codes import CODES
+
+_spec = importlib.util.spec_from_file_location("error_pages", Path(__file__).with_name("error_pages.py"))
+error_pages = sys.modules["error_pages"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(error_pages)
+
+# Codes whose page is prose only, and why nothing on a command line provokes them.
+NOT_YET_SHOWN: dict[str, str] = {}
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def address(models):
+    with error_pages.serving(models) as address:
+        yield address
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_a_page_shows_what_happens(code, tmp_path, models, request):
+    text = read(code)
+    # The models are there once the server is.
+    address = request.getfixturevalue("address") if code.startswith("FS") else ""
+    error_pages.prepare(tmp_path / code, code, models)
+    page = error_pages.Page(text, tmp_path / code, address)
+    page.perform()
+    for exchange in page.exchanges:
+        where = f"docs/errors/{code}.md:{exchange.line}"
+        assert exchange.fits, (
+            f"{where}\n{exchange.asked}--- the page shows\n{exchange.expected}--- came\n{exchange.answered}"
+        )
+        refused = re.search(r"error\[F\w\d+\]|\[F\w\d+\] ", exchange.expected) is not None
+        assert exchange.succeeded is not refused, f"{where}: {exchange.asked}{exchange.answered}"
+    shown = [exchange.expected for exchange in page.exchanges if not exchange.succeeded]
+    if code in NOT_YET_SHOWN:
+        assert not shown, f"{code} is shown now: take it off NOT_YET_SHOWN"
+    else:
+        assert any(f"error[{code}]" in text or f"[{code}] " in text for text in shown)
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_a_page_is_headed_by_its_line_in_the_registry(code):
+    assert error_pages.title(read(code)) == f"# {code}: {CODES[code]}"
+
+
+def test_there_is_no_page_without_a_code():
+    pages = {path.stem for path in error_pages.PAGES.iterdir()} - {"README"}
+    assert pages == set(CODES)
+
+
+def test_the_readme_lists_every_code():
+    readme = read("README")
+    listed = dict(re.findall(r"^\| \[(F\w\d+)\]\(\1\.md\) \| (.*) \|$", readme, re.MULTILINE))
+    assert listed == CODES
+
+
+def test_no_page_names_a_folder_of_some_machine():
+    for path in error_pages.PAGES.iterdir():
+        found = re.findall(r"/(?:home|root|tmp|work|usr|opt|Users)/\S*|site-packages", path.read_text())
+        assert not found, path.name
+
+
+def read(code):
+    path = error_pages.PAGES / f"{code}.md"
+    assert path.is_file(), f"there is no page for {code}"
+    return path.read_text(encoding="utf-8")
