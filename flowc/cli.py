@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from flowc.plan.command import run
+
 app = typer.Typer(
     help="Compile workflows written in Python into typed plan files.",
     no_args_is_help=True,
@@ -19,14 +21,8 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point: a refusal becomes diagnostics on standard error and exit status 1."""
-    from flowc.plan.diagnostics import Refused, print_refusal
-
-    try:
-        app()
-    except Refused as refusal:
-        print_refusal(refusal)
-        sys.exit(1)
+    """Entry point."""
+    run(app)
 
 
 @app.command()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowc.plan.command import run
+
 if TYPE_CHECKING:
     from flowrun.core.state import State
     from flowrun.shell.runlog import RunLog
@@ -31,16 +33,10 @@ RunName = Annotated[str, typer.Argument(metavar="[RUN]", help="For example iris-
 
 
 def main() -> None:
-    """Entry point: a refusal becomes diagnostics on standard error and exit status 1."""
+    """Entry point."""
     # Imports and plans make many objects and no garbage: collecting seldom saves a tenth of a short run.
     gc.set_threshold(100_000, 50, 100)
-    from flowc.plan.diagnostics import Refused, print_refusal
-
-    try:
-        app()
-    except Refused as refusal:
-        print_refusal(refusal)
-        sys.exit(1)
+    run(app)
 
 
 @app.command()

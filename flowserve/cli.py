@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowc.plan.diagnostics import Refused, print_refusal, refuse
+from flowc.plan.command import run
 
 if TYPE_CHECKING:
     from flowserve.shell.repository import ModelFolder
@@ -29,12 +29,8 @@ _DEFAULT_ADDRESS = "127.0.0.1:8000"
 
 
 def main() -> None:
-    """Run the command; a refusal is printed and exits with 1."""
-    try:
-        app()
-    except Refused as refused:
-        print_refusal(refused)
-        sys.exit(1)
+    """Entry point."""
+    run(app)
 
 
 @app.command()
@@ -98,19 +94,18 @@ def list_models(models: Models, as_json: Json = False) -> None:
     """List the models and versions of a repository on disk."""
     import json
 
+    from flowc.plan.text import columns
     from flowserve.shell.repository import scan
 
     folders = scan(models)
     if as_json:
         print(json.dumps([_described(folder) for folder in folders], ensure_ascii=False))
         return
-    table = [("MODEL", "VERSIONS", "LABELS")]
+    table = [("model", "versions", "labels")]
     for folder in folders:
         labels = [label for names in folder.labels.values() for label in names]
         table.append((folder.name, ", ".join(map(str, folder.versions)), ", ".join(labels) or "-"))
-    widths = [max(len(row[column]) for row in table) for column in range(2)]
-    for name, versions, labels_text in table:
-        print(f"{name:<{widths[0]}}  {versions:<{widths[1]}}  {labels_text}")
+    print("\n".join(columns(table)))
 
 
 def _described(folder: ModelFolder) -> dict[str, Any]:
@@ -120,6 +115,8 @@ def _described(folder: ModelFolder) -> dict[str, Any]:
 
 def _address(text: str, code: str) -> tuple[str, int]:
     """Split HOST:PORT; an IPv6 host stands in brackets."""
+    from flowc.plan.diagnostics import refuse
+
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:

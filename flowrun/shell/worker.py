@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from flowc.hints import hints_of
 from flowrun.core.model import Artifact, Failure, Usage
 from flowrun.shell.artifacts import Damaged, Store, Unstorable, convert
 from flowrun.shell.messages import Ended, Spawn, encode
@@ -83,8 +82,8 @@ def _usage(inherited_kb: int) -> Usage:
 
 
 def _perform(order: Spawn, store: Store) -> Artifact:
-    fn = _load(order.op)
-    hints = hints_of(fn)
+    operator = _load(order.op)
+    hints = operator.hints
     try:
         args = {name: convert(_value(tree, store), hints.get(name, Any)) for name, tree in order.args.items()}
     except Damaged as error:
@@ -92,7 +91,7 @@ def _perform(order: Spawn, store: Store) -> Artifact:
     except (msgspec.ValidationError, TypeError) as error:
         raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
     try:
-        result = fn(**args)
+        result = operator.fn(**args)
     except BaseException as error:
         own = _trim(error.__traceback__)
         traceback.print_exception(type(error), error, own)
@@ -115,7 +114,7 @@ def _perform(order: Spawn, store: Store) -> Artifact:
 
 
 def _load(reference: str) -> Any:
-    """The plain function of an operator."""
+    """The operator, as its module defines it: `fn` is its function, `hints` are its annotations."""
     module, _, name = reference.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -125,10 +124,9 @@ def _load(reference: str) -> Any:
         raise Failed(
             "FR206", f"`{reference}` cannot be loaded: {_sentence(error)}", _innermost(own)
         ) from None
-    fn = getattr(found, "fn", None)
-    if fn is None:
+    if not hasattr(found, "fn"):
         raise Failed("FR206", f"`{reference}` is not an operator any more: compile the workflow again")
-    return fn
+    return found
 
 
 def _value(tree: Any, store: Store) -> Any:
