@@ -92,4 +92,13 @@ def _counts(report: RunReport) -> str:
 
 
 def _pretty(value: object) -> list[str]:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str).splitlines()
+    return json.dumps(_rounded(value), indent=2, ensure_ascii=False, default=str).splitlines()
+
+
+def _rounded(value: object) -> object:
+    """Six significant digits are enough for the eye; `--json` has all."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list) else value
