@@ -1,4 +1,4 @@
-"""The pages of `docs/errors` as tests: what a page shows is done in an empty folder, and the answers compared.
+"""The pages of `docs/errors` as tests: what a page shows is done in an empty folder, the answers compared.
 
 A page is Markdown in which three kinds of fenced block have a meaning, in order:
 
@@ -6,8 +6,8 @@ A page is Markdown in which three kinds of fenced block have a meaning, in order
     ```console               `$ command` lines (`> ` continues one), each followed by all that it prints
     ```http                  a request, then `HTTP status` and the answer's JSON
 
-In an answer a line `...` stands for any lines, and `...` within a line for any text. A command is run by bash,
-with nothing of the user's environment but the path to the commands under test. Where a page says
+In an answer a line `...` stands for any lines, and `...` within a line for any text. A command is run by
+bash, with nothing of the user's environment but the path to the commands under test. Where a page says
 `127.0.0.1:8000`, a prediction server with the models of `publish_examples` listens; the pages of FS codes
 find those models in `models`, too.
 
@@ -27,6 +27,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +42,8 @@ _STATUS = re.compile(r"^HTTP \d+\n", re.MULTILINE)
 _TIMEOUT_S = 60
 # What differs from run to run, as `--update` writes it.
 _VARYING = [
-    (re.compile(r" *\d+\.\d+ s\b"), "... s"),
+    (re.compile(r" *\d+\.\d\d s\b"), "... s"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "..."),
     (re.compile(r"\bon \d+(\.\d+)? CPUs?, .*"), "on ..."),
 ]
 
@@ -72,7 +74,7 @@ class Page:
     exchanges: list[Exchange] = field(default_factory=list)
 
     def perform(self) -> str:
-        """Do everything that the page shows; return the page with the answers that came where others stood."""
+        """Do all that the page shows; return the page with the answers that came where others stood."""
         self.exchanges.clear()
         with contextlib.ExitStack() as leftovers:
             return _FENCE.sub(lambda block: self._block(block, leftovers), self.text)
@@ -90,7 +92,7 @@ class Page:
                 path.write_text(text, encoding="utf-8")
             return block.group()
         self.exchanges += exchanges
-        return f"```{language}\n{''.join(map(_written, exchanges))}```"
+        return f"```{language}\n{''.join(_written(e, self.folder) for e in exchanges)}```"
 
     def _console(self, text: str, line: int, leftovers: contextlib.ExitStack) -> Iterator[Exchange]:
         found = list(_COMMAND.finditer(text))
@@ -103,7 +105,9 @@ class Page:
 
     def _run(self, script: str, leftovers: contextlib.ExitStack) -> tuple[str, int]:
         script = script.replace(PAGE_ADDRESS, self.address or PAGE_ADDRESS)
-        with tempfile.TemporaryFile() as output:  # not a pipe: a command may leave a process in the background
+        with (
+            tempfile.TemporaryFile() as output
+        ):  # not a pipe: a command may leave a process in the background
             process = subprocess.Popen(
                 ["bash", "-c", script],
                 cwd=self.folder,
@@ -172,7 +176,10 @@ def publish_examples(repository: Path) -> None:
     tensor = helper.make_tensor_value_info
     weights = np.array([[1, 0, -1], [1, 0, -1], [-2, 1, 1], [-2, 0, 2]], np.float32)
     iris = model(
-        [helper.make_node("MatMul", ["x", "w"], ["z"]), helper.make_node("Softmax", ["z"], ["probabilities"])],
+        [
+            helper.make_node("MatMul", ["x", "w"], ["z"]),
+            helper.make_node("Softmax", ["z"], ["probabilities"]),
+        ],
         [tensor("x", TensorProto.FLOAT, ["rows", 4])],
         [tensor("probabilities", TensorProto.FLOAT, ["rows", 3])],
         {"w": weights},
@@ -193,24 +200,23 @@ def serving(models: Path) -> Iterator[str]:
     publish_examples(models)
     command = [_bin() / "flowserve", "start", "--models", models, "--http", "127.0.0.1:0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    hurry = threading.Timer(_TIMEOUT_S, process.kill)
+    hurry.start()
     try:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")  # ends when the server does
         listening = next((line for line in lines if "listening on http://" in line), "")
+        hurry.cancel()
         assert listening, "the server did not start"
         yield listening.rpartition("http://")[2].strip()
     finally:
+        hurry.cancel()
         process.terminate()
         try:
             process.wait(_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def asks_server(text: str) -> bool:
-    """Whether a page needs the prediction server."""
-    return PAGE_ADDRESS in text or "```http\n" in text
 
 
 def _pattern(expected: str) -> re.Pattern[str]:
@@ -229,8 +235,8 @@ def _tidy(text: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _written(exchange: Exchange) -> str:
-    """An exchange with the answer that came, as far as the page's does not fit: what it leaves out stays out."""
+def _written(exchange: Exchange, folder: Path) -> str:
+    """An exchange as the page has it if it fits; else with the answer that came, and `...` where it was."""
     if exchange.fits:
         return exchange.asked + exchange.expected
     old, new = exchange.expected.splitlines(), exchange.answered.splitlines()
@@ -240,9 +246,10 @@ def _written(exchange: Exchange) -> str:
         lines, new = ["..."], new[start:]
     for line in new:
         kept = next((o for o in old if o != "..." and _pattern(o).fullmatch(f"{line}\n")), None)
+        line = line.replace(str(folder), "...")
         for varying, placeholder in _VARYING:
             line = varying.sub(placeholder, line)
-        lines.append(kept or line)
+        lines.append(kept or re.sub(r"\.{4,}", "...", line))
     return exchange.asked + "".join(f"{line}\n" for line in lines)
 
 
