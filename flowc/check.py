@@ -15,6 +15,7 @@ def check(traced: Traced) -> list[Diagnostic]:
     sites = {site.site: site for site in plan.sites}
     structures = {structure.type: structure for structure in plan.structures}
     bases = {structure.type: structure.bases for structure in plan.structures}
+    records = {structure.type for structure in plan.structures if structure.fields}
 
     def type_of(ref: Ref | InputRef) -> Type:
         whole = (
@@ -28,25 +29,26 @@ def check(traced: Traced) -> list[Diagnostic]:
     for node in plan.nodes:
         site = sites[node.site]
         for parameter, tree in node.args.items():
-            wrong_parts = mismatches(tree, parse(site.takes[parameter]), type_of, bases)
+            wrong_parts = mismatches(tree, parse(site.takes[parameter]), type_of, bases, records)
             found += [_complaint(traced, site, parameter, wrong) for wrong in wrong_parts]
     for name, declared in plan.header.inputs.items():
         for wrong in (
-            mismatches(declared.default, parse(declared.type), type_of, bases)
+            mismatches(declared.default, parse(declared.type), type_of, bases, records)
             if not declared.required
             else ()
         ):
+            part = f"`{name}{wrong.where}`"
             message = (
-                f"input `{name}` is declared `{wrong.want.short()}`, but its default is `{wrong.got.short()}`"
+                f"input {part} is declared `{wrong.want.short()}`, but its default is `{wrong.got.short()}`"
             )
-            found.append(Diagnostic("FC103", message, (Label(traced.definition),)))
+            found.append(Diagnostic("FC103", message, (Label(traced.inputs[name]),)))
     return found
 
 
 def _complaint(traced: Traced, site: Site, parameter: str, wrong: Mismatch) -> Diagnostic:
     call = traced.calls[site.site]
     operator = site.op.rpartition(":")[2]
-    at = argument_place(call, None, parameter, tuple(site.takes))
+    at = argument_place(call, tuple(site.takes), parameter, wrong.path)
     labels = [Label(at, f"this is `{wrong.got.short()}`")]
     if isinstance(wrong.part, dict) and "from" in wrong.part:
         origin = traced.calls.get(Node(wrong.part["from"]).site)
@@ -63,12 +65,19 @@ def _hint(traced: Traced, wrong: Mismatch) -> str:
     """A field of the value that would fit, if there is exactly one kind of mistake to guess."""
     structures = {structure.type: structure for structure in traced.plan.structures}
     structure = structures.get(wrong.got.name)
-    if structure is None or not isinstance(wrong.part, dict) or "from" not in wrong.part:
+    if structure is None or not isinstance(wrong.part, dict) or "map" in wrong.part:
         return ""
     ref = as_reference(wrong.part)
     bases = {s.type: s.bases for s in traced.plan.structures}
-    name = ".".join((ref.source if isinstance(ref, Ref) else ref.input, *ref.at))
     fitting = [
         f for f, of in structure.fields.items() if of != "Any" and assignable(parse(of), wrong.want, bases)
     ]
-    return f"pass {' or '.join(f'`{name}.{field}`' for field in fitting)}" if fitting else ""
+    if not fitting:
+        return ""
+    call = traced.calls.get(ref.source) if isinstance(ref, Ref) else None
+    if isinstance(ref, InputRef) or (call and call.name == ref.source and call.name.isidentifier()):
+        name = ".".join((ref.source if isinstance(ref, Ref) else ref.input, *ref.at, ""))
+        return f"pass {' or '.join(f'`{name}{field}`' for field in fitting)}"
+    return (
+        f"pass its field {' or '.join(f'`{field}`' for field in fitting)}"  # an id is not always a variable
+    )

@@ -43,7 +43,7 @@ def compile(  # noqa: A001 - the command's name
     plan = compile_workflow(source.workflow, source.root)
     path = output or Path("plans") / f"{plan.header.name}.plan.jsonl"
     if check:
-        _demand_current(path, encode(plan), workflow)
+        _demand_current(path, encode(plan), f"flowc compile {workflow}" + (f" -o {output}" if output else ""))
         print(f"{path} is current: {summary(plan)}")
     else:
         _write(path, encode(plan))
@@ -62,10 +62,14 @@ def show(plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file.
 @app.command()
 def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="For example FC101.")]) -> None:
     """Explain a diagnostic code, with an example and its mend."""
+    import difflib
+
     from flowc.plan.codes import CODES
 
     if code.upper() not in CODES:
-        print(f"there is no code `{code}`; the codes are {', '.join(CODES)}", file=sys.stderr)
+        close = difflib.get_close_matches(code.upper(), CODES, 3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "docs/errors/README.md lists them"
+        print(f"there is no code `{code}`; {hint}", file=sys.stderr)
         raise typer.Exit(2)
     package = Path(__file__).parent
     # Installed, the pages lie in the package; in a checkout, where people read them.
@@ -77,13 +81,13 @@ def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="For exampl
     print(CODES[code.upper()])
 
 
-def _demand_current(path: Path, compiled: bytes, workflow: str) -> None:
+def _demand_current(path: Path, compiled: bytes, command: str) -> None:
     """Refuse (FC209), with a diff, unless the file holds exactly the compiled plan."""
     import difflib
 
     from flowc.plan.diagnostics import refuse
 
-    hint = f"`flowc compile {workflow}` and commit the plan"
+    hint = f"`{command}` and commit the plan"
     committed = path.read_bytes() if path.is_file() else None
     if committed == compiled:
         return
@@ -98,14 +102,21 @@ def _demand_current(path: Path, compiled: bytes, workflow: str) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a whole file or none."""
+    """Write a whole plan or none, and only over a plan."""
+    import contextlib
+
     from flowc.plan.diagnostics import refuse
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.parent / f".{path.name}.{os.getpid()}"
     try:
+        if path.exists() and path.stat().st_size and not path.read_bytes().startswith(b'{"kind":"plan"'):
+            refuse(
+                "FC201", f"`{path}` is not a plan: it is not written over", hint="name another file with -o"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(data)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         refuse("FC201", f"cannot write the plan `{path}`: {error.strerror}")

@@ -14,7 +14,12 @@ _TIME_MS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000}
 
 
 class Impossible(ValueError):
-    """A declared amount makes no sense."""
+    """What is declared for `name` makes no sense."""
+
+    def __init__(self, name: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+        self.hint = hint
 
 
 class Declaration(msgspec.Struct, frozen=True):
@@ -50,7 +55,7 @@ def declare(
         amount(gpu_memory, "gpu_memory", _MEMORY_MB, "mb"),
     )
     if needs.gpu_memory_mb and not gpus:
-        raise Impossible("`gpu_memory` is given, but no `gpus`")
+        raise Impossible("gpu_memory", "`gpu_memory` is given, but no `gpus`", "give `gpus=1`, too")
     return Declaration(
         needs, retries, amount(backoff, "backoff", _TIME_MS, "s"), amount(timeout, "timeout", _TIME_MS, "s")
     )
@@ -60,11 +65,12 @@ def amount(value: float | str, name: str, units: dict[str, int], bare: str) -> i
     """`"2GB"`, `"1.5 h"` or a bare number in units of `bare`, as a whole number of the smallest unit."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(value))
     unit = (match[2].lower() or bare) if match else ""
-    _demand(match is not None and unit in units, name, value, f"a number with one of {', '.join(units)}")
+    hint = f'a number with one of {", ".join(units)}, as in `{name}="2{bare}"`'
+    _demand(match is not None and unit in units, name, value, "an amount", hint)
     assert match is not None
     return math.ceil(float(match[1]) * units[unit])
 
 
-def _demand(holds: bool, name: str, value: object, wanted: str) -> None:
+def _demand(holds: bool, name: str, value: object, wanted: str, hint: str = "") -> None:
     if not holds:
-        raise Impossible(f"`{name}` must be {wanted}, got `{value!r}`")
+        raise Impossible(name, f"`{name}` must be {wanted}, got {value!r}", hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import inspect
 import io
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 
+@functools.lru_cache(maxsize=4096)
 def code_hash(fn: Callable[..., Any]) -> str:
     """16 hex digits of the function's source without decorators, comments, docstring and blank lines.
 
@@ -36,6 +38,7 @@ def code_hash(fn: Callable[..., Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@functools.lru_cache(maxsize=4096)
 def imports_of(fn: Callable[..., Any]) -> tuple[str, ...]:
     """The modules imported in the function's body, as `module` or `module:name`, without Python's own.
 

@@ -60,7 +60,7 @@ _REFUSALS: list[tuple[str, str, str, str]] = [
         "FC011",
         "is iterated, unpacked or measured",
         "how many items it has is known only when the workflow runs: pass it to an operator whole, "
-        "or take its fields by name",
+        "or have its operator return a dataclass or a NamedTuple, and take its fields by name",
         "__iter__ __len__ __contains__ __reversed__ __next__",
     ),
     (
@@ -97,11 +97,13 @@ _REFUSALS: list[tuple[str, str, str, str]] = [
 
 def _refusing(code: str, what: str, hint: str) -> Any:
     def method(self: Future, *args: Any, **kwargs: Any) -> NoReturn:
-        labels = [Label(innermost_place(), f"this is a future (`{self._type.short()}`)")]
+        name, of = describe(self._ref), self._type.short()
+        labels = [Label(innermost_place(), f"{name} is a future, of type `{of}`")]
         origin = self._trace.origin(self._ref)
-        if origin is not None:
+        if origin is not None and origin != labels[0].place:
             labels.append(Label(origin, "made here"))
-        diagnostic = Diagnostic(code, f"the future {describe(self._ref)} {what}", tuple(labels), hint=hint)
+        subject = name if isinstance(self._ref, InputRef) else f"the future {name}"
+        diagnostic = Diagnostic(code, f"{subject} {what}", tuple(labels), hint=hint)
         # Reported as well as raised: a broad `except` in the workflow must not swallow it.
         self._trace.report(diagnostic)
         raise Refused(diagnostic)

@@ -61,7 +61,7 @@ def type_of(annotation: Any) -> Type:
         if annotation in _PLAIN:
             return _PLAIN[annotation]
     except TypeError:  # unhashable: `Literal[[]]` and the like
-        raise Meaningless(f"`{annotation}` is not a type") from None
+        raise Meaningless(str(annotation)) from None
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return type_of(args[0])
@@ -77,7 +77,7 @@ def type_of(annotation: Any) -> Type:
     cls = origin or annotation
     if isinstance(cls, type):
         return Type("Array") if is_array(cls) else Type(name_of(cls))
-    raise Meaningless(f"`{annotation}` is not a type")
+    raise Meaningless(str(annotation))
 
 
 def is_array(cls: type) -> bool:

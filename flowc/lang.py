@@ -6,6 +6,7 @@ the function. So operators and workflows can be tested and debugged as the plain
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 from collections.abc import Callable
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ca
 
 from flowc import hints as _hints
 from flowc.declaration import Declaration, Impossible, declare
+from flowc.definitions import definition_of
+from flowc.fingerprint import code_hash
 from flowc.futures import Future
 from flowc.hints import Meaningless, hints_of, type_of
-from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.diagnostics import refuse
 from flowc.plan.types import Type
 
 if TYPE_CHECKING:
@@ -58,6 +61,11 @@ class Operator(Generic[P, R]):
         return f"{self.fn.__module__}:{self.fn.__qualname__}"
 
     @functools.cached_property
+    def code(self) -> str:
+        """A hash of the function's source; a worker refuses to run another code than was compiled."""
+        return code_hash(self.fn)
+
+    @functools.cached_property
     def hints(self) -> dict[str, Any]:
         """The resolved annotations of the parameters and of `return`."""
         return hints_of(self.fn)
@@ -91,10 +99,6 @@ class Workflow(Generic[P, R]):
         self.fn = fn
         self.signature = inspect.signature(fn)
         self.name = fn.__name__
-        for parameter in self.signature.parameters.values():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                message = f"workflow `{self.name}` takes `*{parameter.name}`: inputs must be named"
-                refuse("FC024", message, definition_of(fn), hint="give each input a parameter of its own")
 
     @functools.cached_property
     def inputs(self) -> dict[str, Type]:
@@ -139,19 +143,19 @@ def operator_of(fn: Callable[..., Any], declared: dict[str, Any]) -> Operator[..
     if not inspect.isfunction(fn) or inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn):
         name = getattr(fn, "__name__", repr(fn))
         refuse("FC023", f"`{name}` cannot be an operator: only a plain function can", definition_of(fn))
-    for parameter in inspect.signature(fn).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            message = f"operator `{fn.__name__}` takes `*{parameter.name}`: parameters must be named"
-            refuse("FC023", message, definition_of(fn), hint="take a list or a dict in a named parameter")
+    _named(fn, "operator")
     try:
         return Operator(fn, declare(**declared))
     except Impossible as error:
-        refuse("FC301", f"operator `{fn.__name__}`: {error}", definition_of(fn))
+        message = f"operator `{fn.__name__}`: {error}"
+        refuse("FC301", message, definition_of(fn, declared=error.name), hint=error.hint)
     except TypeError:
         known = inspect.signature(declare).parameters
         unknown = next(name for name in declared if name not in known)
         message = f"operator `{fn.__name__}` declares `{unknown}`, which is not known"
-        refuse("FC023", message, definition_of(fn), hint=f"what can be declared: {', '.join(known)}")
+        close = difflib.get_close_matches(unknown, known, 1)
+        hint = f"did you mean `{close[0]}`?" if close else f"what can be declared: {', '.join(known)}"
+        refuse("FC023", message, definition_of(fn, declared=unknown), hint=hint)
 
 
 def workflow(fn: Callable[P, R]) -> Workflow[P, R]:
@@ -159,29 +163,26 @@ def workflow(fn: Callable[P, R]) -> Workflow[P, R]:
     if not inspect.isfunction(fn) or inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn):
         name = getattr(fn, "__name__", repr(fn))
         refuse("FC024", f"`{name}` cannot be a workflow: only a plain function can", definition_of(fn))
+    _named(fn, "workflow")
     return Workflow(fn)
 
 
-def definition_of(fn: Any) -> Place:
-    """Where a function is defined."""
-    from flowc.spans import display_path
-
-    code = getattr(fn, "__code__", None)
-    if code is None:
-        return Place("<unknown>")
-    # The code object's first line may be a decorator's.
-    lines, _ = inspect.getsourcelines(fn)
-    offset = next((i for i, line in enumerate(lines) if line.lstrip().startswith(("def ", "async def "))), 0)
-    return Place(display_path(code.co_filename), code.co_firstlineno + offset)
+def _named(fn: Callable[..., Any], what: str) -> None:
+    """Refuse parameters that take whatever is left."""
+    for parameter in inspect.signature(fn).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            code = "FC023" if what == "operator" else "FC024"
+            message = f"{what} `{fn.__name__}` takes `{parameter}`: parameters must be named"
+            hint = "take a list or a dict in a named parameter"
+            refuse(code, message, definition_of(fn, parameter.name), hint=hint)
 
 
 def _type_in(fn: Callable[..., Any], name: str, hints: dict[str, Any]) -> Type:
     try:
         return type_of(hints.get(name, Any))
     except Meaningless as error:
-        what = "its result" if name == "return" else f"`{name}`"
+        what = "the result" if name == "return" else f"`{name}`"
+        message = f"the annotation of {what} of `{fn.__name__}` is no type: `{error}`"
         refuse(
-            "FC102",
-            f"`{fn.__name__}` annotates {what} with something that is no type: {error}",
-            definition_of(fn),
+            "FC102", message, definition_of(fn, name), hint="for example `list[int]`, `str | None`, a class"
         )

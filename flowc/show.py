@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from flowc.plan.graph import bottom_levels, dependencies, depths
 from flowc.plan.model import Node, Plan, Ref, Resources, Site, references
-from flowc.plan.text import columns
+from flowc.plan.text import columns, counted
 from flowc.plan.types import parse
 
 _MOST_ROWS = 40  # of one level: beyond, the rest is counted
@@ -22,8 +22,8 @@ def show(plan: Plan) -> str:
 def summary(plan: Plan) -> str:
     """One line: how large the plan is."""
     widest = max((level.nodes for level in plan.levels), default=0)
-    counts = [(len(plan.nodes), "node"), (len(plan.sites), "site"), (len(plan.levels), "level")]
-    shown = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
+    counts = ((len(plan.nodes), "node"), (len(plan.sites), "site"), (len(plan.levels), "level"))
+    shown = ", ".join(counted(count, noun) for count, noun in counts)
     return f"{shown}, at most {widest} side by side"
 
 

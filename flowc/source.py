@@ -34,7 +34,8 @@ def load(reference: str) -> Source:
     """
     target, colon, name = reference.rpartition(":")
     if not colon or not target or not name.isidentifier():
-        hint = f"for example `{target or reference or 'flows/churn.py'}:main`"
+        example = f"{reference}:main" if reference and not colon else "flows/churn.py:main"
+        hint = f"for example `{example}`"
         refuse("FC001", f"`{reference}` is not MODULE:WORKFLOW or PATH.py:WORKFLOW", hint=hint)
     if target.endswith(".py") or os.sep in target:
         root, module_name = _place_file(target)
@@ -52,9 +53,11 @@ def _place_file(target: str) -> tuple[str, str]:
     path = Path(target).resolve()
     here = Path.cwd().resolve()
     if not path.is_file():
-        refuse("FC002", f"there is no file `{target}`")
+        with_suffix = f"{target}.py" if Path(f"{target}.py").is_file() else ""
+        near = with_suffix or _nearest(path)
+        refuse("FC002", f"there is no file `{target}`", hint=f"did you mean `{near}`?" if near else "")
     if not path.is_relative_to(here):
-        hint = f"run flowc in the folder that holds the project, for example `cd {path.parent}`"
+        hint = "run flowc in the folder that holds the project"
         refuse(
             "FC005",
             f"`{target}` lies outside the current folder: a plan names files relative to it",
@@ -66,6 +69,13 @@ def _place_file(target: str) -> tuple[str, str]:
     return top.relative_to(here).as_posix(), ".".join(path.relative_to(top).with_suffix("").parts)
 
 
+def _nearest(missing: Path) -> str:
+    """The Python file beside a missing one that has nearly its name, relative to the current folder."""
+    names = [path.name for path in missing.parent.glob("*.py")]
+    close = get_close_matches(missing.name, names, 1)
+    return os.path.relpath(missing.parent / close[0]) if close else ""
+
+
 def _load_module(name: str, file: Path | None) -> ModuleType:
     try:
         found = importlib.util.find_spec(name)
@@ -74,7 +84,8 @@ def _load_module(name: str, file: Path | None) -> ModuleType:
     except Exception as error:  # a package on the way raised while it was imported
         _does_not_import(name, error)
     if found is None:
-        hint = f"`{name.replace('.', '/')}.py` is not in the current folder, nor on Python's path"
+        near = _nearest(Path.cwd() / f"{name.replace('.', '/')}.py")
+        hint = f"did you mean `{near}`?" if near else "it is not in the current folder, nor on Python's path"
         refuse("FC002", f"there is no module `{name}`", hint=hint)
     if file is not None and found.origin and Path(found.origin).resolve() != file.resolve():
         hint = "rename the file"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import ast
 import datetime
 import functools
-import itertools
 import linecache
+import numbers
 import sys
 from pathlib import Path
 from types import CodeType, FrameType
@@ -36,6 +36,16 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     name: str
     loops: tuple[str, ...]
     node: ast.Call | None
+
+
+class _Syntax(msgspec.Struct, frozen=True, eq=False):
+    """A parsed file: calls by where they end (no two share a closing bracket), each node's parent, and by the
+    place that CPython reports for a whole statement or expression the part of it that is meant.
+    """
+
+    calls: dict[tuple[int, int], ast.Call]
+    parents: dict[ast.AST, ast.AST]
+    asking: dict[tuple[int, int, int, int], ast.expr]
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
@@ -72,7 +82,13 @@ def innermost_place() -> Place:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
-    return place_at(frame.f_code, frame.f_lasti) if frame is not None else Place("<unknown>")
+    if frame is None:
+        return Place("<unknown>")
+    code = frame.f_code
+    asking = _syntax(code.co_filename).asking.get(_position(code, frame.f_lasti))
+    if asking is not None:
+        return place_of(asking, display_path(code.co_filename), code.co_filename)
+    return place_at(code, frame.f_lasti)
 
 
 def place_at(code: CodeType, instruction: int) -> Place:
@@ -106,23 +122,34 @@ def display_path(filename: str) -> str:
     return path.name
 
 
-@functools.cache
 def call_at(code: CodeType, instruction: int) -> Call:
     """The call that an instruction makes."""
+    return _call_at(code.co_filename, code, instruction)
+
+
+@functools.cache
+def _call_at(filename: str, code: CodeType, instruction: int) -> Call:
+    # Code from two files can be equal, so the file is a part of the key.
     place = place_at(code, instruction)
     _, end_line, _, end_column = _position(code, instruction)
-    calls, parents = _syntax(code.co_filename)
-    node = calls.get((end_line, end_column))
+    syntax = _syntax(filename)
+    node = syntax.calls.get((end_line, end_column))
     if node is None:
         return Call(place, "", (), None)
-    name, loops = _read_surroundings(node, parents)
+    name, loops = _read_surroundings(node, syntax.parents)
     return Call(place, name, loops, node)
 
 
 def _position(code: CodeType, instruction: int) -> tuple[int, int, int, int]:
-    position = next(itertools.islice(code.co_positions(), instruction // 2, None), (None,) * 4)
-    line, end_line, column, end_column = (n or 0 for n in position)
-    return line, end_line, column, end_column
+    positions = _positions(code)
+    line, end_line, column, end_column = positions[instruction // 2] if positions else (0, 0, 0, 0)
+    return line or 0, end_line or 0, column or 0, end_column or 0
+
+
+@functools.lru_cache(maxsize=256)
+def _positions(code: CodeType) -> list[tuple[int | None, int | None, int | None, int | None]]:
+    """All at once: finding one walks over all before it, so a long function would cost its length squared."""
+    return list(code.co_positions())
 
 
 def _characters(text: str, offset: int) -> int:
@@ -131,23 +158,40 @@ def _characters(text: str, offset: int) -> int:
 
 
 @functools.cache
-def _syntax(filename: str) -> tuple[dict[tuple[int, int], ast.Call], dict[ast.AST, ast.AST]]:
-    """Every call of a file by where it ends (no two share a closing bracket), and each node's parent."""
+def _syntax(filename: str) -> _Syntax:
+    found = _Syntax({}, {}, {})
     try:
-        tree = ast.parse("".join(linecache.getlines(filename)))
+        todo: list[ast.AST] = [ast.parse("".join(linecache.getlines(filename)))]
     except SyntaxError:
-        return {}, {}
-    calls = {}
-    parents: dict[ast.AST, ast.AST] = {}
-    todo: list[ast.AST] = [tree]
+        return found
     while todo:
         node = todo.pop()
         if isinstance(node, ast.Call):
-            calls[node.end_lineno or 0, node.end_col_offset or 0] = node
+            found.calls[node.end_lineno or 0, node.end_col_offset or 0] = node
+        asked = _asked(node)
+        if asked is not None and isinstance(node, (ast.stmt, ast.expr)):
+            position = (node.lineno, node.end_lineno or 0, node.col_offset, node.end_col_offset or 0)
+            found.asking[position] = asked
         for child in ast.iter_child_nodes(node):
-            parents[child] = node
+            found.parents[child] = node
             todo.append(child)
-    return calls, parents
+    return found
+
+
+def _asked(node: ast.AST) -> ast.expr | None:
+    """The part of a statement or an expression whose value Python asks for, in the name of the whole."""
+    match node:
+        case ast.If(test=asked) | ast.While(test=asked) | ast.IfExp(test=asked) | ast.Assert(test=asked):
+            return asked
+        case ast.For(iter=asked) | ast.With(items=[ast.withitem(context_expr=asked)]):
+            return asked
+        case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+            match node.generators:
+                case [ast.comprehension(iter=asked, ifs=[])]:
+                    return asked
+            return None
+        case _:
+            return None
 
 
 def _read_surroundings(node: ast.Call, parents: dict[ast.AST, ast.AST]) -> tuple[str, tuple[str, ...]]:
@@ -157,7 +201,7 @@ def _read_surroundings(node: ast.Call, parents: dict[ast.AST, ast.AST]) -> tuple
     child: ast.AST = node
     while (parent := parents.get(child)) is not None and not isinstance(parent, _FUNCTIONS):
         if name is None:
-            name = _name_given(child, parent)
+            name = _name_given(child, parent, parents.get(parent))
         if isinstance(parent, (ast.For, ast.AsyncFor)) and child in parent.body:
             loops.append(_names(parent.target))
         elif isinstance(parent, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
@@ -166,10 +210,12 @@ def _read_surroundings(node: ast.Call, parents: dict[ast.AST, ast.AST]) -> tuple
     return name or "", tuple(name for names in reversed(loops) for name in names)
 
 
-def _name_given(child: ast.AST, parent: ast.AST) -> str | None:
+def _name_given(child: ast.AST, parent: ast.AST, above: ast.AST | None) -> str | None:
     """The name that `parent` gives to `child`; "" when it has none; `None` to ask further out."""
     match parent:
-        case ast.Assign(targets=[target]) | ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
+        case ast.Tuple(elts=values) if isinstance(above, ast.Assign) and above.value is parent:
+            return _unpacked_name(above.targets[0], next(i for i, v in enumerate(values) if v is child))
+        case ast.Assign(targets=[target, *_]) | ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
             return _target_name(target)
         case ast.Dict():
             for key, value in zip(parent.keys, parent.values, strict=True):
@@ -191,6 +237,15 @@ def _name_given(child: ast.AST, parent: ast.AST) -> str | None:
             return None
         case _:
             return ""
+
+
+def _unpacked_name(target: ast.expr, index: int) -> str:
+    """The name in `a, b = x, y` for the value at an index."""
+    if not isinstance(target, (ast.Tuple, ast.List)):
+        return ""
+    if index >= len(target.elts) or any(isinstance(t, ast.Starred) for t in target.elts[: index + 1]):
+        return ""
+    return _target_name(target.elts[index])
 
 
 def _target_name(target: ast.expr) -> str:
@@ -218,7 +273,7 @@ def _loop_keys(call: Call, frames: list[FrameType]) -> tuple[str, ...]:
     found = []
     for name in call.loops:
         value = next((f.f_locals[name] for f in frames if name in f.f_locals), None)
-        if isinstance(value, (str, int, float, datetime.date)):
+        if isinstance(value, (str, numbers.Real, datetime.date)):
             found.append(clean(str(value)))
     return tuple(found)
 

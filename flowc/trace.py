@@ -10,15 +10,17 @@ import datetime
 import enum
 import inspect
 import math
+import numbers
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from flowc import lang
-from flowc.fingerprint import code_hash, imports_of
+from flowc.definitions import definition_of
+from flowc.fingerprint import imports_of
 from flowc.futures import Future, describe
 from flowc.hints import hints_of, structures_of
 from flowc.lang import Operator, Workflow
@@ -35,6 +37,7 @@ from flowc.plan.model import (
     Site,
     Span,
     Structure,
+    as_tree,
 )
 from flowc.spans import Call, Frame, calls_from, innermost_place, place_at, place_of
 
@@ -42,11 +45,11 @@ _MAX_DEPTH = 100  # of literals: deeper than any sane argument, shallow enough n
 
 
 class Traced(msgspec.Struct, frozen=True):
-    """A traced workflow: the plan so far, the source call of every site, and what went wrong on the way."""
+    """A traced workflow: the plan so far, where its sites and inputs stand, and what went wrong."""
 
     plan: Plan
     calls: Mapping[str, Call]
-    definition: Place
+    inputs: Mapping[str, Place]
     problems: tuple[Diagnostic, ...]
 
 
@@ -66,7 +69,7 @@ def trace(workflow: Workflow[..., Any], root: str = ".") -> Traced:
         )
     except Refused as refusal:
         tracing.problems += refusal.diagnostics
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # Once something is wrong, later exceptions may well be its consequence.
         if not tracing.problems:
             tracing.problems.append(_raised(workflow, error))
@@ -78,14 +81,16 @@ def trace(workflow: Workflow[..., Any], root: str = ".") -> Traced:
         tree = tracing.tree(result)
     except Unwritable as error:
         message = f"the result of `{workflow.name}` cannot be written into a plan: {error}"
-        tracing.problems.append(Diagnostic("FC021", message, (Label(lang.definition_of(workflow.fn)),)))
+        tracing.problems.append(Diagnostic("FC021", message, (Label(definition_of(workflow.fn)),)))
+    except Refused as refusal:  # no line of the author's is being run any more: the workflow stands for it
+        at = (Label(definition_of(workflow.fn)),)
+        tracing.problems += [msgspec.structs.replace(d, labels=at) for d in refusal.diagnostics]
     header = Header(FORMAT, f"{workflow.fn.__module__}:{workflow.name}", root, inputs, tree)
     structures = tuple(tracing.structures[name] for name in sorted(tracing.structures))
     spans = tuple(Span(site, str(call.place)) for site, call in tracing.calls.items())
     plan = Plan(header, structures, tuple(tracing.sites.values()), tuple(tracing.nodes.values()), (), spans)
-    return Traced(
-        plan, tracing.calls, lang.definition_of(workflow.fn), tuple(dict.fromkeys(tracing.problems))
-    )
+    places = {name: definition_of(workflow.fn, name) for name in inputs}
+    return Traced(plan, tracing.calls, places, tuple(dict.fromkeys(tracing.problems)))
 
 
 def _call(workflow: Workflow[..., Any], inputs: dict[str, Future]) -> Any:
@@ -108,7 +113,16 @@ class Trace:
 
     def call(self, op: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """Record a call of an operator."""
-        frames = calls_from(_call.__code__)
+        try:
+            return self._record(op, args, kwargs, calls_from(_call.__code__))
+        except Refused as refusal:
+            # Reported as well as raised: a broad `except` in the workflow must not swallow it.
+            self.problems += refusal.diagnostics
+            raise
+
+    def _record(
+        self, op: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], frames: list[Frame]
+    ) -> Future:
         site = self._site(op, frames)
         node_id = self._node_id(site, frames)
         call = self.calls[site]
@@ -122,7 +136,7 @@ class Trace:
             try:
                 trees[parameter] = self.tree(value)
             except Unwritable as error:
-                at = (Label(argument_place(call, op, parameter)),)
+                at = (Label(argument_place(call, tuple(op.signature.parameters), parameter)),)
                 message = f"`{parameter}` of `{op.name}` cannot be written into a plan: {error}"
                 self.problems.append(Diagnostic("FC021", message, at))
         self.nodes[node_id] = Node(node_id, trees)
@@ -139,7 +153,7 @@ class Trace:
                 "FC016",
                 f"{describe(future._ref)} is `{future._type.short()}`, which has no field `{name}`",
                 (Label(innermost_place()),),
-                hint=f"its fields are {fields}" if fields else "",
+                hint=f"its fields are {fields}" if fields else "use its methods inside an operator",
             )
             self.report(diagnostic)
             raise Refused(diagnostic) from None
@@ -150,19 +164,23 @@ class Trace:
         if isinstance(value, Future):
             if value._trace is not self:
                 self._foreign(value)
-            return msgspec.to_builtins(value._ref)
+            return as_tree(value._ref)
         if depth > _MAX_DEPTH:
             raise Unwritable("it is nested too deeply, or contains itself")
         if isinstance(value, enum.Enum):
             value = value.value
         match value:
-            case None | bool() | str():
+            case None | bool():
                 return value
-            case int():
+            case str():
+                return _text(value)
+            case numbers.Integral():  # numpy's, too
+                value = int(value)
                 if not -(2**63) <= value < 2**63:
                     raise Unwritable("the number does not fit 64 bits")
                 return value
-            case float():
+            case numbers.Real() if not isinstance(value, numbers.Rational):
+                value = float(value)
                 if not math.isfinite(value):
                     raise Unwritable(f"`{value}` is no JSON number")
                 return value
@@ -172,11 +190,11 @@ class Trace:
                 for key in value:
                     if not isinstance(key, str):
                         raise Unwritable(f"the key `{key!r}` is not a string")
-                return {"map": {key: self.tree(item, depth + 1) for key, item in value.items()}}
+                return {"map": {_text(key): self.tree(item, depth + 1) for key, item in value.items()}}
             case datetime.date():
                 return value.isoformat()
             case os.PathLike():
-                return os.fspath(value)
+                return self.tree(os.fspath(value))
             case _:
                 raise Unwritable(
                     f"it is a `{type(value).__qualname__}`: only JSON-like values and futures can be"
@@ -202,7 +220,7 @@ class Trace:
         innermost = frames[-1].call if frames else Call(Place("<unknown>"), "", (), None)
         path = "/".join([*names, innermost.name or op.name])
         site = path
-        if site in self.sites:  # a variable that is assigned again: say by what
+        if site in self.sites and innermost.name:  # a variable that is assigned again: say by what
             site = f"{path}~{op.name}"
         number = 2
         while site in self.sites:
@@ -218,7 +236,7 @@ class Trace:
         self.sites[site] = Site(
             site,
             op.reference,
-            code_hash(op.fn),
+            op.code,
             takes,
             str(op.gives),
             declared.needs,
@@ -255,20 +273,46 @@ class Trace:
         raise Refused(Diagnostic("FC017", message, (Label(innermost_place()),), hint=hint))
 
 
+def _text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Unwritable("the text is not valid Unicode") from None
+    return str.__str__(value)  # without a subclass
+
+
 def argument_place(
-    call: Call, op: Operator[..., Any] | None, parameter: str, takes: tuple[str, ...] = ()
+    call: Call, parameters: Sequence[str], parameter: str, path: tuple[int | str, ...] = ()
 ) -> Place:
-    """Where an argument stands in a call: its own expression if it can be told, else the whole call."""
+    """Where an argument, or the part of it at a path, stands in a call; the whole call if that is unknown."""
     if call.node is None:
         return call.place
-    names = list(op.signature.parameters) if op is not None else list(takes)
     by_name: dict[str, ast.expr] = {
         keyword.arg: keyword.value for keyword in call.node.keywords if keyword.arg
     }
     if not any(isinstance(arg, ast.Starred) for arg in call.node.args):
-        by_name |= dict(zip(names, call.node.args, strict=False))
+        by_name |= dict(zip(parameters, call.node.args, strict=False))
     node = by_name.get(parameter)
-    return place_of(node, call.place.file) if node is not None else call.place
+    return place_of(_part(node, path), call.place.file) if node is not None else call.place
+
+
+def _part(node: ast.expr, path: tuple[int | str, ...]) -> ast.expr:
+    """The expression of a part, as deep as the argument is written out in lists and dicts."""
+    for step in path:
+        match node:
+            case ast.List(elts=parts) | ast.Tuple(elts=parts) if isinstance(step, int):
+                if any(isinstance(part, ast.Starred) for part in parts[: step + 1]):
+                    break
+                node = parts[step]
+            case ast.Dict(keys=keys, values=parts):
+                # The last of equal keys holds; what `**` or a computed key adds cannot be told.
+                written = [key.value if isinstance(key, ast.Constant) else None for key in keys]
+                if step not in written or None in written:
+                    break
+                node = parts[len(written) - 1 - written[::-1].index(step)]
+            case _:
+                break
+    return node
 
 
 def _inputs(workflow: Workflow[..., Any], tracing: Trace) -> dict[str, Input]:
@@ -283,7 +327,7 @@ def _inputs(workflow: Workflow[..., Any], tracing: Trace) -> dict[str, Input]:
         try:
             found[name] = Input(of, tracing.tree(parameter.default))
         except Unwritable as error:
-            at = (Label(lang.definition_of(workflow.fn)),)
+            at = (Label(definition_of(workflow.fn, name)),)
             message = f"the default of input `{name}` cannot be written into a plan: {error}"
             tracing.problems.append(Diagnostic("FC021", message, at))
     return found
@@ -311,13 +355,14 @@ def _misfit(op: Operator[..., Any], error: TypeError, call: Call) -> Diagnostic:
     )
 
 
-def _raised(workflow: Workflow[..., Any], error: Exception) -> Diagnostic:
+def _raised(workflow: Workflow[..., Any], error: BaseException) -> Diagnostic:
     """The author's own exception, shown at the innermost line that is theirs, not ours or a library's."""
-    place, here = lang.definition_of(workflow.fn), workflow.fn.__code__.co_filename
+    place, here = definition_of(workflow.fn), workflow.fn.__code__.co_filename
     step = error.__traceback__
     while step is not None:
         if step.tb_frame.f_code.co_filename == here:
             place = place_at(step.tb_frame.f_code, step.tb_lasti)
         step = step.tb_next
-    message = f"the workflow function `{workflow.name}` raised `{type(error).__name__}: {error}`"
+    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    message = f"the workflow function `{workflow.name}` raised `{said}`"
     return Diagnostic("FC018", message, (Label(place),))

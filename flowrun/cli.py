@@ -101,6 +101,8 @@ def logs(
     as_json: Json = False,
 ) -> None:
     """Print what a node wrote to standard output and error."""
+    import difflib
+
     from flowc.plan.diagnostics import refuse
     from flowrun.shell.execution import log_path
 
@@ -109,8 +111,10 @@ def logs(
     found = _state_of(log, row.run)
     task = found.by_id.get(node)
     if task is None:
+        close = difflib.get_close_matches(node, found.by_id, 1)
         known = ", ".join(f"`{name}`" for name in list(found.by_id)[:20])
-        refuse("FR302", f"run `{row.run}` has no node `{node}`", hint=f"its nodes are {known}")
+        hint = f"did you mean `{close[0]}`?" if close else f"its nodes are {known}"
+        refuse("FR302", f"run `{row.run}` has no node `{node}`", hint=hint)
     number = attempt or task.attempt
     path = log_path(log.home, row.run, task, number)
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

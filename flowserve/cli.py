@@ -34,7 +34,7 @@ def main() -> None:
 
 
 @app.command()
-def start(models: Models, http: Address = _DEFAULT_ADDRESS) -> None:
+def start(models: Models = Path("models"), http: Address = _DEFAULT_ADDRESS) -> None:
     """Serve every model of a repository until SIGTERM or Ctrl-C. Port 0 takes a free one."""
     host, port = _address(http, "FS104")
 
@@ -90,7 +90,7 @@ def predict(
 
 
 @app.command("models")
-def list_models(models: Models, as_json: Json = False) -> None:
+def list_models(models: Models = Path("models"), as_json: Json = False) -> None:
     """List the models and versions of a repository on disk."""
     import json
 

@@ -30,11 +30,13 @@ from flowc.plan.model import (
     Structure,
     references,
 )
-from flowc.plan.types import Type, TypeSyntaxError, parse
+from flowc.plan.types import Type, parse
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Header | Structure | Site | Node | Level | Span)
+_MAX_NESTING = 250  # of JSON in an argument tree, which is twice what the compiler writes
+_MOST_SHOWN = 10  # nodes of a circle, from its start and from its end
 _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing its plan"
 
 
@@ -69,9 +71,9 @@ def decode(data: bytes, file: str) -> Plan:
     """Decode and check the bytes of a plan; `file` is the name that diagnostics show."""
     lines = data.splitlines()
     _check_format(lines, file)
-    rows = [_decode_row(line, Place(file, number)) for number, line in enumerate(lines, 1)]
     if not data.endswith(b"\n"):
         refuse("FC204", "the plan's last row is cut off", Place(file, len(lines)), hint=_RECOMPILE)
+    rows = [_decode_row(line, Place(file, number)) for number, line in enumerate(lines, 1)]
 
     def of(kind: type[Any]) -> Iterator[tuple[int, Any]]:
         return ((number, row) for number, row in enumerate(rows, 1) if isinstance(row, kind))
@@ -94,9 +96,13 @@ def decode(data: bytes, file: str) -> Plan:
 
 
 def _check_format(lines: list[bytes], file: str) -> None:
+    for number, line in enumerate(lines, 1):
+        if line.startswith((b"<<<<<<<", b"=======", b">>>>>>>")):
+            hint = "merge the sources, then compile the workflow again with `flowc compile`"
+            refuse("FC203", "git left a merge conflict in the plan", Place(file, number), hint=hint)
     try:
         header = msgspec.json.decode(lines[0] if lines else b"")
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         header = None
     if (
         not isinstance(header, dict)
@@ -117,18 +123,51 @@ def _check_format(lines: list[bytes], file: str) -> None:
 def _decode_row(line: bytes, place: Place) -> Any:
     try:
         row = _decoder.decode(line)
-        if isinstance(row, Node):
-            for tree in row.args.values():
-                for _ in references(tree):  # each object must be a reference
-                    pass
-        if isinstance(row, Site):
-            for expression in (*row.takes.values(), row.gives):
-                parse(expression)
-    except (msgspec.DecodeError, TypeSyntaxError, AttributeError, RecursionError) as error:
+        _check_insides(row)
+    except (ValueError, AttributeError, RecursionError) as error:  # not UTF-8, not JSON, no such row, no type
         refuse("FC203", f"malformed row: {error}", place, hint=_RECOMPILE)
+    if isinstance(row, Header) and (row.root.startswith("/") or ".." in row.root.split("/")):
+        refuse("FC203", f"`root` must lie inside the project, got `{row.root}`", place, hint=_RECOMPILE)
     if isinstance(row, Header) != (place.line == 1):
         refuse("FC203", "the header must be the first row, and the only one", place, hint=_RECOMPILE)
     return row
+
+
+def _check_insides(row: Row) -> None:
+    """Check the types, trees and places that are written inside of a row; `ValueError` says what is wrong."""
+    match row:
+        case Node():
+            for tree in row.args.values():
+                _check_tree(tree)
+        case Site():
+            for expression in (*row.takes.values(), row.gives):
+                parse(expression)
+        case Structure():
+            for expression in row.fields.values():
+                parse(expression)
+        case Span():
+            Place.parse(row.at)
+        case Header():
+            _check_tree(row.result)
+            for name, declared in row.inputs.items():
+                parse(declared.type)
+                if not declared.required and _check_tree(declared.default):
+                    raise ValueError(f"the default of `{name}` refers to something else")
+
+
+def _check_tree(tree: Any) -> int:
+    """How many references a tree has; each object in it must be one, or a map."""
+    parts, nesting = [tree], 0
+    while parts := [
+        inner
+        for part in parts
+        if isinstance(part, (list, dict))
+        for inner in (part if isinstance(part, list) else part.values())
+    ]:
+        nesting += 1
+        if nesting > _MAX_NESTING:
+            raise ValueError("the argument is nested too deeply")
+    return sum(1 for _ in references(tree))
 
 
 def _key(row: Row) -> str:
@@ -193,8 +232,12 @@ def _order_problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> It
     depends_on = dependencies(plan.nodes)
     circle = find_circle(depends_on)
     if circle:
-        path = " -> ".join(f"`{plan.nodes[i].id}`" for i in (*circle, circle[0]))
-        at = tuple(Label(place(plan.nodes[i])) for i in circle)
+        names = [f"`{plan.nodes[i].id}`" for i in (*circle, circle[0])]
+        if len(names) > 2 * _MOST_SHOWN:
+            left_out = f"... {len(names) - 2 * _MOST_SHOWN} more ..."
+            names = [*names[:_MOST_SHOWN], left_out, *names[-_MOST_SHOWN:]]
+        path = " -> ".join(names)
+        at = tuple(Label(place(plan.nodes[i])) for i in circle[:_MOST_SHOWN])
         yield Diagnostic("FC206", f"nodes wait for each other in a circle: {path}", at, hint=_RECOMPILE)
         return
     for i, sources in enumerate(depends_on):
@@ -213,6 +256,7 @@ def _edge_problems(
 ) -> Iterator[Diagnostic]:
     structures = {structure.type: structure for structure in plan.structures}
     bases = {structure.type: structure.bases for structure in plan.structures}
+    records = {structure.type for structure in plan.structures if structure.fields}
 
     def type_of(ref: Ref | InputRef) -> Type:
         whole = (
@@ -222,6 +266,19 @@ def _edge_problems(
         )
         return select(parse(whole), ref.at, structures)
 
+    for ref in references(plan.header.result):
+        try:
+            type_of(ref)
+        except KeyError as error:
+            message = f"the result selects `{error.args[0]}`, which that value does not have"
+            yield Diagnostic("FC205", message, (Label(place(plan.header)),), hint=_RECOMPILE)
+    for name, declared in plan.header.inputs.items():
+        if not declared.required:
+            for found in mismatches(declared.default, parse(declared.type), type_of, bases, records):
+                message = (
+                    f"the default of input `{name}`{found.where} must be `{found.want}`, but is `{found.got}`"
+                )
+                yield Diagnostic("FC207", message, (Label(place(plan.header)),), hint=_RECOMPILE)
     for node in plan.nodes:
         takes = sites[node.site].takes if node.site in sites else {}
         for parameter, tree in node.args.items():
@@ -231,7 +288,7 @@ def _edge_problems(
                 yield Diagnostic("FC207", message, (Label(place(node)),), hint=_RECOMPILE)
                 continue
             try:
-                wrong = mismatches(tree, parse(takes[parameter]), type_of, bases)
+                wrong = mismatches(tree, parse(takes[parameter]), type_of, bases, records)
             except KeyError as error:
                 message = f"{where} selects `{error.args[0]}`, which that result does not have"
                 yield Diagnostic("FC205", message, (Label(place(node)),), hint=_RECOMPILE)

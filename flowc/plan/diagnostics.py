@@ -115,5 +115,6 @@ def _excerpt(label: Label, read_line: Callable[[str, int], str]) -> list[str]:
             *([f"{' ' * len(gutter)} | {label.text}"] if label.text else []),
         ]
     width = max(1, min(place.end_column, len(source) + 1) - place.column)
-    underline = " " * (place.column - 1) + "^" * width
+    indent = "".join("\t" if c == "\t" else " " for c in source[: place.column - 1])
+    underline = indent + "^" * width
     return [head, f"{gutter} | {source}", f"{' ' * len(gutter)} | {underline} {label.text}".rstrip()]

@@ -6,7 +6,7 @@ reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import msgspec
@@ -18,12 +18,17 @@ TypeOf = Callable[[Ref | InputRef], Type]
 
 
 class Mismatch(msgspec.Struct, frozen=True):
-    """A part of an argument tree that does not fit: where (`[0]`, `.train`), what it is, what was wanted."""
+    """A part of an argument tree that does not fit: where (indexes and keys), what it is, what was wanted."""
 
-    where: str
+    path: tuple[int | str, ...]
     got: Type
     want: Type
     part: Any  # the part itself: a reference as a mapping, or a literal
+
+    @property
+    def where(self) -> str:
+        """The path as it is written: `[0]['train']`."""
+        return "".join(f"[{step!r}]" for step in self.path)
 
 
 def select(of: Type, path: tuple[str, ...], structures: Mapping[str, Structure]) -> Type:
@@ -47,17 +52,27 @@ def positions(of: Type, path: tuple[str, ...], structures: Mapping[str, Structur
     return tuple(found)
 
 
-def mismatches(tree: Any, want: Type, type_of: TypeOf, bases: Bases, where: str = "") -> list[Mismatch]:
-    """Every part of `tree` that does not fit `want`. Literals are checked by value, references by type."""
+def mismatches(
+    tree: Any,
+    want: Type,
+    type_of: TypeOf,
+    bases: Bases,
+    records: Container[str],
+    path: tuple[int | str, ...] = (),
+) -> list[Mismatch]:
+    """Every part of `tree` that does not fit `want`. Literals are checked by value, references by type.
+
+    `records` are the classes with fields: no scalar is one, while it may well be an Enum or a path.
+    """
     if isinstance(tree, list) and want.name in ("list", "tuple", "set") and want.args and tree:
         members = want.args * len(tree) if want.name != "tuple" else want.args
         if want.name == "tuple" and len(members) != len(tree):
-            return [Mismatch(where, type_of_tree(tree, type_of), want, tree)]
+            return [Mismatch(path, type_of_tree(tree, type_of), want, tree)]
         return [
             found
             for i, (part, member) in enumerate(zip(tree, members, strict=False))
             if isinstance(member, Type)
-            for found in mismatches(part, member, type_of, bases, f"{where}[{i}]")
+            for found in mismatches(part, member, type_of, bases, records, (*path, i))
         ]
     if isinstance(tree, dict) and "map" in tree and want.name == "dict" and len(want.args) == 2:
         member = want.args[1]
@@ -65,12 +80,12 @@ def mismatches(tree: Any, want: Type, type_of: TypeOf, bases: Bases, where: str 
         return [
             found
             for key, part in tree["map"].items()
-            for found in mismatches(part, member, type_of, bases, f"{where}[{key!r}]")
+            for found in mismatches(part, member, type_of, bases, records, (*path, key))
         ]
     got = type_of_tree(tree, type_of)
     if isinstance(tree, (str, int, float, bool, type(None))):
-        return [] if _fits(tree, want) else [Mismatch(where, got, want, tree)]
-    return [] if assignable(got, want, bases) else [Mismatch(where, got, want, tree)]
+        return [] if _fits(tree, want, records) else [Mismatch(path, got, want, tree)]
+    return [] if assignable(got, want, bases) else [Mismatch(path, got, want, tree)]
 
 
 def type_of_tree(tree: Any, type_of: TypeOf) -> Type:
@@ -87,9 +102,11 @@ def type_of_tree(tree: Any, type_of: TypeOf) -> Type:
     return type_of_scalar(tree)
 
 
-def _fits(value: Any, want: Type) -> bool:
-    if ":" in want.name:  # a class is no scalar, but for an Enum: the worker knows
-        return value is not None
+def _fits(value: Any, want: Type, records: Container[str]) -> bool:
+    if want.name == "|":
+        return any(_fits(value, member, records) for member in want.args if isinstance(member, Type))
+    if ":" in want.name:  # only the worker can tell more
+        return value is not None and want.name not in records
     try:
         convert(value, want)
     except msgspec.ValidationError:

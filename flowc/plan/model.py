@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 FORMAT = 1
+
+Amount = Annotated[int, msgspec.Meta(ge=0)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+Reference = Annotated[str, msgspec.Meta(pattern="^[^:]+:[^:]+$")]  # module:name
 
 
 class Row(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True, omit_defaults=True):
@@ -38,7 +42,7 @@ class Header(Row, frozen=True, tag="plan"):
     """
 
     format: int
-    workflow: str
+    workflow: Reference
     root: str = "."
     inputs: dict[str, Input] = {}
     result: Any = None
@@ -52,7 +56,7 @@ class Header(Row, frozen=True, tag="plan"):
 class Structure(Row, frozen=True, tag="type"):
     """A class with named fields, or with bases. `positional` names the fields of a NamedTuple in order."""
 
-    type: str
+    type: Reference
     fields: dict[str, str] = {}
     bases: tuple[str, ...] = ()
     positional: tuple[str, ...] = ()
@@ -61,10 +65,10 @@ class Structure(Row, frozen=True, tag="type"):
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a node holds while it runs. `gpu_memory_mb` is per GPU."""
 
-    cpus: float = 1
-    memory_mb: int = 0
-    gpus: int = 0
-    gpu_memory_mb: int = 0
+    cpus: Annotated[float, msgspec.Meta(ge=0)] = 1
+    memory_mb: Amount = 0
+    gpus: Amount = 0
+    gpu_memory_mb: Amount = 0
 
 
 class Site(Row, frozen=True, tag="site"):
@@ -74,22 +78,22 @@ class Site(Row, frozen=True, tag="site"):
     expressions; `imports` are the modules that the operator's body imports, worth loading once for all.
     """
 
-    site: str
-    op: str
+    site: Name
+    op: Reference
     code: str
     takes: dict[str, str] = {}
     gives: str = "Any"
     needs: Resources = Resources()
-    retries: int = 0
-    backoff_ms: int = 1000
-    timeout_ms: int = 0
+    retries: Amount = 0
+    backoff_ms: Amount = 1000
+    timeout_ms: Amount = 0
     imports: tuple[str, ...] = ()
 
 
 class Node(Row, frozen=True, tag="node"):
     """One call. `args` maps parameters to argument trees; `after` names nodes to wait for."""
 
-    id: str
+    id: Name
     args: dict[str, Any] = {}
     after: tuple[str, ...] = ()
 
@@ -154,7 +158,7 @@ def references(tree: Any) -> Iterator[Ref | InputRef]:
         if isinstance(part, list):
             stack.extend(reversed(part))
         elif isinstance(part, dict):
-            if "map" in part:
+            if len(part) == 1 and "map" in part:
                 stack.extend(reversed(list(part["map"].values())))
             else:
                 yield as_reference(part)
@@ -165,6 +169,12 @@ def as_reference(part: dict[str, Any]) -> Ref | InputRef:
     if "from" in part:
         return msgspec.convert(part, Ref)
     return msgspec.convert(part, InputRef)
+
+
+def as_tree(ref: Ref | InputRef) -> dict[str, Any]:
+    """The object that stands for a reference in an argument tree."""
+    tree: dict[str, Any] = {"from": ref.source} if isinstance(ref, Ref) else {"input": ref.input}
+    return {**tree, "at": list(ref.at)} if ref.at else tree
 
 
 _KEYS = re.compile(r"\[[^\]]*\]|#\d+")

@@ -12,3 +12,8 @@ def columns(rows: Iterable[Sequence[str]]) -> list[str]:
     return [
         "  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in table
     ]
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -67,7 +67,8 @@ BUILTIN: dict[str, Any] = {
     "Array": Any,
     "Literal": typing.Literal,
 }
-_TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|-?\d+|\.\.\.|[A-Za-z_][\w.]*(?::[A-Za-z_][\w.]*)?|[\[\],|])')
+# A module is named after its file, which may hold more than an identifier does: `01-train:Parts`.
+_TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[\w.-]+:[^\W\d][\w.]*|-?\d+|[^\W\d][\w.]*|[\[\],|])')
 
 
 class TypeSyntaxError(ValueError):
@@ -143,26 +144,41 @@ def assignable(source: Type, target: Type, bases: Bases | None = None) -> bool:
         return True
     if source.name == "|":
         return all(assignable(m, target, bases) for m in source.args if isinstance(m, Type))
+    if source.name == "Literal":
+        return all(_admits(target, arg, bases) for arg in source.args if not isinstance(arg, Type))
     if target.name == "|":
         return any(assignable(source, m, bases) for m in target.args if isinstance(m, Type))
-    if source.name == "Literal":
-        if target.name == "Literal":
-            return set(source.args) <= set(target.args)
-        return all(
-            assignable(type_of_scalar(arg), target, bases) for arg in source.args if not isinstance(arg, Type)
-        )
     if source.name == "int" and target.name == "float":
         return True
     if source.name != target.name:
-        return ":" in source.name and any(
-            assignable(Type(b), target, bases) for b in bases.get(source.name, ())
-        )
+        return target.name in _ancestors(source.name, bases)
     if not source.args or not target.args:  # `list` is `list[Any]`
         return True
     pairs = zip(source.args, target.args, strict=False)
     return len(source.args) == len(target.args) and all(
         assignable(s, t, bases) for s, t in pairs if isinstance(s, Type) and isinstance(t, Type)
     )
+
+
+def _admits(target: Type, scalar: str | int | bool | None, bases: Bases) -> bool:
+    """Whether one value of a `Literal` may go where `target` is expected."""
+    if target.name == "|":
+        return any(_admits(member, scalar, bases) for member in target.args if isinstance(member, Type))
+    if target.name == "Literal":  # to Python, `True` equals 1
+        return (type(scalar), scalar) in [(type(arg), arg) for arg in target.args]
+    return assignable(type_of_scalar(scalar), target, bases)
+
+
+def _ancestors(name: str, bases: Bases) -> set[str]:
+    """All bases of a class, theirs included; an edited plan may even have circles of them."""
+    found: set[str] = set()
+    todo = list(bases.get(name, ()))
+    while todo:
+        base = todo.pop()
+        if base not in found:
+            found.add(base)
+            todo += bases.get(base, ())
+    return found
 
 
 def type_of_scalar(value: str | int | float | bool | None) -> Type:
@@ -175,6 +191,14 @@ def convert(value: Any, target: Type) -> Any:
 
     Classes are not looked up: a value for one passes as it is, and is checked where the class is loaded.
     """
+    if target.name == "|" and _python_type(target) is Any:
+        failure = None
+        for member in target.args:
+            try:
+                return convert(value, member) if isinstance(member, Type) else value
+            except msgspec.ValidationError as error:
+                failure = error
+        raise failure or msgspec.ValidationError(f"no value is of type `{target}`")
     return msgspec.convert(value, _python_type(target))
 
 
@@ -187,7 +211,7 @@ def parse_text(text: str, target: Type) -> Any:
         return text
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text
     return convert(value, target)
 
@@ -203,7 +227,19 @@ def _python_type(target: Type) -> Any:
         return typing.Literal[target.args]
     args = tuple(_python_type(arg) for arg in target.args if isinstance(arg, Type))
     if target.name == "|":
-        # msgspec refuses unions it cannot tell apart; then the worker checks instead.
-        return Any if any(a is Any for a in args) else functools.reduce(operator.or_, args)
+        return _union_for_msgspec(args)
     python_type = BUILTIN[target.name]
     return python_type[args] if args else python_type
+
+
+@functools.lru_cache(maxsize=1024)
+def _union_for_msgspec(members: tuple[Any, ...]) -> Any:
+    """The union, or `Any` where msgspec could not tell its members apart."""
+    if Any in members:
+        return Any
+    union = functools.reduce(operator.or_, members)
+    try:
+        msgspec.json.Decoder(union)
+    except TypeError:
+        return Any
+    return union

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import msgspec
 
@@ -16,38 +17,50 @@ from flowrun.core.model import Inputs
 def bind(header: Header, given: Sequence[str], earlier: Inputs | None = None) -> Inputs:
     """The value of every input, from `NAME=VALUE` texts, then `earlier` values, then defaults.
 
-    `Refused` carries every input that is missing (FR101), unknown (FR102), of the wrong type (FR103) or not
-    written as NAME=VALUE (FR104).
+    Values are plain JSON, as the run log gives them back: a resumed run computes with the same. `Refused`
+    carries every input that is missing (FR101), unknown (FR102), of the wrong type (FR103) or not written as
+    NAME=VALUE (FR104).
     """
     problems: list[Diagnostic] = []
     wrong: set[str] = set()
-    bound: Inputs = {name: value for name, value in (earlier or {}).items() if name in header.inputs}
+    bound: Inputs = {}
     for text in given:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals:
+            example = f"-i {next(iter(header.inputs), 'NAME')}={text}"
             problems.append(
-                Diagnostic("FR104", f"`-i {text}` is not NAME=VALUE", hint=f"for example `-i {name}=3`")
+                Diagnostic("FR104", f"`-i {text}` is not NAME=VALUE", hint=f"for example `{example}`")
             )
         elif name not in header.inputs:
             problems.append(_unknown(header, name))
         else:
             try:
-                bound[name] = types.parse_text(value, types.parse(header.inputs[name].type))
+                bound[name] = _plain(types.parse_text(value, types.parse(header.inputs[name].type)))
             except msgspec.ValidationError as error:
                 wrong.add(name)
-                problems.append(_mistyped(header, name, str(error)))
+                problems.append(_mistyped(header, name, value, str(error)))
     for name, declared in header.inputs.items():
         if name in bound or name in wrong:
             continue
-        if declared.required:
-            hint = f"give it with `-i {name}=...`, a `{declared.type}`"
+        if earlier and name in earlier:
+            try:  # the plan may want another type by now
+                bound[name] = _plain(types.convert(earlier[name], types.parse(declared.type)))
+            except msgspec.ValidationError as error:
+                problems.append(_mistyped(header, name, str(earlier[name]), str(error)))
+        elif declared.required:
+            hint = f"give it with `-i {name}=...`, of type `{declared.type}`"
             problems.append(Diagnostic("FR101", f"input `{name}` of `{header.name}` is missing", hint=hint))
         else:
             bound[name] = declared.default
     if problems:
         raise Refused(*problems)
     return bound
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it; sets in one order, whatever the process."""
+    return msgspec.to_builtins(value, order="deterministic")
 
 
 def _unknown(header: Header, name: str) -> Diagnostic:
@@ -57,5 +70,7 @@ def _unknown(header: Header, name: str) -> Diagnostic:
     return Diagnostic("FR102", f"`{header.name}` has no input `{name}`", hint=hint)
 
 
-def _mistyped(header: Header, name: str, why: str) -> Diagnostic:
-    return Diagnostic("FR103", f"input `{name}` must be `{header.inputs[name].type}`: {why}")
+def _mistyped(header: Header, name: str, value: str, why: str) -> Diagnostic:
+    message = f"input `{name}` must be of type `{header.inputs[name].type}`, got `{value[:100]}`"
+    # Within a list or a mapping, msgspec says where; outside of one it has nothing to add.
+    return Diagnostic("FR103", message, notes=(why,) if "`$" in why else ())

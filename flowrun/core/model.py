@@ -55,11 +55,12 @@ class Artifact(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why an attempt failed: a diagnostic code, a sentence, and the source line in the operator if known."""
+    """Why an attempt failed: a code, a sentence, the line in the operator if known, a way out."""
 
     code: str
     message: str
     at: str = ""
+    hint: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -59,8 +59,9 @@ class Free:
 def can_ever_fit(needs: Resources, capacity: Capacity) -> Rejected | None:
     """Why a task could not run even on the empty host; `None` if it could."""
     if needs.gpus and needs.gpu_memory_mb and capacity.gpus:
-        large_enough = sum(gpu.memory_mb >= needs.gpu_memory_mb for gpu in capacity.gpus)
-        if large_enough < needs.gpus <= len(capacity.gpus):
-            return Rejected("gpu memory", needs.gpu_memory_mb, max(gpu.memory_mb for gpu in capacity.gpus))
+        largest_first = sorted((gpu.memory_mb for gpu in capacity.gpus), reverse=True)
+        too_small = [mb for mb in largest_first[: needs.gpus] if mb < needs.gpu_memory_mb]
+        if too_small and needs.gpus <= len(capacity.gpus):
+            return Rejected("gpu memory", needs.gpu_memory_mb, too_small[0])
     answer = Free(capacity).place(needs)
     return answer if isinstance(answer, Rejected) else None

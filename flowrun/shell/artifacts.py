@@ -12,7 +12,7 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ from flowrun.core.model import Artifact
 if TYPE_CHECKING:
     import numpy as np
 
+# Arrays up to this size are verified whenever they are read (3 ms at most). Larger ones are mapped unread, so
+# that passing on a gigabyte costs nothing; they are verified when a run is resumed.
+_VERIFIED_BYTES = 16 * 1024 * 1024
 _ARRAY = 1  # code of the MessagePack extension that stands for an array: 32 bytes of hash
 
 
@@ -45,13 +48,22 @@ class Store:
         """Where content with this hash lies."""
         return self.folder / digest[:2] / digest[2:]
 
-    def has(self, artifact: Artifact) -> bool:
-        """Whether a value and all its parts are there. Contents are not read again."""
+    def is_sound(self, artifact: Artifact) -> bool:
+        """Whether a value and all its parts are there and are what their hashes say."""
         try:
-            manifest = self.path(artifact.hash).read_bytes()
-            return all(self.path(digest).is_file() for digest in _parts(manifest))
-        except (OSError, msgspec.DecodeError):
+            return all(self._verify(self.path(digest), digest) for digest in self._digests(artifact.hash))
+        except (OSError, Damaged, msgspec.DecodeError):
             return False
+
+    def _digests(self, digest: str) -> Iterator[str]:
+        """The hashes of a manifest and of its parts."""
+        yield digest
+        yield from _parts(self._read_manifest(digest))
+
+    @staticmethod
+    def _verify(path: Path, digest: str) -> bool:
+        found: str = blake3().update_mmap(path).hexdigest()
+        return found == digest
 
     def put(self, value: Any) -> Artifact:
         """Store a value; it is durable when this returns. `Unstorable` names what cannot be stored."""
@@ -65,8 +77,8 @@ class Store:
                 digest, stored = self._put_array(part)
                 size += stored
                 return msgspec.msgpack.Ext(_ARRAY, bytes.fromhex(digest))
-            if _is_number(part):
-                return part.item()
+            if _is_scalar(part) and isinstance(plain := part.item(), (bool, int, float, str, bytes)):
+                return plain
             if isinstance(part, PurePath):
                 return str(part)
             name = f"{type(part).__module__}.{type(part).__qualname__}"
@@ -76,8 +88,11 @@ class Store:
             try:
                 manifest = msgspec.msgpack.encode(value, enc_hook=leaf, order="deterministic")
             except TypeError:  # keys other than strings cannot be sorted: they keep their order
+                size = 0
                 manifest = msgspec.msgpack.encode(value, enc_hook=leaf)
-        except (TypeError, OverflowError, RecursionError) as error:
+        except Unstorable:
+            raise
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # of msgspec, numpy and torch
             raise Unstorable(str(error)) from None
         return Artifact(self._put_bytes([manifest]), size + len(manifest))
 
@@ -86,19 +101,24 @@ class Store:
 
         `Damaged` if something is missing or unreadable; `msgspec.ValidationError` if it is not of type `of`.
         """
-        try:
-            manifest = self.path(digest).read_bytes()
-        except OSError as error:
-            raise Damaged(f"artifact {digest[:12]} cannot be read: {error.strerror}") from None
-        if blake3(manifest).hexdigest() != digest:
-            raise Damaged(f"artifact {digest[:12]} is damaged: its content does not match its hash")
+        manifest = self._read_manifest(digest)
         part: Any = msgspec.msgpack.decode(manifest, strict=False)
         for step in at:
             try:
                 part = part[step]
             except (KeyError, IndexError, TypeError):
-                raise Damaged(f"artifact {digest[:12]} has no field `{step}`") from None
+                raise Damaged(f"the artifact `{self.path(digest)}` has no field `{step}`") from None
         return convert(self._with_arrays(part), of)
+
+    def _read_manifest(self, digest: str) -> bytes:
+        path = self.path(digest)
+        try:
+            manifest = path.read_bytes()
+        except OSError as error:
+            raise Damaged(f"the artifact `{path}` cannot be read: {error.strerror}") from None
+        if blake3(manifest).hexdigest() != digest:
+            raise Damaged(f"the artifact `{path}` is damaged: its content does not match its hash")
+        return manifest
 
     def _with_arrays(self, part: Any) -> Any:
         if isinstance(part, msgspec.msgpack.Ext):
@@ -116,6 +136,8 @@ class Store:
             raise Unstorable(
                 f"an array of dtype `{array.dtype}` holds Python objects, which cannot be stored"
             )
+        if hasattr(array, "mask"):
+            raise Unstorable("a masked array cannot be stored: return its data and its mask")
         array = np.asarray(array, order="C")
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
@@ -125,13 +147,17 @@ class Store:
     def _get_array(self, digest: str) -> np.ndarray[Any, Any]:
         import numpy as np
 
+        path = self.path(digest)
         try:
-            # A file without data cannot be mapped.
-            mapped: np.ndarray[Any, Any] = np.load(self.path(digest), mmap_mode="r", allow_pickle=False)
+            if path.stat().st_size <= _VERIFIED_BYTES and not self._verify(path, digest):
+                raise Damaged(f"the artifact `{path}` is damaged: its content does not match its hash")
+            mapped: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
+            if isinstance(error, Damaged):
+                raise
             with contextlib.suppress(OSError, ValueError):
-                return np.load(self.path(digest), allow_pickle=False)  # type: ignore[no-any-return]
-            raise Damaged(f"array {digest[:12]} cannot be read: {error}") from None
+                return np.load(path, allow_pickle=False)  # type: ignore[no-any-return] # empty: cannot be mapped
+            raise Damaged(f"the artifact `{path}` cannot be read: {error}") from None
         return mapped.view(np.ndarray)
 
     def _put_bytes(self, pieces: list[Any]) -> str:
@@ -140,7 +166,7 @@ class Store:
             hasher.update(piece)
         digest: str = hasher.hexdigest()
         target = self.path(digest)
-        if target.exists():
+        if _is_intact(target, digest):
             return digest
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
@@ -158,6 +184,14 @@ class Store:
             raise
         _sync_folder(target.parent)
         return digest
+
+
+def _is_intact(path: Path, digest: str) -> bool:
+    """Whether a file is there and what its name says; if not, it is written again, which mends the store."""
+    try:
+        return bool(blake3().update_mmap(path).hexdigest() == digest)
+    except OSError:
+        return False
 
 
 def convert(value: Any, of: Any) -> Any:
@@ -195,9 +229,10 @@ def _is_array(value: Any) -> bool:
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
-def _is_number(value: Any) -> bool:
+def _is_scalar(value: Any) -> bool:
     numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, (numpy.number, numpy.bool_))
+    kinds = (numpy.number, numpy.bool_, numpy.str_, numpy.bytes_) if numpy is not None else ()
+    return isinstance(value, kinds)
 
 
 def _is_tensor(value: Any) -> bool:

@@ -47,13 +47,14 @@ def detect_gpus() -> tuple[Gpu, ...]:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return ()
+    found = []
     try:
-        found = []
         for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
-            found.append((Gpu(index, _text(name), int(memory) // _MB), _text(uuid)))
+            with contextlib.suppress(pynvml.NVMLError):  # lost, or not ours to see: the others still count
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
+                memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+                found.append((Gpu(index, _text(name), int(memory) // _MB), _text(uuid)))
     except pynvml.NVMLError:
         return ()
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, assert_never
 
 import msgspec
+from blake3 import blake3
 
 from flowc.plan.edges import positions
 from flowc.plan.model import InputRef, Node, Plan, Ref
@@ -116,6 +117,8 @@ class Execution:
         """Decide, make it durable, then do it: a crash in between repeats work, and never loses any."""
         changes: list[AnyChange] = []
         for event in events:
+            if self.state.status != "running":
+                break  # a signal that came together with the last exit: the end is the last row
             event = self._with_reason(event)
             changes.append(event)
             changes += decide(self.state, event)
@@ -131,15 +134,11 @@ class Execution:
         task = self.state.by_id[event.node]
         if task.kill is None or event.failure.code != "FR202":
             return event
-        seconds = task.site.timeout_ms / 1000
-        message = (
-            f"it took longer than its time limit of {seconds:g} s"
-            if task.kill.reason == "timeout"
-            else "cancelled"
-        )
-        failure = msgspec.structs.replace(
-            event.failure, code="FR203" if seconds else "FR202", message=message
-        )
+        if task.kill.reason == "timeout":
+            message = f"it took longer than its time limit of {task.site.timeout_ms / 1000:g} s"
+            failure = msgspec.structs.replace(event.failure, code="FR203", message=message)
+        else:
+            failure = msgspec.structs.replace(event.failure, message="cancelled")
         return msgspec.structs.replace(event, failure=failure)
 
     def _carry_out(self, change: Event | Command) -> None:
@@ -171,6 +170,7 @@ class Execution:
             start.node,
             start.attempt,
             task.site.op,
+            task.site.code,
             {name: substitute(tree, self._resolve) for name, tree in task.node.args.items()},
             str(log.absolute()),
             start.placement.cpus,
@@ -196,14 +196,21 @@ def input_value(state: State, ref: InputRef) -> Any:
 
 
 def log_path(home: Home, run: str, task: Task, attempt: int) -> Path:
-    """The file with an attempt's output: `logs/tree.1.log`."""
-    safe = "".join(c if c.isalnum() or c in "_.+-[]#~," else "%" for c in task.node.id)[:150]
+    """The file with an attempt's output: `logs/tree.1.log`, with `%` for each `/` in the node's id.
+
+    Other characters that a file system may not like become `%` too, and long ids are cut; a piece of a hash
+    then keeps their names apart.
+    """
+    node = task.node.id
+    safe = "".join(c if (c.isascii() and c.isalnum()) or c in "_.+-[]#~," else "%" for c in node)[:150]
+    if safe.replace("%", "/") != node:
+        safe += f"~{blake3(node.encode()).hexdigest()[:8]}"
     return home.run_folder(run) / "logs" / f"{safe}.{attempt}.log"
 
 
-def operator_modules(plan: Plan) -> list[str]:
-    """The modules that the plan's operators live in, in order of first use."""
-    return list(dict.fromkeys(site.op.partition(":")[0] for site in plan.sites))
+def operators(plan: Plan) -> list[str]:
+    """The plan's operators, in order of first use."""
+    return list(dict.fromkeys(site.op for site in plan.sites))
 
 
 def now_ms() -> int:

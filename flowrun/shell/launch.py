@@ -12,20 +12,22 @@ from blake3 import blake3
 from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
 from flowc.plan.model import Plan
+from flowc.plan.text import counted
 from flowrun.core.changes import Earlier, Opened
 from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity
 from flowrun.core.policy import can_ever_fit
 from flowrun.core.state import State
 from flowrun.shell import devices
-from flowrun.shell.execution import Execution, Watcher, now_ms, operator_modules
+from flowrun.shell.execution import Execution, Watcher, now_ms, operators
 from flowrun.shell.pool import Pool
 from flowrun.shell.report import failures, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
 from flowrun.shell.views import summary
-from flowrun.shell.watchers import JsonWatcher, LiveWatcher, PlainWatcher
+from flowrun.shell.watchers import JsonWatcher, LiveWatcher, PlainWatcher, say
 
 _EXIT_STATUS = {"succeeded": 0, "failed": 1, "cancelled": 130}
+DEFAULT_STATE = Path(".flow")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -35,7 +37,7 @@ class Request(msgspec.Struct, frozen=True):
     inputs: tuple[str, ...] = ()
     resume: str = ""
     devices: Path | None = None
-    state: Path = Path(".flow")
+    state: Path = DEFAULT_STATE
     as_json: bool = False
 
 
@@ -43,26 +45,22 @@ def launch(request: Request) -> int:
     """Execute a plan and show how it goes; the exit status."""
     home = Home(request.state)
     plan = codec.read(request.plan)
-    # Read and closed again: an open database is not to be carried over the fork of the worker pool.
-    before = _state_before(home, request.resume, plan) if request.resume else None
+    before, lock = _reopen(home, request.resume, plan) if request.resume else (None, None)
     inputs = bind(plan.header, request.inputs, before.inputs if before else None)
-    home.folder.mkdir(parents=True, exist_ok=True)
     # The pool comes first: forked while this process is small, it imports the operators while we go on.
-    pool = Pool(
-        Path(plan.header.root).absolute(), home.store, home.folder / "zygote.log", operator_modules(plan)
-    )
+    pool = Pool(Path(plan.header.root).absolute(), home.store, home.prepare(), operators(plan))
     try:
         capacity = devices.pretend(request.devices) if request.devices else devices.detect()
         demand_feasible(plan, capacity)
         state = State(plan, inputs)
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
-        lock = RunLock(home, run)
+        lock = lock or RunLock(home, run)
         opened = _opened(home, run, state, capacity, _carried_over(home, before, state) if before else {})
         if not request.as_json:
             kept = sum(earlier.artifact is not None for earlier in opened.earlier.values())
             note = f", {kept} of them done before" if before else ""
-            print(f"{run}: {len(plan.nodes)} nodes{note}, on {devices.describe(capacity)}", flush=True)
+            say([f"{run}: {counted(len(plan.nodes), 'node')}{note}, on {devices.describe(capacity)}"])
         Execution(run, state, home, log, pool, _watcher(request)).go(opened)
         del lock
     finally:
@@ -88,27 +86,29 @@ def demand_feasible(plan: Plan, capacity: Capacity) -> None:
         raise Refused(*problems)
 
 
-def _state_before(home: Home, run: str, plan: Plan) -> State | None:
-    """The state of the run that is to be resumed."""
+def _reopen(home: Home, run: str, plan: Plan) -> tuple[State | None, RunLock]:
+    """The state of the run that is to be resumed, and its lock: nobody else goes on with it meanwhile."""
     log = RunLog(home)
     row = log.find(run)
+    lock = RunLock(home, run)
     state = log.state_of(run)
+    log.close()  # an open database is not to be carried over the fork of the worker pool
     if state is not None and state.plan.header.workflow != plan.header.workflow:
         hint = f"`flowrun execute {row.plan_file} --resume {run}`"
         message = f"run `{run}` is of `{state.plan.header.workflow}`, the plan of `{plan.header.workflow}`"
         refuse("FR304", message, hint=hint)
-    return state
+    return state, lock
 
 
 def _carried_over(home: Home, before: State, state: State) -> dict[str, Earlier]:
-    """What the nodes did before. Those done, with the same key and their artifacts there, stay done."""
+    """What the nodes did before. Those done, with the same key and their artifacts sound, stay done."""
     carried = {}
     for task in before.tasks:
         again = state.by_id.get(task.node.id)
         if again is None or task.attempt == 0:
             continue
         same = state.keys[again.index] == before.keys[task.index]
-        kept = task.artifact if same and task.artifact and home.store.has(task.artifact) else None
+        kept = task.artifact if same and task.artifact and home.store.is_sound(task.artifact) else None
         carried[task.node.id] = Earlier(task.attempt, task.started_ms, task.ended_ms, task.usage, kept)
     return carried
 
@@ -135,16 +135,17 @@ def _watcher(request: Request) -> Watcher:
 
 def _conclude(request: Request, run: str, state: State, home: Home) -> int:
     found = report(run, state.status, state, home, now_ms())
-    if request.as_json:
-        print(msgspec.json.encode({"summary": found}).decode())
-    else:
-        print(f"\n{summary(found, home)}")
-    sys.stdout.flush()
+    say(
+        [msgspec.json.encode({"summary": found}).decode() if request.as_json else f"\n{summary(found, home)}"]
+    )
     problems = failures(run, state, home)
     if problems:
         print(file=sys.stderr)
         print_refusal(Refused(*problems))
     if state.status != "succeeded":
-        resume = f"flowrun execute {request.plan} --resume {run}"
+        options = [f"--resume {run}"]
+        options += [f"--devices {request.devices}"] if request.devices else []
+        options += [f"--state {request.state}"] if request.state != DEFAULT_STATE else []
+        resume = f"flowrun execute {request.plan} {' '.join(options)}"
         print(f"\nwhat is done is kept: go on with `{resume}`", file=sys.stderr)
     return _EXIT_STATUS[state.status]

@@ -10,7 +10,7 @@ import msgspec
 
 from flowrun.core.model import Artifact, Failure, Usage
 
-MAX_REPORT = 32 * 1024  # bytes of one report: far below a socket's buffer, so that nobody blocks for long
+MAX_REPORT = 64 * 1024  # bytes of one report: far below a socket's buffer, so that nobody blocks for long
 _LENGTH = struct.Struct("<I")
 
 
@@ -27,6 +27,7 @@ class Spawn(Message, frozen=True, tag="spawn"):
     node: str
     attempt: int
     op: str
+    code: str
     args: dict[str, Any]
     log: str
     cpus: float
@@ -66,10 +67,10 @@ _reports = msgspec.msgpack.Decoder(Ended | Reaped)
 encode = msgspec.msgpack.Encoder().encode
 
 
-def send_order(to: socket.socket, order: Spawn | Signal) -> None:
-    """Send over a stream, whatever the size."""
+def frame(order: Spawn | Signal) -> bytes:
+    """An order as it goes over the stream, whatever its size."""
     data = encode(order)
-    to.sendall(_LENGTH.pack(len(data)) + data)
+    return _LENGTH.pack(len(data)) + data
 
 
 def receive_order(source: socket.socket) -> Spawn | Signal | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
+from collections import deque
 from pathlib import Path
 
 from flowrun.core.model import Failure
@@ -17,8 +19,8 @@ from flowrun.shell.messages import (
     Reaped,
     Signal,
     Spawn,
+    frame,
     receive_report,
-    send_order,
 )
 
 Key = tuple[str, int]  # node, attempt
@@ -27,14 +29,17 @@ Key = tuple[str, int]  # node, attempt
 class Pool:
     """Worker processes of one run. Make it early: a small process forks fast, and it must have no threads."""
 
-    def __init__(self, root: Path, store: Store, log: Path, modules: list[str]) -> None:
-        self._arguments = (root, store, log, modules)
+    def __init__(self, root: Path, store: Store, log: Path, operators: list[str]) -> None:
+        # Absolute, as an operator may change the working directory.
+        self._arguments = (root, Store(store.folder.absolute()), log, operators)
         self._running: dict[Key, Spawn] = {}
         self._ended: dict[Key, Ended] = {}  # heard of, but the process still holds its GPUs
+        self._heard: deque[Ended | Reaped] = deque()  # while orders were being sent
         self._start()
 
     def _start(self) -> None:
-        root, store, log, modules = self._arguments
+        root, store, log, operators = self._arguments
+        self._spawned = False
         self.orders, orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.reports, reports = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sys.stdout.flush()
@@ -46,7 +51,7 @@ class Pool:
                 self.reports.close()
                 os.setsid()  # a Ctrl-C at the terminal is the scheduler's to handle
                 _redirect(log)
-                zygote.run(orders, reports, root, store, modules)
+                zygote.run(orders, reports, root, store, operators)
                 os._exit(0)
             finally:
                 os._exit(1)
@@ -56,19 +61,33 @@ class Pool:
     def spawn(self, order: Spawn) -> None:
         """Start an attempt. If the zygote is gone, `exits` will tell."""
         self._running[order.node, order.attempt] = order
-        with contextlib.suppress(OSError):
-            send_order(self.orders, order)
+        self._spawned = True
+        self._send(order)
 
     def kill(self, node: str, attempt: int, force: bool) -> None:
         """Ask an attempt's process group to end, or make it."""
         number = signal.SIGKILL if force else signal.SIGTERM
+        self._send(Signal(node, attempt, number))
+
+    def _send(self, order: Spawn | Signal) -> None:
+        """Send, and meanwhile listen: a zygote that waits for us to listen does not read."""
+        data = memoryview(frame(order))
+        poll = select.poll()
+        poll.register(self.orders, select.POLLOUT)
+        poll.register(self.reports, select.POLLIN)
         with contextlib.suppress(OSError):
-            send_order(self.orders, Signal(node, attempt, number))
+            while data:
+                try:
+                    data = data[self.orders.send(data, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    poll.poll()
+                    while (report := receive_report(self.reports)) is not None:
+                        self._heard.append(report)
 
     def exits(self) -> list[Ended]:
         """How attempts ended since the last call. Call it when `reports` or `orders` is readable."""
         found = []
-        while (report := receive_report(self.reports)) is not None:
+        while (report := self._next_report()) is not None:
             key = (report.node, report.attempt)
             order = self._running.get(key)
             if order is None:
@@ -87,8 +106,14 @@ class Pool:
             found += self._replace_zygote()
         return found
 
+    def _next_report(self) -> Ended | Reaped | None:
+        return self._heard.popleft() if self._heard else receive_report(self.reports)
+
     def close(self) -> None:
         """Let the zygote end, and with it every worker; `wait` until they have."""
+        if not self._spawned:  # it may still be importing, and need not go on
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
         self.orders.close()
         self.reports.close()
 
@@ -109,12 +134,12 @@ class Pool:
         """Start anew. The old workers died with their parent, and what they had not reported is lost."""
         self.close()
         self.wait()
-        lost = sorted(self._running)
+        failure = Failure("FR207", "the process that starts workers died, and the node's process with it")
+        ended = [self._ended.get(key) or Ended(*key, failure=failure) for key in sorted(self._running)]
         self._running.clear()
         self._ended.clear()
         self._start()
-        failure = Failure("FR207", "the process that starts workers died, and the node's process with it")
-        return [Ended(node, attempt, failure=failure) for node, attempt in lost]
+        return ended
 
 
 def _redirect(log: Path) -> None:

@@ -81,7 +81,7 @@ def failures(run: str, state: State, home: Home) -> list[Diagnostic]:
         )
         tries = f" after {task.attempt} attempts" if task.failures else ""
         message = f"node `{task.node.id}` failed{tries}: {task.failure.message}"
-        found.append(Diagnostic(task.failure.code, message, tuple(labels), tuple(notes)))
+        found.append(Diagnostic(task.failure.code, message, tuple(labels), tuple(notes), task.failure.hint))
     return found
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import sqlite3
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -44,6 +46,7 @@ CREATE TABLE IF NOT EXISTS changes (
     run TEXT, position INTEGER, body BLOB, PRIMARY KEY (run, position)
 ) WITHOUT ROWID;
 """
+_FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(
     Opened | Exited | Woke | CancelRequested | Start | Kill | Retry | Fail | Block | Cancel | Finish
@@ -68,6 +71,17 @@ class Home:
         self.folder = folder
         self.store = Store(folder / "artifacts")
 
+    def prepare(self) -> Path:
+        """Make the folder; the file for what imports print. `Refused` (FR305) if that is not possible."""
+        log = self.folder / "zygote.log"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            log.open("a").close()
+        except OSError as error:
+            hint = "see to its permissions and the disk, or name another folder with --state"
+            refuse("FR305", f"the state folder cannot be used: {error.strerror}", Place(str(log)), hint=hint)
+        return log
+
     def run_folder(self, run: str) -> Path:
         """Where a run's plan and node logs lie."""
         return self.folder / "runs" / run
@@ -82,26 +96,30 @@ class RunLog:
 
     def __init__(self, home: Home, writable: bool = False) -> None:
         self.home = home
-        path = home.folder / "runs.db"
-        try:
+        self._path = Place(str(home.folder / "runs.db"))
+        with self._refusing():
             if writable:
                 home.folder.mkdir(parents=True, exist_ok=True)
-            elif not path.is_file():
-                path = Path(":memory:")  # nothing has run here yet: an empty log
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
-            if writable:
+                self._db = sqlite3.connect(self._path.file, isolation_level=None, timeout=10)
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
-            if writable or str(path) == ":memory:":
                 self._db.executescript(_SCHEMA)
-        except (sqlite3.Error, OSError) as error:
-            hint = "check its permissions and the disk, or name another folder with --state"
-            refuse(
-                "FR305",
-                f"the state folder `{home.folder}` cannot be used: {error}",
-                Place(str(path)),
-                hint=hint,
-            )
+            else:
+                self._db = self._connect_to_read()
+
+    def _connect_to_read(self) -> sqlite3.Connection:
+        """The database; an empty one where nothing has run, or the first run is just making it."""
+        if Path(self._path.file).is_file():
+            db = sqlite3.connect(self._path.file, isolation_level=None, timeout=10)
+            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone():
+                return db
+        db = sqlite3.connect(":memory:", isolation_level=None)
+        db.executescript(_SCHEMA)
+        return db
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
 
     def create(self, workflow: str, plan_file: str, now_ms: int) -> str:
         """A new run, named after its workflow and numbered: `iris-7`."""
@@ -129,20 +147,16 @@ class RunLog:
 
     def changes(self, run: str) -> list[AnyChange]:
         """Every change of a run, in order."""
-        rows = self._db.execute("SELECT body FROM changes WHERE run = ? ORDER BY position", (run,))
-        try:
+        with self._refusing():
+            rows = self._db.execute("SELECT body FROM changes WHERE run = ? ORDER BY position", (run,))
             return [_decode(body) for (body,) in rows]
-        except (msgspec.DecodeError, sqlite3.Error) as error:
-            refuse(
-                "FR305",
-                f"the log of run `{run}` cannot be read: {error}",
-                Place(str(self.home.folder / "runs.db")),
-            )
 
     def runs(self) -> list[RunRow]:
         """All runs, oldest first."""
         columns = "run, workflow, plan_file, created_ms, status, ended_ms"
-        return [self._row(row) for row in self._db.execute(f"SELECT {columns} FROM runs ORDER BY number")]
+        with self._refusing():
+            rows = self._db.execute(f"SELECT {columns} FROM runs ORDER BY number").fetchall()
+        return [self._row(row) for row in rows]
 
     def find(self, run: str) -> RunRow:
         """The run of that name, or the latest if the name is empty; `Refused` (FR301) if there is none."""
@@ -155,7 +169,7 @@ class RunLog:
                 "FR301", f"there are no runs in `{self.home.folder}`", hint="`flowrun execute PLAN` makes one"
             )
         latest = ", ".join(f"`{row.run}`" for row in rows[-5:])
-        refuse("FR301", f"there is no run `{run}` in `{self.home.folder}`", hint=f"the latest are {latest}")
+        refuse("FR301", f"there is no run `{run}` in `{self.home.folder}`", hint=f"there is {latest}")
 
     def plan_of(self, run: str, digest: str) -> Plan:
         """The plan that a run was opened with."""
@@ -183,30 +197,41 @@ class RunLog:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
+        with self._refusing():
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except (sqlite3.Error, OSError):
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
         try:
-            self._db.execute("BEGIN IMMEDIATE")
             yield
-            self._db.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
-            path = Place(str(self.home.folder / "runs.db"))
-            hint = (
-                "free the disk or end the other process, then --resume the run: nothing that was done is lost"
-            )
-            refuse("FR305", f"the run log cannot be written: {error}", path, hint=hint)
+        except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
+            hint = "see to permissions and disk, or name another folder with --state: nothing is lost"
+            refuse("FR305", f"the run log cannot be used: {error}", self._path, hint=hint)
 
 
 class RunLock:
-    """Says that a process is executing a run. The kernel releases it however the process ends."""
+    """Says that a process is executing a run. The kernel releases it however the process ends.
+
+    A record lock belongs to the process alone: forked workers do not inherit it. It is lost, too, when the
+    process closes the file anywhere, so `is_locked` must not be asked of a run that one has locked oneself.
+    """
 
     def __init__(self, home: Home, run: str) -> None:
         """Take the lock; `Refused` (FR303) if another process has it."""
         folder = home.run_folder(run)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / "lock").open("a")
         try:
-            # A record lock belongs to this process alone: forked workers do not inherit it.
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = (folder / "lock").open("a")
+        except OSError as error:
+            refuse("FR305", f"the run's folder cannot be used: {error.strerror}", Place(str(folder)))
+        try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             hint = "wait for that process, or end it"
@@ -214,13 +239,15 @@ class RunLock:
 
 
 def is_locked(home: Home, run: str) -> bool:
-    """Whether some process is executing a run."""
+    """Whether another process is executing a run.
+
+    Only looks: to take the lock, be it for a moment, could make a process that is about to execute the run
+    give up. Not for the process that has the lock: it would lose it when the file is closed.
+    """
     try:
-        with (home.run_folder(run) / "lock").open("r+") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            fcntl.lockf(file, fcntl.LOCK_UN)
-    except FileNotFoundError:
-        return False
+        with (home.run_folder(run) / "lock").open("rb") as file:
+            wanted = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+            kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
     except OSError:
-        return True
-    return False
+        return False
+    return bool(kind != fcntl.F_UNLCK)

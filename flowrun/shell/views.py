@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from flowc.plan.text import columns
+from flowc.plan.text import columns, counted
 from flowrun.shell.report import NodeReport, RunReport, abbreviate
 from flowrun.shell.runlog import Home, RunRow
 
@@ -88,7 +88,7 @@ def _counts(report: RunReport) -> str:
     kept = sum(node.kept for node in report.nodes)
     parts = [f"{count} {state}" for state, count in counts.items()]
     parts += [f"{kept} of them kept from before"] if kept else []
-    return f"{len(report.nodes)} nodes, {', '.join(parts)}"
+    return f"{counted(len(report.nodes), 'node')}, {', '.join(parts)}"
 
 
 def _pretty(value: object) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from flowc.plan.text import counted
 from flowrun.core.changes import AnyChange, Exited, Retry, Start
 from flowrun.core.state import State
 
@@ -26,7 +27,7 @@ class PlainWatcher:
 
     def see(self, state: State, changes: Sequence[AnyChange]) -> None:
         """Print what happened."""
-        _write(line for change in changes if (line := _line(state, change)))
+        say(line for change in changes if (line := _line(state, change)))
 
     def tick(self, state: State) -> None:
         """Nothing happened: nothing is printed."""
@@ -37,7 +38,7 @@ class JsonWatcher:
 
     def see(self, state: State, changes: Sequence[AnyChange]) -> None:
         """Print the changes."""
-        _write(msgspec.json.encode(change).decode() for change in changes)
+        say(msgspec.json.encode(change).decode() for change in changes)
 
     def tick(self, state: State) -> None:
         """Nothing happened: nothing is printed."""
@@ -77,7 +78,8 @@ class LiveWatcher:
         self._live.update(_picture(state, time.time() * 1000), refresh=True)
 
 
-def _write(lines: Iterable[str]) -> None:
+def say(lines: Iterable[str]) -> None:
+    """Print lines at once; that nobody reads them any more is no error."""
     try:
         for line in lines:
             print(line)
@@ -123,7 +125,7 @@ def _picture(state: State, now_ms: float) -> Group:
     done = len(state.tasks) - state.unfinished
     head = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=max(1, len(state.tasks)), completed=done, width=30)
-    head.add_row(_clock(state, round(now_ms)), bar, f"{done} of {len(state.tasks)} nodes")
+    head.add_row(_clock(state, round(now_ms)), bar, f"{done} of {counted(len(state.tasks), 'node')}")
     running = sorted(state.running.values(), key=lambda task: task.index)
     rows = [Text(f"{_seconds(now_ms - task.started_ms)}  {task.node.id}") for task in running[:_MOST_RUNNING]]
     if len(running) > _MOST_RUNNING:

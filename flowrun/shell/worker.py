@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import importlib
 import math
 import os
@@ -16,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from flowc.plan.diagnostics import Refused
 from flowrun.core.model import Artifact, Failure, Usage
 from flowrun.shell.artifacts import Damaged, Store, Unstorable, convert
 from flowrun.shell.messages import Ended, Spawn, encode
@@ -28,21 +31,30 @@ _MAX_TEXT = 4000
 class Failed(Exception):
     """The attempt failed in a way that has a code."""
 
-    def __init__(self, code: str, message: str, at: str = "") -> None:
-        self.failure = Failure(code, message[:_MAX_TEXT], at)
+    def __init__(self, code: str, message: str, at: str = "", hint: str = "") -> None:
+        self.failure = Failure(code, _clean(message), at, _clean(hint))
 
 
-def run(order: Spawn, reports: socket.socket, store: Store) -> None:
+def _clean(text: str) -> str:
+    """Not too long, and what UTF-8 cannot write (undecodable names of files, for one) escaped."""
+    return text[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode()
+
+
+def run(order: Spawn, reports: socket.socket, store: Store, zygote: int) -> None:
     """Do the attempt, report how it ended, and exit the process."""
     _settle(order)
+    if os.getppid() != zygote:  # it died before it could have taken us with it
+        os._exit(BROKEN)
+    _project()
     inherited_kb = _resident_kb()
     ended = Ended(order.node, order.attempt)
     try:
         ended = msgspec.structs.replace(ended, artifact=_perform(order, store))
     except Failed as failed:
         ended = msgspec.structs.replace(ended, failure=failed.failure)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # the operator may have closed it; its result counts still
+            stream.flush()
     reports.send(encode(msgspec.structs.replace(ended, usage=_usage(inherited_kb))))
     os._exit(0 if ended.artifact else 1)
 
@@ -82,50 +94,68 @@ def _usage(inherited_kb: int) -> Usage:
 
 
 def _perform(order: Spawn, store: Store) -> Artifact:
-    operator = _load(order.op)
-    hints = operator.hints
-    try:
-        args = {name: convert(_value(tree, store), hints.get(name, Any)) for name, tree in order.args.items()}
-    except Damaged as error:
-        raise Failed("FR306", str(error)) from None
-    except (msgspec.ValidationError, TypeError) as error:
-        raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
+    operator = _load(order)
+    args = _arguments(order, operator, store)
     try:
         result = operator.fn(**args)
+    except Refused as refusal:  # an operator of ours that knows better than a traceback
+        first = refusal.diagnostics[0]
+        raise Failed(first.code, first.message, hint=first.hint) from None
     except BaseException as error:
         own = _trim(error.__traceback__)
         traceback.print_exception(type(error), error, own)
         raise Failed("FR201", _sentence(error), _innermost(own)) from None
+    return _keep(order, operator, result, store)
+
+
+def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
+    """The arguments as the operator's annotations want them."""
+    try:
+        return {
+            name: convert(_value(tree, store), operator.hints.get(name, Any))
+            for name, tree in order.args.items()
+        }
+    except Damaged as error:
+        hint = "resume the run: what is damaged is computed again"
+        raise Failed("FR306", str(error), hint=hint) from None
+    except (msgspec.ValidationError, TypeError) as error:
+        raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
+
+
+def _keep(order: Spawn, operator: Any, result: Any, store: Store) -> Artifact:
+    """Store a result, and see that it can be read back as the type that the operator declares."""
     try:
         artifact = store.put(result)
+        store.get(artifact.hash, (), operator.hints.get("return", Any))
     except Unstorable as error:
         hint = "return numbers, strings, lists, dicts, dataclasses, numpy arrays or tensors"
-        raise Failed("FR204", f"`{order.op}` returned what cannot be stored: {error}; {hint}") from None
+        raise Failed("FR204", f"`{order.op}` returned what cannot be stored: {error}", hint=hint) from None
+    except (msgspec.ValidationError, TypeError) as error:
+        message = f"`{order.op}` returned something other than it declares: {error}"
+        raise Failed("FR205", message) from None
+    except Damaged as error:
+        raise Failed("FR306", str(error)) from None
     except OSError as error:
         raise Failed("FR305", f"the result cannot be written: {error.strerror}") from None
-    if "return" in hints:
-        try:
-            store.get(artifact.hash, (), hints["return"])
-        except (msgspec.ValidationError, TypeError) as error:
-            raise Failed(
-                "FR205", f"`{order.op}` returned something other than it declares: {error}"
-            ) from None
     return artifact
 
 
-def _load(reference: str) -> Any:
+def _load(order: Spawn) -> Any:
     """The operator, as its module defines it: `fn` is its function, `hints` are its annotations."""
-    module, _, name = reference.partition(":")
+    module, _, name = order.op.partition(":")
+    again = "compile the workflow again with `flowc compile`"
     try:
         found = getattr(importlib.import_module(module), name)
     except BaseException as error:
         own = _trim(error.__traceback__)
         traceback.print_exception(type(error), error, own)
-        raise Failed(
-            "FR206", f"`{reference}` cannot be loaded: {_sentence(error)}", _innermost(own)
-        ) from None
+        message = f"`{order.op}` cannot be loaded: {_sentence(error)}"
+        hint = again if isinstance(error, AttributeError) else ""
+        raise Failed("FR206", message, _innermost(own), hint) from None
     if not hasattr(found, "fn"):
-        raise Failed("FR206", f"`{reference}` is not an operator any more: compile the workflow again")
+        raise Failed("FR206", f"`{order.op}` is not an operator any more", hint=again)
+    if found.code != order.code:
+        raise Failed("FR206", f"`{order.op}` has changed since the plan was compiled", hint=again)
     return found
 
 
@@ -151,9 +181,15 @@ def _trim(step: TracebackType | None) -> TracebackType | None:
     return step
 
 
+@functools.cache
+def _project() -> str:
+    """The folder that the run was started in; asked early, as an operator may leave it or delete it."""
+    return os.getcwd()
+
+
 def _innermost(step: TracebackType | None) -> str:
     """`path:line` of the innermost frame in the project; in a library, of the call into it."""
-    here = os.getcwd() + os.sep
+    here = _project() + os.sep
     found = ""
     while step is not None:
         file = step.tb_frame.f_code.co_filename

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import select
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from flowrun.shell.messages import Reaped, Signal, Spawn, encode, receive_order
 # Threads of a library that was imported here do not survive the fork; workers set their own numbers.
 _NO_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+_NOT_OURS = (signal.SIGINT, signal.SIGTERM)  # the scheduler handles them, or workers do
+
 
 class Attempt(msgspec.Struct, frozen=True):
     """Which attempt a process is."""
@@ -35,17 +39,26 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 def run(
-    orders: socket.socket, reports: socket.socket, root: Path, store: Store, modules: Iterable[str]
+    orders: socket.socket, reports: socket.socket, root: Path, store: Store, operators: Iterable[str]
 ) -> None:
     """Serve orders until their sender closes the socket. Called in a forked child."""
     os.environ.update(_NO_THREADS)
     sys.path.insert(0, str(root))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    for module in modules:
-        _preload(module)
+    # Blocked, not ignored: what is sent to a worker that is just being forked waits until it has settled.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
+    for reference in operators:
+        _preload_operator(reference)
     gc.freeze()  # so that a worker's collector does not touch, and thereby copy, shared pages
     children: dict[int, Attempt] = {}
+    try:
+        _serve(orders, reports, store, children)
+    finally:
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _serve(orders: socket.socket, reports: socket.socket, store: Store, children: dict[int, Attempt]) -> None:
     wake, woken = socket.socketpair()
     woken.setblocking(False)
     signal.set_wakeup_fd(woken.fileno())
@@ -68,14 +81,12 @@ def run(
                     children[pid] = Attempt(order.node, order.attempt)
                 case Signal():
                     _signal(children, Attempt(order.node, order.attempt), order.signal)
-    for pid in children:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
 
 
 def _spawn(order: Spawn, orders: socket.socket, reports: socket.socket, store: Store) -> int:
     for name in order.imports:
         _preload(name)
+    zygote = os.getpid()
     pid = os.fork()
     if pid:
         with contextlib.suppress(OSError):
@@ -84,10 +95,13 @@ def _spawn(order: Spawn, orders: socket.socket, reports: socket.socket, store: S
     try:
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGCHLD, *_NOT_OURS):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_OURS)
         orders.close()  # the scheduler must see it closed when the zygote dies
-        worker.run(order, reports, store)
+        worker.run(order, reports, store, zygote)
+    except BaseException:
+        traceback.print_exc()
     finally:
         # Never return into the zygote's loop, nor run exit handlers that belong to it.
         os._exit(worker.BROKEN)
@@ -100,21 +114,33 @@ def _preload(name: str) -> None:
         __import__(module, fromlist=[attribute] if attribute else ["*"])
 
 
+def _preload_operator(reference: str) -> None:
+    """Load an operator, and have it work out once what every worker is going to ask of it."""
+    module, _, name = reference.partition(":")
+    with contextlib.suppress(BaseException):
+        operator = getattr(importlib.import_module(module), name)
+        _ = operator.code, operator.hints
+
+
 def _reap(children: dict[int, Attempt], reports: socket.socket) -> None:
     while children:
         try:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return
-        if pid == 0:
+        if ended is None:
             return
+        pid = ended.si_pid
         attempt = children.pop(pid, None)
-        if attempt is None:
-            continue
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)  # what the operator started and left behind
-        used = Usage(round((usage.ru_utime + usage.ru_stime) * 1000), usage.ru_maxrss // 1024)
-        reports.send(encode(Reaped(attempt.node, attempt.number, status, used)))
+        if attempt is not None:
+            # What the operator started and left behind. Not yet reaped, the process still owns its number.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        _, status, usage = os.wait4(pid, 0)
+        if attempt is not None:
+            used = Usage(round((usage.ru_utime + usage.ru_stime) * 1000), usage.ru_maxrss // 1024)
+            with contextlib.suppress(OSError):  # nobody listens any more: the end of `orders` says so, too
+                reports.send(encode(Reaped(attempt.node, attempt.number, status, used)))
 
 
 def _signal(children: dict[int, Attempt], wanted: Attempt, number: int) -> None:

@@ -102,7 +102,7 @@ def scan(repository: Path) -> list[ModelFolder]:
     Raises `Refused` FS101 when there is no repository or no model in it, and FS102 for every model whose
     folder is not laid out as it should be. Nothing outside of the repository is followed.
     """
-    hint = "`flowserve.shell.repository.publish` adds a model, and makes the folder"
+    hint = "a workflow that ends with `stdlib.export:publish` adds a model, and makes the folder"
     try:
         root = repository.resolve(strict=True)
         entries = sorted(entry for entry in repository.iterdir() if not entry.name.startswith("."))
