@@ -65,7 +65,8 @@ def amount(value: float | str, name: str, units: dict[str, int], bare: str) -> i
     """`"2GB"`, `"1.5 h"` or a bare number in units of `bare`, as a whole number of the smallest unit."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(value))
     unit = (match[2].lower() or bare) if match else ""
-    hint = f'a number with one of {", ".join(units)}, as in `{name}="2{bare}"`'
+    example = f'{name}="2 {list(units)[2]}"'
+    hint = f"a number, and one of {', '.join(units)}: `{example}`"
     _demand(match is not None and unit in units, name, value, "an amount", hint)
     assert match is not None
     return math.ceil(float(match[1]) * units[unit])

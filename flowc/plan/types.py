@@ -199,7 +199,10 @@ def convert(value: Any, target: Type) -> Any:
             except msgspec.ValidationError as error:
                 failure = error
         raise failure or msgspec.ValidationError(f"no value is of type `{target}`")
-    return msgspec.convert(value, _python_type(target))
+    try:
+        return msgspec.convert(value, _python_type(target))
+    except (TypeError, NotImplementedError) as error:  # a set of lists, a literal beyond 64 bits
+        raise msgspec.ValidationError(f"no value can be of type `{target}`: {error}") from None
 
 
 def parse_text(text: str, target: Type) -> Any:

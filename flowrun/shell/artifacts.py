@@ -107,7 +107,7 @@ class Store:
             try:
                 part = part[step]
             except (KeyError, IndexError, TypeError):
-                raise Damaged(f"the artifact `{self.path(digest)}` has no field `{step}`") from None
+                raise Damaged(f"artifact {digest[:12]} has no field `{step}`") from None
         return convert(self._with_arrays(part), of)
 
     def _read_manifest(self, digest: str) -> bytes:
@@ -115,9 +115,9 @@ class Store:
         try:
             manifest = path.read_bytes()
         except OSError as error:
-            raise Damaged(f"the artifact `{path}` cannot be read: {error.strerror}") from None
+            raise Damaged(f"artifact {digest[:12]} cannot be read: {error.strerror}") from None
         if blake3(manifest).hexdigest() != digest:
-            raise Damaged(f"the artifact `{path}` is damaged: its content does not match its hash")
+            raise Damaged(f"artifact {digest[:12]} is damaged: its content does not match its hash")
         return manifest
 
     def _with_arrays(self, part: Any) -> Any:
@@ -150,14 +150,14 @@ class Store:
         path = self.path(digest)
         try:
             if path.stat().st_size <= _VERIFIED_BYTES and not self._verify(path, digest):
-                raise Damaged(f"the artifact `{path}` is damaged: its content does not match its hash")
+                raise Damaged(f"artifact {digest[:12]} is damaged: its content does not match its hash")
             mapped: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             if isinstance(error, Damaged):
                 raise
             with contextlib.suppress(OSError, ValueError):
                 return np.load(path, allow_pickle=False)  # type: ignore[no-any-return] # empty: cannot be mapped
-            raise Damaged(f"the artifact `{path}` cannot be read: {error}") from None
+            raise Damaged(f"artifact {digest[:12]} cannot be read: {error}") from None
         return mapped.view(np.ndarray)
 
     def _put_bytes(self, pieces: list[Any]) -> str:

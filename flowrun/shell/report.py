@@ -140,7 +140,9 @@ def abbreviate(value: Any) -> Any:
         return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}... ({len(value)} characters)"
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return f"<{value.dtype} array {list(value.shape)}>"
+    if hasattr(value, "dtype"):
+        return f"<{value.dtype} array {list(value.shape)}>"
+    return str(value)
 
 
 def _tail(log: Path) -> list[str]:

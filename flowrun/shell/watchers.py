@@ -84,8 +84,8 @@ def say(lines: Iterable[str]) -> None:
         for line in lines:
             print(line)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever was reading has seen enough (`| head`): that is no reason to stop the run.
+    except OSError:
+        # Whoever was reading has seen enough (`| head`), or the disk is full: no reason to stop the run.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
