@@ -95,10 +95,26 @@ def _demand_current(path: Path, compiled: bytes, command: str) -> None:
         refuse("FC209", f"there is no plan `{path}` to check", hint=hint)
     old, new = (data.decode("utf-8", "replace").splitlines() for data in (committed, compiled))
     diff = list(difflib.unified_diff(old, new, f"{path} (committed)", f"{path} (source)", lineterm="", n=0))
-    shown = [line if len(line) <= 200 else f"{line[:200]}..." for line in diff[:40]]
+    shown = [_shortened(line, diff) for line in diff[:40]]
     if len(diff) > len(shown):
         shown.append(f"... {len(diff) - len(shown)} more lines")
     refuse("FC209", f"`{path}` does not match its source", notes=shown, hint=hint)
+
+
+def _shortened(line: str, diff: list[str]) -> str:
+    """A line of a diff; of a long row its head, and the place where it differs from the other side's."""
+    if len(line) <= 200:
+        return line
+    others = (other for other in diff if other[0] != line[0] and other[1:40] == line[1:40])
+    same = max((_common(line[1:], other[1:]) for other in others), default=0)
+    if same < 160:
+        return f"{line[:200]}..."
+    return f"{line[:80]} ... {line[same - 20 : same + 100]}" + ("..." if len(line) > same + 100 else "")
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters are the same from the start."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -42,6 +42,8 @@ def declare(
     timeout: float | str = 0,
 ) -> Declaration:
     """Read a declaration; bare numbers are megabytes and seconds. `Impossible` names what makes no sense."""
+    for name, value in (("cpus", cpus), ("gpus", gpus), ("retries", retries)):
+        _demand(not isinstance(value, bool), name, value, "a number")
     _demand(isinstance(cpus, (int, float)) and 0 <= cpus < math.inf, "cpus", cpus, "a number from 0 up")
     _demand(isinstance(gpus, int) and gpus >= 0, "gpus", gpus, "a whole number from 0 up")
     _demand(

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import inspect
 import io
+import re
 import sys
 import textwrap
 import tokenize
@@ -29,12 +30,24 @@ def code_hash(fn: Callable[..., Any]) -> str:
         skipped |= set(range(docstring.lineno, (docstring.end_lineno or docstring.lineno) + 1))
         if docstring.lineno == definition.lineno:  # `def f(): "one line"`
             skipped.discard(definition.lineno)
+    in_text: set[int] = set()  # lines that end within a string: there, spaces and blank lines count
+    strings: list[int] = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            line, column = token.start
+        kind, (line, column) = tokenize.tok_name[token.type], token.start
+        if kind == "COMMENT":
             lines[line - 1] = lines[line - 1][:column]
-    kept = (line.rstrip() for number, line in enumerate(lines, 1) if number not in skipped)
-    text = "\n".join(line for line in kept if line)
+        elif kind == "STRING":
+            in_text.update(range(line, token.end[0]))
+        elif kind == "FSTRING_START":  # Python 3.12 and newer tell the parts of an f-string apart
+            strings.append(line)
+        elif kind == "FSTRING_END":
+            in_text.update(range(strings.pop(), token.end[0]))
+    kept = [
+        line.rstrip("\n") if number in in_text else line.rstrip()
+        for number, line in enumerate(lines, 1)
+        if number not in skipped and (number in in_text or line.strip())
+    ]
+    text = "\n".join(kept)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -52,7 +65,7 @@ def imports_of(fn: Callable[..., Any]) -> tuple[str, ...]:
                 found |= {alias.name: None for alias in names}
             case ast.ImportFrom(module=str(module), names=names, level=0):
                 found |= {f"{module}:{alias.name}": None for alias in names}
-    return tuple(sorted(name for name in found if name.partition(".")[0] not in sys.stdlib_module_names))
+    return tuple(sorted(name for name in found if re.split("[.:]", name)[0] not in sys.stdlib_module_names))
 
 
 def _source(fn: Callable[..., Any]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import datetime
+import enum
+import inspect
 import sys
 import types
 import typing
@@ -68,7 +70,10 @@ def type_of(annotation: Any) -> Type:
     if origin in (typing.Union, types.UnionType):
         return union([type_of(arg) for arg in args])
     if origin is typing.Literal:
-        return Type("Literal", args)
+        values = tuple(arg.value if isinstance(arg, enum.Enum) else arg for arg in args)
+        if not all(value is None or type(value) in (str, int, bool) for value in values):
+            raise Meaningless(str(annotation))
+        return Type("Literal", values)
     if origin in _ORIGIN:
         name = _ORIGIN[origin]
         if name == "tuple" and len(args) == 2 and args[1] is Ellipsis:
@@ -76,6 +81,8 @@ def type_of(annotation: Any) -> Type:
         return Type(name, tuple(type_of(arg) for arg in args))
     cls = origin or annotation
     if isinstance(cls, type):
+        if "<" in cls.__qualname__:  # no worker could find it
+            raise Meaningless(f"{cls.__qualname__}, a class inside a function")
         return Type("Array") if is_array(cls) else Type(name_of(cls))
     raise Meaningless(str(annotation))
 
@@ -86,8 +93,14 @@ def is_array(cls: type) -> bool:
 
 
 def name_of(cls: type) -> str:
-    """The name of a class in a plan: `module:QualName`."""
-    return f"{cls.__module__}:{cls.__qualname__}"
+    """The name of a class in a plan: `module:QualName`; the public module's if a private one defines it."""
+    module = cls.__module__
+    while module.rpartition(".")[2].startswith("_") and "." in module:
+        public = module.rpartition(".")[0]
+        if getattr(sys.modules.get(public), cls.__qualname__, None) is not cls:
+            break
+        module = public
+    return f"{module}:{cls.__qualname__}"
 
 
 def fields_of(cls: type) -> dict[str, Any]:
@@ -105,9 +118,24 @@ def hints_of(thing: Any) -> dict[str, Any]:
     """Resolved annotations; one that cannot be resolved (an import for type checkers only) becomes `Any`."""
     try:
         return typing.get_type_hints(thing, include_extras=True)
-    except NameError:
-        written = getattr(thing, "__annotations__", {})
-        return {name: Any if isinstance(hint, str) else hint for name, hint in written.items()}
+    except Exception:  # whatever the text of an annotation does when it is evaluated
+        owners = reversed(thing.__mro__) if isinstance(thing, type) else (thing,)
+        return {
+            name: _resolved(hint, owner)
+            for owner in owners
+            for name, hint in inspect.get_annotations(owner).items()
+        }
+
+
+def _resolved(hint: Any, owner: Any) -> Any:
+    """One annotation of a class or a function by itself, so that it does not suffer from another."""
+    module = sys.modules.get(getattr(owner, "__module__", ""))
+    names = getattr(owner, "__globals__", None) or vars(module or types)
+    holder = types.SimpleNamespace(__annotations__={"it": hint})
+    try:
+        return typing.get_type_hints(holder, names, include_extras=True)["it"]
+    except Exception:
+        return Any
 
 
 def structures_of(annotations: list[Any]) -> dict[str, Structure]:
@@ -128,15 +156,20 @@ def structures_of(annotations: list[Any]) -> dict[str, Structure]:
         ):
             continue
         fields = fields_of(cls)
-        bases = tuple(
-            name_of(base) for base in cls.__mro__[1:-1] if base.__module__ not in ("builtins", "typing")
-        )
+        bases = tuple(name_of(base) for base in cls.__mro__[1:-1] if _is_telling(base))
         if (fields or bases) and ":" in str(_safely(cls)):
             types_of_fields = {name: str(_safely(hint)) for name, hint in fields.items()}
             positional = tuple(fields) if issubclass(cls, tuple) else ()
             found[name_of(cls)] = Structure(name_of(cls), types_of_fields, bases, positional)
             todo += fields.values()
     return found
+
+
+def _is_telling(base: type) -> bool:
+    """Whether a base can be an annotation. The rest differs between versions of Python and of libraries."""
+    module = name_of(base).partition(":")[0]
+    private = any(part.startswith("_") for part in module.split("."))
+    return not private and module not in ("builtins", "typing", "typing_extensions", "msgspec")
 
 
 def _safely(annotation: Any) -> Type:

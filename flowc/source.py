@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from difflib import get_close_matches
@@ -17,6 +18,8 @@ import msgspec
 from flowc.lang import Workflow
 from flowc.plan.diagnostics import Place, Refused, refuse
 from flowc.spans import display_path
+
+_PACKAGE = str(Path(__file__).parent) + os.sep
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -66,7 +69,11 @@ def _place_file(target: str) -> tuple[str, str]:
     top = path.parent
     while (top / "__init__.py").is_file() and top != here:
         top = top.parent
-    return top.relative_to(here).as_posix(), ".".join(path.relative_to(top).with_suffix("").parts)
+    parts = path.relative_to(top).with_suffix("").parts
+    if not all(re.fullmatch(r"[\w-]+", part) for part in parts):
+        message = f"`{target}` cannot be imported: a module's name is made of letters, digits, `_` and `-`"
+        refuse("FC003", message, hint="rename the file")
+    return top.relative_to(here).as_posix(), ".".join(parts)
 
 
 def _nearest(missing: Path) -> str:
@@ -78,10 +85,17 @@ def _nearest(missing: Path) -> str:
 
 def _load_module(name: str, file: Path | None) -> ModuleType:
     try:
-        found = importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):
+        found = importlib.util.find_spec(name) if all(name.split(".")) else None
+    except Refused:
+        raise
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if name != missing and not name.startswith(
+            f"{missing}."
+        ):  # something that a package on the way needs
+            _does_not_import(name, error)
         found = None
-    except Exception as error:  # a package on the way raised while it was imported
+    except (Exception, SystemExit) as error:  # a package on the way raised while it was imported
         _does_not_import(name, error)
     if found is None:
         near = _nearest(Path.cwd() / f"{name.replace('.', '/')}.py")
@@ -112,9 +126,10 @@ def _does_not_import(name: str, error: BaseException) -> NoReturn:
         for f in traceback.extract_tb(error.__traceback__)
         if not f.filename.startswith(("<", sys.base_prefix))
     ]
-    own = [f for f in frames if os.sep + "flowc" + os.sep not in f.filename]
+    own = [f for f in frames if not f.filename.startswith(_PACKAGE)]
     places = [Place(display_path(own[-1].filename), own[-1].lineno or 0)] if own else []
-    refuse("FC003", f"`{name}` does not import: {type(error).__name__}: {error}", *places)
+    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    refuse("FC003", f"`{name}` does not import: {said}", *places)
 
 
 def _pick(module: ModuleType, name: str, target: str) -> Workflow[..., Any]:

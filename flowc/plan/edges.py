@@ -64,7 +64,13 @@ def mismatches(
 
     `records` are the classes with fields: no scalar is one, while it may well be an Enum or a path.
     """
-    if isinstance(tree, list) and want.name in ("list", "tuple", "set") and want.args and tree:
+    if want.name == "|" and isinstance(tree, (list, dict)):
+        for member in want.args:
+            if isinstance(member, Type) and not mismatches(tree, member, type_of, bases, records):
+                return []
+    if isinstance(tree, list) and want.name in ("list", "tuple", "set"):
+        if not want.args:
+            return []
         members = want.args * len(tree) if want.name != "tuple" else want.args
         if want.name == "tuple" and len(members) != len(tree):
             return [Mismatch(path, type_of_tree(tree, type_of), want, tree)]

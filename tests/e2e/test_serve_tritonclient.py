@@ -367,7 +367,7 @@ def test_models_lists_what_is_on_disk(tmp_path):
     publish(tmp_path, "iris", iris(), LABELS)
     done = run("models", "--models", str(tmp_path))
     assert done.stdout.splitlines() == [
-        "MODEL  VERSIONS  LABELS",
+        "model  versions  labels",
         "iris   1         setosa, versicolor, virginica",
     ]
     done = run("models", "--models", str(tmp_path), "--json")

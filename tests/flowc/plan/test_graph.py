@@ -1,0 +1,102 @@
+"""Graph functions against networkx, on random graphs, and on depths that would end a recursion."""
+
+import networkx as nx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowc.plan.graph import bottom_levels, dependencies, dependents, depths, find_circle, levels
+from flowc.plan.model import Level, Node
+
+DEEP = 30_000
+
+
+@st.composite
+def graphs(draw, most=25):
+    """For each node any earlier ones, ascending: a DAG in topological order."""
+    size = draw(st.integers(0, most))
+    return [sorted(draw(st.sets(st.integers(0, i - 1), max_size=4))) if i else [] for i in range(size)]
+
+
+@st.composite
+def any_graphs(draw, most=12):
+    size = draw(st.integers(1, most))
+    return [sorted(draw(st.sets(st.integers(0, size - 1), max_size=3))) for _ in range(size)]
+
+
+def in_networkx(depends_on):
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(len(depends_on)))
+    graph.add_edges_from((source, i) for i, sources in enumerate(depends_on) for source in sources)
+    return graph
+
+
+def nodes_of(depends_on):
+    return [
+        Node(f"n{i}", {"x": [{"from": f"n{s}"} for s in sources]}) for i, sources in enumerate(depends_on)
+    ]
+
+
+@given(graphs())
+def test_dependents_are_successors(depends_on):
+    graph = in_networkx(depends_on)
+    assert dependents(depends_on) == [sorted(graph.successors(i)) for i in range(len(depends_on))]
+
+
+@given(graphs())
+def test_levels_are_topological_generations(depends_on):
+    nodes = nodes_of(depends_on)
+    assert dependencies(nodes) == depends_on
+    expected = [sorted(generation) for generation in nx.topological_generations(in_networkx(depends_on))]
+    found = levels(nodes, depends_on)
+    assert [level.nodes for level in found] == [len(generation) for generation in expected]
+    assert [level.sites for level in found] == [tuple(f"n{i}" for i in generation) for generation in expected]
+    depth = depths(depends_on)
+    assert [[i for i, d in enumerate(depth) if d == level.level] for level in found] == expected
+
+
+@given(graphs(), st.data())
+def test_bottom_levels_are_the_heaviest_paths(depends_on, data):
+    weights = data.draw(st.lists(st.integers(0, 9), min_size=len(depends_on), max_size=len(depends_on)))
+    graph = in_networkx(depends_on)
+    expected = {}
+    for i in reversed(range(len(depends_on))):
+        expected[i] = weights[i] + max((expected[j] for j in graph.successors(i)), default=0)
+    assert bottom_levels(depends_on, weights) == [expected[i] for i in range(len(depends_on))]
+
+
+@given(any_graphs())
+def test_a_circle_is_found_exactly_if_there_is_one(depends_on):
+    circle = find_circle(depends_on)
+    assert bool(circle) is not nx.is_directed_acyclic_graph(in_networkx(depends_on))
+    assert len(set(circle)) == len(circle)
+    for waiting, awaited in zip(circle, circle[1:] + circle[:1], strict=True):
+        assert awaited in depends_on[waiting]
+
+
+def test_a_circle_is_the_whole_path_and_no_more():
+    assert find_circle([[], [0, 3], [1], [2], [3]]) == [1, 3, 2]
+    assert find_circle([[0]]) == [0]
+    assert find_circle([]) == []
+
+
+def test_depth_does_not_recurse():
+    chain = [[i - 1] if i else [] for i in range(DEEP)]
+    assert depths(chain)[-1] == DEEP - 1
+    assert bottom_levels(chain, [1.0] * DEEP)[0] == DEEP
+    assert find_circle(chain) == []
+    assert len(find_circle([[i - 1 if i else DEEP - 1] for i in range(DEEP)])) == DEEP
+    assert levels(nodes_of(chain), chain)[-1] == Level(DEEP - 1, 1, (f"n{DEEP - 1}",))
+
+
+def test_dependencies_of_all_kinds_each_once():
+    nodes = [
+        Node("a"),
+        Node("b", {"x": {"input": "n"}}),
+        Node("c", {"x": {"from": "b", "at": ["f"]}, "y": [{"map": {"k": {"from": "b"}}}, 3]}, ("a",)),
+    ]
+    assert dependencies(nodes) == [[], [], [0, 1]]
+
+
+def test_a_level_names_each_site_once_in_order_of_appearance():
+    nodes = [Node("x[b]"), Node("y"), Node("x[a]")]
+    assert levels(nodes, [[], [], []]) == (Level(0, 3, ("x", "y")),)

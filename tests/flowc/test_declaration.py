@@ -1,0 +1,94 @@
+"""Resources, retries and limits as people write them."""
+
+import math
+
+import pytest
+
+from flowc.declaration import Declaration, Impossible, declare
+from flowc.plan.model import Resources
+
+
+def test_nothing_declared_is_the_defaults():
+    assert declare() == Declaration()
+
+
+@pytest.mark.parametrize(
+    ("written", "needs"),
+    [
+        ({"cpus": 2}, Resources(2)),
+        ({"cpus": 2.0}, Resources(2)),
+        ({"cpus": 0.5}, Resources(0.5)),
+        ({"cpus": 0}, Resources(0)),
+        ({"memory": 100}, Resources(memory_mb=100)),
+        ({"memory": "100"}, Resources(memory_mb=100)),
+        ({"memory": "2GB"}, Resources(memory_mb=2048)),
+        ({"memory": " 1.5 gib "}, Resources(memory_mb=1536)),
+        ({"memory": "0.5MB"}, Resources(memory_mb=1)),
+        ({"memory": "1tb"}, Resources(memory_mb=1024 * 1024)),
+        ({"gpus": 1, "gpu_memory": "8GB"}, Resources(gpus=1, gpu_memory_mb=8192)),
+    ],
+)
+def test_resources(written, needs):
+    found = declare(**written).needs
+    assert found == needs
+    assert type(found.cpus) is type(needs.cpus)
+
+
+@pytest.mark.parametrize(
+    ("written", "ms"),
+    [
+        (5, 5000),
+        (0.25, 250),
+        ("5", 5000),
+        ("250ms", 250),
+        ("1.5 s", 1500),
+        ("2m", 120_000),
+        ("2 min", 120_000),
+        ("1h", 3_600_000),
+    ],
+)
+def test_times(written, ms):
+    assert declare(timeout=written).timeout_ms == ms
+    assert declare(backoff=written).backoff_ms == ms
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cpus", -1),
+        ("cpus", math.inf),
+        ("cpus", math.nan),
+        ("cpus", "two"),
+        ("cpus", True),
+        ("gpus", -1),
+        ("gpus", 0.5),
+        ("gpus", "1"),
+        ("gpus", True),
+        ("memory", "lots"),
+        ("memory", "2 apples"),
+        ("memory", -5),
+        ("memory", ""),
+        ("memory", None),
+        ("memory", "5s"),
+        ("memory", math.inf),
+        ("gpu_memory", "8GB"),
+        ("retries", -1),
+        ("retries", 101),
+        ("retries", 1.5),
+        ("retries", True),
+        ("timeout", "soon"),
+        ("timeout", "1GB"),
+        ("backoff", -1),
+        ("backoff", "1e400"),
+    ],
+)
+def test_what_makes_no_sense(name, value):
+    with pytest.raises(Impossible) as impossible:
+        declare(**{name: value})
+    assert impossible.value.name == name
+    assert f"`{name}`" in str(impossible.value)
+
+
+def test_an_unknown_name_is_pythons_own_complaint():
+    with pytest.raises(TypeError):
+        declare(cpu=1)

@@ -1,0 +1,24 @@
+"""Everything that an operator can declare."""
+
+from flowc import operator, workflow
+
+
+@operator(cpus=0.5)
+def half() -> int: ...
+
+
+@operator(cpus=4.0, memory="1.5GB", timeout="1.5h")
+def big() -> int: ...
+
+
+@operator(gpus=2, gpu_memory=500, retries=3, backoff="250ms")
+def train() -> int: ...
+
+
+@operator(cpus=1, memory=0, retries=0, backoff="1s", timeout=0)
+def defaults() -> int: ...
+
+
+@workflow
+def main():
+    return half(), big(), train(), defaults()
