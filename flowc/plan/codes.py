@@ -29,7 +29,7 @@ CODES: dict[str, str] = {
     "FC102": "an annotation has no meaning in a plan",
     "FC103": "a default has the wrong type",
     # FC2: the plan as a graph and as a file
-    "FC201": "the plan file cannot be read",
+    "FC201": "the plan file cannot be read or written",
     "FC202": "the file is not a plan of a format version known here",
     "FC203": "a row of the plan is malformed",
     "FC204": "the plan is truncated or its rows do not belong together",

@@ -28,10 +28,10 @@ def bind(header: Header, given: Sequence[str], earlier: Inputs | None = None) ->
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals:
-            example = f"-i {next(iter(header.inputs), 'NAME')}={text}"
-            problems.append(
-                Diagnostic("FR104", f"`-i {text}` is not NAME=VALUE", hint=f"for example `{example}`")
-            )
+            first = next(iter(header.inputs), "NAME")
+            example = f"{name}=..." if name in header.inputs else f"{first}={text}"
+            hint = f"for example `-i {example}`"
+            problems.append(Diagnostic("FR104", f"`-i {text}` is not NAME=VALUE", hint=hint))
         elif name not in header.inputs:
             problems.append(_unknown(header, name))
         else:

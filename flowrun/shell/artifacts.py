@@ -12,6 +12,8 @@ import io
 import os
 import sys
 import tempfile
+import types
+import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -196,7 +198,19 @@ def _is_intact(path: Path, digest: str) -> bool:
 
 def convert(value: Any, of: Any) -> Any:
     """A decoded value as type `of`; `msgspec.ValidationError` if it is none."""
-    return msgspec.convert(value, of, dec_hook=_check, from_attributes=False)
+    try:
+        return msgspec.convert(value, of, dec_hook=_check, from_attributes=False)
+    except TypeError:
+        # A union whose members msgspec cannot tell apart, as in `str | date`: the first that fits is meant.
+        if typing.get_origin(of) not in (typing.Union, types.UnionType):
+            raise
+    failure = msgspec.ValidationError(f"Expected `{of}`")
+    for member in typing.get_args(of):
+        try:
+            return convert(value, member)
+        except msgspec.ValidationError as error:
+            failure = error
+    raise failure
 
 
 def _check(of: type, value: Any) -> Any:

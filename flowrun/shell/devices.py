@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -121,5 +122,6 @@ def pretend(path: Path) -> Capacity:
 
 def describe(capacity: Capacity) -> str:
     """One line: what there is."""
-    gpus = f"{len(capacity.gpus)} x {capacity.gpus[0].name}" if capacity.gpus else "no GPU"
+    counts = Counter(gpu.name for gpu in capacity.gpus)
+    gpus = ", ".join(f"{count} x {name}" for name, count in counts.items()) or "no GPU"
     return f"{capacity.cpus:g} CPUs, {capacity.memory_mb / 1024:.1f} GB, {gpus}"

@@ -57,10 +57,7 @@ def launch(request: Request) -> int:
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
         opened = _opened(home, run, state, capacity, _carried_over(home, before, state) if before else {})
-        if not request.as_json:
-            kept = sum(earlier.artifact is not None for earlier in opened.earlier.values())
-            note = f", {kept} of them done before" if before else ""
-            say([f"{run}: {counted(len(plan.nodes), 'node')}{note}, on {devices.describe(capacity)}"])
+        _announce(request, run, opened, len(plan.nodes))
         Execution(run, state, home, log, pool, _watcher(request)).go(opened)
         del lock
     finally:
@@ -125,6 +122,15 @@ def _opened(home: Home, run: str, state: State, capacity: Capacity, earlier: dic
     except OSError as error:
         refuse("FR305", f"the plan's copy cannot be written: {error.strerror}", Place(str(path)))
     return Opened(now_ms(), digest, state.inputs, capacity, earlier)
+
+
+def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:
+    if request.as_json:
+        say([msgspec.json.encode({"run": run}).decode()])
+        return
+    kept = sum(earlier.artifact is not None for earlier in opened.earlier.values())
+    note = f", {kept} of them done before" if request.resume else ""
+    say([f"{run}: {counted(nodes, 'node')}{note}, on {devices.describe(opened.capacity)}"])
 
 
 def _watcher(request: Request) -> Watcher:

@@ -133,6 +133,9 @@ class Pool:
     def _replace_zygote(self) -> list[Ended]:
         """Start anew. The old workers died with their parent, and what they had not reported is lost."""
         self.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+        _end_session(self._pid)
         self.wait()
         failure = Failure("FR207", "the process that starts workers died, and the node's process with it")
         ended = [self._ended.get(key) or Ended(*key, failure=failure) for key in sorted(self._running)]
@@ -140,6 +143,14 @@ class Pool:
         self._ended.clear()
         self._start()
         return ended
+
+
+def _end_session(leader: int) -> None:
+    """End what the workers of a dead zygote had started. Not yet reaped, it still owns its number."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(int(name)) == leader:
+                os.kill(int(name), signal.SIGKILL)
 
 
 def _redirect(log: Path) -> None:

@@ -53,7 +53,9 @@ class RunReport(msgspec.Struct, frozen=True):
 
 def report(run: str, status: str, state: State, home: Home, now_ms: int) -> RunReport:
     """Everything about a run as it stands."""
-    nodes = [_node_report(run, task, home, now_ms) for task in state.tasks]
+    if status == "interrupted":  # nobody executes it: what ran does not, and its time does not run on
+        now_ms = max([state.opened_ms, *(max(task.started_ms, task.ended_ms) for task in state.tasks)])
+    nodes = [_node_report(run, status, task, home, now_ms) for task in state.tasks]
     ended = state.ended_ms or now_ms
     result = _result(state, home) if state.status == "succeeded" else None
     header = state.plan.header
@@ -85,11 +87,11 @@ def failures(run: str, state: State, home: Home) -> list[Diagnostic]:
     return found
 
 
-def _node_report(run: str, task: Task, home: Home, now_ms: int) -> NodeReport:
+def _node_report(run: str, status: str, task: Task, home: Home, now_ms: int) -> NodeReport:
     ended = now_ms if task.state == "running" else task.ended_ms
     return NodeReport(
         task.node.id,
-        task.state,
+        status if task.state == "running" else task.state,
         task.attempt,
         task.started_ms,
         max(0, ended - task.started_ms) if task.attempt else 0,

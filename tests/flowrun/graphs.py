@@ -1,0 +1,135 @@
+"""Plans and runs as short text.
+
+A line of a graph is a node, what it depends on, and settings::
+
+    train[a] < load split  cpus=2 retries=1 reads=epochs depth=3
+
+Settings of the site are `cpus`, `memory`, `gpus`, `gpu_memory`, `retries`, `backoff`, `timeout`, `op`,
+`code`, `gives`; they are those of the first node of a site. `reads` names inputs of the workflow, `after`
+nodes to wait for, and all else is an argument, written as JSON. `run.done("train[a]")` is an event, and the
+core's decisions come back as text, too: `["start eval.1", "finish succeeded"]`.
+"""
+
+import json
+
+from flowc.plan.graph import dependencies, levels
+from flowc.plan.model import Header, Input, Node, Plan, Resources, Site, Span, site_of
+from flowrun.core.changes import (
+    Block,
+    Cancel,
+    CancelRequested,
+    Exited,
+    Fail,
+    Finish,
+    Kill,
+    Opened,
+    Retry,
+    Start,
+    Woke,
+)
+from flowrun.core.decide import decide
+from flowrun.core.model import Artifact, Capacity, Failure, Gpu
+from flowrun.core.state import State
+
+_AMOUNTS = {"cpus": "cpus", "memory": "memory_mb", "gpus": "gpus", "gpu_memory": "gpu_memory_mb"}
+_LIMITS = {"retries": "retries", "backoff": "backoff_ms", "timeout": "timeout_ms"}
+
+
+def plan(text, inputs=None, result=None, name="main"):
+    """The plan that a text describes. `inputs` are types, or pairs of a type and a default."""
+    sites, nodes = {}, []
+    for line in filter(str.strip, text.splitlines()):
+        words = line.split()
+        node_id = words[0]
+        settings = dict(word.split("=", 1) for word in words[1:] if "=" in word)
+        sources = [word for word in words[1:] if "=" not in word and word != "<"]
+        args = {f"a{i}": {"from": source} for i, source in enumerate(sources)}
+        args |= {read: {"input": read} for read in settings.pop("reads", "").split(",") if read}
+        after = tuple(filter(None, settings.pop("after", "").split(",")))
+        site = site_of(node_id)
+        if site not in sites:
+            sites[site] = _site(site, settings)
+        args |= {name: json.loads(value) for name, value in settings.items()}
+        nodes.append(Node(node_id, args, after))
+        sites[site].takes.update(dict.fromkeys(args, "Any"))
+    declared = {n: Input(*t) if isinstance(t, tuple) else Input(t) for n, t in (inputs or {}).items()}
+    return Plan(
+        Header(1, f"flows:{name}", inputs=declared, result=result),
+        sites=tuple(sites.values()),
+        nodes=tuple(nodes),
+        levels=levels(nodes, dependencies(nodes)),
+        spans=tuple(Span(site, f"flows.py:{i + 1}:1") for i, site in enumerate(sites)),
+    )
+
+
+def _site(site, settings):
+    amounts = {long: settings.pop(short) for short, long in _AMOUNTS.items() if short in settings}
+    needs = {name: (float if name == "cpus" else int)(value) for name, value in amounts.items()}
+    limits = {long: int(settings.pop(short)) for short, long in _LIMITS.items() if short in settings}
+    op = settings.pop("op", f"flows:{site.replace('/', '_')}")
+    code, gives = settings.pop("code", "c0de"), settings.pop("gives", "Any")
+    return Site(site, op, code, {}, gives, needs=Resources(**needs), **limits)
+
+
+def host(cpus=2, memory=1000, gpus=()):
+    """A host; `gpus` are the memories of its GPUs."""
+    return Capacity(cpus, memory, tuple(Gpu(i, "GPU", mb) for i, mb in enumerate(gpus)))
+
+
+class Run:
+    """A run of a graph. Each event returns what the core decided; `now` is the time in milliseconds."""
+
+    def __init__(self, text, on=None, inputs=None, earlier=None, now=0):
+        self.plan = text if isinstance(text, Plan) else plan(text)
+        self.state = State(self.plan, inputs or {})
+        self.now = now
+        self.opened = self._step(Opened(now, "plan", inputs or {}, on or host(), earlier or {}))
+
+    def done(self, node, artifact="a" * 64):
+        return self._step(Exited(self.now, node, self[node].attempt, Artifact(artifact, 10)))
+
+    def fails(self, node, code="FR201"):
+        return self._step(Exited(self.now, node, self[node].attempt, failure=Failure(code, "it broke")))
+
+    def is_lost(self, node):
+        return self.fails(node, "FR207")
+
+    def cancel(self):
+        return self._step(CancelRequested(self.now))
+
+    def wake(self, at):
+        self.now = at
+        return self._step(Woke(at))
+
+    def states(self):
+        """`{"running": "a b", "pending": "c"}`"""
+        found = {}
+        for task in self.state.tasks:
+            found.setdefault(task.state, []).append(task.node.id)
+        return {state: " ".join(ids) for state, ids in found.items()}
+
+    def __getitem__(self, node):
+        return self.state.by_id[node]
+
+    def _step(self, event):
+        return [say(command) for command in decide(self.state, event)]
+
+
+def say(command):
+    """A command as text."""
+    match command:
+        case Start(node=node, attempt=attempt, placement=placement):
+            gpus = f" on gpu {','.join(map(str, placement.gpus))}" if placement.gpus else ""
+            return f"start {node}.{attempt}{gpus}"
+        case Kill(node=node, attempt=attempt, reason=reason, force=force):
+            return f"kill {node}.{attempt} {reason}{' by force' if force else ''}"
+        case Retry(node=node, ready_at_ms=at, lost=lost):
+            return f"retry {node} at {at}{' (lost)' if lost else ''}"
+        case Fail(node=node):
+            return f"fail {node}"
+        case Block(node=node, by=by):
+            return f"block {node} by {by}"
+        case Cancel(node=node):
+            return f"cancel {node}"
+        case Finish(status=status):
+            return f"finish {status}"

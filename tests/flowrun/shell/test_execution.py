@@ -1,0 +1,143 @@
+"""The loop's own decisions: names of logs, values of inputs, reasons of kills."""
+
+import pytest
+from graphs import host, plan
+
+from flowc.plan.model import InputRef
+from flowrun.core.changes import CancelRequested, Exited, Finish, Opened, Woke
+from flowrun.core.model import Artifact, Failure
+from flowrun.core.state import State
+from flowrun.shell.execution import Execution, input_value, log_path, operators
+from flowrun.shell.runlog import Home, RunLog
+
+
+class Quiet:
+    """A pool and a watcher that do nothing, and remember."""
+
+    def __init__(self):
+        self.spawned, self.killed, self.seen = [], [], []
+
+    def spawn(self, order):
+        self.spawned.append(order)
+
+    def kill(self, node, attempt, force):
+        self.killed.append((node, attempt, force))
+
+    def see(self, state, changes):
+        self.seen += changes
+
+
+@pytest.fixture
+def quiet():
+    return Quiet()
+
+
+@pytest.fixture
+def execution(tmp_path, quiet):
+    def make(graph, inputs=None):
+        home = Home(tmp_path)
+        log = RunLog(home, writable=True)
+        found = plan(graph, inputs=dict.fromkeys(inputs or {}, "Any"))
+        return Execution(log.create("main", "p", 1), State(found, inputs or {}), home, log, quiet, quiet)
+
+    return make
+
+
+def opened(inputs=None):
+    return Opened(0, "p", inputs or {}, host())
+
+
+def test_a_step_is_logged_then_carried_out_then_shown(execution, quiet):
+    one = execution("a x=5\nb < a")
+    one._step([opened()])
+    (order,) = quiet.spawned
+    assert (order.node, order.attempt, order.op, order.args) == ("a", 1, "flows:a", {"x": 5})
+    assert one._log.changes(one.run) == quiet.seen
+    one._step([Exited(5, "a", 1, Artifact("f" * 64, 3))])
+    assert quiet.spawned[1].args == {"a0": {"artifact": "f" * 64, "at": ()}}
+    assert one._log.changes(one.run) == quiet.seen
+
+
+def test_inputs_are_sent_as_values(execution, quiet):
+    inputs = {"n": 3, "options": {"deep": {"x": 1}}}
+    text = 'a reads=n y={"input":"options","at":["deep","x"]}'
+    execution(text, inputs)._step([opened(inputs)])
+    assert quiet.spawned[0].args == {"n": {"value": 3}, "y": {"value": 1}}
+
+
+def test_what_comes_with_the_end_comes_too_late(execution):
+    """A Ctrl-C together with the last exit: the log ends with the end."""
+    one = execution("a")
+    one._step([opened()])
+    one._step([Exited(5, "a", 1, Artifact("f" * 64, 3)), CancelRequested(5)])
+    assert one._log.changes(one.run)[-1] == Finish(5, "succeeded")
+
+
+class TestReasons:
+    @pytest.fixture
+    def killed(self, execution):
+        """What becomes of a node that is killed for a reason and then ends with a failure."""
+
+        def end(graph, reason, failure):
+            one = execution(graph)
+            one._step([opened()])
+            one._step([CancelRequested(10)] if reason == "cancelled" else [])
+            one._step([Woke(10_000)] if reason == "timeout" else [])
+            one._step([Exited(11_000, "a", 1, failure=failure)])
+            return one.state.by_id["a"].failure
+
+        return end
+
+    BY_SIGNAL = Failure("FR202", "its process was killed by SIGTERM")
+
+    def test_a_time_limit(self, killed):
+        found = killed("a timeout=1500", "timeout", self.BY_SIGNAL)
+        assert found == Failure("FR203", "it took longer than its time limit of 1.5 s")
+
+    @pytest.mark.parametrize("graph", ["a", "a timeout=60000"])
+    def test_a_cancelled_run(self, killed, graph):
+        """It was not the time limit, even where there is one."""
+        assert killed(graph, "cancelled", self.BY_SIGNAL) == Failure("FR202", "cancelled")
+
+    def test_nobody_killed_it(self, killed):
+        assert killed("a timeout=60000", "", self.BY_SIGNAL) == self.BY_SIGNAL
+
+    def test_it_failed_by_itself(self, killed):
+        own = Failure("FR201", "ValueError")
+        assert killed("a timeout=1500", "timeout", own) == own
+
+
+class TestLogs:
+    def names(self, tmp_path, *ids):
+        state = State(plan("\n".join(ids)), {})
+        return [log_path(Home(tmp_path), "main-1", task, 2).name for task in state.tasks]
+
+    def test_are_named_after_node_and_attempt(self, tmp_path):
+        assert self.names(tmp_path, "tree", "prep/clean", "fit[2024-01]#2") == [
+            "tree.2.log",
+            "prep%clean.2.log",
+            "fit[2024-01]#2.2.log",
+        ]
+
+    def test_have_different_names(self, tmp_path):
+        ids = ["a[x/y]", "a[x:y]", "a[x%y]", "a[x*y]", "a[ä]", "a[ö]", f"a[{'x' * 300}]", f"a[{'x' * 301}]"]
+        names = self.names(tmp_path, *ids)
+        assert len({name.lower() for name in names}) == len(ids)
+
+    def test_have_names_that_a_file_system_takes(self, tmp_path):
+        ids = ["..", "a[日本" + "語" * 200 + "]", "a[\t]".replace("\t", "\u2028"), "a[x]" * 100]
+        for name in self.names(tmp_path, *ids):
+            assert len(name.encode()) <= 200
+            assert name.isascii()
+            assert "/" not in name
+            (tmp_path / name).touch()
+
+
+def test_a_field_of_an_input():
+    state = State(plan(""), {"n": {"deep": [1, 2]}})
+    assert input_value(state, InputRef("n", ("deep",))) == [1, 2]
+    assert input_value(state, InputRef("n")) == {"deep": [1, 2]}
+
+
+def test_operators_in_order_of_first_use():
+    assert operators(plan("b op=m:f\na op=m:g\nc op=m:f")) == ["m:f", "m:g"]

@@ -1,0 +1,470 @@
+"""A simulated world around the scheduler's core: `World(seed)` plays what the shell and the host would.
+
+It makes up a plan and a host, runs "processes" that end, fail, hang, get lost or are killed, cancels, crashes
+before or after the log is written, and resumes, perhaps with changed source or with artifacts gone. It keeps
+its own books, and after every change compares them with the scheduler's; `Broken` says what is wrong.
+
+    safety     while faults happen: every invariant in `_check_*`
+    liveness   then, without faults: every task is done within a bound
+"""
+
+import hashlib
+import itertools
+from operator import le
+from random import Random
+from types import SimpleNamespace
+
+import msgspec
+from graphs import host, plan
+
+from flowc.plan.graph import dependencies
+from flowrun.core.changes import (
+    AnyChange,
+    Block,
+    Cancel,
+    CancelRequested,
+    Exited,
+    Fail,
+    Finish,
+    Kill,
+    Opened,
+    Retry,
+    Start,
+    Woke,
+)
+from flowrun.core.decide import MAX_BACKOFF_MS, MAX_LOSSES, decide
+from flowrun.core.model import Artifact, Failure, Rejected
+from flowrun.core.state import GRACE_MS, State
+from flowrun.shell.launch import _carried_over
+
+_decode = msgspec.json.Decoder(AnyChange).decode
+_DUST = 1e-6
+MOST_STEPS = 5000  # a run of 25 nodes needs a few hundred; far more means that it does not end
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+def demand(holds, *what):
+    if not holds:
+        raise Broken(" ".join(map(str, what)))
+
+
+class Process(msgspec.Struct):
+    """A live attempt: when it ends, and how. `stubborn`: it does not heed a gentle kill."""
+
+    start: Start
+    ends_ms: float
+    failure: str
+    stubborn: bool
+    kill: Kill | None = None
+
+
+class World:
+    """One simulated run, from a seed."""
+
+    def __init__(self, seed):
+        self.random = Random(seed)
+        self.now = self.random.choice([0, 1_700_000_000_000])
+        self.host = _random_host(self.random)
+        self.source = _random_source(self.random, self.host)
+        self.code = ["code=first"] * len(self.source)  # what may change when a run is resumed
+        self.faults = True
+        chance = self.random.choice
+        self.chances = {
+            "advance": 30,
+            "cancel": chance([0, 1, 2]),
+            "lose all": chance([0, 1, 10]),
+            "crash": chance([0, 1, 3]),
+        }
+        self._compile()
+        self.log = []  # durable rows: JSON
+        self.plans = {}  # digest -> plan
+        self.store = set()  # hashes of artifacts
+        self.attempts = dict.fromkeys((node.id for node in self.plan.nodes), 0)  # the last one, ever
+        self._open({})
+
+    def play(self):
+        """Faults for a while, then none, until everything is done."""
+        for _ in range(self.random.randrange(10, 60)):
+            self._random_step()
+        self.faults = False
+        for _ in range(MOST_STEPS):
+            if self.state.status == "succeeded":
+                break
+            if self.state.status == "running":
+                self._advance()
+            else:
+                self._resume()
+        self._check_done()
+
+    # What happens
+
+    def _random_step(self):
+        actions = self.chances if self.state.status == "running" else {"resume": 1}
+        match self.random.choices(list(actions), list(actions.values()))[0]:
+            case "advance":
+                self._advance(crash=self.random.choices(["", "before", "after"], [40, 1, 1])[0])
+            case "cancel":
+                self._step([CancelRequested(self.now)] * self.random.choice([1, 2]))
+            case "lose all":
+                self._lose_all()
+            case "crash" | "resume":
+                self._resume()
+
+    def _advance(self, crash=""):
+        """Go on to the next moment at which something happens, and let all of it happen in one step."""
+        wake = self.state.next_wake_ms()
+        moments = [process.ends_ms for process in self.live.values()] + ([wake] if wake is not None else [])
+        demand(moments, "the run has not ended, but nothing will ever happen")
+        soonest = min(moments)
+        demand(soonest < float("inf"), "a process hangs, and nobody will end it")
+        slack = self.random.choice([0, 0, 1, 50])  # the shell may be late
+        self.now = max(self.now, int(soonest) + slack)
+        ended = [key for key, process in self.live.items() if process.ends_ms <= self.now]
+        self.random.shuffle(ended)
+        events = [self._exit(*key) for key in ended]
+        if self.faults and self.random.random() < 0.02:
+            events.append(CancelRequested(self.now))
+        if wake is not None and wake <= self.now:
+            events.append(Woke(self.now))
+        self._step(events, crash)
+
+    def _exit(self, node, attempt):
+        process = self.live.pop((node, attempt))
+        if process.failure:
+            code = process.failure
+            if process.kill is not None and code == "FR202":
+                code = "FR203" if process.kill.reason == "timeout" else "FR202"
+            return Exited(self.now, node, attempt, failure=Failure(code, "it broke"))
+        artifact = self._artifact(node)
+        self.store.add(artifact.hash)
+        return Exited(self.now, node, attempt, artifact)
+
+    def _lose_all(self):
+        """The fork server dies, and every process with it. A report that was on its way comes too late."""
+        lost = sorted(self.live)
+        self.live.clear()
+        self._step([Exited(self.now, *key, failure=Failure("FR207", "lost")) for key in lost])
+
+    def _step(self, events, crash=""):
+        """What the shell does: decide about each event, append to the log, carry out."""
+        changes = []
+        for event in events:
+            if self.state.status == "running":  # a signal may come together with the last exit
+                self._check_event(event)
+                changes += [event, *decide(self.state, event)]
+        if crash == "before":
+            return self._resume(compare=False)
+        self.log += [msgspec.json.encode(change) for change in changes]
+        for change in changes:
+            self._check_change(_decode(msgspec.json.encode(change)))
+        self._check_state(woke=any(isinstance(event, Woke) for event in events))
+        if crash == "after":
+            return self._resume()
+        for change in changes:
+            self._carry_out(change)
+
+    def _carry_out(self, command):
+        random = self.random
+        match command:
+            case Start(node=node, attempt=attempt):
+                site = self.state.by_id[node].site
+                ends = self.now + random.choice([0, 1, 10, random.randrange(1, 5000)])
+                failure = random.choice(["FR201", "FR202"]) if self.faults and random.random() < 0.2 else ""
+                if self.faults and site.timeout_ms and random.random() < 0.3:
+                    ends, failure = float("inf"), "FR202"
+                stubborn = random.random() < 0.3
+                self.live[node, attempt] = Process(command, ends, failure, stubborn)
+            case Kill(node=node, attempt=attempt, force=force):
+                process = self.live.get((node, attempt))
+                if process is not None:  # else it ended on its own just now
+                    process.kill = command
+                    if force or not process.stubborn:
+                        process.ends_ms = min(process.ends_ms, self.now + random.randrange(20))
+                        process.failure = process.failure or random.choice(["FR202", "FR202", ""])
+
+    def _resume(self, compare=True):
+        """A new scheduler begins where the log ends, perhaps of changed source, or with artifacts gone."""
+        opened, before = self._rebuild()
+        if compare:
+            demand(_picture(before) == _picture(self.state), "the log does not give the state")
+        demand(before.keys == self.state.keys, "the log does not give the keys")
+        if self.faults and self.random.random() < 0.3:
+            changed = self.random.randrange(len(self.source))
+            self.code[changed] = self.random.choice(["code", "op"]) + f"={self.random.random()}"
+            self._compile()
+        if self.faults and self.random.random() < 0.2:
+            self.store -= set(
+                self.random.sample(sorted(self.store), self.random.randrange(len(self.store) + 1))
+            )
+        state = State(self.plan, opened.inputs)
+        home = SimpleNamespace(store=SimpleNamespace(is_sound=lambda artifact: artifact.hash in self.store))
+        earlier = _carried_over(home, before, state)
+        kept = {node for node, was in earlier.items() if was.artifact is not None}
+        expected = {
+            task.node.id
+            for task in before.tasks
+            if task.artifact == self._artifact(task.node.id) and task.artifact.hash in self.store
+        }
+        demand(kept == expected, "kept", kept, "instead of", expected)
+        self.now += self.random.randrange(1000)
+        self._open(earlier)
+
+    def _compile(self):
+        """The plan of now, and for each node what stands for its computation: its source and all above it."""
+        self.plan = plan("\n".join(map("  ".join, zip(self.source, self.code, strict=True))))
+        self.computes = {}
+        for node, code, above in zip(self.plan.nodes, self.code, dependencies(self.plan.nodes), strict=True):
+            sources = [self.computes[self.plan.nodes[i].id] for i in above]
+            self.computes[node.id] = hashlib.sha256(repr((node.id, code, sources)).encode()).hexdigest()
+
+    def _artifact(self, node):
+        """A result is a function of what is computed: as if operators were deterministic."""
+        return Artifact(self.computes[node], 10)
+
+    def _open(self, earlier):
+        """Begin with empty books: no process survives the scheduler."""
+        self.live = {}  # (node, attempt) -> Process: what really runs
+        self.held = {}  # (node, attempt) -> Placement: what the scheduler handed out
+        self.done = {node for node, was in earlier.items() if was.artifact is not None}
+        self.failures = dict.fromkeys(self.attempts, 0)
+        self.losses = dict.fromkeys(self.attempts, 0)
+        self.not_before_ms = dict.fromkeys(self.attempts, 0)
+        self.ends = {}  # node -> its end for good
+        self.cancelled = 0
+        self.kills = {}
+        self.state = State(self.plan, {})
+        self.shadow = State(self.plan, {})
+        self.depends_on = [[self.plan.nodes[i].id for i in ids] for ids in dependencies(self.plan.nodes)]
+        digest = f"plan-{len(self.plans)}"
+        self.plans[digest] = self.plan
+        self._step([Opened(self.now, digest, {}, self.host, earlier)])
+
+    def _rebuild(self):
+        """What is in the log, from where the run was opened last."""
+        changes = [_decode(row) for row in self.log]
+        last = max(i for i, change in enumerate(changes) if isinstance(change, Opened))
+        state = State(self.plans[changes[last].plan], changes[last].inputs)
+        for change in changes[last:]:
+            state.apply(change)
+        return changes[last], state
+
+    # What must hold
+
+    def _check_event(self, event):
+        if isinstance(event, Exited):
+            demand(event.attempt == self.attempts[event.node], "an exit of a former attempt", event)
+
+    def _check_change(self, change):
+        """Compare a change with the books, in which all changes before it stand."""
+        demand(self.shadow.status == "running", "after the end came", change)
+        match change:
+            case Exited(node=node, attempt=attempt):
+                del self.held[node, attempt]
+                if change.artifact is not None:
+                    self._end(node, change)
+                    self.done.add(node)
+            case CancelRequested():
+                self.cancelled += 1
+            case Start(node=node):
+                self._check_start(change, self.shadow.by_id[node])
+                self.held[node, change.attempt] = change.placement
+                self.attempts[node] = change.attempt
+            case Retry(node=node):
+                self._check_retry(change, self.shadow.by_id[node])
+            case Fail(node=node):
+                task = self.shadow.by_id[node]
+                lost = task.failure.code == "FR207"
+                spent = self.losses[node] == MAX_LOSSES if lost else self.failures[node] == task.site.retries
+                demand(spent and not self.cancelled, node, "failed for good too soon")
+                self._end(node, change)
+            case Block(node=node, by=by):
+                demand(isinstance(self.ends.get(by), Fail), node, "blocked by", by, "which has not failed")
+                demand(by in self._above(node), node, "does not wait for", by)
+                self._end(node, change)
+            case Cancel(node=node):
+                demand(self.cancelled, node, "cancelled, but nobody wanted that")
+                self._end(node, change)
+            case Kill(node=node, attempt=attempt):
+                demand((node, attempt) in self.held, "killed what does not run:", change)
+                self._check_kill(change, self.shadow.by_id[node])
+                self.kills[node, attempt] = change
+            case Finish():
+                self._check_finish(change)
+        self.shadow.apply(change)
+        self._check_resources()
+
+    def _check_start(self, start, task):
+        node, placement, needs = start.node, start.placement, task.site.needs
+        demand(not self.cancelled, node, "started after the run was cancelled")
+        demand(node not in self.ends and node not in self.done, node, "started after its end")
+        demand(all(key[0] != node for key in self.held), node, "started while it runs")
+        demand(start.attempt == self.attempts[node] + 1, node, "has attempt", start.attempt)
+        missing = set(self.depends_on[task.index]) - self.done
+        demand(not missing, node, "started before", missing)
+        demand(start.at_ms >= self.not_before_ms[node], node, "started before its wait was over")
+        demand(start.key == self.state.keys[task.index], node, "has another key")
+        demand((placement.cpus, placement.memory_mb) == (needs.cpus, needs.memory_mb), "placed", placement)
+        demand(len(set(placement.gpus)) == len(placement.gpus) == needs.gpus, "placed", placement)
+        demand(not needs.gpus or placement.gpu_memory_mb == needs.gpu_memory_mb, "placed", placement)
+        for other in self.shadow.tasks:
+            urgent = (-other.priority, other.index) < (-task.priority, task.index)
+            if other.state == "ready" and urgent:
+                fits = not isinstance(self.shadow.free.place(other.site.needs), Rejected)
+                demand(not fits, node, "started before", other.node.id, "which is more urgent")
+
+    def _check_retry(self, retry, task):
+        node = retry.node
+        demand(not self.cancelled, node, "is to be retried in a cancelled run")
+        demand(retry.lost == (task.failure.code == "FR207"), "wrong kind of", retry)
+        if retry.lost:
+            self.losses[node] += 1
+            demand(self.losses[node] <= MAX_LOSSES, node, "is lost again and again")
+            demand(retry.ready_at_ms == retry.at_ms, node, "waits, though it was lost")
+        else:
+            wait = min(task.site.backoff_ms * 2 ** self.failures[node], MAX_BACKOFF_MS)
+            self.failures[node] += 1
+            demand(self.failures[node] <= task.site.retries, node, "is retried too often")
+            demand(retry.ready_at_ms == retry.at_ms + wait, node, "does not wait", wait)
+        self.not_before_ms[node] = retry.ready_at_ms
+
+    def _check_kill(self, kill, task):
+        before = self.kills.get((kill.node, kill.attempt))
+        over = task.started_ms + task.site.timeout_ms <= kill.at_ms and task.site.timeout_ms
+        reasons = {"timeout": over, "cancelled": self.cancelled}
+        demand(reasons.get(kill.reason), "no reason for", kill)
+        if kill.force and self.cancelled < 2:
+            demand(before and before.at_ms + GRACE_MS <= kill.at_ms, "no time to end in peace:", kill)
+
+    def _check_finish(self, finish):
+        states = {task.state for task in self.shadow.tasks}
+        demand(not self.held, "the run ended while something runs")
+        demand(states <= {"succeeded", "failed", "blocked", "cancelled"}, "the run ended with", states)
+        if self.cancelled and "cancelled" in states:
+            expected = "cancelled"
+        else:
+            expected = "succeeded" if states <= {"succeeded"} else "failed"
+        demand(finish.status == expected, "the run ended as", finish.status, "not", expected)
+
+    def _check_resources(self):
+        """What is held is never more than there is, and what is free is the rest."""
+        free, held = self.shadow.free, list(self.held.values())
+        cpus, memory = sum(p.cpus for p in held), sum(p.memory_mb for p in held)
+        demand(cpus <= self.host.cpus + _DUST, cpus, "CPUs are held")
+        demand(memory <= self.host.memory_mb, memory, "MB are held")
+        demand(abs(free.cpus + cpus - self.host.cpus) < _DUST, "CPUs got lost")
+        demand(free.memory_mb + memory == self.host.memory_mb, "memory got lost")
+        for gpu in self.host.gpus:
+            holders = [p.gpu_memory_mb for p in held if gpu.index in p.gpus]
+            whole = any(mb == 0 for mb in holders)
+            demand(not whole or len(holders) == 1, "gpu", gpu.index, "is held whole and by others")
+            demand(sum(holders) <= gpu.memory_mb, "gpu", gpu.index, "is over its memory")
+            left = 0 if whole else gpu.memory_mb - sum(holders)
+            demand(free.gpu_memory_mb[gpu.index] == left, "memory of gpu", gpu.index, "got lost")
+
+    def _check_state(self, woke):
+        """After each step: the log gives the state, nothing idles, nobody is over their time."""
+        state = self.state
+        demand(_picture(self.shadow) == _picture(state), "the log does not give the state")
+        demand(set(state.running) == {node for node, _ in self.held}, "running:", set(state.running))
+        demand(state.unfinished == sum(t.state in ("pending", "ready", "running") for t in state.tasks))
+        demand((state.status == "running") == (state.unfinished > 0), "the run is", state.status)
+        succeeded = {task.node.id for task in state.tasks if task.state == "succeeded"}
+        demand(succeeded == self.done, "done are", self.done)
+        for task in state.tasks:
+            node = task.node.id
+            ended = self.ends.get(node)
+            waits = task.state in ("pending", "ready")
+            demand(not (waits and isinstance(ended, (Fail, Block, Cancel))), node, "came back to life")
+            if waits:
+                gone = [a for a in self._above(node) if isinstance(self.ends.get(a), (Fail, Block, Cancel))]
+                demand(not gone, node, "still waits, though", gone, "will never be done")
+                demand(not self.cancelled, node, "still waits, though the run is cancelled")
+                startable = (
+                    set(self.depends_on[task.index]) <= self.done and self.not_before_ms[node] <= self.now
+                )
+                if startable and task.state == "ready":
+                    demand(isinstance(state.free.place(task.site.needs), Rejected), node, "idles")
+                if startable and task.state == "pending":
+                    demand(self.not_before_ms[node] > 0, node, "is not ready")
+                    demand((state.next_wake_ms() or 0) >= self.not_before_ms[node] > 0, node, "sleeps on")
+        wake = state.next_wake_ms()
+        if woke and state.status == "running":
+            demand(wake is None or wake > self.now, "it wakes, and does nothing about", wake)
+        for task in state.running.values():
+            kill = self.kills.get((task.node.id, task.attempt))
+            limit = task.started_ms + task.site.timeout_ms if task.site.timeout_ms and not kill else None
+            if kill and not kill.force:
+                limit = kill.at_ms + GRACE_MS
+            demand(limit is None or (wake is not None and wake <= limit), task.node.id, "has no deadline")
+            demand(not self.cancelled or kill, task.node.id, "runs on, though the run is cancelled")
+            demand(self.cancelled < 2 or kill.force, task.node.id, "runs on, though the user insists")
+
+    def _check_done(self):
+        demand(self.state.status == "succeeded", "it does not end:", self.state.status)
+        for task in self.state.tasks:
+            demand(task.artifact == self._artifact(task.node.id), task.node.id, "has another result")
+
+    def _end(self, node, how):
+        demand(node not in self.ends and node not in self.done, node, "ended twice")
+        self.ends[node] = how
+
+    def _above(self, node):
+        """Everything that a node still waits for, near or far."""
+        number = {n.id: i for i, n in enumerate(self.plan.nodes)}
+        found, todo = set(), [node]
+        while todo:
+            for source in self.depends_on[number[todo.pop()]]:
+                if source not in found and source not in self.done:
+                    found.add(source)
+                    todo.append(source)
+        return found
+
+
+def _picture(state):
+    """All that there is to a state, for comparing."""
+    return (
+        state.tasks,
+        sorted(state.running),
+        (state.status, state.unfinished, state.cancelling, state.opened_ms, state.ended_ms),
+        (round(state.free.cpus, 6), state.free.memory_mb, state.free.gpu_memory_mb),
+        state.next_wake_ms(),
+    )
+
+
+def _random_host(random):
+    gpus = [random.choice([8000, 16000]) for _ in range(random.choice([0, 0, 1, 3]))]
+    return host(random.choice([1, 2, 4, 2.5]), random.choice([100, 1000]), gpus)
+
+
+def _random_source(random, capacity):
+    """The lines of a graph, see `graphs`, in which every node fits on the host."""
+    count = random.randrange(1, random.choice([4, 12, 25]))
+    density = random.choice([0.05, 0.15, 0.5])
+    lines = []
+    for i in range(count):
+        sources = [f"n{j}" for j in range(max(0, i - 8), i) if random.random() < density]
+        lines.append(" ".join([f"n{i}", "<", *sources, *_random_settings(random, capacity)]))
+    return lines
+
+
+def _random_settings(random, capacity):
+    for _ in itertools.count():
+        settings = {
+            "cpus": random.choice([0, 0.3, 1, 1, 1, 2, 4]),
+            "memory": random.choice([0, 0, 10, 60, 100, 500]),
+            "gpus": random.choice([0, 0, 0, 1, 2]),
+            "gpu_memory": 0,
+            "retries": random.choice([0, 0, 1, 3]),
+            "backoff": random.choice([0, 1, 1000, 500_000]),
+            "timeout": random.choice([0, 0, 20, 3000]),
+        }
+        if settings["gpus"]:
+            settings["gpu_memory"] = random.choice([0, 3000, 8000, 12000, 16000])
+        words = [f"{name}={value}" for name, value in settings.items()]
+        large_enough = sum(gpu.memory_mb >= settings["gpu_memory"] for gpu in capacity.gpus)
+        amounts = (settings["cpus"], settings["memory"], settings["gpus"])
+        if all(map(le, amounts, (capacity.cpus, capacity.memory_mb, large_enough))):
+            return words
