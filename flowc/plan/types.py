@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import functools
 import json
+import math
 import operator
 import re
 import typing
@@ -213,7 +214,7 @@ def parse_text(text: str, target: Type) -> Any:
     if target.name == "str":
         return text
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         value = text
     return convert(value, target)
@@ -221,6 +222,13 @@ def parse_text(text: str, target: Type) -> Any:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"`{name}` is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"`{digits}` is larger than any float")
+    return number
 
 
 def _python_type(target: Type) -> Any:

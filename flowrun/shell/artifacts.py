@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import sys
-import tempfile
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -22,6 +20,7 @@ import msgspec
 from blake3 import blake3
 
 from flowrun.core.model import Artifact
+from flowrun.shell.files import write_durably
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,19 +52,14 @@ class Store:
     def is_sound(self, artifact: Artifact) -> bool:
         """Whether a value and all its parts are there and are what their hashes say."""
         try:
-            return all(self._verify(self.path(digest), digest) for digest in self._digests(artifact.hash))
-        except (OSError, Damaged, msgspec.DecodeError):
+            return all(_is_intact(self.path(digest), digest) for digest in self._digests(artifact.hash))
+        except (Damaged, msgspec.DecodeError):
             return False
 
     def _digests(self, digest: str) -> Iterator[str]:
         """The hashes of a manifest and of its parts."""
         yield digest
         yield from _parts(self._read_manifest(digest))
-
-    @staticmethod
-    def _verify(path: Path, digest: str) -> bool:
-        found: str = blake3().update_mmap(path).hexdigest()
-        return found == digest
 
     def put(self, value: Any) -> Artifact:
         """Store a value; it is durable when this returns. `Unstorable` names what cannot be stored."""
@@ -151,7 +145,7 @@ class Store:
 
         path = self.path(digest)
         try:
-            if path.stat().st_size <= _VERIFIED_BYTES and not self._verify(path, digest):
+            if path.stat().st_size <= _VERIFIED_BYTES and not _is_intact(path, digest):
                 raise Damaged(f"artifact {digest[:12]} is damaged: its content does not match its hash")
             mapped: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -170,26 +164,12 @@ class Store:
         target = self.path(digest)
         if _is_intact(target, digest):
             return digest
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                for piece in pieces:
-                    file.write(piece)
-                file.flush()
-                os.fchmod(descriptor, 0o444)
-                os.fsync(descriptor)
-            os.rename(partial, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(partial)
-            raise
-        _sync_folder(target.parent)
+        write_durably(target, pieces, mode=0o444)
         return digest
 
 
 def _is_intact(path: Path, digest: str) -> bool:
-    """Whether a file is there and what its name says; if not, it is written again, which mends the store."""
+    """Whether a file is there, and what its name says."""
     try:
         return bool(blake3().update_mmap(path).hexdigest() == digest)
     except OSError:
@@ -252,11 +232,3 @@ def _is_scalar(value: Any) -> bool:
 def _is_tensor(value: Any) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 from collections import Counter
 from pathlib import Path
@@ -22,8 +23,16 @@ def detect() -> Capacity:
     import psutil
 
     process = psutil.Process()
-    cpus = len(process.cpu_affinity())
+    cpus = min(len(process.cpu_affinity()), _cpu_quota())
     return Capacity(cpus, min(psutil.virtual_memory().total, _memory_limit()) // _MB, detect_gpus())
+
+
+def _cpu_quota() -> float:
+    """The CPUs that a container is given (cgroup v2: quota and period in microseconds); none is very many."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return round(int(quota) / int(period), 2)
+    return math.inf
 
 
 def _memory_limit() -> int:

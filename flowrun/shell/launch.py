@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -17,9 +16,11 @@ from flowrun.core.changes import Earlier, Opened
 from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity
 from flowrun.core.policy import can_ever_fit
+from flowrun.core.resume import carry_over
 from flowrun.core.state import State
 from flowrun.shell import devices
 from flowrun.shell.execution import Execution, Watcher, now_ms, operators
+from flowrun.shell.files import write_durably
 from flowrun.shell.pool import Pool
 from flowrun.shell.report import failures, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
@@ -56,7 +57,9 @@ def launch(request: Request) -> int:
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
-        opened = _opened(home, run, state, capacity, _carried_over(home, before, state) if before else {})
+        opened = _opened(
+            home, run, state, capacity, carry_over(before, state, home.store.is_sound) if before else {}
+        )
         _announce(request, run, opened, len(plan.nodes))
         Execution(run, state, home, log, pool, _watcher(request)).go(opened)
         del lock
@@ -97,28 +100,13 @@ def _reopen(home: Home, run: str, plan: Plan) -> tuple[State | None, RunLock]:
     return state, lock
 
 
-def _carried_over(home: Home, before: State, state: State) -> dict[str, Earlier]:
-    """What the nodes did before. Those done, with the same key and their artifacts sound, stay done."""
-    carried = {}
-    for task in before.tasks:
-        again = state.by_id.get(task.node.id)
-        if again is None or task.attempt == 0:
-            continue
-        same = state.keys[again.index] == before.keys[task.index]
-        kept = task.artifact if same and task.artifact and home.store.is_sound(task.artifact) else None
-        carried[task.node.id] = Earlier(task.attempt, task.started_ms, task.ended_ms, task.usage, kept)
-    return carried
-
-
 def _opened(home: Home, run: str, state: State, capacity: Capacity, earlier: dict[str, Earlier]) -> Opened:
     """Keep a copy of the plan with the run, and say that it begins."""
     data = codec.encode(state.plan)
     digest = blake3(data).hexdigest()
     path = home.plan_path(run, digest)
     try:
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(data)
-        os.replace(partial, path)
+        write_durably(path, [data])
     except OSError as error:
         refuse("FR305", f"the plan's copy cannot be written: {error.strerror}", Place(str(path)))
     return Opened(now_ms(), digest, state.inputs, capacity, earlier)

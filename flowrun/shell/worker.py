@@ -61,7 +61,7 @@ def run(order: Spawn, reports: socket.socket, store: Store, zygote: int) -> None
 
 def _settle(order: Spawn) -> None:
     """Make the process the node's own: its log, its share of the CPUs, its GPUs."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal_at_parents_death(signal.SIGKILL)
     log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)
@@ -73,11 +73,18 @@ def _settle(order: Spawn) -> None:
         os.environ[name] = str(threads)
     if "torch" in sys.modules:  # imported by the zygote, so that it has read the variables already
         sys.modules["torch"].set_num_threads(threads)
+    if "numpy.random" in sys.modules:  # else every worker would draw the same numbers, those of the zygote
+        sys.modules["numpy.random"].seed()
     if threads > 1 and "threadpoolctl" in sys.modules:
         sys.modules["threadpoolctl"].threadpool_limits(threads)
     if order.gpus is not None:
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # NVML's numbering
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, order.gpus))
+
+
+def signal_at_parents_death(number: int) -> None:
+    """Have the kernel send this process a signal when the one that forked it is gone (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def _resident_kb() -> int:

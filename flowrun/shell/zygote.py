@@ -44,18 +44,37 @@ def run(
     """Serve orders until their sender closes the socket. Called in a forked child."""
     os.environ.update(_NO_THREADS)
     sys.path.insert(0, str(root))
+    children: dict[int, Attempt] = {}
+    _die_with_parent(children)
     # Blocked, not ignored: what is sent to a worker that is just being forked waits until it has settled.
     signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
     for reference in operators:
         _preload_operator(reference)
     gc.freeze()  # so that a worker's collector does not touch, and thereby copy, shared pages
-    children: dict[int, Attempt] = {}
     try:
         _serve(orders, reports, store, children)
     finally:
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+        _end_all(children)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.wait()  # when this process is gone, so are they
+
+
+def _die_with_parent(children: dict[int, Attempt]) -> None:
+    """End when the scheduler dies. The closed socket tells, too, but not while a library is imported."""
+
+    def end(*_: object) -> None:
+        _end_all(children)
+        os._exit(1)
+
+    signal.signal(signal.SIGHUP, end)
+    worker.signal_at_parents_death(signal.SIGHUP)
+
+
+def _end_all(children: dict[int, Attempt]) -> None:
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _serve(orders: socket.socket, reports: socket.socket, store: Store, children: dict[int, Attempt]) -> None:
@@ -95,7 +114,7 @@ def _spawn(order: Spawn, orders: socket.socket, reports: socket.socket, store: S
     try:
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, *_NOT_OURS):
+        for number in (signal.SIGCHLD, signal.SIGHUP, *_NOT_OURS):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_OURS)
         orders.close()  # the scheduler must see it closed when the zygote dies

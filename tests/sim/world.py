@@ -12,7 +12,6 @@ import hashlib
 import itertools
 from operator import le
 from random import Random
-from types import SimpleNamespace
 
 import msgspec
 from graphs import host, plan
@@ -34,8 +33,8 @@ from flowrun.core.changes import (
 )
 from flowrun.core.decide import MAX_BACKOFF_MS, MAX_LOSSES, decide
 from flowrun.core.model import Artifact, Failure, Rejected
+from flowrun.core.resume import carry_over
 from flowrun.core.state import GRACE_MS, State
-from flowrun.shell.launch import _carried_over
 
 _decode = msgspec.json.Decoder(AnyChange).decode
 _DUST = 1e-6
@@ -200,8 +199,7 @@ class World:
                 self.random.sample(sorted(self.store), self.random.randrange(len(self.store) + 1))
             )
         state = State(self.plan, opened.inputs)
-        home = SimpleNamespace(store=SimpleNamespace(is_sound=lambda artifact: artifact.hash in self.store))
-        earlier = _carried_over(home, before, state)
+        earlier = carry_over(before, state, lambda artifact: artifact.hash in self.store)
         kept = {node for node, was in earlier.items() if was.artifact is not None}
         expected = {
             task.node.id

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from flowc.hints import Array
-from flowrun.shell.artifacts import Damaged, Store, Unstorable
+from flowrun.shell.artifacts import Damaged, Store, Unstorable, convert
 
 
 @dataclasses.dataclass
@@ -329,3 +329,20 @@ class TestDamage:
 
     def test_none(self, store, artifact):
         assert store.is_sound(artifact)
+
+
+@pytest.mark.parametrize(
+    ("value", "of", "expected"),
+    [
+        ("2024-01-02", str | datetime.date, "2024-01-02"),
+        ("2024-01-02", datetime.date | str, datetime.date(2024, 1, 2)),
+        ([1, 2], list[int] | set[int], [1, 2]),
+    ],
+)
+def test_a_union_that_msgspec_cannot_tell_apart_takes_its_first_member_that_fits(value, of, expected):
+    assert convert(value, of) == expected
+
+
+def test_a_union_of_which_no_member_fits():
+    with pytest.raises(msgspec.ValidationError):
+        convert({}, str | datetime.date)
