@@ -9,7 +9,6 @@ import importlib
 import math
 import os
 import resource
-import signal
 import socket
 import sys
 import traceback
@@ -40,11 +39,9 @@ def _clean(text: str) -> str:
     return text[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode()
 
 
-def run(order: Spawn, reports: socket.socket, store: Store, zygote: int) -> None:
+def run(order: Spawn, reports: socket.socket, store: Store) -> None:
     """Do the attempt, report how it ended, and exit the process."""
     _settle(order)
-    if os.getppid() != zygote:  # it died before it could have taken us with it
-        os._exit(BROKEN)
     _project()
     inherited_kb = _resident_kb()
     ended = Ended(order.node, order.attempt)
@@ -61,7 +58,6 @@ def run(order: Spawn, reports: socket.socket, store: Store, zygote: int) -> None
 
 def _settle(order: Spawn) -> None:
     """Make the process the node's own: its log, its share of the CPUs, its GPUs."""
-    signal_at_parents_death(signal.SIGKILL)
     log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)
