@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -124,7 +125,8 @@ def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:
 def _watcher(request: Request) -> Watcher:
     if request.as_json:
         return JsonWatcher()
-    return LiveWatcher() if sys.stdout.isatty() else PlainWatcher()
+    can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return LiveWatcher() if can_redraw else PlainWatcher()
 
 
 def _conclude(request: Request, run: str, state: State, home: Home) -> int:

@@ -65,6 +65,7 @@ def test_the_live_view_lists_what_runs_and_how_far_the_run_is(state, monkeypatch
     from rich.console import Console
 
     screen = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm-256color")
     console = Console(file=screen, force_terminal=True, width=80)
     monkeypatch.setattr("rich.get_console", lambda: console)
     monkeypatch.setattr("rich.live.get_console", lambda: console)
