@@ -20,20 +20,7 @@ import msgspec
 from flowc.plan import codec
 from flowc.plan.diagnostics import Place, refuse
 from flowc.plan.model import Plan
-from flowrun.core.changes import (
-    AnyChange,
-    Block,
-    Cancel,
-    CancelRequested,
-    Exited,
-    Fail,
-    Finish,
-    Kill,
-    Opened,
-    Retry,
-    Start,
-    Woke,
-)
+from flowrun.core.changes import AnyChange, Finish, Opened
 from flowrun.core.state import State
 from flowrun.shell.artifacts import Store
 
@@ -48,9 +35,7 @@ CREATE TABLE IF NOT EXISTS changes (
 """
 _FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(
-    Opened | Exited | Woke | CancelRequested | Start | Kill | Retry | Fail | Block | Cancel | Finish
-).decode
+_decode = msgspec.json.Decoder(AnyChange).decode
 
 
 class RunRow(msgspec.Struct, frozen=True):

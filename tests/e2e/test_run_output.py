@@ -2,12 +2,8 @@
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "flowrun"))
 from project import BIN, Project
 
 FLOW = """

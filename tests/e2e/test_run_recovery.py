@@ -2,16 +2,12 @@
 
 import os
 import signal
-import sys
-from pathlib import Path
 
 import psutil
 import pytest
+from project import Project, is_gone
 
 from flowc.plan import codec
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "flowrun"))
-from project import Project, is_gone
 
 # Three chains of two, and one that joins them. `middle` of the second waits until there is a file `open`.
 FLOW = """
