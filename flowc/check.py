@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from flowc.plan.diagnostics import Diagnostic, Label
 from flowc.plan.edges import Mismatch, mismatches, select
 from flowc.plan.model import InputRef, Node, Ref, Site, as_reference
@@ -26,11 +29,18 @@ def check(traced: Traced) -> list[Diagnostic]:
         return select(parse(whole), ref.at, structures)
 
     found = []
+    site_of = {node.id: node.site for node in plan.nodes}
+    sound: set[tuple[str, ...]] = set()  # edges between sites: what holds for one pair of nodes holds for all
     for node in plan.nodes:
-        site = sites[node.site]
+        site = sites[site_of[node.id]]
         for parameter, tree in node.args.items():
+            edge = (site.site, parameter, *_origin(tree, site_of))
+            if edge in sound:
+                continue
             wrong_parts = mismatches(tree, parse(site.takes[parameter]), type_of, bases, records)
             found += [_complaint(traced, site, parameter, wrong) for wrong in wrong_parts]
+            if len(edge) > 2 and not wrong_parts:
+                sound.add(edge)
     for name, declared in plan.header.inputs.items():
         for wrong in (
             mismatches(declared.default, parse(declared.type), type_of, bases, records)
@@ -43,6 +53,13 @@ def check(traced: Traced) -> list[Diagnostic]:
             )
             found.append(Diagnostic("FC103", message, (Label(traced.inputs[name]),)))
     return found
+
+
+def _origin(tree: Any, site_of: Mapping[str, str]) -> tuple[str, ...]:
+    """The site and the fields that a plain reference takes its value from; nothing for other trees."""
+    if type(tree) is dict and tree.get("from") in site_of:
+        return (site_of[tree["from"]], *tree.get("at", ()))
+    return ()
 
 
 def _complaint(traced: Traced, site: Site, parameter: str, wrong: Mismatch) -> Diagnostic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -22,6 +23,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point."""
+    # A plan is made of many objects that all stay; looking among them for garbage takes a fifth of the time.
+    gc.disable()
     run(app)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowc.plan.diagnostics import Diagnostic, Label, Refused
-from flowc.plan.model import InputRef, Ref
+from flowc.plan.model import InputRef, Ref, as_tree
 from flowc.plan.types import Type
 from flowc.spans import innermost_place
 
@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 class Future:
     """The result of a node or a workflow input, or a field of one."""
 
-    __slots__ = ("_ref", "_trace", "_type")
+    __slots__ = ("_ref", "_trace", "_tree", "_type")
 
     _ref: Ref | InputRef
+    _tree: dict[str, Any]
     _trace: Trace
     _type: Type
 
     def __init__(self, trace: Trace, ref: Ref | InputRef, of: Type) -> None:
-        for name, value in (("_trace", trace), ("_ref", ref), ("_type", of)):
-            object.__setattr__(self, name, value)
+        setting = object.__setattr__
+        setting(self, "_trace", trace)
+        setting(self, "_ref", ref)
+        setting(self, "_type", of)
+        setting(self, "_tree", as_tree(ref))  # made once, and shared by all that refer to it
 
     def __getattr__(self, name: str) -> Future:
         """The future of a field."""
@@ -77,7 +81,8 @@ _REFUSALS: list[tuple[str, str, str, str]] = [
         "__abs__ __invert__ __round__ __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __matmul__ "
         "__rmatmul__ __truediv__ __rtruediv__ __floordiv__ __rfloordiv__ __mod__ __rmod__ __divmod__ "
         "__rdivmod__ __pow__ __rpow__ __lshift__ __rlshift__ __rshift__ __rrshift__ __and__ __rand__ "
-        "__or__ __ror__ __xor__ __rxor__ __enter__ __exit__ __await__ __fspath__",
+        "__or__ __ror__ __xor__ __rxor__ __enter__ __exit__ __await__ __fspath__ "
+        "__copy__ __deepcopy__ __reduce_ex__",
     ),
     (
         "FC014",

@@ -15,6 +15,7 @@ import numbers
 import sys
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import Any
 
 import msgspec
 
@@ -52,7 +53,6 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
     """A call under way: the static call, and the values of the loop variables around it."""
 
     call: Call
-    site: tuple[CodeType, int]
     keys: tuple[str, ...]
 
 
@@ -70,7 +70,7 @@ def calls_from(stop: CodeType) -> list[Frame]:
                 innermost = locals_of_comprehensions[0]
                 call = call_at(innermost.f_code, innermost.f_lasti)
                 keys = _loop_keys(call, locals_of_comprehensions)
-                found.append(Frame(call, (innermost.f_code, innermost.f_lasti), keys))
+                found.append(Frame(call, keys))
                 locals_of_comprehensions = []
         current = current.f_back
     found.reverse()
@@ -122,17 +122,22 @@ def display_path(filename: str) -> str:
     return path.name
 
 
+# By identity: hashing code is slow, and that of two files can be equal. The code is kept alive beside.
+_calls: dict[tuple[int, int], tuple[Call, CodeType]] = {}
+
+
 def call_at(code: CodeType, instruction: int) -> Call:
-    """The call that an instruction makes."""
-    return _call_at(code.co_filename, code, instruction)
+    """The call that an instruction makes; the same object whenever it makes it."""
+    known = _calls.get((id(code), instruction))
+    if known is None:
+        known = _calls[id(code), instruction] = (_read_call(code, instruction), code)
+    return known[0]
 
 
-@functools.cache
-def _call_at(filename: str, code: CodeType, instruction: int) -> Call:
-    # Code from two files can be equal, so the file is a part of the key.
+def _read_call(code: CodeType, instruction: int) -> Call:
     place = place_at(code, instruction)
     _, end_line, _, end_column = _position(code, instruction)
-    syntax = _syntax(filename)
+    syntax = _syntax(code.co_filename)
     node = syntax.calls.get((end_line, end_column))
     if node is None:
         return Call(place, "", (), None)
@@ -270,14 +275,27 @@ def _loop_keys(call: Call, frames: list[FrameType]) -> tuple[str, ...]:
     """What the loop variables hold, as far as it can stand in an id."""
     if not call.loops:
         return ()
+    scopes = [frame.f_locals for frame in frames]  # a copy each time it is asked for
     found = []
     for name in call.loops:
-        value = next((f.f_locals[name] for f in frames if name in f.f_locals), None)
-        if isinstance(value, (str, numbers.Real, datetime.date)):
-            found.append(clean(str(value)))
+        for scope in scopes:
+            if name in scope:
+                key = _key(scope[name])
+                found += [key] if key else []
+                break
     return tuple(found)
 
 
+def _key(value: Any) -> str:
+    """What stands in an id for the value of a loop variable; "" for what cannot."""
+    if type(value) is int:
+        return str(value)
+    if isinstance(value, (str, numbers.Real, datetime.date)):
+        return clean(str(value))
+    return ""
+
+
+@functools.lru_cache(maxsize=4096)
 def clean(text: str) -> str:
     """Text as it may stand in an id: letters, digits and `_.+-`, bounded."""
     return "".join(c if c.isalnum() or c in "_.+-" else "_" for c in text)[:64]

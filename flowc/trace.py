@@ -37,7 +37,6 @@ from flowc.plan.model import (
     Site,
     Span,
     Structure,
-    as_tree,
 )
 from flowc.spans import Call, Frame, calls_from, innermost_place, place_at, place_of
 
@@ -127,12 +126,12 @@ class Trace:
         node_id = self._node_id(site, frames)
         call = self.calls[site]
         try:
-            bound = op.signature.bind(*args, **kwargs)
+            bound = op.bind(args, kwargs)
         except TypeError as error:
             self.problems.append(_misfit(op, error, call))
             return Future(self, Ref(node_id), op.gives)
         trees = {}
-        for parameter, value in bound.arguments.items():
+        for parameter, value in bound.items():
             try:
                 trees[parameter] = self.tree(value)
             except Unwritable as error:
@@ -164,7 +163,7 @@ class Trace:
         if isinstance(value, Future):
             if value._trace is not self:
                 self._foreign(value)
-            return as_tree(value._ref)
+            return value._tree
         if depth > _MAX_DEPTH:
             raise Unwritable("it is nested too deeply, or contains itself")
         if isinstance(value, enum.Enum):
@@ -211,7 +210,7 @@ class Trace:
 
     def _site(self, op: Operator[..., Any], frames: list[Frame]) -> str:
         """The site of the call on the stack, made at its first call."""
-        chain = (op.reference, *(frame.site for frame in frames))
+        chain = (op.reference, *(frame.call for frame in frames))
         known = self._site_of_chain.get(chain)
         if known is not None:
             return known

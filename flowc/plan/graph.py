@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowc.plan.model import Level, Node, Ref, references
+from flowc.plan.model import Level, Node, sources_of
 
 Dependencies = Sequence[Sequence[int]]  # for each node, the nodes it waits for, ascending, each once
 
@@ -17,9 +17,7 @@ def dependencies(nodes: Sequence[Node]) -> list[list[int]]:
     number = {node.id: i for i, node in enumerate(nodes)}
     found = []
     for node in nodes:
-        sources = {
-            ref.source for tree in node.args.values() for ref in references(tree) if isinstance(ref, Ref)
-        }
+        sources = {source for tree in node.args.values() for source in sources_of(tree)}
         sources.update(node.after)
         found.append(sorted(number[source] for source in sources))
     return found

@@ -164,6 +164,24 @@ def references(tree: Any) -> Iterator[Ref | InputRef]:
                 yield as_reference(part)
 
 
+def sources_of(tree: Any) -> list[str]:
+    """The nodes that an argument tree refers to, in some order. The tree is taken to be well formed."""
+    if type(tree) is dict and "from" in tree:  # by far the most common
+        return [tree["from"]]
+    found = []
+    stack = [tree]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, list):
+            stack.extend(part)
+        elif isinstance(part, dict):
+            if "from" in part:
+                found.append(part["from"])
+            elif "map" in part:
+                stack.extend(part["map"].values())
+    return found
+
+
 def as_reference(part: dict[str, Any]) -> Ref | InputRef:
     """The reference that an object in an argument tree is; `msgspec.ValidationError` if it is none."""
     if "from" in part:

@@ -76,7 +76,8 @@ class Project:
                 del sys.modules[name]
         linecache.clearcache()
         sys.path_importer_cache.clear()
-        for function in (spans._call_at, spans._positions, spans._syntax, spans.display_path):
+        spans._calls.clear()
+        for function in (spans._positions, spans._syntax, spans.display_path):
             function.cache_clear()
 
     def compile(self, source: str, reference: str = "flow.py:main") -> Plan:
