@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import msgspec
-from blake3 import blake3
 
 from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
 from flowc.plan.model import Plan
 from flowc.plan.text import counted
-from flowrun.core.changes import Earlier, Opened
+from flowrun.core.changes import Opened
 from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity
 from flowrun.core.policy import can_ever_fit
@@ -21,7 +20,6 @@ from flowrun.core.resume import carry_over
 from flowrun.core.state import State
 from flowrun.shell import devices
 from flowrun.shell.execution import Execution, Watcher, now_ms, operators
-from flowrun.shell.files import write_durably
 from flowrun.shell.pool import Pool
 from flowrun.shell.report import failures, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
@@ -58,9 +56,8 @@ def launch(request: Request) -> int:
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
-        opened = _opened(
-            home, run, state, capacity, carry_over(before, state, home.store.is_sound) if before else {}
-        )
+        earlier = carry_over(before, state, home.store.is_sound) if before else {}
+        opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier)
         _announce(request, run, opened, len(plan.nodes))
         Execution(run, state, home, log, pool, _watcher(request)).go(opened)
         del lock
@@ -99,18 +96,6 @@ def _reopen(home: Home, run: str, plan: Plan) -> tuple[State | None, RunLock]:
         message = f"run `{run}` is of `{state.plan.header.workflow}`, the plan of `{plan.header.workflow}`"
         refuse("FR304", message, hint=hint)
     return state, lock
-
-
-def _opened(home: Home, run: str, state: State, capacity: Capacity, earlier: dict[str, Earlier]) -> Opened:
-    """Keep a copy of the plan with the run, and say that it begins."""
-    data = codec.encode(state.plan)
-    digest = blake3(data).hexdigest()
-    path = home.plan_path(run, digest)
-    try:
-        write_durably(path, [data])
-    except OSError as error:
-        refuse("FR305", f"the plan's copy cannot be written: {error.strerror}", Place(str(path)))
-    return Opened(now_ms(), digest, state.inputs, capacity, earlier)
 
 
 def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:

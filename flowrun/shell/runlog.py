@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+from blake3 import blake3
 
 from flowc.plan import codec
 from flowc.plan.diagnostics import Place, refuse
@@ -32,6 +33,7 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE TABLE IF NOT EXISTS changes (
     run TEXT, position INTEGER, body BLOB, PRIMARY KEY (run, position)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS plans (hash TEXT PRIMARY KEY, body BLOB);
 """
 _FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
 _encode = msgspec.json.Encoder().encode
@@ -70,10 +72,6 @@ class Home:
     def run_folder(self, run: str) -> Path:
         """Where a run's plan and node logs lie."""
         return self.folder / "runs" / run
-
-    def plan_path(self, run: str, digest: str) -> Path:
-        """The copy of a plan that a run was executed with."""
-        return self.run_folder(run) / f"plan-{digest[:12]}.jsonl"
 
 
 class RunLog:
@@ -156,9 +154,24 @@ class RunLog:
         latest = ", ".join(f"`{row.run}`" for row in rows[-5:])
         refuse("FR301", f"there is no run `{run}` in `{self.home.folder}`", hint=f"there is {latest}")
 
-    def plan_of(self, run: str, digest: str) -> Plan:
-        """The plan that a run was opened with."""
-        return codec.read(self.home.plan_path(run, digest))
+    def keep_plan(self, plan: Plan) -> str:
+        """Keep a plan that runs are executed with, once; its hash (BLAKE3 of its bytes)."""
+        body = codec.encode(plan)
+        digest: str = blake3(body).hexdigest()
+        with self._refusing():
+            known = self._db.execute("SELECT 1 FROM plans WHERE hash = ?", (digest,)).fetchone()
+        if not known:
+            with self._transaction():
+                self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (digest, body))
+        return digest
+
+    def plan(self, digest: str) -> Plan:
+        """The kept plan with that hash."""
+        with self._refusing():
+            row = self._db.execute("SELECT body FROM plans WHERE hash = ?", (digest,)).fetchone()
+        if row is None:
+            refuse("FR305", f"the run log has lost the plan {digest[:12]}", self._path)
+        return codec.decode(row[0], self._path.file)
 
     def state_of(self, run: str) -> State | None:
         """The state of a run, rebuilt from its log; `None` if it was never opened."""
@@ -169,7 +182,7 @@ class RunLog:
             return None
         opened = changes[openings[-1]]
         assert isinstance(opened, Opened)
-        state = State(self.plan_of(run, opened.plan), opened.inputs)
+        state = State(self.plan(opened.plan), opened.inputs)
         for change in changes[openings[-1] :]:
             state.apply(change)
         return state

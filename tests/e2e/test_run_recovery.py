@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 
 import psutil
 import pytest
@@ -119,14 +120,14 @@ class TestKill9:
         assert [project.ran()[name] for name in finished] == [1] * len(finished)
         assert project.artifacts("main-1") == expected
 
-    def test_a_plan_whose_copy_in_the_run_is_gone_is_told(self, project):
+    def test_a_plan_that_the_log_has_lost_is_told(self, project):
         run = project.start()
         run.until("done")
         run.process.kill()
         run.end()
-        for path in (project.folder / ".flow/runs/main-1").glob("plan-*"):
-            path.unlink()
-        assert "error[FC201]" in project.execute("--resume", "main-1", status=1).stderr
+        with sqlite3.connect(project.folder / ".flow/runs.db") as log:
+            log.execute("DELETE FROM plans")
+        assert "error[FR305]" in project.execute("--resume", "main-1", status=1).stderr
 
     def test_of_the_zygote_costs_only_what_ran(self, project):
         run = project.start()

@@ -8,7 +8,6 @@ import sqlite3
 import pytest
 from graphs import Run, host, plan
 
-from flowc.plan import codec
 from flowc.plan.diagnostics import Refused
 from flowrun.core.changes import CancelRequested, Earlier, Exited, Finish, Opened, Woke
 from flowrun.core.decide import decide
@@ -30,16 +29,11 @@ def log(home):
     return RunLog(home, writable=True)
 
 
-def keep_plan(home, run, digest):
-    home.run_folder(run).mkdir(parents=True, exist_ok=True)
-    home.plan_path(run, digest).write_bytes(codec.encode(PLAN))
-
-
-def play(log, run, *events, digest="p" * 64):
+def play(log, run, *events):
     """Let the core decide about events, and log it all; the state that it has by then."""
     state = State(PLAN, {"n": 5})
     position = len(log.changes(run))
-    for event in (Opened(1, digest, {"n": 5}, HOST), *events):
+    for event in (Opened(1, log.keep_plan(PLAN), {"n": 5}, HOST), *events):
         position = log.append(run, position, [event, *decide(state, event)])
     return state
 
@@ -72,7 +66,6 @@ class TestRuns:
 
     def test_status_follows_the_log(self, home, log):
         run = log.create("main", "p", 1)
-        keep_plan(home, run, "p" * 64)
         lock = RunLock(home, run)
         play(log, run, Exited(5, "a", 1, failure=Failure("FR201", "no")))
         assert [row.ended_ms for row in log.runs()] == [0]
@@ -178,7 +171,6 @@ def _append_and_die(home, run):
 class TestState:
     def test_is_rebuilt_from_the_log(self, home, log):
         run = log.create("main", "p", 1)
-        keep_plan(home, run, "p" * 64)
         events = [
             Exited(5, "a", 1, failure=Failure("FR201", "no"), usage=Usage(1, 2)),
             Exited(6, "a", 2, Artifact("a" * 64, 3)),
@@ -192,10 +184,8 @@ class TestState:
 
     def test_counts_from_where_the_run_was_opened_last(self, home, log):
         run = log.create("main", "p", 1)
-        keep_plan(home, run, "p" * 64)
-        keep_plan(home, run, "q" * 64)
         play(log, run, Exited(5, "a", 1, failure=Failure("FR207", "lost")))
-        live = play(log, run, digest="q" * 64)
+        live = play(log, run)
         assert log.state_of(run).tasks == live.tasks
 
     def test_there_is_none_before_it_was_opened(self, log):
