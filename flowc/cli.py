@@ -6,36 +6,25 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from flowc.plan.command import App, argument
 
-from flowc.plan.command import run
-
-app = typer.Typer(
-    help="Compile workflows written in Python into typed plan files.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = App("flowc", "Compile workflows written in Python into typed plan files.")
 
 
 def main() -> None:
     """Entry point."""
     # A plan is made of many objects that all stay; looking among them for garbage takes a fifth of the time.
     gc.disable()
-    run(app)
+    app()
 
 
-@app.command()
-def compile(  # noqa: A001 - the command's name
-    workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", help="MODULE:WORKFLOW or PATH.py:WORKFLOW")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the plan.")] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; fail if the plan is out of date.")
-    ] = False,
-) -> None:
+@app.command(
+    argument("workflow", metavar="WORKFLOW", help="MODULE:WORKFLOW or PATH.py:WORKFLOW"),
+    argument("-o", "--output", type=Path, metavar="FILE", help="where to write the plan"),
+    argument("--check", action="store_true", help="write nothing; fail if the plan is out of date"),
+)
+def compile(workflow: str, output: Path | None, check: bool) -> None:  # noqa: A001 - the command's name
     """Compile a workflow to plans/WORKFLOW.plan.jsonl."""
     from flowc.compiler import compile_workflow
     from flowc.plan.codec import encode
@@ -53,8 +42,8 @@ def compile(  # noqa: A001 - the command's name
         print(f"{path}: {summary(plan)}")
 
 
-@app.command()
-def show(plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file.")]) -> None:
+@app.command(argument("plan", type=Path, metavar="PLAN", help="a plan file"))
+def show(plan: Path) -> None:
     """Print a plan's levels, what runs side by side, and its longest path."""
     from flowc.plan.codec import read
     from flowc.show import show as text_of
@@ -62,8 +51,8 @@ def show(plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file.
     print(text_of(read(plan)))
 
 
-@app.command()
-def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="For example FC101.")]) -> None:
+@app.command(argument("code", metavar="CODE", help="for example FC101"))
+def explain(code: str) -> None:
     """Explain a diagnostic code, with an example and its mend."""
     import difflib
 
@@ -73,7 +62,7 @@ def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="For exampl
         close = difflib.get_close_matches(code.upper(), CODES, 3)
         hint = f"did you mean {' or '.join(close)}?" if close else "docs/errors/README.md lists them"
         print(f"there is no code `{code}`; {hint}", file=sys.stderr)
-        raise typer.Exit(2)
+        sys.exit(2)
     package = Path(__file__).parent
     # Installed, the pages lie in the package; in a checkout, where people read them.
     for folder in (package / "errors", package.parent / "docs" / "errors"):

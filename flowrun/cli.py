@@ -6,64 +6,61 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from flowc.plan.command import run
+from flowc.plan.command import App, argument
 
 if TYPE_CHECKING:
     from flowrun.core.state import State
     from flowrun.shell.runlog import RunLog
 
-app = typer.Typer(
-    help="Execute plans on this machine, and look at runs.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = App("flowrun", "Execute plans on this machine, and look at runs.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-StateFolder = Annotated[
-    Path,
-    typer.Option("--state", envvar="FLOW_STATE", metavar="DIR", help="Where runs and artifacts are kept."),
-]
-RunName = Annotated[str, typer.Argument(metavar="[RUN]", help="For example iris-7; the latest if left out.")]
+_JSON = argument("--json", dest="as_json", action="store_true", help="print JSON for machines")
+_STATE = argument(
+    "--state",
+    type=Path,
+    metavar="DIR",
+    default=os.environ.get("FLOW_STATE", ".flow"),
+    help="where runs and artifacts are kept (default: $FLOW_STATE, or .flow)",
+)
 
 
 def main() -> None:
     """Entry point."""
     # Imports and plans make many objects and no garbage: collecting seldom saves a tenth of a short run.
     gc.set_threshold(100_000, 50, 100)
-    run(app)
+    app()
 
 
-@app.command()
+@app.command(
+    argument("plan", type=Path, metavar="PLAN", help="a plan file"),
+    argument(
+        *("-i", "--input"), dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input"
+    ),
+    argument("--resume", default="", metavar="RUN", help="go on with a run: only what is not done"),
+    argument("--devices", type=Path, metavar="FILE", help="pretend the host of a TOML file"),
+    _STATE,
+    _JSON,
+)
 def execute(
-    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file.")],
-    inputs: Annotated[
-        list[str] | None, typer.Option("-i", "--input", metavar="NAME=VALUE", help="An input.")
-    ] = None,
-    resume: Annotated[str, typer.Option(metavar="RUN", help="Go on with a run: only what is not done.")] = "",
-    devices: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Pretend the host of a TOML file.")
-    ] = None,
-    state: StateFolder = Path(".flow"),
-    as_json: Json = False,
+    plan: Path, inputs: list[str], resume: str, devices: Path | None, state: Path, as_json: bool
 ) -> None:
     """Execute a plan; exit status 0 if it succeeded, 1 if it failed, 130 if it was cancelled."""
+    from flowrun.shell.forkserver import fork_zygote
+
+    zygote = fork_zygote()  # before what follows is imported: it is small now, and can import meanwhile
     from flowrun.shell.launch import Request, launch
 
-    status = launch(Request(plan, tuple(inputs or ()), resume, devices, state, as_json))
+    status = launch(Request(plan, tuple(inputs), resume, devices, state, as_json), zygote)
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything is durable and said. Taking the interpreter apart would cost more than running a node.
     os._exit(status)
 
 
-@app.command()
-def runs(state: StateFolder = Path(".flow"), as_json: Json = False) -> None:
+@app.command(_STATE, _JSON)
+def runs(state: Path, as_json: bool) -> None:
     """List the runs of this project."""
     from flowrun.shell.views import table
 
@@ -76,8 +73,12 @@ def runs(state: StateFolder = Path(".flow"), as_json: Json = False) -> None:
         print(f"there are no runs in `{state}` yet; `flowrun execute PLAN` makes one")
 
 
-@app.command()
-def show(run: RunName = "", state: StateFolder = Path(".flow"), as_json: Json = False) -> None:
+@app.command(
+    argument("run", nargs="?", default="", metavar="RUN", help="for example iris-7; the latest if left out"),
+    _STATE,
+    _JSON,
+)
+def show(run: str, state: Path, as_json: bool) -> None:
     """Show a run: every node, its state, what it took, what came of it."""
     from flowrun.shell.execution import now_ms
     from flowrun.shell.report import report
@@ -92,14 +93,14 @@ def show(run: RunName = "", state: StateFolder = Path(".flow"), as_json: Json = 
         print(details(found, log.home))
 
 
-@app.command()
-def logs(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="For example iris-7.")],
-    node: Annotated[str, typer.Argument(metavar="NODE", help="A node of its plan.")],
-    attempt: Annotated[int, typer.Option(metavar="N", help="Which attempt; the last if left out.")] = 0,
-    state: StateFolder = Path(".flow"),
-    as_json: Json = False,
-) -> None:
+@app.command(
+    argument("run", metavar="RUN", help="for example iris-7"),
+    argument("node", metavar="NODE", help="a node of its plan"),
+    argument("--attempt", type=int, default=0, metavar="N", help="which attempt; the last if left out"),
+    _STATE,
+    _JSON,
+)
+def logs(run: str, node: str, attempt: int, state: Path, as_json: bool) -> None:
     """Print what a node wrote to standard output and error."""
     import difflib
 

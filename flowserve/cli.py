@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from flowc.plan.command import run
+from flowc.plan.command import App, argument
 
 if TYPE_CHECKING:
     from flowserve.shell.repository import ModelFolder
 
-app = typer.Typer(
-    help="Serves predictions of ONNX models over HTTP.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-
-Models = Annotated[Path, typer.Option("--models", help="The model repository.", metavar="DIR")]
-Address = Annotated[str, typer.Option("--http", help="The server's address.", metavar="HOST:PORT")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app = App("flowserve", "Serve predictions of ONNX models over HTTP.")
 
 _DEFAULT_ADDRESS = "127.0.0.1:8000"
+_MODELS = argument(
+    "--models", type=Path, default="models", metavar="DIR", help="the model repository (default: models)"
+)
+_ADDRESS = argument(
+    "--http",
+    default=_DEFAULT_ADDRESS,
+    metavar="HOST:PORT",
+    help=f"the server's address (default: {_DEFAULT_ADDRESS})",
+)
+_JSON = argument("--json", dest="as_json", action="store_true", help="print JSON for machines")
 
 
 def main() -> None:
     """Entry point."""
-    run(app)
+    app()
 
 
-@app.command()
-def start(models: Models = Path("models"), http: Address = _DEFAULT_ADDRESS) -> None:
+@app.command(_MODELS, _ADDRESS)
+def start(models: Path, http: str) -> None:
     """Serve every model of a repository until SIGTERM or Ctrl-C. Port 0 takes a free one."""
     host, port = _address(http, "FS104")
 
@@ -65,13 +63,13 @@ def start(models: Models = Path("models"), http: Address = _DEFAULT_ADDRESS) -> 
         os._exit(1)  # a model that still runs would keep the process
 
 
-@app.command()
-def predict(
-    model: Annotated[str, typer.Argument(help="A name, or NAME/versions/VERSION.")],
-    rows: Annotated[str, typer.Argument(help="JSON, as in '[[5.1, 3.5, 1.4, 0.2]]'.")],
-    http: Address = _DEFAULT_ADDRESS,
-    as_json: Json = False,
-) -> None:
+@app.command(
+    argument("model", metavar="MODEL", help="a name, or NAME/versions/VERSION"),
+    argument("rows", metavar="ROWS", help="JSON, as in '[[5.1, 3.5, 1.4, 0.2]]'"),
+    _ADDRESS,
+    _JSON,
+)
+def predict(model: str, rows: str, http: str, as_json: bool) -> None:
     """Ask a running server for predictions: one line a row."""
     import json
 
@@ -89,8 +87,8 @@ def predict(
             print("  ".join(f"{name}={json.dumps(value)}" for name, value in row.items()))
 
 
-@app.command("models")
-def list_models(models: Models = Path("models"), as_json: Json = False) -> None:
+@app.command(_MODELS, _JSON, name="models")
+def list_models(models: Path, as_json: bool) -> None:
     """List the models and versions of a repository on disk."""
     import json
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import json
-import math
 import operator
 import re
 import typing
@@ -40,7 +38,7 @@ class Type(msgspec.Struct, frozen=True):
 
     def _text(self, name: str, shown: Callable[[Type], str]) -> str:
         args = [
-            shown(arg) if isinstance(arg, Type) else json.dumps(arg, ensure_ascii=False) for arg in self.args
+            shown(arg) if isinstance(arg, Type) else msgspec.json.encode(arg).decode() for arg in self.args
         ]
         if name == "|":
             return " | ".join(args)
@@ -128,7 +126,7 @@ def _parse_term(tokens: list[str], text: str, depth: int) -> Type:
 
 def _parse_scalar(token: str, text: str) -> str | int | bool | None:
     try:
-        scalar: str | int | bool | None = json.loads(token)
+        scalar: str | int | bool | None = msgspec.json.decode(token)
     except ValueError:
         raise TypeSyntaxError(f"`{text}` is not a type: `{token}` is not a JSON scalar") from None
     return scalar
@@ -214,21 +212,10 @@ def parse_text(text: str, target: Type) -> Any:
     if target.name == "str":
         return text
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value = msgspec.json.decode(text)
     except (ValueError, RecursionError):
         value = text
     return convert(value, target)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"`{name}` is not JSON")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        raise ValueError(f"`{digits}` is larger than any float")
-    return number
 
 
 def _python_type(target: Type) -> Any:

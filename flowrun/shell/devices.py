@@ -1,4 +1,4 @@
-"""What this host has: CPUs and memory through psutil, GPUs through NVML. Or what a specification pretends."""
+"""What this host has: CPUs, memory, and GPUs through NVML. Or what a specification pretends."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ _MB = 1024 * 1024
 
 def detect() -> Capacity:
     """The CPUs and memory that this process may use, and the GPUs that it may see."""
-    import psutil
-
-    process = psutil.Process()
-    cpus = min(len(process.cpu_affinity()), _cpu_quota())
-    return Capacity(cpus, min(psutil.virtual_memory().total, _memory_limit()) // _MB, detect_gpus())
+    # The kernel's own answers: what psutil would say, without the import, which takes as long as 5 nodes.
+    cpus = min(len(os.sched_getaffinity(0)), _cpu_quota())
+    memory = min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), _memory_limit())
+    return Capacity(cpus, memory // _MB, detect_gpus())
 
 
 def _cpu_quota() -> float:

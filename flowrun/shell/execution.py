@@ -114,7 +114,11 @@ class Execution:
         return 200 if wake is None else max(0, min(200, wake - now_ms()))
 
     def _step(self, events: list[Event]) -> None:
-        """Decide, make it durable, then do it: a crash in between repeats work, and never loses any."""
+        """Decide, do it, and make it durable before anybody hears of it.
+
+        What is ordered is on its way while the log is flushed. A crash in between repeats work, and never
+        loses any: a node's result cannot reach the log before the results that it was made from.
+        """
         changes: list[AnyChange] = []
         for event in events:
             if self.state.status != "running":
@@ -122,9 +126,9 @@ class Execution:
             event = self._with_reason(event)
             changes.append(event)
             changes += decide(self.state, event)
-        self._position = self._log.append(self.run, self._position, changes)
         for change in changes:
             self._carry_out(change)
+        self._position = self._log.append(self.run, self._position, changes)
         self._watcher.see(self.state, changes)
 
     def _with_reason(self, event: Event) -> Event:

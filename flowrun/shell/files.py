@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +11,9 @@ from pathlib import Path
 def write_durably(target: Path, pieces: Iterable[bytes | memoryview], mode: int = 0o644) -> None:
     """Write a file under another name, flush it to disk, rename it, flush its folder; or `OSError`."""
     make_folder(target.parent)
-    descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
+    # Unpredictable, as `tempfile` would name it, whose import costs more than writing the file.
+    partial = target.parent / f".partial-{os.urandom(8).hex()}"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             for piece in pieces:

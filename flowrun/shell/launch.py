@@ -20,6 +20,7 @@ from flowrun.core.resume import carry_over
 from flowrun.core.state import State
 from flowrun.shell import devices
 from flowrun.shell.execution import Execution, Watcher, now_ms, operators
+from flowrun.shell.forkserver import ZygoteProcess
 from flowrun.shell.pool import Pool
 from flowrun.shell.report import failures, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
@@ -41,15 +42,15 @@ class Request(msgspec.Struct, frozen=True):
     as_json: bool = False
 
 
-def launch(request: Request) -> int:
+def launch(request: Request, zygote: ZygoteProcess) -> int:
     """Execute a plan and show how it goes; the exit status."""
-    home = Home(request.state)
-    plan = codec.read(request.plan)
-    before, lock = _reopen(home, request.resume, plan) if request.resume else (None, None)
-    inputs = bind(plan.header, request.inputs, before.inputs if before else None)
-    # The pool comes first: forked while this process is small, it imports the operators while we go on.
-    pool = Pool(Path(plan.header.root).absolute(), home.store, home.prepare(), operators(plan))
+    pool = Pool(zygote)
     try:
+        home = Home(request.state)
+        plan = codec.read(request.plan)
+        before, lock = _reopen(home, request.resume, plan) if request.resume else (None, None)
+        inputs = bind(plan.header, request.inputs, before.inputs if before else None)
+        pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
         capacity = devices.pretend(request.devices) if request.devices else devices.detect()
         demand_feasible(plan, capacity)
         state = State(plan, inputs)
@@ -90,7 +91,7 @@ def _reopen(home: Home, run: str, plan: Plan) -> tuple[State | None, RunLock]:
     row = log.find(run)
     lock = RunLock(home, run)
     state = log.state_of(run)
-    log.close()  # an open database is not to be carried over the fork of the worker pool
+    log.close()
     if state is not None and state.plan.header.workflow != plan.header.workflow:
         hint = f"`flowrun execute {row.plan_file} --resume {run}`"
         message = f"run `{run}` is of `{state.plan.header.workflow}`, the plan of `{plan.header.workflow}`"

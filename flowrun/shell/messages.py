@@ -18,6 +18,15 @@ class Message(msgspec.Struct, frozen=True, tag_field="message", omit_defaults=Tr
     """A message."""
 
 
+class Prepare(Message, frozen=True, tag="prepare"):
+    """To the zygote, first of all: what its workers will need. The paths are absolute."""
+
+    root: str  # of the modules that define the operators
+    store: str
+    log: str  # for what imports print
+    operators: tuple[str, ...]
+
+
 class Spawn(Message, frozen=True, tag="spawn"):
     """To the zygote: run an attempt in a new process.
 
@@ -62,18 +71,19 @@ class Reaped(Message, frozen=True, tag="reaped"):
     usage: Usage
 
 
-_orders = msgspec.msgpack.Decoder(Spawn | Signal)
+Order = Prepare | Spawn | Signal
+_orders = msgspec.msgpack.Decoder(Order)
 _reports = msgspec.msgpack.Decoder(Ended | Reaped)
 encode = msgspec.msgpack.Encoder().encode
 
 
-def frame(order: Spawn | Signal) -> bytes:
+def frame(order: Order) -> bytes:
     """An order as it goes over the stream, whatever its size."""
     data = encode(order)
     return _LENGTH.pack(len(data)) + data
 
 
-def receive_order(source: socket.socket) -> Spawn | Signal | None:
+def receive_order(source: socket.socket) -> Order | None:
     """The next order; `None` when the sender is gone."""
     head = _exactly(source, _LENGTH.size)
     body = _exactly(source, _LENGTH.unpack(head)[0]) if head else None

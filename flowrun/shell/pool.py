@@ -7,15 +7,17 @@ import os
 import select
 import signal
 import socket
-import sys
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 from flowrun.core.model import Failure
-from flowrun.shell import zygote
 from flowrun.shell.artifacts import Store
+from flowrun.shell.forkserver import ZygoteProcess, fork_zygote
 from flowrun.shell.messages import (
     Ended,
+    Order,
+    Prepare,
     Reaped,
     Signal,
     Spawn,
@@ -27,36 +29,32 @@ Key = tuple[str, int]  # node, attempt
 
 
 class Pool:
-    """Worker processes of one run. Make it early: a small process forks fast, and it must have no threads."""
+    """Worker processes of one run, forked by a zygote."""
 
-    def __init__(self, root: Path, store: Store, log: Path, operators: list[str]) -> None:
-        # Absolute, as an operator may change the working directory.
-        self._arguments = (root, Store(store.folder.absolute()), log, operators)
+    def __init__(self, zygote: ZygoteProcess) -> None:
+        self._zygote = zygote
+        self._plan: Prepare | None = None
+        self._spawned = False
         self._running: dict[Key, Spawn] = {}
         self._ended: dict[Key, Ended] = {}  # heard of, but the process still holds its GPUs
         self._heard: deque[Ended | Reaped] = deque()  # while orders were being sent
-        self._start()
 
-    def _start(self) -> None:
-        root, store, log, operators = self._arguments
-        self._spawned = False
-        self.orders, orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.reports, reports = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self._pid = os.fork()
-        if self._pid == 0:
-            try:
-                self.orders.close()
-                self.reports.close()
-                os.setsid()  # a Ctrl-C at the terminal is the scheduler's to handle
-                _redirect(log)
-                zygote.run(orders, reports, root, store, operators)
-                os._exit(0)
-            finally:
-                os._exit(1)
-        orders.close()
-        reports.close()
+    @property
+    def orders(self) -> socket.socket:
+        """Readable when the zygote is gone. Another socket when it was replaced."""
+        return self._zygote.orders
+
+    @property
+    def reports(self) -> socket.socket:
+        """Readable when an attempt ended. Another socket when the zygote was replaced."""
+        return self._zygote.reports
+
+    def prepare(self, root: Path, store: Store, log: Path, operators: Iterable[str]) -> None:
+        """Have the zygote import operators, from modules below `root`. What that prints goes to `log`."""
+        # Absolute, as an operator may change the working directory.
+        places = [str(path.absolute()) for path in (root, store.folder, log)]
+        self._plan = Prepare(places[0], places[1], places[2], tuple(operators))
+        self._send(self._plan)
 
     def spawn(self, order: Spawn) -> None:
         """Start an attempt. If the zygote is gone, `exits` will tell."""
@@ -69,7 +67,7 @@ class Pool:
         number = signal.SIGKILL if force else signal.SIGTERM
         self._send(Signal(node, attempt, number))
 
-    def _send(self, order: Spawn | Signal) -> None:
+    def _send(self, order: Order) -> None:
         """Send, and meanwhile listen: a zygote that waits for us to listen does not read."""
         data = memoryview(frame(order))
         poll = select.poll()
@@ -113,14 +111,14 @@ class Pool:
         """Let the zygote end, and with it every worker; `wait` until they have."""
         if not self._spawned:  # it may still be importing, and need not go on
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
+                os.kill(self._zygote.pid, signal.SIGKILL)
         self.orders.close()
         self.reports.close()
 
     def wait(self) -> None:
         """Wait for the zygote's end, after `close`."""
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+            os.waitpid(self._zygote.pid, 0)
 
     def _zygote_is_gone(self) -> bool:
         try:
@@ -134,14 +132,17 @@ class Pool:
         """Start anew. The old workers died with their parent, and what they had not reported is lost."""
         self.close()
         with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
-        _end_session(self._pid)
+            os.waitid(os.P_PID, self._zygote.pid, os.WEXITED | os.WNOWAIT)
+        _end_session(self._zygote.pid)
         self.wait()
         failure = Failure("FR207", "the process that starts workers died, and the node's process with it")
         ended = [self._ended.get(key) or Ended(*key, failure=failure) for key in sorted(self._running)]
         self._running.clear()
         self._ended.clear()
-        self._start()
+        self._zygote = fork_zygote()
+        self._spawned = False
+        if self._plan:
+            self._send(self._plan)
         return ended
 
 
@@ -151,18 +152,6 @@ def _end_session(leader: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.getsid(int(name)) == leader:
                 os.kill(int(name), signal.SIGKILL)
-
-
-def _redirect(log: Path) -> None:
-    """What imports print goes to a log; nothing reads the terminal."""
-    for path, flags, streams in (
-        (os.devnull, os.O_RDONLY, (0,)),
-        (log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, (1, 2)),
-    ):
-        descriptor = os.open(path, flags, 0o644)
-        for stream in streams:
-            os.dup2(descriptor, stream)
-        os.close(descriptor)
 
 
 def _died(reaped: Reaped) -> Ended:

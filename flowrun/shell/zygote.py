@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -23,7 +22,7 @@ import msgspec
 from flowrun.core.model import Usage
 from flowrun.shell import worker
 from flowrun.shell.artifacts import Store
-from flowrun.shell.messages import Reaped, Signal, Spawn, encode, frame, receive_order
+from flowrun.shell.messages import Prepare, Reaped, Signal, Spawn, encode, frame, receive_order
 
 # Threads of a library that was imported here do not survive the fork; workers set their own numbers.
 _NO_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -46,19 +45,22 @@ class Spare(msgspec.Struct, frozen=True):
     loaded: int
 
 
-def run(
-    orders: socket.socket, reports: socket.socket, root: Path, store: Store, operators: Iterable[str]
-) -> None:
+def run(orders: socket.socket, reports: socket.socket) -> None:
     """Serve orders until their sender closes the socket. Called in a forked child."""
     os.environ.update(_NO_THREADS)
-    sys.path.insert(0, str(root))
-    zygote = Zygote(orders, reports, store)
+    _preload("flowc:operator")  # the least that a module of operators imports, while the plan is being read
+    order = receive_order(orders)
+    if not isinstance(order, Prepare):
+        return
+    _redirect(order.log)
+    sys.path.insert(0, order.root)
+    zygote = Zygote(orders, reports, Store(Path(order.store)))
     # The closed socket tells of the scheduler's death, too, but not while a library is being imported.
     signal.signal(signal.SIGHUP, zygote.end_at_once)
     worker.signal_at_parents_death(signal.SIGHUP)
     # Blocked, not ignored: what is sent to a worker that is just being forked waits until it has settled.
     signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
-    for reference in operators:
+    for reference in order.operators:
         _preload_operator(reference)
     gc.freeze()  # so that a worker's collector does not touch, and thereby copy, shared pages
     try:
@@ -68,6 +70,18 @@ def run(
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.wait()  # when this process is gone, so are they
+
+
+def _redirect(log: str) -> None:
+    """What imports print goes to a log; nothing reads the terminal."""
+    for path, flags, streams in (
+        (os.devnull, os.O_RDONLY, (0,)),
+        (log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, (1, 2)),
+    ):
+        descriptor = os.open(path, flags, 0o644)
+        for stream in streams:
+            os.dup2(descriptor, stream)
+        os.close(descriptor)
 
 
 class Zygote:
@@ -103,6 +117,8 @@ class Zygote:
                         self._spawn(order)
                     case Signal():
                         self._signal(Attempt(order.node, order.attempt), order.signal)
+                    case Prepare():
+                        raise AssertionError("said once, and first")
             if not ready:  # nothing is waiting: time to prepare
                 self._spare = self._fork()
 
@@ -151,6 +167,7 @@ class Zygote:
             ours.close()
             self._orders.close()  # the scheduler must see it closed when the zygote dies
             worker.signal_at_parents_death(signal.SIGKILL)
+            worker.rehearse(self._store)
             if os.getppid() == zygote:  # else it died before it could have taken us with it
                 order = receive_order(its)
                 its.close()

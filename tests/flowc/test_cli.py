@@ -238,7 +238,7 @@ def test_explain_of_an_unknown_code(flowc, code):
 def test_wrong_usage(flowc, arguments):
     status, out, err = flowc(*arguments)
     assert (status, out) == (2, "")
-    assert "Usage: " in err
+    assert "usage: " in err
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_wrong_usage(flowc, arguments):
 def test_help(flowc, arguments):
     status, out, err = flowc(*arguments)
     assert (status, err) == (0, "")
-    assert "Usage: " in out
+    assert "usage: " in out
 
 
 def test_what_a_module_prints_does_not_end_up_in_the_plan(flowc, project):

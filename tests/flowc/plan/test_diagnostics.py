@@ -7,7 +7,6 @@ import re
 import pytest
 
 from flowc.plan.codes import CODES
-from flowc.plan.command import run
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, in_order, print_refusal, refuse, render
 
 SOURCE = {
@@ -112,12 +111,3 @@ def test_codes_are_sorted_within_their_family_and_say_it_in_a_line():
 )
 def test_a_place_reads_back(place):
     assert Place.parse(str(place)) == place
-
-
-def test_a_command_turns_a_refusal_into_exit_status_1(capsys):
-    with pytest.raises(SystemExit) as ended:
-        run(lambda: refuse("FC201", "no plan"))
-    assert ended.value.code == 1
-    assert capsys.readouterr().err.startswith("error[FC201]: no plan\n")
-    with pytest.raises(ZeroDivisionError):
-        run(lambda: 1 / 0)

@@ -1,6 +1,7 @@
 """What a host has: by psutil and a made-up NVML, and as files pretend it."""
 
 import ctypes
+import os
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -112,9 +113,12 @@ def test_cuda_visible_devices(setting, indices):
 class TestHost:
     @pytest.fixture(autouse=True)
     def _host(self, monkeypatch):
-        monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: [0, 3, 5])
-        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=4000 * MB))
         monkeypatch.setattr(devices, "detect_gpus", tuple)
+
+    def test_as_psutil_sees_it(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(devices, "Path", lambda path: tmp_path / "no limits here")
+        cpus, memory_mb = len(psutil.Process().cpu_affinity()), psutil.virtual_memory().total // MB
+        assert devices.detect() == Capacity(cpus, memory_mb)
 
     @pytest.mark.parametrize(
         ("limit", "memory_mb"),
@@ -123,6 +127,8 @@ class TestHost:
     def test_cpus_by_affinity_and_memory_by_the_containers_limit(
         self, monkeypatch, tmp_path, limit, memory_mb
     ):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3, 5})
+        monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 4000 * 256, "SC_PAGE_SIZE": 4096}.get)
         file = tmp_path / "memory.max"
         if limit:
             file.write_text(limit)

@@ -15,7 +15,8 @@ import pytest
 from flowrun.core.model import Artifact
 from flowrun.shell import zygote
 from flowrun.shell.artifacts import Store
-from flowrun.shell.messages import Ended, Reaped, Spawn, encode, receive_order
+from flowrun.shell.forkserver import fork_zygote
+from flowrun.shell.messages import Ended, Prepare, Reaped, Spawn, encode, receive_order
 from flowrun.shell.pool import Pool
 
 OPERATORS = """
@@ -98,7 +99,8 @@ class Bench:
         # Open at both ends: whoever writes does not wait, and the reader does.
         self._pids = os.fdopen(os.open(self.pids, os.O_RDWR))
         self.store = Store(folder / "artifacts")
-        self.pool = Pool(folder, self.store, folder / "zygote.log", list(operators))
+        self.pool = Pool(fork_zygote())
+        self.pool.prepare(folder, self.store, folder / "zygote.log", operators)
 
     def spawn(self, op, node="node", attempt=1, gpus=None, **args):
         trees = {name: {"value": value} for name, value in args.items()}
@@ -130,7 +132,7 @@ class Bench:
         return int(self._pids.readline())
 
     def zygote(self):
-        return self.pool._pid
+        return self.pool._zygote.pid
 
 
 @pytest.fixture
@@ -344,7 +346,7 @@ class TestZygote:
     def test_what_it_had_reported_counts(self, bench_of):
         """The result of a node with a GPU waits for its process's end; the zygote's will do."""
 
-        def reports_and_dies(orders, reports, *_):
+        def reports_and_dies(orders, reports):
             order = receive_order(orders)
             reports.send(encode(Ended(order.node, order.attempt, Artifact("a" * 64, 1))))
 
@@ -354,7 +356,7 @@ class TestZygote:
         assert (ended.artifact, ended.failure) == (Artifact("a" * 64, 1), None)
 
     def test_a_gpu_is_free_only_when_the_process_is_gone(self, bench_of):
-        def reaps_when_told(orders, reports, *_):
+        def reaps_when_told(orders, reports):
             while (order := receive_order(orders)) is not None:
                 if isinstance(order, Spawn):
                     reports.send(encode(Ended(order.node, order.attempt, Artifact("a" * 64, 1))))
@@ -370,7 +372,7 @@ class TestZygote:
         assert (ended.node, ended.artifact) == ("on gpu", Artifact("a" * 64, 1))
 
     def test_late_and_repeated_reports_are_dropped(self, bench_of):
-        def repeats(orders, reports, *_):
+        def repeats(orders, reports):
             while (order := receive_order(orders)) is not None:
                 for report in (
                     Ended("stranger", 1, Artifact("a" * 64, 1)),
@@ -389,7 +391,7 @@ class TestZygote:
     def test_both_sides_may_have_much_to_say_at_once(self, bench_of):
         """More than the sockets hold: if neither listened while it speaks, both would wait for ever."""
 
-        def speaks_first(orders, reports, *_):
+        def speaks_first(orders, reports):
             for n in range(5000):
                 reports.send(encode(Reaped("stranger", n, 0, Ended("", 0).usage)))
             while (order := receive_order(orders)) is not None:
@@ -406,7 +408,11 @@ class TestZygote:
         benches = []
 
         def make(behaviour):
-            monkeypatch.setattr(zygote, "run", behaviour)
+            def run(orders, reports):
+                assert isinstance(receive_order(orders), Prepare)
+                behaviour(orders, reports)
+
+            monkeypatch.setattr(zygote, "run", run)
             benches.append(Bench(tmp_path))
             return benches[0]
 

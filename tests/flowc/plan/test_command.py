@@ -1,0 +1,109 @@
+"""How commands are declared, and what becomes of a command line."""
+
+import sys
+
+import pytest
+
+from flowc.plan.command import App, argument
+from flowc.plan.diagnostics import refuse
+
+app = App("tool", "Does things.")
+
+
+@app.command(argument("what"), argument("-n", "--number", dest="times", type=int, default=1))
+def say(what: str, times: int) -> None:
+    """Say something.
+
+    What follows the first paragraph is not shown.
+    """
+    print(what * times)
+
+
+@app.command(name="fail")
+def fail_with(**_: object) -> None:
+    """Refuse."""
+    refuse("FC201", "no plan")
+
+
+@app.command()
+def crash() -> None:
+    """Divide."""
+    _ = 1 / 0
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Run the command; its exit status, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["/usr/bin/tool", *arguments])
+        status = 0
+        try:
+            app()
+        except SystemExit as ended:
+            status = ended.code
+        return (status, *capsys.readouterr())
+
+    return run
+
+
+def test_a_command_is_called_with_its_arguments(tool):
+    assert tool("say", "ab") == (0, "ab\n", "")
+    assert tool("say", "--number", "2", "ab") == (0, "abab\n", "")
+    assert tool("say", "say") == (0, "say\n", "")  # a word that is a command, too
+
+
+def test_a_refusal_is_exit_status_1(tool):
+    status, out, err = tool("fail")
+    assert (status, out) == (1, "")
+    assert err.startswith("error[FC201]: no plan\n")
+
+
+def test_a_fault_of_ours_is_not_hidden(tool):
+    with pytest.raises(ZeroDivisionError):
+        tool("crash")
+
+
+def test_help_names_the_commands(tool):
+    status, out, err = tool("--help")
+    assert (status, err) == (0, "")
+    assert "usage: tool" in out
+    assert "Does things." in out
+    assert "say       Say something.\n" in out
+    assert "paragraph" not in out
+
+
+def test_help_of_a_command(tool):
+    status, out, _ = tool("say", "--help")
+    assert status == 0
+    assert "usage: tool say [-h] [-n TIMES] what" in out
+    assert "Say something." in out
+
+
+def test_nothing_at_all_is_answered_by_help(tool):
+    status, out, err = tool()
+    assert (status, err) == (2, "")
+    assert "usage: tool" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "invalid choice: 'nonsense'"),
+        (["--nonsense"], "required: COMMAND"),
+        (["say"], "tool say: error: the following arguments are required: what"),
+        (["say", "a", "b"], "unrecognized arguments: b"),
+        (["say", "a", "--num", "2"], "unrecognized arguments: --num 2"),  # no abbreviations
+        (["say", "a", "-n", "two"], "invalid int value: 'two'"),
+    ],
+)
+def test_wrong_usage_is_exit_status_2(tool, arguments, said):
+    status, out, err = tool(*arguments)
+    assert (status, out) == (2, "")
+    assert said in err
+
+
+def test_the_version_is_that_of_the_distribution(tool):
+    from importlib.metadata import version
+
+    assert tool("--version") == (0, f"tool {version('flow-toolchain')}\n", "")
