@@ -8,14 +8,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowc.lang import Array, Future, Operator, Workflow, operator, workflow
+    from flowc.control import finally_, foreach, on_failure, reduce, when
+    from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
 
-__all__ = ["Array", "Future", "Operator", "Workflow", "operator", "workflow"]
+__all__ = [
+    "Array",
+    "Future",
+    "Operator",
+    "Static",
+    "Workflow",
+    "finally_",
+    "foreach",
+    "on_failure",
+    "operator",
+    "reduce",
+    "when",
+    "workflow",
+]
+_CONTROL = {"finally_", "foreach", "on_failure", "reduce", "when"}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from flowc import lang
+        from importlib import import_module
 
-        return getattr(lang, name)
+        return getattr(import_module("flowc.control" if name in _CONTROL else "flowc.lang"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,8 @@ from flowc.plan.diagnostics import Diagnostic, Label
 from flowc.plan.edges import Mismatch, mismatches, select
 from flowc.plan.model import InputRef, Node, Ref, Site, as_reference
 from flowc.plan.types import Type, assignable, parse
-from flowc.trace import Traced, argument_place
+from flowc.recording import argument_place
+from flowc.trace import Traced
 
 
 def check(traced: Traced) -> list[Diagnostic]:
@@ -93,7 +94,7 @@ def _hint(traced: Traced, wrong: Mismatch) -> str:
         return ""
     call = traced.calls.get(ref.source) if isinstance(ref, Ref) else None
     if isinstance(ref, InputRef) or (call and call.name == ref.source and call.name.isidentifier()):
-        name = ".".join((ref.source if isinstance(ref, Ref) else ref.input, *ref.at, ""))
+        name = ".".join((ref.source if isinstance(ref, Ref) else ref.input, *map(str, ref.at), ""))
         return f"pass {' or '.join(f'`{name}{field}`' for field in fitting)}"
     return (
         f"pass its field {' or '.join(f'`{field}`' for field in fitting)}"  # an id is not always a variable

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from flowc.plan.command import App, argument
 
@@ -23,8 +24,15 @@ def main() -> None:
     argument("workflow", metavar="WORKFLOW", help="MODULE:WORKFLOW or PATH.py:WORKFLOW"),
     argument("-o", "--output", type=Path, metavar="FILE", help="where to write the plan"),
     argument("--check", action="store_true", help="write nothing; fail if the plan is out of date"),
+    argument(
+        "--static",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="fix a static input; with --check, those of the committed plan hold unless given",
+    ),
 )
-def compile(workflow: str, output: Path | None, check: bool) -> None:  # noqa: A001 - the command's name
+def compile(workflow: str, output: Path | None, check: bool, static: list[str]) -> None:  # noqa: A001 - the command's name
     """Compile a workflow to plans/WORKFLOW.plan.jsonl."""
     from flowc.compiler import compile_workflow
     from flowc.plan.codec import encode
@@ -32,10 +40,13 @@ def compile(workflow: str, output: Path | None, check: bool) -> None:  # noqa: A
     from flowc.source import load
 
     source = load(workflow)
-    plan = compile_workflow(source.workflow, source.root)
-    path = output or Path("plans") / f"{plan.header.name}.plan.jsonl"
+    path = output or Path("plans") / f"{source.workflow.name}.plan.jsonl"
+    given = _static_inputs(static, path if check else None)
+    plan = compile_workflow(source.workflow, source.root, given)
     if check:
-        _demand_current(path, encode(plan), f"flowc compile {workflow}" + (f" -o {output}" if output else ""))
+        options = [f" -o {output}"] if output else []
+        options += [f" --static {name}={value}" for name, value in given.items()]
+        _demand_current(path, encode(plan), f"flowc compile {workflow}{''.join(options)}")
         print(f"{path} is current: {summary(plan)}")
     else:
         _write(path, encode(plan))
@@ -71,6 +82,25 @@ def explain(code: str) -> None:
             print(page.read_text(encoding="utf-8").rstrip())
             return
     print(CODES[code.upper()])
+
+
+def _static_inputs(given: list[str], committed: Path | None) -> dict[str, Any]:
+    """Static inputs as they are given, and those that a committed plan was compiled with."""
+    import contextlib
+
+    from flowc.plan.codec import read
+    from flowc.plan.diagnostics import Refused, refuse
+
+    found: dict[str, Any] = {}
+    if committed is not None:
+        with contextlib.suppress(Refused):  # no plan, or a broken one: the check is going to say so
+            found = dict(read(committed).header.static)
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            refuse("FC025", f"`--static {text}` is not NAME=VALUE", hint=f"for example `--static {text}=5`")
+        found[name.strip()] = value
+    return found
 
 
 def _demand_current(path: Path, compiled: bytes, command: str) -> None:

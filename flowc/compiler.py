@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,12 +12,15 @@ from flowc.lang import Workflow
 from flowc.plan.diagnostics import Refused
 from flowc.plan.graph import dependencies, levels
 from flowc.plan.model import Plan
+from flowc.static import bind_static
 from flowc.trace import trace
 
 
-def compile_workflow(workflow: Workflow[..., Any], root: str = ".") -> Plan:
-    """Compile a workflow to a plan; `Refused` carries every mistake found."""
-    traced = trace(workflow, root)
+def compile_workflow(
+    workflow: Workflow[..., Any], root: str = ".", static: Mapping[str, Any] | None = None
+) -> Plan:
+    """Compile a workflow, with its static inputs as given; `Refused` carries every mistake found."""
+    traced = trace(workflow, root, bind_static(workflow, static or {}))
     problems = [*traced.problems, *check(traced)]
     if problems:
         raise Refused(*problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -23,44 +24,90 @@ class Impossible(ValueError):
 
 
 class Declaration(msgspec.Struct, frozen=True):
-    """Resources and limits of an operator, in the plan's units."""
+    """What an operator declares, in the plan's units; named as the fields of `Site`."""
 
     needs: Resources = Resources()
     retries: int = 0
     backoff_ms: int = 1000
     timeout_ms: int = 0
+    priority: int = 0
+    deterministic: bool = False
+    cache: bool = True
+    secrets: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
 
 
 def declare(
     *,
     cpus: float = 1,
     memory: int | str = 0,
-    gpus: int = 0,
+    gpus: int | str = 0,
     gpu_memory: int | str = 0,
     retries: int = 0,
     backoff: float | str = "1s",
     timeout: float | str = 0,
+    priority: int = 0,
+    deterministic: bool = False,
+    cache: bool = True,
+    secrets: Sequence[str] = (),
+    env: Sequence[str] = (),
 ) -> Declaration:
     """Read a declaration; bare numbers are megabytes and seconds. `Impossible` names what makes no sense."""
-    for name, value in (("cpus", cpus), ("gpus", gpus), ("retries", retries)):
+    for name, value in (("cpus", cpus), ("retries", retries), ("priority", priority)):
         _demand(not isinstance(value, bool), name, value, "a number")
+    for name, flag in (("deterministic", deterministic), ("cache", cache)):
+        _demand(isinstance(flag, bool), name, flag, "`True` or `False`")
     _demand(isinstance(cpus, (int, float)) and 0 <= cpus < math.inf, "cpus", cpus, "a number from 0 up")
-    _demand(isinstance(gpus, int) and gpus >= 0, "gpus", gpus, "a whole number from 0 up")
     _demand(
         isinstance(retries, int) and 0 <= retries <= 100, "retries", retries, "a whole number from 0 to 100"
     )
+    _demand(
+        isinstance(priority, int) and abs(priority) <= 1000, "priority", priority, "a whole number, +-1000"
+    )
     whole = int(cpus) if cpus == int(cpus) else cpus
+    gpu_memory_mb = amount(gpu_memory, "gpu_memory", _MEMORY_MB, "mb")
+    least, most = _gpus(gpus)
     needs = Resources(
         whole,
         amount(memory, "memory", _MEMORY_MB, "mb"),
-        gpus,
-        amount(gpu_memory, "gpu_memory", _MEMORY_MB, "mb"),
+        least or bool(gpu_memory_mb),  # a share of a GPU's memory is a share of one GPU
+        gpu_memory_mb,
+        most if most > least else 0,
     )
-    if needs.gpu_memory_mb and not gpus:
-        raise Impossible("gpu_memory", "`gpu_memory` is given, but no `gpus`", "give `gpus=1`, too")
     return Declaration(
-        needs, retries, amount(backoff, "backoff", _TIME_MS, "s"), amount(timeout, "timeout", _TIME_MS, "s")
+        needs,
+        retries,
+        amount(backoff, "backoff", _TIME_MS, "s"),
+        amount(timeout, "timeout", _TIME_MS, "s"),
+        priority,
+        deterministic,
+        cache,
+        _names(secrets, "secrets"),
+        _names(env, "env"),
     )
+
+
+def _gpus(written: int | str) -> tuple[int, int]:
+    """The least and the most of GPUs: `2` or `"1-4"`."""
+    match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", str(written))
+    fits = match is not None and not isinstance(written, bool)
+    hint = 'for example `gpus=2`, or `gpus="1-4"` for what can start with less'
+    _demand(fits, "gpus", written, "a whole number from 0 up, or a range", hint)
+    assert match is not None
+    least, most = int(match[1]), int(match[2] or match[1])
+    _demand(least <= most and (least > 0 or most == 0), "gpus", written, "a range from 1 up", hint)
+    return least, most
+
+
+def _names(written: Sequence[str], what: str) -> tuple[str, ...]:
+    """Names of environment variables, sorted."""
+    fits = isinstance(written, (list, tuple, set, frozenset))
+    names = tuple(written) if fits else ()
+    fits = fits and all(isinstance(name, str) and re.fullmatch(r"[A-Za-z_]\w*", name) for name in names)
+    hint = f'for example `{what}=["HF_TOKEN"]`: the name, never the value'
+    # A value that was written by mistake is not repeated: it may be the secret itself.
+    _demand(fits, what, "something else", "a list of names of environment variables", hint)
+    return tuple(sorted(set(names)))
 
 
 def amount(value: float | str, name: str, units: dict[str, int], bare: str) -> int:

@@ -14,7 +14,7 @@ from flowc.plan.types import Type
 from flowc.spans import innermost_place
 
 if TYPE_CHECKING:
-    from flowc.trace import Trace
+    from flowc.recording import Trace
 
 
 class Future:

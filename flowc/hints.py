@@ -10,7 +10,7 @@ import inspect
 import sys
 import types
 import typing
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from flowc.plan.model import Structure
 from flowc.plan.types import ANY, BUILTIN, NONE, Type, union
@@ -51,6 +51,22 @@ class Array(metaclass=_ArrayType):
 
     Type checkers see `numpy.ndarray`, and `isinstance` finds those to be instances.
     """
+
+
+_T = TypeVar("_T")
+
+
+class _Fixed:
+    """Marks an annotation: the value is fixed when the plan is compiled."""
+
+
+Static = Annotated[_T, _Fixed]
+"""`Static[int]`: an input of a workflow that is a plain value while the workflow is traced."""
+
+
+def is_static(annotation: Any) -> bool:
+    """Whether an annotation is `Static[...]`."""
+    return typing.get_origin(annotation) is Annotated and _Fixed in typing.get_args(annotation)[1:]
 
 
 def type_of(annotation: Any) -> Type:

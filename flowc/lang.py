@@ -6,20 +6,22 @@ the function. So operators and workflows can be tested and debugged as the plain
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from flowc import hints as _hints
 from flowc.declaration import Declaration, Impossible, declare
 from flowc.definitions import definition_of
-from flowc.fingerprint import code_hash
+from flowc.fingerprint import code_hash, imports_of
 from flowc.futures import Future
-from flowc.hints import Meaningless, hints_of, type_of
+from flowc.hints import Meaningless, Static, hints_of, is_static, type_of
 from flowc.plan.diagnostics import refuse
 from flowc.plan.types import Type
+from flowc.spans import innermost_place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 else:
     Array = _hints.Array
 
-__all__ = ["Array", "Future", "Operator", "Workflow", "operator", "workflow"]
+__all__ = ["Array", "Future", "Operator", "Static", "Workflow", "operator", "workflow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,6 +72,11 @@ class Operator(Generic[P, R]):
         return code_hash(self.fn)
 
     @functools.cached_property
+    def imports(self) -> tuple[str, ...]:
+        """The modules that the function's body imports."""
+        return imports_of(self.fn)
+
+    @functools.cached_property
     def hints(self) -> dict[str, Any]:
         """The resolved annotations of the parameters and of `return`."""
         return hints_of(self.fn)
@@ -106,30 +113,59 @@ class Operator(Generic[P, R]):
 
 
 class Workflow(Generic[P, R]):
-    """A function that describes a DAG of operator calls. Its parameters are the inputs of a run."""
+    """A function that describes a DAG of operator calls. Its parameters are the inputs of a run.
 
-    def __init__(self, fn: Callable[P, R]) -> None:
+    `origin` is what the author wrote: the function, or a class whose `define` it is.
+    """
+
+    def __init__(self, fn: Callable[P, R], origin: Callable[..., Any] | None = None) -> None:
         functools.update_wrapper(self, fn)
         self.fn = fn
+        self.origin = origin or fn
         self.signature = inspect.signature(fn)
         self.name = fn.__name__
-        parameters = self.signature.parameters.values()
-        self._positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        self._ordinary = len(self._positional) == len(parameters)
-        self._required = {p.name for p in parameters if p.default is p.empty}
+
+    @property
+    def reference(self) -> str:
+        """How the compiler finds the workflow: `module:name`."""
+        return f"{self.fn.__module__}:{self.name}"
+
+    @functools.cached_property
+    def hints(self) -> dict[str, Any]:
+        """The resolved annotations of the parameters."""
+        return hints_of(self.origin)
 
     @functools.cached_property
     def inputs(self) -> dict[str, Type]:
-        """The types of the inputs."""
-        hints = hints_of(self.fn)
-        return {name: _type_in(self.fn, name, hints) for name in self.signature.parameters}
+        """The types of the inputs that a run gives."""
+        return {name: of for name, of in self._types.items() if not is_static(self.hints.get(name))}
+
+    @functools.cached_property
+    def static(self) -> dict[str, Type]:
+        """The types of the inputs that are fixed at compile time."""
+        return {name: of for name, of in self._types.items() if is_static(self.hints.get(name))}
+
+    @functools.cached_property
+    def _types(self) -> dict[str, Type]:
+        return {name: _type_in(self.origin, name, self.hints) for name in self.signature.parameters}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function; inside another workflow its calls become part of that one."""
+        if recorder is not None and self.static:
+            self._demand_static(args, kwargs)
         return self.fn(*args, **kwargs)
 
+    def _demand_static(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refuse (FC027) futures for what has to be known now."""
+        names = [*self.signature.parameters]
+        for name, value in (dict(zip(names, args, strict=False)) | kwargs).items():
+            if name in self.static and isinstance(value, Future):
+                message = f"`{name}` of workflow `{self.name}` is static, but is given a future"
+                hint = "give it a plain value, or declare the outer workflow's input `Static[...]`, too"
+                refuse("FC027", message, innermost_place(), hint=hint)
+
     def __repr__(self) -> str:
-        return f"<workflow {self.fn.__module__}:{self.name}>"
+        return f"<workflow {self.reference}>"
 
 
 @overload
@@ -139,17 +175,26 @@ def operator(
     *,
     cpus: float = ...,
     memory: int | str = ...,
-    gpus: int = ...,
+    gpus: int | str = ...,
     gpu_memory: int | str = ...,
     retries: int = ...,
     backoff: float | str = ...,
     timeout: float | str = ...,
+    priority: int = ...,
+    deterministic: bool = ...,
+    cache: bool = ...,
+    secrets: Sequence[str] = ...,
+    env: Sequence[str] = ...,
 ) -> Callable[[Callable[P, R]], Operator[P, R]]: ...
 def operator(fn: Callable[..., Any] | None = None, /, **declared: Any) -> Any:
     """Make an operator of a typed function.
 
-    `cpus` (cores, fractions allowed), `memory` and `gpu_memory` (`"2GB"`, or megabytes), `gpus`, `retries`
-    after a failure with `backoff` in between, doubled each time, and `timeout` (`"5m"`, or seconds).
+    `cpus` (cores, fractions allowed), `memory` and `gpu_memory` (`"2GB"`, or megabytes; the latter shares a
+    GPU with others), `gpus` (a number, or `"1-4"` for what can start with less), `retries` after a failure
+    with `backoff` in between, doubled each time, `timeout` (`"5m"`, or seconds), and `priority` (higher goes
+    first). A `deterministic` operator gives the same for the same arguments and does nothing else, so that
+    equal calls can be one. With `cache=False` a resumed run computes it again. `secrets` and `env` name the
+    environment variables that it reads; the values of secrets are kept from all other operators.
     """
     if fn is None:
         return lambda fn: operator_of(fn, declared)
@@ -177,12 +222,36 @@ def operator_of(fn: Callable[..., Any], declared: dict[str, Any]) -> Operator[..
 
 
 def workflow(fn: Callable[P, R]) -> Workflow[P, R]:
-    """Make a workflow of a function."""
+    """Make a workflow of a function, or of a class, whose attributes are the inputs of its `define(self)`."""
+    if isinstance(fn, type):
+        return Workflow(_builder_of(fn), fn)
     if not inspect.isfunction(fn) or inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn):
         name = getattr(fn, "__name__", repr(fn))
         refuse("FC024", f"`{name}` cannot be a workflow: only a plain function can", definition_of(fn))
     _named(fn, "workflow")
     return Workflow(fn)
+
+
+def _builder_of(cls: type) -> Callable[..., Any]:
+    """The function that fills in a workflow class's inputs and calls its `define`."""
+    if not inspect.isfunction(getattr(cls, "define", None)):
+        hint = "describe the workflow in a method `def define(self):`, which uses the inputs as attributes"
+        refuse("FC024", f"the workflow class `{cls.__name__}` has no `define`", definition_of(cls), hint=hint)
+    try:
+        filled: Any = (
+            cls if dataclasses.is_dataclass(cls) else dataclasses.dataclass(eq=False, repr=False)(cls)
+        )
+    except (TypeError, ValueError) as error:
+        refuse(
+            "FC024", f"the workflow class `{cls.__name__}` is declared wrongly: {error}", definition_of(cls)
+        )
+
+    def build(*args: Any, **kwargs: Any) -> Any:
+        return filled(*args, **kwargs).define()
+
+    functools.update_wrapper(build, cls, updated=())
+    build.__signature__ = inspect.signature(filled)  # type: ignore[attr-defined] # what `inspect` looks for
+    return build
 
 
 def _named(fn: Callable[..., Any], what: str) -> None:

@@ -73,7 +73,7 @@ def _sources(node: Node) -> list[str]:
     for tree in node.args.values():
         for ref in references(tree):
             name = ref.source if isinstance(ref, Ref) else ref.input
-            found.append(".".join((name, *ref.at)))
+            found.append(".".join((name, *map(str, ref.at))))
     return found if len(found) <= 4 else [*found[:3], f"... {len(found) - 3} more"]
 
 

@@ -24,6 +24,11 @@ CODES: dict[str, str] = {
     "FC022": "a worker could not find the operator by name",
     "FC023": "an operator is declared wrongly",
     "FC024": "a workflow is declared wrongly",
+    "FC025": "a static input is missing, unknown or of the wrong type",
+    "FC026": "a loop over results is written wrongly",
+    "FC027": "a static input of a workflow is given a future",
+    "FC028": "a handler for the end is written wrongly",
+    "FC029": "`after` is given something that is no future of a call",
     # FC1: types
     "FC101": "an argument has the wrong type",
     "FC102": "an annotation has no meaning in a plan",
@@ -46,6 +51,7 @@ CODES: dict[str, str] = {
     "FR104": "an input is not written as NAME=VALUE",
     "FR110": "a node needs more than the host has",
     "FR111": "the device specification is not valid",
+    "FR112": "a node needs an environment variable that is not set",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",
@@ -54,6 +60,7 @@ CODES: dict[str, str] = {
     "FR205": "an operator returned something other than it declares",
     "FR206": "an operator could not be loaded",
     "FR207": "the worker pool broke",
+    "FR208": "a loop or a branch cannot go on with the value it was given",
     # FR3: stored runs
     "FR301": "there is no such run",
     "FR302": "the run has no such node",

@@ -14,6 +14,7 @@ import msgspec
 from flowc.plan.model import InputRef, Ref, Structure, as_reference
 from flowc.plan.types import ANY, Bases, Type, assignable, convert, parse, type_of_scalar, union
 
+Path = tuple[str | int, ...]
 TypeOf = Callable[[Ref | InputRef], Type]
 
 
@@ -31,24 +32,27 @@ class Mismatch(msgspec.Struct, frozen=True):
         return "".join(f"[{step!r}]" for step in self.path)
 
 
-def select(of: Type, path: tuple[str, ...], structures: Mapping[str, Structure]) -> Type:
-    """The type of attribute `path` of a value of type `of`; `KeyError(name)` if there is no such field."""
-    for name in path:
-        if of.name in structures:
-            of = parse(structures[of.name].fields[name])
+def select(of: Type, path: Path, structures: Mapping[str, Structure]) -> Type:
+    """The type of a part of a value of type `of`; `KeyError(step)` if it has no such field or item."""
+    for step in path:
+        if of.name in structures and isinstance(step, str):
+            of = parse(structures[of.name].fields[step])
         elif of.name == "Any":
             return ANY
+        elif of.name == "list" and isinstance(step, int):
+            of = of.args[0] if of.args and isinstance(of.args[0], Type) else ANY
         else:
-            raise KeyError(name)
+            raise KeyError(step)
     return of
 
 
-def positions(of: Type, path: tuple[str, ...], structures: Mapping[str, Structure]) -> tuple[str | int, ...]:
+def positions(of: Type, path: Path, structures: Mapping[str, Structure]) -> tuple[str | int, ...]:
     """A path of field names as it is stored: by position where the value is a NamedTuple."""
     found: list[str | int] = []
-    for i, name in enumerate(path):
+    for i, step in enumerate(path):
         structure = structures.get(select(of, path[:i], structures).name)
-        found.append(structure.positional.index(name) if structure and structure.positional else name)
+        named = structure is not None and structure.positional and isinstance(step, str)
+        found.append(structure.positional.index(step) if structure and named else step)
     return tuple(found)
 
 

@@ -15,12 +15,15 @@ Dependencies = Sequence[Sequence[int]]  # for each node, the nodes it waits for,
 def dependencies(nodes: Sequence[Node]) -> list[list[int]]:
     """For each node the numbers of the nodes it waits for; `KeyError` on an undefined reference."""
     number = {node.id: i for i, node in enumerate(nodes)}
-    found = []
-    for node in nodes:
-        sources = {source for tree in node.args.values() for source in sources_of(tree)}
-        sources.update(node.after)
-        found.append(sorted(number[source] for source in sources))
-    return found
+    return [sorted([number[source] for source in waited_for(node)]) for node in nodes]
+
+
+def waited_for(node: Node) -> set[str]:
+    """The nodes that a node waits for, for whatever reason."""
+    sources = {source for tree in node.args.values() for source in sources_of(tree)}
+    if node.after or node.when or node.unless:
+        sources.update(node.after, node.when, node.unless)
+    return sources
 
 
 def dependents(depends_on: Dependencies) -> list[list[int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -16,6 +16,8 @@ FORMAT = 1
 
 Amount = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+Control = Literal["none", "map", "reduce", "branch", "choose"]
+Trigger = Literal["success", "failure", "always"]
 Reference = Annotated[str, msgspec.Meta(pattern="^[^:]+:[^:]+$")]  # module:name
 
 
@@ -39,6 +41,7 @@ class Header(Row, frozen=True, tag="plan"):
     """The first row: which workflow, its inputs, and its result as an argument tree.
 
     `root` is the folder, relative to the project's, that must be importable (omitted when it is `.`).
+    `static` are the inputs that were fixed when the plan was compiled.
     """
 
     format: int
@@ -46,6 +49,7 @@ class Header(Row, frozen=True, tag="plan"):
     root: str = "."
     inputs: dict[str, Input] = {}
     result: Any = None
+    static: dict[str, Any] = {}
 
     @property
     def name(self) -> str:
@@ -63,12 +67,16 @@ class Structure(Row, frozen=True, tag="type"):
 
 
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a node holds while it runs. `gpu_memory_mb` is per GPU."""
+    """What a node holds while it runs. `gpu_memory_mb` is per GPU.
+
+    With `gpus_max` it makes use of up to so many GPUs, and starts with any number from `gpus` on.
+    """
 
     cpus: Annotated[float, msgspec.Meta(ge=0)] = 1
     memory_mb: Amount = 0
     gpus: Amount = 0
     gpu_memory_mb: Amount = 0
+    gpus_max: Amount = 0
 
 
 class Site(Row, frozen=True, tag="site"):
@@ -76,6 +84,15 @@ class Site(Row, frozen=True, tag="site"):
 
     `op` is `module:name`; `code` is a hash of the operator's source; `takes` and `gives` are type
     expressions; `imports` are the modules that the operator's body imports, worth loading once for all.
+    `secrets` and `env` name environment variables that the operator reads. A `deterministic` operator gives
+    the same result for the same arguments, and does nothing else.
+
+    A site with a `control` has nodes that no process runs: the scheduler acts on what the run knows by then.
+      map      calls `op` for each item of the list that parameter `each[0]` is given, and gives the list
+      reduce   calls `op` on pairs of `items` (its parameters `each`), then of results, until one is left
+      branch   tells the nodes whose `when` or `unless` names it whether `condition` holds
+      choose   gives what `then` is if `condition` holds, else what `otherwise` is
+    `takes` and `gives` are those of the nodes: a map over `int`s takes a `list[int]`.
     """
 
     site: Name
@@ -87,15 +104,30 @@ class Site(Row, frozen=True, tag="site"):
     retries: Amount = 0
     backoff_ms: Amount = 1000
     timeout_ms: Amount = 0
+    priority: int = 0
+    deterministic: bool = False
+    cache: bool = True
+    secrets: tuple[Name, ...] = ()
+    env: tuple[Name, ...] = ()
+    control: Control = "none"
+    each: tuple[Name, ...] = ()
+    key: str = ""
     imports: tuple[str, ...] = ()
 
 
 class Node(Row, frozen=True, tag="node"):
-    """One call. `args` maps parameters to argument trees; `after` names nodes to wait for."""
+    """One call. `args` maps parameters to argument trees; `after` names nodes to wait for.
+
+    It runs only if every branch in `when` holds, and none in `unless`. A node with a `trigger` runs once the
+    nodes in `after` are over, however they ended: `always`, or only if one of them failed (`failure`).
+    """
 
     id: Name
     args: dict[str, Any] = {}
     after: tuple[str, ...] = ()
+    when: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
+    trigger: Trigger = "success"
 
     @property
     def site(self) -> str:
@@ -132,17 +164,20 @@ class Plan(msgspec.Struct, frozen=True):
 class Ref(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename={"source": "from"}
 ):
-    """The result of a node, or a part of it: `{"from": "parts", "at": ["train"]}`."""
+    """The result of a node, or a part of it: `{"from": "parts", "at": ["train"]}`.
+
+    A step of the path is the name of a field, or the index of an item of a list.
+    """
 
     source: str
-    at: tuple[str, ...] = ()
+    at: tuple[str | int, ...] = ()
 
 
 class InputRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The value of a workflow input, or a part of it: `{"input": "epochs"}`."""
 
     input: str
-    at: tuple[str, ...] = ()
+    at: tuple[str | int, ...] = ()
 
 
 # An argument tree, as it stands in a plan, is JSON in which every object is one of

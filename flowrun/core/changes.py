@@ -17,13 +17,17 @@ class Change(msgspec.Struct, frozen=True, tag_field="change", omit_defaults=True
 
 
 class Earlier(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a node did before the run was resumed. With an artifact it is done; without, it starts over."""
+    """What a node did before the run was resumed. With an artifact it is done; without, it starts over.
+
+    The nodes of a loop are not there yet when the run is opened: theirs counts if they have the same `key`.
+    """
 
     attempt: int
     started_ms: int = 0
     ended_ms: int = 0
     usage: Usage = Usage()
     artifact: Artifact | None = None
+    key: str = ""
 
 
 class Opened(Change, frozen=True, tag="opened"):
@@ -47,6 +51,16 @@ class Exited(Change, frozen=True, tag="exited"):
     usage: Usage = Usage()
 
 
+class Resolved(Change, frozen=True, tag="resolved"):
+    """What a control node asked for is known: a branch's `truth`, or a name for each item of a loop."""
+
+    at_ms: int
+    node: str
+    names: tuple[str, ...] = ()
+    truth: bool = False
+    failure: Failure | None = None
+
+
 class Woke(Change, frozen=True, tag="woke"):
     """A moment that the core asked to be woken at has come."""
 
@@ -67,6 +81,13 @@ class Start(Change, frozen=True, tag="start"):
     attempt: int
     placement: Placement
     key: str
+
+
+class Resolve(Change, frozen=True, tag="resolve"):
+    """Read what a control node depends on: `Resolved` is to follow."""
+
+    at_ms: int
+    node: str
 
 
 class Kill(Change, frozen=True, tag="kill"):
@@ -101,6 +122,13 @@ class Block(Change, frozen=True, tag="block"):
     by: str
 
 
+class Skip(Change, frozen=True, tag="skip"):
+    """A node is not going to run, as it is in a branch that is not taken, or needs one that is."""
+
+    node: str
+    by: str
+
+
 class Cancel(Change, frozen=True, tag="cancel"):
     """A node is not going to run, because the run was cancelled."""
 
@@ -114,6 +142,6 @@ class Finish(Change, frozen=True, tag="finish"):
     status: RunStatus
 
 
-Event = Opened | Exited | Woke | CancelRequested
-Command = Start | Kill | Retry | Fail | Block | Cancel | Finish
+Event = Opened | Exited | Resolved | Woke | CancelRequested
+Command = Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import assert_never
 
 from flowc.plan.model import Resources
@@ -16,7 +17,10 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Opened,
+    Resolve,
+    Resolved,
     Retry,
+    Skip,
     Start,
     Woke,
 )
@@ -26,6 +30,7 @@ from flowrun.core.state import State, Task
 MAX_LOSSES = 3  # times that a task is started again after its process was lost through no fault of its own
 MAX_BACKOFF_MS = 10 * 60 * 1000
 LOST = "FR207"
+_WAITING = ("pending", "ready")
 
 
 def decide(state: State, event: Event) -> list[Command]:
@@ -34,16 +39,21 @@ def decide(state: State, event: Event) -> list[Command]:
     commands: list[Command] = []
     match event:
         case Exited(failure=failure, node=node_id) if failure is not None:
-            _carry_out(state, commands, _after_failure(state, state.by_id[node_id], event.at_ms))
+            _carry_out(state, commands, [_after_failure(state, state.by_id[node_id], event.at_ms)])
+        case Resolved(node=node_id) if state.cancelling and state.by_id[node_id].state == "running":
+            _carry_out(state, commands, [Cancel(node_id)])
+        case Resolved(failure=failure, node=node_id) if failure is not None:
+            _carry_out(state, commands, [Fail(node_id)])
         case CancelRequested():
             _carry_out(state, commands, _cancel(state, event.at_ms))
         case Woke():
             _carry_out(state, commands, _enforce_limits(state, event.at_ms))
-        case Opened() | Exited():
+        case Opened() | Exited() | Resolved():
             pass
         case _:
             assert_never(event)
-    if not state.cancelling:
+    _follow(state, commands, event.at_ms)
+    if state.cancelling < 2:  # once cancelled, only what is to run in any case is ready
         _start_what_fits(state, commands, event.at_ms)
     if state.unfinished == 0 and state.status == "running":
         _carry_out(state, commands, [Finish(event.at_ms, _outcome(state))])
@@ -69,39 +79,48 @@ def _start_what_fits(state: State, commands: list[Command], now_ms: int) -> None
             _carry_out(state, commands, [Start(now_ms, task.node.id, task.attempt + 1, placement, key)])
 
 
-def _after_failure(state: State, task: Task, now_ms: int) -> list[Command]:
+def _follow(state: State, commands: list[Command], now_ms: int) -> None:
+    """Give up the tasks that cannot run any more, and ask for what control nodes have to know."""
+    while state.doomed or state.unresolved:
+        while state.doomed:
+            index, how, by = heapq.heappop(state.doomed)
+            task = state.tasks[index]
+            if task.state in _WAITING or (task.state == "running" and task.site.control != "none"):
+                node = task.node.id
+                _carry_out(state, commands, [Block(node, by) if how == "blocked" else Skip(node, by)])
+        unresolved, state.unresolved = state.unresolved, []
+        _carry_out(
+            state, commands, [Resolve(now_ms, task.node.id) for task in unresolved if task.state == "ready"]
+        )
+
+
+def _after_failure(state: State, task: Task, now_ms: int) -> Command:
     assert task.failure is not None
-    if state.cancelling:
-        return [Cancel(task.node.id), *_block_dependents(state, task)]
+    if state.cancelling and (task.node.trigger != "always" or state.cancelling > 1):
+        return Cancel(task.node.id)
     if task.failure.code == LOST and task.losses < MAX_LOSSES:
-        return [Retry(now_ms, task.node.id, now_ms, lost=True)]
+        return Retry(now_ms, task.node.id, now_ms, lost=True)
     if task.failure.code != LOST and task.failures < task.site.retries:
         wait_ms = min(task.site.backoff_ms * 2**task.failures, MAX_BACKOFF_MS)
-        return [Retry(now_ms, task.node.id, now_ms + wait_ms)]
-    return [Fail(task.node.id), *_block_dependents(state, task)]
-
-
-def _block_dependents(state: State, failed: Task) -> list[Command]:
-    """Everything downstream that is still waiting, each once."""
-    blocked: dict[int, Command] = {}
-    todo = [failed.index]
-    while todo:
-        for index in state.dependents[todo.pop()]:
-            task = state.tasks[index]
-            if index not in blocked and task.state in ("pending", "ready"):
-                blocked[index] = Block(task.node.id, failed.node.id)
-                todo.append(index)
-    return [blocked[index] for index in sorted(blocked)]
+        return Retry(now_ms, task.node.id, now_ms + wait_ms)
+    return Fail(task.node.id)
 
 
 def _cancel(state: State, now_ms: int) -> list[Command]:
-    """Nothing new starts; what runs is asked to end, and at the second request made to."""
+    """What runs is asked to end, and at the second request made to. Nothing starts but what always should."""
     force = state.cancelling > 1
     kills: list[Command] = [
-        Kill(now_ms, task.node.id, task.attempt, "cancelled", force) for task in state.running.values()
+        Kill(now_ms, task.node.id, task.attempt, "cancelled", force)
+        for task in state.running.values()
+        if force or task.node.trigger != "always"
     ]
-    waiting = [task for task in state.tasks if task.state in ("pending", "ready")]
-    return kills + [Cancel(task.node.id) for task in waiting]
+    ending = [
+        task
+        for task in state.tasks
+        if (task.state in _WAITING or (task.site.control != "none" and task.state == "running"))
+        and (force or task.node.trigger != "always")
+    ]
+    return kills + [Cancel(task.node.id) for task in ending]
 
 
 def _enforce_limits(state: State, now_ms: int) -> list[Command]:

@@ -7,13 +7,13 @@ nodes whose keys stayed the same need not run again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from blake3 import blake3
 
-from flowc.plan.model import InputRef, Plan, Ref, as_reference
+from flowc.plan.model import InputRef, Node, Plan, Ref, Site, as_reference
 from flowrun.core.model import Inputs
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -23,16 +23,22 @@ def node_keys(plan: Plan, inputs: Inputs) -> list[str]:
     """The key of every node, in plan order: 32 hex digits each."""
     sites = {site.site: site for site in plan.sites}
     keys: dict[str, str] = {}
+    for node in plan.nodes:
+        keys[node.id] = key_of(node, sites[node.site], keys, inputs)
+    return list(keys.values())
+
+
+def key_of(node: Node, site: Site, keys: Mapping[str, str], inputs: Inputs) -> str:
+    """The key of a node, given those of the nodes that it refers to."""
 
     def resolve(ref: Ref | InputRef) -> Any:
         of = keys[ref.source] if isinstance(ref, Ref) else msgspec.to_builtins(inputs.get(ref.input))
         return {"of": of, "at": ref.at}
 
-    for node in plan.nodes:
-        site = sites[node.site]
-        content = [site.op, site.code, {name: substitute(tree, resolve) for name, tree in node.args.items()}]
-        keys[node.id] = blake3(_encoder.encode(content)).hexdigest()[:32]
-    return list(keys.values())
+    content = [site.op, site.code, {name: substitute(tree, resolve) for name, tree in node.args.items()}]
+    if site.control != "none":
+        content += [site.control, site.key]
+    return blake3(_encoder.encode(content)).hexdigest()[:32]
 
 
 def substitute(tree: Any, resolve: Callable[[Ref | InputRef], Any]) -> Any:

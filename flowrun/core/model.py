@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-TaskState = Literal["pending", "ready", "running", "succeeded", "failed", "blocked", "cancelled"]
+TaskState = Literal["pending", "ready", "running", "succeeded", "failed", "blocked", "skipped", "cancelled"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
 
 

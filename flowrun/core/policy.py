@@ -32,7 +32,8 @@ class Free:
             return Rejected("gpus", needs.gpus, len(suited))
         # Fullest first: small tasks share a GPU, and whole ones stay free for those that need them whole.
         suited.sort(key=lambda gpu: (self.gpu_memory_mb[gpu.index], gpu.index))
-        chosen = tuple(sorted(gpu.index for gpu in suited[: needs.gpus]))
+        most = max(needs.gpus, needs.gpus_max)
+        chosen = tuple(sorted(gpu.index for gpu in suited[:most]))
         return Placement(needs.cpus, needs.memory_mb, chosen, needs.gpu_memory_mb)
 
     def _suits(self, gpu: Gpu, memory_mb: int) -> bool:

@@ -17,9 +17,14 @@ def carry_over(before: State, state: State, is_sound: Callable[[Artifact], bool]
     carried = {}
     for task in before.tasks:
         again = state.by_id.get(task.node.id)
-        if again is None or task.attempt == 0:
+        if task.attempt == 0:
             continue
-        same = state.keys[again.index] == before.keys[task.index]
+        key = before.keys[task.index]
+        # What is not in the plan belonged to a loop: if it comes again is seen when that unfolds.
+        same = again is None or (state.keys[again.index] == key and again.site.cache)
         kept = task.artifact if same and task.artifact and is_sound(task.artifact) else None
-        carried[task.node.id] = Earlier(task.attempt, task.started_ms, task.ended_ms, task.usage, kept)
+        if again is None and kept is None:
+            continue
+        named = key if again is None else ""
+        carried[task.node.id] = Earlier(task.attempt, task.started_ms, task.ended_ms, task.usage, kept, named)
     return carried

@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Container
-from typing import assert_never
+from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
 from flowc.plan.graph import bottom_levels, dependencies, dependents
-from flowc.plan.model import Node, Plan, Resources, Site
+from flowc.plan.model import Node, Plan, Resources, Site, sources_of
+from flowc.plan.types import parse
 from flowrun.core.changes import (
     AnyChange,
     Block,
     Cancel,
     CancelRequested,
+    Earlier,
     Exited,
     Fail,
     Finish,
     Kill,
     Opened,
+    Resolve,
+    Resolved,
     Retry,
+    Skip,
     Start,
     Woke,
 )
-from flowrun.core.keys import node_keys
+from flowrun.core.control import flat, unfold
+from flowrun.core.keys import key_of, node_keys
 from flowrun.core.model import Artifact, Failure, Inputs, Placement, RunStatus, TaskState, Usage
 from flowrun.core.policy import Free
 
 
 class Task(msgspec.Struct):
-    """A node in a run. `attempt` counts from 1; `failures` and `losses` are those so far."""
+    """A node in a run. `attempt` counts from 1; `failures` and `losses` are those so far.
+
+    `alarmed`: one of the nodes that it waits for to be over did not succeed. `result` is the argument tree
+    that a control node came to.
+    """
 
     index: int
     node: Node
@@ -49,12 +59,25 @@ class Task(msgspec.Struct):
     artifact: Artifact | None = None
     failure: Failure | None = None
     usage: Usage = Usage()
+    result: Any = None
+    alarmed: bool = False
     blocked_by: str = ""
     kept: bool = False  # done in an earlier execution of the run
 
 
+class Doomed(NamedTuple):
+    """A task that is not going to run, for the sake of another one."""
+
+    number: int
+    how: Literal["blocked", "skipped"]
+    by: str
+
+
 class State:
-    """A run as it stands. Changed only by `apply`."""
+    """A run as it stands. Changed only by `apply`.
+
+    `doomed` (a heap) and `unresolved` are tasks about which a decision is due.
+    """
 
     def __init__(self, plan: Plan, inputs: Inputs) -> None:
         self.plan = plan
@@ -63,7 +86,11 @@ class State:
         self.cancelling = 0
         self.opened_ms = 0
         self.ended_ms = 0
+        self.doomed: list[Doomed] = []
+        self.unresolved: list[Task] = []
+        self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
         self.keys = node_keys(plan, inputs)
+        self._earlier: dict[str, Earlier] = {}  # of nodes that are not there yet
         sites = {site.site: site for site in plan.sites}
         depends_on = dependencies(plan.nodes)
         self.dependents = dependents(depends_on)
@@ -78,8 +105,9 @@ class State:
         self.unfinished = len(self.tasks)
         self.free: Free | None = None
         # Ready tasks by what they need: when one does not fit, none of its kind does. Each kind is a heap of
-        # (-priority, index), in which tasks that are no longer ready lie until they come to the top.
-        self._ready: dict[Resources, list[tuple[float, int]]] = {}
+        # (-declared priority, -priority, index), in which tasks that are no longer ready lie until they come
+        # to the top.
+        self._ready: dict[Resources, list[tuple[int, float, int]]] = {}
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
         for task in self.tasks:
             if task.missing == 0:
@@ -89,11 +117,11 @@ class State:
         """The ready task that goes first, among those whose needs are not in `except_for`."""
         heads = []
         for needs, heap in self._ready.items():
-            while heap and self.tasks[heap[0][1]].state != "ready":
+            while heap and self.tasks[heap[0][-1]].state != "ready":
                 heapq.heappop(heap)
             if heap and needs not in except_for:
                 heads.append(heap[0])
-        return self.tasks[min(heads)[1]] if heads else None
+        return self.tasks[min(heads)[-1]] if heads else None
 
     def due(self, now_ms: int) -> list[Task]:
         """Running tasks whose time limit, or whose grace after a gentle kill, is over."""
@@ -118,12 +146,10 @@ class State:
                 self.opened_ms = change.at_ms
                 self.free = Free(change.capacity)
                 for node_id, earlier in change.earlier.items():
-                    task = self.by_id[node_id]
-                    task.attempt = earlier.attempt
-                    if earlier.artifact is not None:
-                        task.kept, task.usage = True, earlier.usage
-                        task.started_ms, task.ended_ms = earlier.started_ms, earlier.ended_ms
-                        self._succeed(task, earlier.artifact)
+                    if node_id in self.by_id:
+                        self._remember(self.by_id[node_id], earlier)
+                    else:
+                        self._earlier[node_id] = earlier
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
                     task = self.tasks[heapq.heappop(self._waiting)[1]]
@@ -140,6 +166,11 @@ class State:
                 self.free.take(change.placement)
             case Exited():
                 self._exit(self.by_id[change.node], change)
+            case Resolve():
+                task = self.by_id[change.node]
+                task.state, task.started_ms = "running", change.at_ms
+            case Resolved():
+                self._resolve(self.by_id[change.node], change)
             case Kill():
                 self.by_id[change.node].kill = change
             case Retry():
@@ -156,6 +187,9 @@ class State:
             case Block(node=node_id, by=by):
                 self.by_id[node_id].blocked_by = by
                 self._end(self.by_id[node_id], "blocked")
+            case Skip(node=node_id, by=by):
+                self.by_id[node_id].blocked_by = by
+                self._end(self.by_id[node_id], "skipped")
             case Cancel(node=node_id):
                 self._end(self.by_id[node_id], "cancelled")
             case Finish():
@@ -177,22 +211,136 @@ class State:
         if exited.artifact is not None:
             self._succeed(task, exited.artifact)
 
-    def _succeed(self, task: Task, artifact: Artifact) -> None:
+    def _remember(self, task: Task, earlier: Earlier) -> None:
+        """What a task did before the run was resumed."""
+        task.attempt = earlier.attempt
+        if earlier.artifact is not None:
+            task.kept, task.usage = True, earlier.usage
+            task.started_ms, task.ended_ms = earlier.started_ms, earlier.ended_ms
+            self._succeed(task, earlier.artifact)
+
+    def _succeed(self, task: Task, artifact: Artifact | None) -> None:
         task.artifact = artifact
         self._end(task, "succeeded")
-        for index in self.dependents[task.index]:
-            dependent = self.tasks[index]
-            dependent.missing -= 1
-            if dependent.missing == 0 and dependent.state == "pending":
-                self._make_ready(dependent)
+
+    def _resolve(self, task: Task, known: Resolved) -> None:
+        """A branch is decided, a loop has its nodes; or neither is possible."""
+        task.failure = known.failure
+        if known.failure is not None:
+            return
+        if task.site.control == "branch":
+            self._conclude(task, known.truth, known.at_ms)
+            return
+        args = {name: flat(tree, self.results) for name, tree in task.node.args.items()}
+        nodes, result = unfold(task.node, task.site.control, task.site.each, args, known.names)
+        if not nodes:
+            self._conclude(task, result, known.at_ms)
+            return
+        task.result, task.missing = result, 0
+        # Of a map, `gives` is the list: what one call gives is inside of it.
+        of = parse(task.site.gives)
+        one = str(of.args[0]) if task.site.control == "map" and of.args else task.site.gives
+        plain = msgspec.structs.replace(task.site, control="none", gives=one)
+        made = [self._add(node, plain, task.priority) for node in nodes]
+        for child in made:
+            for source in {ref for tree in child.node.args.values() for ref in sources_of(tree)}:
+                if self.by_id[source].index >= made[0].index:
+                    self.dependents[self.by_id[source].index].append(child.index)
+                    child.missing += 1
+        for ref in dict.fromkeys(sources_of(result)):
+            self.dependents[self.by_id[ref].index].append(task.index)
+            task.missing += 1
+        for child in made:
+            earlier = self._earlier.pop(child.node.id, None)
+            if earlier is not None and earlier.key == self.keys[child.index] and child.site.cache:
+                self._remember(child, earlier)
+            elif child.missing == 0:
+                self._make_ready(child)
+
+    def _add(self, node: Node, site: Site, priority: float) -> Task:
+        keys = {
+            ref: self.keys[self.by_id[ref].index] for tree in node.args.values() for ref in sources_of(tree)
+        }
+        task = Task(len(self.tasks), node, site, priority, 0)
+        self.tasks.append(task)
+        self.by_id[node.id] = task
+        self.dependents.append([])
+        self.keys.append(key_of(node, site, keys, self.inputs))
+        self.unfinished += 1
+        return task
+
+    def _conclude(self, task: Task, result: Any, now_ms: int) -> None:
+        """A control node has come to its result."""
+        task.result = self.results[task.node.id] = result
+        task.ended_ms = now_ms
+        self._end(task, "succeeded")
 
     def _end(self, task: Task, state: TaskState) -> None:
         task.state = state
         self.unfinished -= 1
+        for index in self.dependents[task.index]:
+            dependent = self.tasks[index]
+            if dependent.state == "pending" or (
+                dependent.site.control != "none" and dependent.state == "running"
+            ):
+                self._tell(dependent, task)
+
+    def _tell(self, waiting: Task, over: Task) -> None:
+        """Let a task know that one that it waits for is over."""
+        how = _effect(waiting, over)
+        if how == "go":
+            waiting.alarmed |= over.state in ("failed", "blocked")
+            waiting.missing -= 1
+            if waiting.missing == 0:
+                self._release(waiting, over)
+        else:
+            heapq.heappush(self.doomed, Doomed(waiting.index, how, over.blocked_by or over.node.id))
+
+    def _release(self, task: Task, last: Task) -> None:
+        """Nothing is left to wait for."""
+        if task.state == "running":  # a loop, all of whose nodes are done
+            self._conclude(task, task.result, last.ended_ms)
+        elif task.node.trigger == "failure" and not task.alarmed:
+            heapq.heappush(self.doomed, Doomed(task.index, "skipped", ""))
+        else:
+            self._make_ready(task)
 
     def _make_ready(self, task: Task) -> None:
         task.state = "ready"
-        heapq.heappush(self._ready.setdefault(task.site.needs, []), (-task.priority, task.index))
+        match task.site.control:
+            case "none":
+                entry = (-task.site.priority, -task.priority, task.index)
+                heapq.heappush(self._ready.setdefault(task.site.needs, []), entry)
+            case "choose":
+                args = task.node.args
+                taken = args["then"] if flat(args["condition"], self.results) else args.get("otherwise")
+                self._conclude(task, flat(taken, self.results), self._latest_ms(args))
+            case "branch" | "map" | "reduce":
+                self.unresolved.append(task)
+
+    def _latest_ms(self, args: dict[str, Any]) -> int:
+        """When the last of the nodes that arguments refer to was over."""
+        return max(self.by_id[ref].ended_ms for tree in args.values() for ref in sources_of(tree))
+
+
+def _effect(waiting: Task, over: Task) -> Literal["go", "blocked", "skipped"]:
+    """What it means to a task that another one, which it waits for, is over."""
+    node, source = waiting.node, over.node.id
+    if over.state == "succeeded":
+        misses = (source in node.when and over.result is False) or (
+            source in node.unless and over.result is True
+        )
+        return "skipped" if misses else "go"
+    only_order = source in node.after and source not in {
+        *node.when,
+        *node.unless,
+        *(ref for tree in node.args.values() for ref in sources_of(tree)),
+    }
+    if over.state == "skipped":
+        return "go" if only_order or waiting.site.control == "choose" else "skipped"
+    if node.trigger != "success":
+        return "go" if only_order else "skipped"
+    return "blocked"
 
 
 GRACE_MS = 5000  # between asking a process to end and ending it

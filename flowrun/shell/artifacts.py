@@ -97,14 +97,17 @@ class Store:
 
         `Damaged` if something is missing or unreadable; `msgspec.ValidationError` if it is not of type `of`.
         """
-        manifest = self._read_manifest(digest)
-        part: Any = msgspec.msgpack.decode(manifest, strict=False)
+        return convert(self._with_arrays(self.outline(digest, at)), of)
+
+    def outline(self, digest: str, at: Iterable[str | int] = ()) -> Any:
+        """A value, or the part at a path, with its arrays unread: each is a `msgspec.msgpack.Ext`."""
+        part: Any = msgspec.msgpack.decode(self._read_manifest(digest), strict=False)
         for step in at:
             try:
                 part = part[step]
             except (KeyError, IndexError, TypeError):
                 raise Damaged(f"artifact {digest[:12]} has no field `{step}`") from None
-        return convert(self._with_arrays(part), of)
+        return part
 
     def _read_manifest(self, digest: str) -> bytes:
         path = self.path(digest)

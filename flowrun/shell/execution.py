@@ -8,14 +8,12 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, assert_never
+from typing import Protocol, assert_never
 
 import msgspec
 from blake3 import blake3
 
-from flowc.plan.edges import positions
-from flowc.plan.model import InputRef, Node, Plan, Ref
-from flowc.plan.types import parse
+from flowc.plan.model import Plan
 from flowrun.core.changes import (
     AnyChange,
     Block,
@@ -28,16 +26,19 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Opened,
+    Resolve,
+    Resolved,
     Retry,
+    Skip,
     Start,
     Woke,
 )
 from flowrun.core.decide import decide
-from flowrun.core.keys import substitute
 from flowrun.core.state import State, Task
 from flowrun.shell.messages import Spawn
 from flowrun.shell.pool import Pool
 from flowrun.shell.runlog import Home, RunLog
+from flowrun.shell.values import Values
 
 
 class Watcher(Protocol):
@@ -81,8 +82,9 @@ class Execution:
         self._pool = pool
         self._watcher = watcher
         self._position = len(log.changes(run))
-        self._structures = {structure.type: structure for structure in state.plan.structures}
-        self._gives = {site.site: parse(site.gives) for site in state.plan.sites}
+        self._values = Values(state, home.store)
+        self._secrets = {name for site in state.plan.sites for name in site.secrets}
+        self._known: list[Event] = []  # what control nodes asked for
         self._has_gpus = False
 
     def go(self, opened: Opened) -> None:
@@ -91,6 +93,10 @@ class Execution:
         signals = Signals()
         self._step([opened])
         while self.state.status == "running":
+            if self._known:
+                known, self._known = self._known, []
+                self._step(known)
+                continue
             poll = select.poll()  # made anew each time, as a new zygote has new sockets
             for source in (self._pool.orders, self._pool.reports, signals.woken):
                 poll.register(source, select.POLLIN)
@@ -151,8 +157,12 @@ class Execution:
                 self._pool.spawn(self._order(change))
             case Kill(node=node, attempt=attempt, force=force):
                 self._pool.kill(node, attempt, force)
+            case Resolve(node=node):
+                self._known.append(self._values.resolve(self.state.by_id[node], now_ms()))
             case (
                 Opened()
+                | Resolved()
+                | Skip()
                 | Exited()
                 | Woke()
                 | CancelRequested()
@@ -175,28 +185,13 @@ class Execution:
             start.attempt,
             task.site.op,
             task.site.code,
-            {name: substitute(tree, self._resolve) for name, tree in task.node.args.items()},
+            self._values.arguments(task),
             str(log.absolute()),
             start.placement.cpus,
             start.placement.gpus if self._has_gpus else None,
             task.site.imports,
+            tuple(sorted(self._secrets.difference(task.site.secrets))),
         )
-
-    def _resolve(self, ref: Ref | InputRef) -> Any:
-        if isinstance(ref, InputRef):
-            return {"value": input_value(self.state, ref)}
-        artifact = self.state.by_id[ref.source].artifact
-        assert artifact is not None, ref
-        path = positions(self._gives[Node(ref.source).site], ref.at, self._structures)
-        return {"artifact": artifact.hash, "at": path}
-
-
-def input_value(state: State, ref: InputRef) -> Any:
-    """The value of an input, or of a field of it."""
-    value = state.inputs[ref.input]
-    for name in ref.at:
-        value = value[name]
-    return msgspec.to_builtins(value)
 
 
 def log_path(home: Home, run: str, task: Task, attempt: int) -> Path:
@@ -214,7 +209,7 @@ def log_path(home: Home, run: str, task: Task, attempt: int) -> Path:
 
 def operators(plan: Plan) -> list[str]:
     """The plan's operators, in order of first use."""
-    return list(dict.fromkeys(site.op for site in plan.sites))
+    return list(dict.fromkeys(site.op for site in plan.sites if site.control not in ("branch", "choose")))
 
 
 def now_ms() -> int:

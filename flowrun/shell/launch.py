@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -53,6 +54,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
         capacity = devices.pretend(request.devices) if request.devices else devices.detect()
         demand_feasible(plan, capacity)
+        demand_environment(plan, os.environ)
         state = State(plan, inputs)
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
@@ -81,6 +83,27 @@ def demand_feasible(plan: Plan, capacity: Capacity) -> None:
             problems.append(
                 Diagnostic("FR110", message, (Label(Place.parse(spans[site.site].at)),), hint=hint)
             )
+    if problems:
+        raise Refused(*problems)
+
+
+def demand_environment(plan: Plan, environment: Mapping[str, str]) -> None:
+    """Refuse (FR112) a plan whose operators read environment variables or secrets that are not set."""
+    spans = {span.site: span for span in plan.spans}
+    wanting: dict[str, list[Label]] = {}
+    for site in plan.sites:
+        for name in (*site.secrets, *site.env):
+            if name not in environment:
+                wanting.setdefault(name, []).append(Label(Place.parse(spans[site.site].at)))
+    problems = [
+        Diagnostic(
+            "FR112",
+            f"the environment variable `{name}` is not set",
+            tuple(places[:3]),
+            hint=f"set it where `flowrun` is started: `export {name}=...`",
+        )
+        for name, places in sorted(wanting.items())
+    ]
     if problems:
         raise Refused(*problems)
 

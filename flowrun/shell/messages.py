@@ -42,6 +42,7 @@ class Spawn(Message, frozen=True, tag="spawn"):
     cpus: float
     gpus: tuple[int, ...] | None  # None: the host has none to hand out
     imports: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()  # environment variables that are secrets of other operators
 
 
 class Signal(Message, frozen=True, tag="signal"):

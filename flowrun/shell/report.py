@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Label, Place
-from flowc.plan.edges import positions
-from flowc.plan.model import InputRef, Node, Ref
-from flowc.plan.types import parse
-from flowrun.core.keys import substitute
 from flowrun.core.model import Artifact, Failure, Inputs, Usage
 from flowrun.core.state import State, Task
 from flowrun.shell.artifacts import Damaged
-from flowrun.shell.execution import input_value, log_path
+from flowrun.shell.execution import log_path
 from flowrun.shell.runlog import Home
+from flowrun.shell.values import Values, loaded
 
 _LOG_TAIL = 12  # lines of a failed node's log that a diagnostic shows
 _LONGEST = 200  # characters of a value that is shown
@@ -106,27 +104,14 @@ def _node_report(run: str, status: str, task: Task, home: Home, now_ms: int) -> 
 
 def _result(state: State, home: Home) -> Any:
     """The workflow's result with every reference replaced by its value, large ones abbreviated."""
-    structures = {structure.type: structure for structure in state.plan.structures}
-    gives = {site.site: parse(site.gives) for site in state.plan.sites}
 
-    def resolve(ref: Ref | InputRef) -> Any:
-        if isinstance(ref, InputRef):
-            return input_value(state, ref)
-        artifact = state.by_id[ref.source].artifact
-        assert artifact is not None, ref
-        path = positions(gives[Node(ref.source).site], ref.at, structures)
+    def load(digest: str, at: Sequence[str | int]) -> Any:
         try:
-            return abbreviate(home.store.get(artifact.hash, path))
+            return abbreviate(home.store.get(digest, at))
         except Damaged as error:
             return f"<{error}>"
 
-    return _unwrap(substitute(state.plan.header.result, resolve))
-
-
-def _unwrap(tree: Any) -> Any:
-    if isinstance(tree, dict) and tree.keys() == {"map"}:
-        return {key: _unwrap(part) for key, part in tree["map"].items()}
-    return [_unwrap(part) for part in tree] if isinstance(tree, list) else tree
+    return loaded(Values(state, home.store).located(state.plan.header.result), load)
 
 
 def abbreviate(value: Any) -> Any:

@@ -79,6 +79,8 @@ def _settle(order: Spawn) -> None:
     os.close(log)
     sys.stdout = os.fdopen(1, "w", buffering=1, errors="backslashreplace", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    for name in order.hidden:
+        os.environ.pop(name, None)
     threads = max(1, math.floor(order.cpus))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         os.environ[name] = str(threads)

@@ -3,12 +3,12 @@
 import pytest
 from graphs import host, plan
 
-from flowc.plan.model import InputRef
 from flowrun.core.changes import CancelRequested, Exited, Finish, Opened, Woke
 from flowrun.core.model import Artifact, Failure
 from flowrun.core.state import State
-from flowrun.shell.execution import Execution, input_value, log_path, operators
+from flowrun.shell.execution import Execution, log_path, operators
 from flowrun.shell.runlog import Home, RunLog
+from flowrun.shell.values import Values
 
 
 class Quiet:
@@ -135,8 +135,8 @@ class TestLogs:
 
 def test_a_field_of_an_input():
     state = State(plan(""), {"n": {"deep": [1, 2]}})
-    assert input_value(state, InputRef("n", ("deep",))) == [1, 2]
-    assert input_value(state, InputRef("n")) == {"deep": [1, 2]}
+    assert Values(state, None).located({"input": "n", "at": ["deep"]}) == {"value": [1, 2]}
+    assert Values(state, None).located({"input": "n"}) == {"value": {"deep": [1, 2]}}
 
 
 def test_operators_in_order_of_first_use():
