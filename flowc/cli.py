@@ -31,26 +31,30 @@ def main() -> None:
         metavar="NAME=VALUE",
         help="fix a static input; with --check, those of the committed plan hold unless given",
     ),
+    argument("--no-cache", action="store_true", help="compile from scratch, also what has not changed since"),
 )
-def compile(workflow: str, output: Path | None, check: bool, static: list[str]) -> None:  # noqa: A001 - the command's name
+def compile(workflow: str, output: Path | None, check: bool, static: list[str], no_cache: bool) -> None:  # noqa: A001 - the command's name
     """Compile a workflow to plans/WORKFLOW.plan.jsonl."""
-    from flowc.compiler import compile_workflow
-    from flowc.plan.codec import encode
+    from flowc.compiler import compile_again
+    from flowc.keeping import read_kept, write_kept
     from flowc.show import summary
     from flowc.source import load
 
     source = load(workflow)
     path = output or Path("plans") / f"{source.workflow.name}.plan.jsonl"
     given = _static_inputs(static, path if check else None)
-    plan = compile_workflow(source.workflow, source.root, given)
+    cache = Path(".flow") / "compiled" / f"{source.workflow.reference.replace(':', '.')}.cache"
+    compiled = compile_again(source.workflow, source.root, given, {} if no_cache else read_kept(cache))
     if check:
         options = [f" -o {output}"] if output else []
         options += [f" --static {name}={value}" for name, value in given.items()]
-        _demand_current(path, encode(plan), f"flowc compile {workflow}{''.join(options)}")
-        print(f"{path} is current: {summary(plan)}")
+        _demand_current(path, compiled.data, f"flowc compile {workflow}{''.join(options)}")
+        print(f"{path} is current: {summary(compiled.plan)}")
     else:
-        _write(path, encode(plan))
-        print(f"{path}: {summary(plan)}")
+        _write(path, compiled.data)
+        print(f"{path}: {summary(compiled.plan)}")
+    if compiled.kept and not no_cache:
+        write_kept(cache, compiled.kept)
 
 
 @app.command(argument("plan", type=Path, metavar="PLAN", help="a plan file"))

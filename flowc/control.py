@@ -255,6 +255,7 @@ def _control(
         both = {name: str(union([parse(known.takes[name]), of])) for name, of in takes.items()}
         together = str(union([parse(known.gives), gives]))
         trace.sites[site] = msgspec.structs.replace(known, takes=both, gives=together)
+        trace.widened.add(site)
     return site
 
 
@@ -292,6 +293,6 @@ def _at_end(what: str, trigger: Trigger, handler: Any, of: Any) -> None:
 
 def _sinks(trace: Trace) -> tuple[str, ...]:
     """The nodes so far that no other waits for, handlers aside: when these are over, all are."""
-    plain = [node for node in trace.nodes.values() if node.trigger == "success"]
+    plain = [node for node in trace.all_nodes() if node.trigger == "success"]
     inner = {source for node in plain for source in waited_for(node)}
     return tuple(node.id for node in plain if node.id not in inner)

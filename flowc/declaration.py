@@ -70,7 +70,7 @@ def declare(
     needs = Resources(
         whole,
         amount(memory, "memory", _MEMORY_MB, "mb"),
-        least or bool(gpu_memory_mb),  # a share of a GPU's memory is a share of one GPU
+        least or int(gpu_memory_mb > 0),  # a share of a GPU's memory is a share of one GPU
         gpu_memory_mb,
         most if most > least else 0,
     )

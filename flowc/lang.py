@@ -42,6 +42,9 @@ class Recorder(Protocol):
     def call(self, op: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """Record a call and return the future of its result."""
 
+    def enter(self, workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Record the calls of a workflow and return its result."""
+
 
 # Tracing is one thing at a time in a process, so a plain global says which trace is on.
 recorder: Recorder | None = None
@@ -153,7 +156,7 @@ class Workflow(Generic[P, R]):
         """Run the function; inside another workflow its calls become part of that one."""
         if recorder is not None and self.static:
             self._demand_static(args, kwargs)
-        return self.fn(*args, **kwargs)
+        return self.fn(*args, **kwargs) if recorder is None else cast(R, recorder.enter(self, args, kwargs))
 
     def _demand_static(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuse (FC027) futures for what has to be known now."""

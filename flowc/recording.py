@@ -7,19 +7,22 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from flowc.futures import Future, describe
 from flowc.hints import structures_of
-from flowc.lang import Operator
+from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
 from flowc.plan.edges import select
 from flowc.plan.model import InputRef, Node, Ref, Site, Structure, Trigger
 from flowc.plan.types import Type
 from flowc.spans import Call, Frame, calls_from, innermost_place, place_of
 from flowc.values import Unwritable, tree_of
+
+if TYPE_CHECKING:
+    from flowc.incremental import Partitions, Slice
 
 
 class Circumstances(msgspec.Struct, frozen=True):
@@ -34,20 +37,38 @@ class Circumstances(msgspec.Struct, frozen=True):
 _ALWAYS = Circumstances()
 
 
+class Origin(msgspec.Struct, frozen=True, eq=False):
+    """What a site was named by: its operator, its scopes and variable, the operator again, the calls to it.
+
+    `operator` is "" where the call is not assigned: then the path ends in the operator's name.
+    """
+
+    reference: str
+    path: str
+    operator: str
+    calls: tuple[Call, ...]
+
+
 class Trace:
     """The calls recorded so far. One per traced workflow; implements `lang.Recorder`."""
 
-    def __init__(self, stop: CodeType, input_types: Mapping[str, Type]) -> None:
+    def __init__(
+        self, stop: CodeType, input_types: Mapping[str, Type], partitions: Partitions | None = None
+    ) -> None:
         self.open = True
         self.input_types = input_types
+        self.partitions = partitions
         self._stop = stop  # the code whose frame lies between the author's and ours
         self.circumstances = _ALWAYS
         self.sites: dict[str, Site] = {}
-        self.nodes: dict[str, Node] = {}
+        self.items: list[Node | Slice] = []
         self.calls: dict[str, Call] = {}
         self.structures: dict[str, Structure] = {}
         self.problems: list[Diagnostic] = []
+        self.origins: dict[str, Origin] = {}
+        self.widened: set[str] = set()  # sites whose types depend on more than one call
         self._site_of_chain: dict[tuple[object, ...], str] = {}
+        self._site_of_places: dict[tuple[object, ...], str] = {}
         self._repeats: dict[str, int] = {}
 
     def call(self, op: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
@@ -58,6 +79,20 @@ class Trace:
             # Reported as well as raised: a broad `except` in the workflow must not swallow it.
             self.problems += refusal.diagnostics
             raise
+
+    def enter(self, workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Record the calls of a workflow, or restore what they were when nothing has changed."""
+        if self.partitions is None:
+            return workflow.fn(*args, **kwargs)
+        return self.partitions.enter(self, workflow, args, kwargs)
+
+    def all_nodes(self) -> Iterator[Node]:
+        """The nodes so far, those that were restored included."""
+        for item in self.items:
+            if isinstance(item, Node):
+                yield item
+            else:
+                yield from item.nodes()
 
     def frames(self) -> list[Frame]:
         """The author's calls that are under way, outermost first."""
@@ -102,11 +137,11 @@ class Trace:
     def add(self, node_id: str, trees: dict[str, Any], after: tuple[str, ...] = ()) -> None:
         """Add a node, under the circumstances of the moment."""
         if self.circumstances is _ALWAYS and not after:  # nearly every call: a large plan is all calls
-            self.nodes[node_id] = Node(node_id, trees)
+            self.items.append(Node(node_id, trees))
             return
         of = self.circumstances
         after = tuple(dict.fromkeys((*after, *of.after)))
-        self.nodes[node_id] = Node(node_id, trees, after, of.when, of.unless, of.trigger)
+        self.items.append(Node(node_id, trees, after, of.when, of.unless, of.trigger))
 
     @contextlib.contextmanager
     def under(self, circumstances: Circumstances) -> Iterator[None]:
@@ -168,24 +203,43 @@ class Trace:
         self, reference: str, name: str, frames: list[Frame], make: Callable[[str], Site], suffix: str = ""
     ) -> str:
         """The site of the call on the stack, made at its first call. `name` is for what is not assigned."""
-        chain = (reference, *[frame.call for frame in frames])
+        calls = tuple([frame.call for frame in frames])
+        chain = (reference, *calls)
         known = self._site_of_chain.get(chain)
+        if known is None:  # a call that was restored has the same place, and is another object
+            known = self._site_of_places.get((reference, *[call.place for call in calls]))
         if known is not None:
+            self._site_of_chain[chain] = known
             return known
-        names = [frame.call.name or _called(frame.call) for frame in frames[:-1]]
         innermost = frames[-1].call if frames else Call(Place("<unknown>"), "", (), None)
-        path = "/".join([*names, (innermost.name or name) + suffix])
-        site = path
-        if site in self.sites and innermost.name:  # a variable that is assigned again: say by what
-            site = f"{path}~{name}"
+        path = "/".join([scope_of(frames[:-1]), (innermost.name or name) + suffix]).lstrip("/")
+        origin = Origin(reference, path, name if innermost.name else "", calls)
+        site = self.unused_site(origin)
+        self.add_site(make(site), origin, innermost)
+        self._site_of_chain[chain] = site
+        return site
+
+    def unused_site(self, origin: Origin) -> str:
+        """The id of a new site."""
+        site = origin.path
+        if site in self.sites and origin.operator:  # a variable that is assigned again: say by what
+            site = f"{origin.path}~{origin.operator}"
         number = 2
         while site in self.sites:
-            site = f"{path}~{number}"
+            site = f"{origin.path}~{number}"
             number += 1
-        self.sites[site] = make(site)
-        self._site_of_chain[chain] = site
-        self.calls[site] = innermost
         return site
+
+    def site_at(self, reference: str, places: Sequence[Place]) -> str | None:
+        """The site of the calls at some places, if there is one by now."""
+        return self._site_of_places.get((reference, *places))
+
+    def add_site(self, row: Site, origin: Origin, innermost: Call) -> None:
+        """Add a site, of a new call."""
+        self.sites[row.site] = row
+        self.origins[row.site] = origin
+        self.calls[row.site] = innermost
+        self._site_of_places[(origin.reference, *[call.place for call in origin.calls])] = row.site
 
     def plain_site(self, op: Operator[..., Any], site: str, frames: list[Frame]) -> Site:
         """The row for a call of an operator."""
@@ -255,6 +309,11 @@ def _part(node: ast.expr, path: tuple[int | str, ...]) -> ast.expr:
             case _:
                 break
     return node
+
+
+def scope_of(frames: Sequence[Frame]) -> str:
+    """The path of the functions that are being called: what each call is assigned to, or calls."""
+    return "/".join([frame.call.name or _called(frame.call) for frame in frames])
 
 
 def _called(call: Call) -> str:

@@ -22,7 +22,8 @@ def show(plan: Plan) -> str:
 def summary(plan: Plan) -> str:
     """One line: how large the plan is."""
     widest = max((level.nodes for level in plan.levels), default=0)
-    counts = ((len(plan.nodes), "node"), (len(plan.sites), "site"), (len(plan.levels), "level"))
+    nodes = sum(level.nodes for level in plan.levels)
+    counts = ((nodes, "node"), (len(plan.sites), "site"), (len(plan.levels), "level"))
     shown = ", ".join(counted(count, noun) for count, noun in counts)
     return f"{shown}, at most {widest} side by side"
 

@@ -30,13 +30,15 @@ _CONTAINERS = {"list", "tuple", "dict", "set", "sorted"}
 class Call(msgspec.Struct, frozen=True, eq=False):
     """A call in the source: where, under which name, and the variables of the loops around it.
 
-    `name` is the variable that it is assigned to, or "" if there is none. `node` is its syntax tree.
+    `name` is the variable that it is assigned to, or "" if there is none. `node` is its syntax tree,
+    `function` the file and the name of the outermost function that it stands in.
     """
 
     place: Place
     name: str
     loops: tuple[str, ...]
     node: ast.Call | None
+    function: tuple[str, str] = ("", "")
 
 
 class _Syntax(msgspec.Struct, frozen=True, eq=False):
@@ -137,12 +139,13 @@ def call_at(code: CodeType, instruction: int) -> Call:
 def _read_call(code: CodeType, instruction: int) -> Call:
     place = place_at(code, instruction)
     _, end_line, _, end_column = _position(code, instruction)
+    function = (code.co_filename, code.co_qualname.partition(".<locals>")[0])
     syntax = _syntax(code.co_filename)
     node = syntax.calls.get((end_line, end_column))
     if node is None:
-        return Call(place, "", (), None)
+        return Call(place, "", (), None, function)
     name, loops = _read_surroundings(node, syntax.parents)
-    return Call(place, name, loops, node)
+    return Call(place, name, loops, node, function)
 
 
 def _position(code: CodeType, instruction: int) -> tuple[int, int, int, int]:

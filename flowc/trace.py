@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,31 +17,46 @@ from flowc.futures import Future
 from flowc.hints import structures_of
 from flowc.lang import Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
-from flowc.plan.model import FORMAT, Header, Input, InputRef, Plan, Span
+from flowc.plan.model import FORMAT, Header, Input, InputRef, Node, Plan, Span
 from flowc.recording import Trace
 from flowc.spans import Call, place_at
 from flowc.values import Unwritable
 
+if TYPE_CHECKING:
+    from flowc.incremental import Partitions
+
 
 class Traced(msgspec.Struct, frozen=True):
-    """A traced workflow: the plan so far, where its sites and inputs stand, and what went wrong."""
+    """A traced workflow: the plan so far, where its sites and inputs stand, and what went wrong.
+
+    What was restored from an earlier trace stands, in its place among the nodes, in the `trace` only.
+    """
 
     plan: Plan
     calls: Mapping[str, Call]
     inputs: Mapping[str, Place]
     problems: tuple[Diagnostic, ...]
+    trace: Trace
 
 
-def trace(workflow: Workflow[..., Any], root: str = ".", static: Mapping[str, Any] | None = None) -> Traced:
-    """Trace a workflow, with values for its static inputs. Mistakes are collected in `problems`."""
-    tracing = Trace(_call.__code__, workflow.inputs)
+def trace(
+    workflow: Workflow[..., Any],
+    root: str = ".",
+    static: Mapping[str, Any] | None = None,
+    partitions: Partitions | None = None,
+) -> Traced:
+    """Trace a workflow, with values for its static inputs. Mistakes are collected in `problems`.
+
+    With `partitions` of an earlier trace, what has not changed is not traced again.
+    """
+    tracing = Trace(_call.__code__, workflow.inputs, partitions)
     inputs = _inputs(workflow, tracing)
     given = dict(static or {})
     result = None
     lang.recorder = tracing
     try:
         futures = {name: Future(tracing, InputRef(name), of) for name, of in workflow.inputs.items()}
-        result = _call(workflow, {**futures, **given})
+        result = _call(tracing, workflow, {**futures, **given})
     except Refused as refusal:
         tracing.problems += refusal.diagnostics
     except (Exception, SystemExit) as error:
@@ -64,14 +79,16 @@ def trace(workflow: Workflow[..., Any], root: str = ".", static: Mapping[str, An
     header = Header(FORMAT, workflow.reference, root, inputs, tree, written)
     structures = tuple(tracing.structures[name] for name in sorted(tracing.structures))
     spans = tuple(Span(site, str(call.place)) for site, call in tracing.calls.items())
-    plan = Plan(header, structures, tuple(tracing.sites.values()), tuple(tracing.nodes.values()), (), spans)
+    nodes = tuple(item for item in tracing.items if isinstance(item, Node))
+    plan = Plan(header, structures, tuple(tracing.sites.values()), nodes, (), spans)
     places = {name: definition_of(workflow.origin, name) for name in inputs}
-    return Traced(plan, tracing.calls, places, tuple(dict.fromkeys(tracing.problems)))
+    problems = tuple(dict.fromkeys(tracing.problems))
+    return Traced(plan, tracing.calls, places, problems, tracing)
 
 
-def _call(workflow: Workflow[..., Any], inputs: dict[str, Any]) -> Any:
+def _call(tracing: Trace, workflow: Workflow[..., Any], inputs: dict[str, Any]) -> Any:
     """Everything above this frame is the author's."""
-    return workflow.fn(**inputs)
+    return tracing.enter(workflow, (), inputs)
 
 
 def _inputs(workflow: Workflow[..., Any], tracing: Trace) -> dict[str, Input]:

@@ -7,7 +7,7 @@ plans give equal bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,14 +40,20 @@ _MOST_SHOWN = 10  # nodes of a circle, from its start and from its end
 _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing its plan"
 
 
-def encode(plan: Plan) -> bytes:
-    """The canonical bytes of a plan."""
+def encode(plan: Plan, nodes: Iterable[bytes] | None = None) -> bytes:
+    """The canonical bytes of a plan; with the rows of its nodes, where these are known already."""
     sites = (
         _without_defaults(msgspec.structs.replace(site, needs=_without_defaults(site.needs)))
         for site in plan.sites
     )
-    rows = (plan.header, *plan.structures, *sites, *plan.nodes, *plan.levels, *plan.spans)
-    return b"".join(_encoder.encode(row) + b"\n" for row in rows)
+    first = [encode_row(row) for row in (plan.header, *plan.structures, *sites)]
+    last = [encode_row(row) for row in (*plan.levels, *plan.spans)]
+    return b"".join([*first, *(nodes or map(encode_row, plan.nodes)), *last])
+
+
+def encode_row(row: Row) -> bytes:
+    """A row as it stands in a plan file, if none of its values is a default that was given."""
+    return _encoder.encode(row) + b"\n"
 
 
 def _without_defaults(row: _S) -> _S:

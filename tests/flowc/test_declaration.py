@@ -36,6 +36,7 @@ def test_resources(written, needs):
     found = declare(**written).needs
     assert found == needs
     assert type(found.cpus) is type(needs.cpus)
+    assert type(found.gpus) is int
 
 
 @pytest.mark.parametrize(

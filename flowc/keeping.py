@@ -1,0 +1,250 @@
+"""The second half of incremental compilation: from a trace with slices to levels, rows, and to disk.
+
+One pass over the nodes finds depths and levels; a slice that still stands on the same depths is not looked
+into. Then every partition that was traced is summed up for the next compilation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from flowc.incremental import Kept, KeptSite, Part, Partitions, Slice, TracedPartition, kept_call
+from flowc.plan.codec import encode_row
+from flowc.plan.model import Level, Node, sources_of
+from flowc.reach import Unknown
+from flowc.recording import Trace
+
+LEAST_NODES = 1000  # of a plan that is worth keeping: smaller ones compile in no time
+_LEAST_OF_PARTITION = 30  # nodes: smaller ones are kept with the one around them
+_LARGEST_BYTES = 1 << 30  # of a file: more is not read
+_CHECKSUM_BYTES = 4
+
+Counts = dict[int, tuple[int, dict[str, None]]]  # by depth: how many nodes, and their sites in order
+
+
+class Layout(msgspec.Struct, frozen=True, eq=False):
+    """The items of a trace with what follows from their order.
+
+    `depths` and `places` (indices of items) are those of nodes, and of the ends of slices. `moved` tells for
+    each item of the trace where it is now: slices that had to be opened are longer.
+    """
+
+    items: list[Node | Slice]
+    depths: dict[str, int]
+    places: dict[str, int]
+    counts: Counts
+    moved: list[int]
+
+    def levels(self) -> tuple[Level, ...]:
+        """The level rows."""
+        return tuple(Level(depth, n, tuple(sites)) for depth, (n, sites) in sorted(self.counts.items()))
+
+
+def lay_out(traced: Sequence[Node | Slice]) -> Layout:
+    """Find the depth of every node: the edges on its longest path from a root."""
+    items: list[Node | Slice] = []
+    depths: dict[str, int] = {}
+    places: dict[str, int] = {}
+    counts: Counts = {}
+    moved = []
+    for item in traced:
+        moved.append(len(items))
+        if isinstance(item, Slice) and all(depths.get(n) == d for n, d in item.kept.needs.items()):
+            depths.update(item.kept.ends)
+            places.update(dict.fromkeys(item.kept.ends, len(items)))
+            _add(counts, item.kept.levels)
+            items.append(item)
+            continue
+        for node in (item,) if isinstance(item, Node) else item.nodes():
+            depth = _depth(node, depths)
+            depths[node.id], places[node.id] = depth, len(items)
+            _count(counts, depth, node.site)
+            items.append(node)
+    return Layout(items, depths, places, counts, [*moved, len(items)])
+
+
+def _depth(node: Node, depths: Mapping[str, int]) -> int:
+    deepest = -1
+    for tree in node.args.values():
+        if type(tree) is dict and "from" in tree:  # by far the most common
+            depth = depths[tree["from"]]
+            if depth > deepest:
+                deepest = depth
+        elif type(tree) in (list, dict):
+            deepest = max([deepest, *[depths[source] for source in sources_of(tree)]])
+    for sources in (node.after, node.when, node.unless):
+        if sources:
+            deepest = max([deepest, *[depths[source] for source in sources]])
+    return deepest + 1
+
+
+def _count(counts: Counts, depth: int, site: str) -> None:
+    known = counts.get(depth)
+    if known is None:
+        counts[depth] = (1, {site: None})
+    else:
+        known[1][site] = None
+        counts[depth] = (known[0] + 1, known[1])
+
+
+def _add(counts: Counts, levels: Sequence[tuple[int, int, list[str]]]) -> None:
+    for depth, n, sites in levels:
+        known = counts.get(depth, (0, {}))
+        counts[depth] = (known[0] + n, known[1] | dict.fromkeys(sites))
+
+
+def encoded(items: Sequence[Node | Slice]) -> list[bytes | Slice]:
+    """The rows of nodes as they stand in a plan; slices as they are."""
+    return [item if isinstance(item, Slice) else encode_row(item) for item in items]
+
+
+def flattened(rows: Sequence[bytes | Slice]) -> Iterator[bytes]:
+    """Rows, with those of slices in their places."""
+    for row in rows:
+        if isinstance(row, bytes):
+            yield row
+        else:
+            yield from row.rows()
+
+
+class _Summary:
+    """What a partition comes to, part by part."""
+
+    def __init__(self, start: int, layout: Layout) -> None:
+        self.count = 0
+        self.parts: list[Part] = []
+        self.sites: dict[str, None] = {}
+        self.needs: dict[str, int] = {}
+        self.counts: Counts = {}
+        self._own: list[bytes] = []  # rows that follow each other
+        self._inside: dict[str, None] = {}
+        self._waited: set[str] = set()
+        self._start = start
+        self._layout = layout
+
+    def add_node(self, node: Node, row: bytes) -> None:
+        """Add a node of the partition's own."""
+        self.count += 1
+        self._own.append(row)
+        self.sites[node.site] = None
+        self._inside[node.id] = None
+        _count(self.counts, self._layout.depths[node.id], node.site)
+        for tree in node.args.values():
+            self._wait(sources_of(tree))
+        self._wait((*node.after, *node.when, *node.unless))
+
+    def add_part(self, key: str, kept: Kept) -> None:
+        """Add a partition within this one."""
+        self.close(key)
+        self.count += kept.count
+        self.sites |= dict.fromkeys(site.row.site for site in kept.sites)
+        self._inside |= dict.fromkeys(kept.ends)
+        _add(self.counts, kept.levels)
+        self._wait(kept.needs)
+
+    def _wait(self, sources: Sequence[str] | Mapping[str, int]) -> None:
+        for source in sources:
+            if self._layout.places[source] < self._start:
+                self.needs[source] = self._layout.depths[source]
+            else:
+                self._waited.add(source)
+
+    def close(self, inner: str = "") -> None:
+        """Put the rows since the last partition within, and the next one, together."""
+        self.parts.append(Part(b"".join(self._own), inner))
+        self._own = []
+
+    def ends(self, result: Sequence[str]) -> dict[str, int]:
+        """The nodes that others may come to wait for: of the result, and those that nobody waits for."""
+        found = dict.fromkeys([*(name for name in self._inside if name not in self._waited), *result])
+        return {name: self._layout.depths[name] for name in found if self._layout.places[name] >= self._start}
+
+
+def sum_up(
+    trace: Trace, partitions: Partitions, layout: Layout, rows: Sequence[bytes | Slice]
+) -> dict[str, Kept]:
+    """Everything worth keeping of a compilation, by key: what it traced, and what it restored."""
+    kept: dict[str, Kept] = {}
+    for item in layout.items:
+        if isinstance(item, Slice):
+            kept |= {key: partitions.known[key] for key in item.keys()}  # noqa: SIM118 - a walk, not a mapping
+    built: dict[
+        int, tuple[TracedPartition, int]
+    ] = {}  # by where it starts: the outermost so far, and its end
+    for traced in partitions.traced:  # the inner ones come first
+        start, end = layout.moved[traced.start], layout.moved[traced.end]
+        with contextlib.suppress(Unknown):
+            summary = _summary(start, end, layout, rows, built, kept)
+            if summary.count >= _LEAST_OF_PARTITION:
+                kept[traced.key] = _kept(trace, traced, summary)
+                built[start] = (traced, end)
+    return kept
+
+
+def _summary(
+    start: int,
+    end: int,
+    layout: Layout,
+    rows: Sequence[bytes | Slice],
+    built: Mapping[int, tuple[TracedPartition, int]],
+    kept: Mapping[str, Kept],
+) -> _Summary:
+    summary = _Summary(start, layout)
+    at = start
+    while at < end:
+        item, row = layout.items[at], rows[at]
+        if at in built and built[at][1] <= end:
+            part, at = built[at]
+            summary.add_part(part.key, kept[part.key])
+            continue
+        if isinstance(item, Slice):
+            summary.add_part(item.key, item.kept)
+        elif isinstance(row, bytes):
+            summary.add_node(item, row)
+        at += 1
+    summary.close()
+    return summary
+
+
+def _kept(trace: Trace, traced: TracedPartition, summary: _Summary) -> Kept:
+    sites = []
+    for site in summary.sites:
+        if site in trace.widened:  # by calls that may be outside of the partition
+            raise Unknown
+        origin = trace.origins[site]
+        path = "/".join(origin.path.split("/")[traced.outer :])
+        calls = tuple(kept_call(call, traced.reach.lines) for call in origin.calls[traced.outer :])
+        sites.append(KeptSite(trace.sites[site], origin.reference, path, origin.operator, calls))
+    levels = [(depth, n, list(found)) for depth, (n, found) in sorted(summary.counts.items())]
+    ends = summary.ends(traced.sources)
+    return Kept(summary.count, summary.parts, sites, summary.needs, ends, levels, traced.result)
+
+
+def read_kept(path: Path) -> dict[str, Kept]:
+    """What an earlier compilation kept; nothing where there is none, or what is there is damaged."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        if path.stat().st_size <= _LARGEST_BYTES:
+            data = memoryview(path.read_bytes())
+            checksum, body = bytes(data[:_CHECKSUM_BYTES]), data[_CHECKSUM_BYTES:]
+            if zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") == checksum:
+                return msgspec.msgpack.decode(body, type=dict[str, Kept])
+    return {}
+
+
+def write_kept(path: Path, kept: Mapping[str, Kept]) -> None:
+    """Keep it for the next compilation. That it cannot be written is no reason to complain."""
+    body = msgspec.msgpack.encode(kept)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") + body)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
