@@ -15,7 +15,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
 from flowc.plan.edges import mismatches, select
-from flowc.plan.graph import dependencies, find_circle, levels
+from flowc.plan.graph import Circles, circles, dependencies, levels
 from flowc.plan.model import (
     FORMAT,
     Header,
@@ -30,6 +30,7 @@ from flowc.plan.model import (
     Structure,
     references,
 )
+from flowc.plan.text import counted
 from flowc.plan.types import Type, parse
 
 _S = TypeVar("_S", bound=msgspec.Struct)
@@ -230,15 +231,10 @@ def _trees(plan: Plan) -> Iterator[tuple[str, Any, Row]]:
 
 def _order_problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator[Diagnostic]:
     depends_on = dependencies(plan.nodes)
-    circle = find_circle(depends_on)
-    if circle:
-        names = [f"`{plan.nodes[i].id}`" for i in (*circle, circle[0])]
-        if len(names) > 2 * _MOST_SHOWN:
-            left_out = f"... {len(names) - 2 * _MOST_SHOWN} more ..."
-            names = [*names[:_MOST_SHOWN], left_out, *names[-_MOST_SHOWN:]]
-        path = " -> ".join(names)
-        at = tuple(Label(place(plan.nodes[i])) for i in circle[:_MOST_SHOWN])
-        yield Diagnostic("FC206", f"nodes wait for each other in a circle: {path}", at, hint=_RECOMPILE)
+    in_order = all(not sources or sources[-1] < i for i, sources in enumerate(depends_on))
+    found = Circles([], 0, 0) if in_order else circles(depends_on)  # in order, there can be none
+    if found.paths:
+        yield from _circle_problems(plan, found, place)
         return
     for i, sources in enumerate(depends_on):
         if sources and sources[-1] > i:
@@ -249,6 +245,26 @@ def _order_problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> It
     if levels(plan.nodes, depends_on) != plan.levels:
         at = (Label(place(plan.levels[0]) if plan.levels else end),)
         yield Diagnostic("FC204", "the level rows do not match the nodes", at, hint=_RECOMPILE)
+
+
+def _circle_problems(plan: Plan, found: Circles, place: Callable[[Row], Place]) -> Iterator[Diagnostic]:
+    covered = len({i for path in found.paths for i in path})
+    share = "all" if covered == found.nodes else f"{covered} of"
+    shown = (
+        f"shown are {len(found.paths)} circles: on them are {share} the {found.nodes} nodes that wait in "
+        f"circles, which form {counted(found.groups, 'group')} of nodes that all wait for each other"
+    )
+    last = max(found.paths)
+    for path in found.paths:
+        names = [f"`{plan.nodes[i].id}`" for i in (*path, path[0])]
+        if len(names) > 2 * _MOST_SHOWN:
+            left_out = f"... {len(names) - 2 * _MOST_SHOWN} more ..."
+            names = [*names[:_MOST_SHOWN], left_out, *names[-_MOST_SHOWN:]]
+        message = f"nodes wait for each other in a circle: {' -> '.join(names)}"
+        at = tuple(Label(place(plan.nodes[i])) for i in path[:_MOST_SHOWN])
+        # Said once, after the last of them as they are printed.
+        notes = (shown,) if path is last and len(found.paths) > 1 else ()
+        yield Diagnostic("FC206", message, at, notes, hint=_RECOMPILE)
 
 
 def _edge_problems(
