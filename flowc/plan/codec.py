@@ -249,10 +249,10 @@ def _order_problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> It
 
 def _circle_problems(plan: Plan, found: Circles, place: Callable[[Row], Place]) -> Iterator[Diagnostic]:
     covered = len({i for path in found.paths for i in path})
-    share = "all" if covered == found.nodes else f"{covered} of"
+    share = "all" if covered == found.nodes else f"{covered} of the"
     shown = (
-        f"shown are {len(found.paths)} circles: on them are {share} the {found.nodes} nodes that wait in "
-        f"circles, which form {counted(found.groups, 'group')} of nodes that all wait for each other"
+        f"these {len(found.paths)} circles hold {share} {found.nodes} nodes that wait in circles, "
+        f"which form {counted(found.groups, 'group')} to mend"
     )
     last = max(found.paths)
     for path in found.paths:

@@ -233,10 +233,7 @@ def test_every_node_that_waits_in_a_circle_is_on_one_that_is_told():
         ("load -> prep[1]/all -> fit[a] -> load", [7, 10, 8]),
         ("fit[b] -> load -> prep[1]/all -> fit[b]", [9, 7, 10]),
     ]
-    assert notes == [
-        "shown are 2 circles: on them are all the 4 nodes that wait in circles, which form 1 group of nodes "
-        "that all wait for each other"
-    ]
+    assert notes == ["these 2 circles hold all 4 nodes that wait in circles, which form 1 group to mend"]
 
 
 def test_circles_of_a_plan_that_was_merged_from_two():
@@ -250,7 +247,7 @@ def test_circles_of_a_plan_that_was_merged_from_two():
     head = ['{"kind":"plan","format":1,"workflow":"m:w"}', '{"kind":"site","site":"x","op":"m:x","code":"0"}']
     paths, notes = circles_in(as_bytes([*head, *nodes, '{"kind":"span","site":"x","at":"m.py:1"}']))
     assert paths == [("x[b] -> x[a] -> x[b]", [3, 5]), ("x[d] -> x[c] -> x[d]", [4, 6])]
-    assert "all the 4 nodes" in notes[0]
+    assert "all 4 nodes" in notes[0]
     assert "2 groups" in notes[0]
 
 
