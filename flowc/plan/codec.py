@@ -7,6 +7,7 @@ plans give equal bytes.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from flowc.plan.model import (
     Site,
     Span,
     Structure,
+    as_reference,
     references,
 )
 from flowc.plan.text import counted
@@ -37,6 +39,8 @@ _S = TypeVar("_S", bound=msgspec.Struct)
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Header | Structure | Site | Node | Level | Span)
 _MAX_NESTING = 250  # of JSON in an argument tree, which is twice what the compiler writes
+# A path holds no colon unless both line and column follow.
+_AT = re.compile(r"[^:]+(:[1-9][0-9]*)?|.+:[1-9][0-9]*:[1-9][0-9]*")
 _MOST_SHOWN = 10  # nodes of a circle, from its start and from its end
 _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing its plan"
 
@@ -146,8 +150,11 @@ def _check_insides(row: Row) -> None:
         case Structure():
             for expression in row.fields.values():
                 parse(expression)
+            if row.positional and sorted(row.positional) != sorted(row.fields):
+                raise ValueError("`positional` must name each of the fields once")
         case Span():
-            Place.parse(row.at)
+            if not _AT.fullmatch(row.at):
+                raise ValueError(f"`at` must be PATH:LINE:COLUMN, got `{row.at}`")
         case Header():
             _check_tree(row.result)
             for name, declared in row.inputs.items():
@@ -157,18 +164,32 @@ def _check_insides(row: Row) -> None:
 
 
 def _check_tree(tree: Any) -> int:
-    """How many references a tree has; each object in it must be one, or a map."""
-    parts, nesting = [tree], 0
-    while parts := [
-        inner
-        for part in parts
-        if isinstance(part, (list, dict))
-        for inner in (part if isinstance(part, list) else part.values())
-    ]:
-        nesting += 1
-        if nesting > _MAX_NESTING:
+    """How many references a tree has; each object must be one, or a map; `ValueError` if one is not."""
+    if _is_plain_reference(tree):
+        return 1
+    found = 0
+    parts = [(tree, 0)]
+    while parts:
+        part, depth = parts.pop()
+        if depth > _MAX_NESTING:
             raise ValueError("the argument is nested too deeply")
-    return sum(1 for _ in references(tree))
+        if isinstance(part, list):
+            found += sum(map(_is_plain_reference, part))
+            parts += [(inner, depth + 1) for inner in part if not _is_plain_reference(inner)]
+        elif isinstance(part, dict):
+            if len(part) == 1 and isinstance(part.get("map"), dict):
+                parts += [(inner, depth + 2) for inner in part["map"].values()]
+            else:
+                as_reference(part)
+                found += 1
+        elif isinstance(part, int) and not -(2**63) <= part < 2**63:
+            raise ValueError(f"the number {part} does not fit 64 bits")
+    return found
+
+
+def _is_plain_reference(part: Any) -> bool:
+    """Whether a part is the whole result of a node, which most are: those need no closer look."""
+    return type(part) is dict and len(part) == 1 and type(part.get("from")) is str
 
 
 def _key(row: Row) -> str:
