@@ -14,7 +14,7 @@ import msgspec
 
 FORMAT = 1
 
-Amount = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Reference = Annotated[str, msgspec.Meta(pattern="^[^:]+:[^:]+$")]  # module:name
 
