@@ -25,6 +25,7 @@ from flowc.plan.model import (
     Node,
     Plan,
     Ref,
+    Resources,
     Row,
     Site,
     Span,
@@ -48,11 +49,16 @@ _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing
 def encode(plan: Plan) -> bytes:
     """The canonical bytes of a plan."""
     sites = (
-        _without_defaults(msgspec.structs.replace(site, needs=_without_defaults(site.needs)))
+        _without_defaults(msgspec.structs.replace(site, needs=_without_defaults(_whole(site.needs))))
         for site in plan.sites
     )
     rows = (plan.header, *plan.structures, *sites, *plan.nodes, *plan.levels, *plan.spans)
     return b"".join(_encoder.encode(row) + b"\n" for row in rows)
+
+
+def _whole(needs: Resources) -> Resources:
+    """The same needs, with an integer for `cpus` that are whole: a plan that was read has a float there."""
+    return msgspec.structs.replace(needs, cpus=int(needs.cpus)) if needs.cpus == int(needs.cpus) else needs
 
 
 def _without_defaults(row: _S) -> _S:

@@ -195,7 +195,7 @@ def as_tree(ref: Ref | InputRef) -> dict[str, Any]:
     return {**tree, "at": list(ref.at)} if ref.at else tree
 
 
-_KEYS = re.compile(r"\[[^\]]*\]|#\d+")
+_KEYS = re.compile(r"\[[^\[\]]*\]|#[0-9]+")
 
 
 def site_of(node_id: str) -> str:

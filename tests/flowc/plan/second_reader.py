@@ -34,7 +34,7 @@ def read(text):
                 elif isinstance(part, dict):
                     sources |= {part["from"]} if "from" in part else set()
                     parts += part.get("map", {}).values()
-            graph.sites[node["id"]] = re.sub(r"\[[^\]]*\]|#[0-9]+", "", node["id"])
+            graph.sites[node["id"]] = re.sub(r"\[[^\[\]]*\]|#[0-9]+", "", node["id"])
             graph.depends_on[node["id"]] = sources
             graph.level[node["id"]] = max((graph.level[source] + 1 for source in sources), default=0)
     return graph, [row for row in rows if row["kind"] == "level"]
