@@ -39,7 +39,7 @@ CODES: dict[str, str] = {
     "FC209": "the committed plan does not match its source",
     "FC240": "the file to import is not a recorded workflow",
     "FC241": "the tasks of the file to import do not belong together",
-    "FC245": "the folder cannot name a project",
+    "FC245": "the folder cannot become a project",
     "FC246": "files are in the way of a new project",
     # FC3: resources
     "FC301": "a resource declaration is impossible",
