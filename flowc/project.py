@@ -30,7 +30,7 @@ def lay_out(folder: Path) -> str:
     """
     name = _name_of(folder)
     files = {folder / path: text for path, text in _files(name)}
-    in_the_way = [path for path in files if _is_in_the_way(path, folder)]
+    in_the_way = list(dict.fromkeys(found for path in files for found in _in_the_way(path, folder)))
     if in_the_way:
         shown = [str(path) for path in in_the_way[:_MOST_SHOWN]]
         shown += [f"... {len(in_the_way) - len(shown)} more"] if len(in_the_way) > len(shown) else []
@@ -76,7 +76,10 @@ def _files(name: str) -> Iterator[tuple[str, str]]:
             yield path.replace("PROJECT", name), file.read_text(encoding="utf-8").replace("PROJECT", name)
 
 
-def _is_in_the_way(path: Path, folder: Path) -> bool:
-    """Whether a file cannot be made because it, or a file in place of one of its folders, is there."""
-    above = [parent for parent in path.parents if parent.is_relative_to(folder)]
-    return os.path.lexists(path) or any(os.path.lexists(p) and not p.is_dir() for p in above)
+def _in_the_way(path: Path, folder: Path) -> Iterator[Path]:
+    """What is there already where a file is to be made, or where one of its folders is."""
+    if os.path.lexists(path):
+        yield path
+    for above in path.parents:
+        if above.is_relative_to(folder) and os.path.lexists(above) and not above.is_dir():
+            yield above

@@ -34,7 +34,7 @@ REPLAY = "stdlib.replay:task"  # loaded by name, as the operators of a workflow 
 
 _BYTES_PER_MB = 2**20
 _MOST_KEY = 64  # characters, as of the loop keys that the compiler writes
-_Measure = Annotated[float, msgspec.Meta(ge=0)]
+_Measure = Annotated[float, msgspec.Meta(ge=0, le=2.0**53)]  # sums of these fit the integers of a plan
 
 
 class Task(msgspec.Struct, frozen=True):

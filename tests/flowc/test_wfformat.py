@@ -2,10 +2,13 @@
 
 # ruff: noqa: E501 - a task a line
 
+import copy
 import gzip
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowc.plan.codec import decode, encode
 from flowc.plan.diagnostics import Refused
@@ -221,3 +224,38 @@ def test_circles_are_all_told(tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(Refused, match=r"FC240.*No such file"):
         read_tasks(tmp_path / "none.json")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 3) | st.just(2**70) | st.floats(allow_nan=False) | st.sampled_from(["", "map_1", "a/b[c]#2"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["id", "program", "link", "sizeInBytes"]), inner, max_size=2),
+    max_leaves=4,
+)  # fmt: skip
+
+
+def places(value, path=()):
+    yield path
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*path, key))
+
+
+@given(st.sampled_from([V15, V14, V12, REDUCED]), st.lists(st.tuples(st.integers(0, 200), JSON), max_size=3))
+def test_a_damaged_file_gives_a_plan_or_diagnostics(data, changes):
+    data = copy.deepcopy(data)
+    for at, value in changes:
+        paths = list(places(data))[1:]
+        *way, key = paths[at % len(paths)] if paths else [0]
+        part = data
+        for step in way:
+            part = part[step]
+        if paths:
+            part[key] = value
+    try:
+        plan = plan_of(tasks_of(data, "w.json"), "w.json")
+    except Refused as refusal:
+        codes = {d.code for d in refusal.diagnostics}
+    else:
+        codes = set()
+        assert decode(encode(plan), "p") == plan
+    assert codes <= {"FC206", "FC240", "FC241"}
