@@ -66,6 +66,34 @@ def show(plan: Path) -> None:
     print(text_of(read(plan)))
 
 
+@app.command(
+    argument("format", choices=["wfformat"], help="wfformat: a recorded workflow of wfcommons.org, as JSON"),
+    argument("file", type=Path, metavar="FILE", help="the file to import, .json or .json.gz"),
+    argument("-o", "--output", type=Path, metavar="PLAN", help="where to write the plan"),
+    name="import",
+)
+def import_(format: str, file: Path, output: Path | None) -> None:  # noqa: A002 - the argument's name
+    """Make a plan of a recorded workflow, which replays what each task took."""
+    from flowc.plan.codec import encode
+    from flowc.show import summary
+    from flowc.wfformat import import_workflow
+
+    plan = import_workflow(file)
+    path = output or Path("plans") / f"{plan.header.name}.plan.jsonl"
+    _write(path, encode(plan))
+    print(f"{path}: {summary(plan)}")
+
+
+@app.command(
+    argument("folder", type=Path, metavar="FOLDER", nargs="?", default=Path(), help="default: this folder")
+)
+def init(folder: Path) -> None:
+    """Lay out a new project that compiles, tests and runs."""
+    from flowc.project import lay_out
+
+    print(lay_out(folder))
+
+
 @app.command(argument("code", metavar="CODE", help="for example FC101"))
 def explain(code: str) -> None:
     """Explain a diagnostic code, with an example and its mend."""

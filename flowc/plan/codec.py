@@ -7,6 +7,7 @@ plans give equal bytes.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
 from flowc.plan.edges import mismatches, select
-from flowc.plan.graph import dependencies, find_circle, levels
+from flowc.plan.graph import Circles, circles, dependencies, levels
 from flowc.plan.model import (
     FORMAT,
     Header,
@@ -24,18 +25,23 @@ from flowc.plan.model import (
     Node,
     Plan,
     Ref,
+    Resources,
     Row,
     Site,
     Span,
     Structure,
+    as_reference,
     references,
 )
+from flowc.plan.text import counted
 from flowc.plan.types import Type, parse
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Header | Structure | Site | Node | Level | Span)
 _MAX_NESTING = 250  # of JSON in an argument tree, which is twice what the compiler writes
+# A path holds no colon unless both line and column follow.
+_AT = re.compile(r"[^:]+(:[1-9][0-9]*)?|.+:[1-9][0-9]*:[1-9][0-9]*")
 _MOST_SHOWN = 10  # nodes of a circle, from its start and from its end
 _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing its plan"
 
@@ -43,7 +49,7 @@ _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing
 def encode(plan: Plan, nodes: Iterable[bytes] | None = None) -> bytes:
     """The canonical bytes of a plan; with the rows of its nodes, where these are known already."""
     sites = (
-        _without_defaults(msgspec.structs.replace(site, needs=_without_defaults(site.needs)))
+        _without_defaults(msgspec.structs.replace(site, needs=_without_defaults(_whole(site.needs))))
         for site in plan.sites
     )
     first = [encode_row(row) for row in (plan.header, *plan.structures, *sites)]
@@ -54,6 +60,11 @@ def encode(plan: Plan, nodes: Iterable[bytes] | None = None) -> bytes:
 def encode_row(row: Row) -> bytes:
     """A row as it stands in a plan file, if none of its values is a default that was given."""
     return _encoder.encode(row) + b"\n"
+
+
+def _whole(needs: Resources) -> Resources:
+    """The same needs, with an integer for `cpus` that are whole: a plan that was read has a float there."""
+    return msgspec.structs.replace(needs, cpus=int(needs.cpus)) if needs.cpus == int(needs.cpus) else needs
 
 
 def _without_defaults(row: _S) -> _S:
@@ -151,8 +162,11 @@ def _check_insides(row: Row) -> None:
         case Structure():
             for expression in row.fields.values():
                 parse(expression)
+            if row.positional and sorted(row.positional) != sorted(row.fields):
+                raise ValueError("`positional` must name each of the fields once")
         case Span():
-            Place.parse(row.at)
+            if not _AT.fullmatch(row.at):
+                raise ValueError(f"`at` must be PATH:LINE:COLUMN, got `{row.at}`")
         case Header():
             _check_tree(row.result)
             for name, declared in row.inputs.items():
@@ -162,18 +176,32 @@ def _check_insides(row: Row) -> None:
 
 
 def _check_tree(tree: Any) -> int:
-    """How many references a tree has; each object in it must be one, or a map."""
-    parts, nesting = [tree], 0
-    while parts := [
-        inner
-        for part in parts
-        if isinstance(part, (list, dict))
-        for inner in (part if isinstance(part, list) else part.values())
-    ]:
-        nesting += 1
-        if nesting > _MAX_NESTING:
+    """How many references a tree has; each object must be one, or a map; `ValueError` if one is not."""
+    if _is_plain_reference(tree):
+        return 1
+    found = 0
+    parts = [(tree, 0)]
+    while parts:
+        part, depth = parts.pop()
+        if depth > _MAX_NESTING:
             raise ValueError("the argument is nested too deeply")
-    return sum(1 for _ in references(tree))
+        if isinstance(part, list):
+            found += sum(map(_is_plain_reference, part))
+            parts += [(inner, depth + 1) for inner in part if not _is_plain_reference(inner)]
+        elif isinstance(part, dict):
+            if len(part) == 1 and isinstance(part.get("map"), dict):
+                parts += [(inner, depth + 2) for inner in part["map"].values()]
+            else:
+                as_reference(part)
+                found += 1
+        elif isinstance(part, int) and not -(2**63) <= part < 2**63:
+            raise ValueError(f"the number {part} does not fit 64 bits")
+    return found
+
+
+def _is_plain_reference(part: Any) -> bool:
+    """Whether a part is the whole result of a node, which most are: those need no closer look."""
+    return type(part) is dict and len(part) == 1 and type(part.get("from")) is str
 
 
 def _key(row: Row) -> str:
@@ -236,15 +264,10 @@ def _trees(plan: Plan) -> Iterator[tuple[str, Any, Row]]:
 
 def _order_problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator[Diagnostic]:
     depends_on = dependencies(plan.nodes)
-    circle = find_circle(depends_on)
-    if circle:
-        names = [f"`{plan.nodes[i].id}`" for i in (*circle, circle[0])]
-        if len(names) > 2 * _MOST_SHOWN:
-            left_out = f"... {len(names) - 2 * _MOST_SHOWN} more ..."
-            names = [*names[:_MOST_SHOWN], left_out, *names[-_MOST_SHOWN:]]
-        path = " -> ".join(names)
-        at = tuple(Label(place(plan.nodes[i])) for i in circle[:_MOST_SHOWN])
-        yield Diagnostic("FC206", f"nodes wait for each other in a circle: {path}", at, hint=_RECOMPILE)
+    in_order = all(not sources or sources[-1] < i for i, sources in enumerate(depends_on))
+    found = Circles([], 0, 0) if in_order else circles(depends_on)  # in order, there can be none
+    if found.paths:
+        yield from _circle_problems(plan, found, place)
         return
     for i, sources in enumerate(depends_on):
         if sources and sources[-1] > i:
@@ -255,6 +278,26 @@ def _order_problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> It
     if levels(plan.nodes, depends_on) != plan.levels:
         at = (Label(place(plan.levels[0]) if plan.levels else end),)
         yield Diagnostic("FC204", "the level rows do not match the nodes", at, hint=_RECOMPILE)
+
+
+def _circle_problems(plan: Plan, found: Circles, place: Callable[[Row], Place]) -> Iterator[Diagnostic]:
+    covered = len({i for path in found.paths for i in path})
+    share = "all" if covered == found.nodes else f"{covered} of the"
+    shown = (
+        f"these {len(found.paths)} circles hold {share} {found.nodes} nodes that wait in circles, "
+        f"which form {counted(found.groups, 'group')} to mend"
+    )
+    last = max(found.paths)
+    for path in found.paths:
+        names = [f"`{plan.nodes[i].id}`" for i in (*path, path[0])]
+        if len(names) > 2 * _MOST_SHOWN:
+            left_out = f"... {len(names) - 2 * _MOST_SHOWN} more ..."
+            names = [*names[:_MOST_SHOWN], left_out, *names[-_MOST_SHOWN:]]
+        message = f"nodes wait for each other in a circle: {' -> '.join(names)}"
+        at = tuple(Label(place(plan.nodes[i])) for i in path[:_MOST_SHOWN])
+        # Said once, after the last of them as they are printed.
+        notes = (shown,) if path is last and len(found.paths) > 1 else ()
+        yield Diagnostic("FC206", message, at, notes, hint=_RECOMPILE)
 
 
 def _edge_problems(

@@ -42,6 +42,10 @@ CODES: dict[str, str] = {
     "FC206": "nodes depend on each other in a circle",
     "FC207": "an edge of the plan has the wrong type",
     "FC209": "the committed plan does not match its source",
+    "FC240": "the file to import is not a recorded workflow",
+    "FC241": "the tasks of the file to import do not belong together",
+    "FC245": "the folder cannot become a project",
+    "FC246": "files are in the way of a new project",
     # FC3: resources
     "FC301": "a resource declaration is impossible",
     # FR1: starting a run

@@ -5,7 +5,8 @@ Nodes are numbered by their place in the plan. Nothing here recurses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from flowc.plan.model import Level, Node, sources_of
 
@@ -68,23 +69,98 @@ def bottom_levels(depends_on: Dependencies, weights: Sequence[float]) -> list[fl
     return total
 
 
-def find_circle(depends_on: Dependencies) -> list[int]:
-    """Some circle of nodes, each waiting for the next, or an empty list. Any order of nodes will do."""
-    state = bytearray(len(depends_on))  # 0 not seen, 1 on the path, 2 done
+class Circles(NamedTuple):
+    """Circles of nodes that wait for each other, and how many nodes stand on any.
+
+    `paths` are circles, each node waiting for the next and the last for the first. `groups` counts the
+    strongly connected components that have circles, `nodes` the nodes of these: each is on some circle.
+    """
+
+    paths: list[list[int]]
+    groups: int
+    nodes: int
+
+
+def circles(depends_on: Dependencies, most: int = 20) -> Circles:
+    """The circles of a graph, its nodes in any order; no paths exactly if there is none.
+
+    A graph may have exponentially many, so these are told: for each strongly connected component a shortest
+    circle through its first node, then through its first node that is on no circle told yet, until all its
+    nodes are on one. Of all components in turn, `most` in all.
+    """
+    groups = components(depends_on)
+    told = [_covering_circles(depends_on, group) for group in groups[:most]]
+    paths: list[list[int]] = []
+    while told and len(paths) < most:
+        found = [next(circle, None) for circle in told]
+        told = [circle for circle, path in zip(told, found, strict=True) if path]
+        paths += filter(None, found)
+    return Circles(paths[:most], len(groups), sum(len(group) for group in groups))
+
+
+def components(depends_on: Dependencies) -> list[list[int]]:
+    """The strongly connected components that have a circle, ascending, each ascending (Tarjan 1972)."""
+    found = []
+    order = [0] * len(depends_on)  # when a node was first seen, from 1; 0 is not yet
+    lowest = [0] * len(depends_on)  # the earliest node on the stack that can be reached from it
+    on_stack = bytearray(len(depends_on))
+    stack: list[int] = []
+    seen = 0
     for root in range(len(depends_on)):
-        path, branches = [root], [iter(depends_on[root])]
-        if state[root]:
-            continue
-        state[root] = 1
+        path = [] if order[root] else [(root, iter(depends_on[root]))]
         while path:
-            following = next(branches[-1], None)
-            if following is None:
-                state[path.pop()] = 2
-                branches.pop()
-            elif state[following] == 1:
-                return path[path.index(following) :]
-            elif state[following] == 0:
-                state[following] = 1
-                path.append(following)
-                branches.append(iter(depends_on[following]))
-    return []
+            node, remaining = path[-1]
+            if not order[node]:
+                seen += 1
+                order[node] = lowest[node] = seen
+                stack.append(node)
+                on_stack[node] = 1
+            for following in remaining:
+                if not order[following]:
+                    path.append((following, iter(depends_on[following])))
+                    break
+                if on_stack[following]:
+                    lowest[node] = min(lowest[node], order[following])
+            else:
+                path.pop()
+                if path:
+                    waiting = path[-1][0]
+                    lowest[waiting] = min(lowest[waiting], lowest[node])
+                if lowest[node] == order[node]:
+                    at = len(stack) - 1
+                    while stack[at] != node:
+                        at -= 1
+                    group = stack[at:]
+                    del stack[at:]
+                    for member in group:
+                        on_stack[member] = 0
+                    if len(group) > 1 or node in depends_on[node]:
+                        found.append(sorted(group))
+    return sorted(found)
+
+
+def _covering_circles(depends_on: Dependencies, group: list[int]) -> Iterator[list[int]]:
+    """Shortest circles in a strongly connected component, until each of its nodes is on one."""
+    members, covered = set(group), set[int]()
+    for node in group:
+        if node not in covered:
+            path = _shortest_circle(depends_on, node, members)
+            covered.update(path)
+            yield path
+
+
+def _shortest_circle(depends_on: Dependencies, start: int, members: set[int]) -> list[int]:
+    """A circle of fewest nodes through `start`, within its strongly connected component: breadth first."""
+    reached_from = {start: start}
+    queue = [start]
+    for node in queue:  # grows while it is gone through
+        for following in depends_on[node]:
+            if following == start:
+                path = [node]
+                while path[-1] != start:
+                    path.append(reached_from[path[-1]])
+                return path[::-1]
+            if following in members and following not in reached_from:
+                reached_from[following] = node
+                queue.append(following)
+    raise AssertionError("a component that has no circle through one of its nodes")

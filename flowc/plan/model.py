@@ -14,7 +14,7 @@ import msgspec
 
 FORMAT = 1
 
-Amount = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Control = Literal["none", "map", "reduce", "branch", "choose"]
 Trigger = Literal["success", "failure", "always"]
@@ -230,7 +230,7 @@ def as_tree(ref: Ref | InputRef) -> dict[str, Any]:
     return {**tree, "at": list(ref.at)} if ref.at else tree
 
 
-_KEYS = re.compile(r"\[[^\]]*\]|#\d+")
+_KEYS = re.compile(r"\[[^\[\]]*\]|#[0-9]+")
 
 
 def site_of(node_id: str) -> str:

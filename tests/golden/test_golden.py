@@ -15,13 +15,18 @@ HERE = Path(__file__).parent
 SOURCES = sorted(path for path in HERE.glob("*.py") if not path.name.startswith(("test_", "shared_")))
 
 
+def flowc(arguments, folder, seed):
+    """Run the compiler as a new process in a folder."""
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", "from flowc.cli import main; main()", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 def compiled(source, folder, seed):
     """The bytes of a source's plan, compiled by a new process in a folder of its own."""
     shutil.copytree(HERE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.jsonl", "test_*"))
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", "from flowc.cli import main; main()", "compile", f"{source.name}:main"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    flowc(["compile", f"{source.name}:main"], folder, seed)
     assert [path.name for path in (folder / "plans").iterdir()] == ["main.plan.jsonl"]
     return (folder / "plans" / "main.plan.jsonl").read_bytes()
 
@@ -31,6 +36,32 @@ def test_a_source_compiles_to_the_golden_bytes(source, tmp_path):
     golden = source.with_suffix(".plan.jsonl").read_bytes()
     assert compiled(source, tmp_path / "one", "1").decode() == golden.decode()
     assert compiled(source, tmp_path / "a folder, deeper" / "two", "4242") == golden
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_source_compiles_to_the_same_bytes_for_every_hash_seed(source, tmp_path):
+    golden = source.with_suffix(".plan.jsonl").read_bytes()
+    for seed in ("0", "2", "3", "1000", "4294967295", "random"):
+        assert compiled(source, tmp_path / seed, seed) == golden
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_module_and_its_file_compile_to_the_same_bytes_through_a_link(source, tmp_path):
+    """The folder is reached by another path than it has, and the module is named instead of the file."""
+    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    golden = source.with_suffix(".plan.jsonl").read_bytes()
+    assert compiled(source, tmp_path / "real", "5") == golden
+    flowc(["compile", f"{source.stem}:main", "-o", "other.jsonl"], tmp_path / "link", "6")
+    assert (tmp_path / "real" / "other.jsonl").read_bytes() == golden
+
+
+@pytest.mark.parametrize("name", ["iris", "digits"])
+def test_installed_workflows_compile_to_the_committed_bytes_in_any_folder(name, tmp_path):
+    committed = (HERE.parents[1] / "plans" / f"{name}.plan.jsonl").read_bytes()
+    for seed in ("7", "4242"):
+        flowc(["compile", f"stdlib.workflows.{name}:{name}"], tmp_path, seed)
+        assert (tmp_path / "plans" / f"{name}.plan.jsonl").read_bytes() == committed
 
 
 def test_every_plan_has_its_source():

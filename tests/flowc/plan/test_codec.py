@@ -164,6 +164,11 @@ def test_a_row_twice_is_refused(name):
         (edited("site load", timeout_ms=-1), "FC203:4"),
         (edited("span load", at="flows/x.py:three"), "FC203:15"),
         (edited("span load", at="a:b:c:d"), "FC203:15"),
+        (edited("span load", at="a:-3"), "FC203:15"),
+        (edited("span load", at=""), "FC203:15"),
+        (edited("Parts", positional=["train", "train"]), "FC203:3"),
+        (edited("fit[a]", args={"rates": [2**63]}), "FC203:8"),
+        (edited("header", result={"map": {"a": -(2**63) - 1}}), "FC203:1"),
         (as_bytes([LINES[0], "", *LINES[1:]]), "FC203:2"),
         (as_bytes([LINES[0], "[" * 5000, *LINES[1:]]), "FC203:2"),
         (as_bytes([LINES[0], '{"kind":"node","id":"x","args":{"a":' + "[" * 700 + "]" * 700 + "}}", *LINES[1:]]), "FC203:2"),
@@ -208,14 +213,56 @@ def test_every_inconsistency_is_told():
     assert refusals(data) == ["FC207:8", "FC207:8"]
 
 
-def test_a_circle_is_told_with_its_whole_path():
+def circles_in(data):
+    """Of every circle that a file is refused for, the path and the lines; and the notes on them."""
     with pytest.raises(Refused) as refusal:
-        decode(edited("load", after=["prep[1]/all"]), "p")
-    (diagnostic,) = refusal.value.diagnostics
-    assert diagnostic.message == (
-        "nodes wait for each other in a circle: `load` -> `prep[1]/all` -> `fit[a]` -> `load`"
-    )
-    assert [label.place.line for label in diagnostic.labels] == [7, 10, 8]
+        decode(data, "p")
+    assert {d.code for d in refusal.value.diagnostics} == {"FC206"}
+    prefix = "nodes wait for each other in a circle: "
+    paths = [
+        (d.message.removeprefix(prefix).replace("`", ""), [label.place.line for label in d.labels])
+        for d in refusal.value.diagnostics
+    ]
+    return paths, [note for d in refusal.value.diagnostics for note in d.notes]
+
+
+def test_a_circle_is_told_with_its_whole_path():
+    paths, notes = circles_in(edited("fit[a]", after=["fit[b]"]))
+    assert paths == [("fit[a] -> fit[b] -> fit[a]", [8, 9])]
+    assert notes == []
+
+
+def test_every_node_that_waits_in_a_circle_is_on_one_that_is_told():
+    paths, notes = circles_in(edited("load", after=["prep[1]/all"]))
+    assert paths == [
+        ("load -> prep[1]/all -> fit[a] -> load", [7, 10, 8]),
+        ("fit[b] -> load -> prep[1]/all -> fit[b]", [9, 7, 10]),
+    ]
+    assert notes == ["these 2 circles hold all 4 nodes that wait in circles, which form 1 group to mend"]
+
+
+def test_circles_of_a_plan_that_was_merged_from_two():
+    """Each side is a plan. One has `b` wait for `a` and `d` for `c`, the other turned both round."""
+    sides = [{"b": "a", "d": "c"}, {"a": "b", "c": "d"}]
+    nodes = [
+        f'{{"kind":"node","id":"x[{name}]","after":["x[{side[name]}]"]}}'
+        for side in sides
+        for name in sorted(side)
+    ]
+    head = ['{"kind":"plan","format":1,"workflow":"m:w"}', '{"kind":"site","site":"x","op":"m:x","code":"0"}']
+    paths, notes = circles_in(as_bytes([*head, *nodes, '{"kind":"span","site":"x","at":"m.py:1"}']))
+    assert paths == [("x[b] -> x[a] -> x[b]", [3, 5]), ("x[d] -> x[c] -> x[d]", [4, 6])]
+    assert "all 4 nodes" in notes[0]
+    assert "2 groups" in notes[0]
+
+
+def test_of_very_many_circles_some_are_told():
+    names = [f"x[{i}]" for i in range(2000)]
+    nodes = [f'{{"kind":"node","id":"{name}","after":["{name}"]}}' for name in names]
+    head = ['{"kind":"plan","format":1,"workflow":"m:w"}', '{"kind":"site","site":"x","op":"m:x","code":"0"}']
+    paths, notes = circles_in(as_bytes([*head, *nodes, '{"kind":"span","site":"x","at":"m.py:1"}']))
+    assert [path for path, _ in paths] == [f"{name} -> {name}" for name in names[:20]]
+    assert "20 of the 2000 nodes" in notes[0]
 
 
 def test_a_node_without_a_site_and_a_site_without_nodes():

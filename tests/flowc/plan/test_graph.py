@@ -4,7 +4,7 @@ import networkx as nx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowc.plan.graph import bottom_levels, dependencies, dependents, depths, find_circle, levels
+from flowc.plan.graph import bottom_levels, circles, components, dependencies, dependents, depths, levels
 from flowc.plan.model import Level, Node
 
 DEEP = 30_000
@@ -65,26 +65,78 @@ def test_bottom_levels_are_the_heaviest_paths(depends_on, data):
 
 
 @given(any_graphs())
-def test_a_circle_is_found_exactly_if_there_is_one(depends_on):
-    circle = find_circle(depends_on)
-    assert bool(circle) is not nx.is_directed_acyclic_graph(in_networkx(depends_on))
-    assert len(set(circle)) == len(circle)
-    for waiting, awaited in zip(circle, circle[1:] + circle[:1], strict=True):
-        assert awaited in depends_on[waiting]
+def test_components_are_those_of_networkx_that_have_circles(depends_on):
+    graph = in_networkx(depends_on)
+    expected = [
+        sorted(group)
+        for group in nx.strongly_connected_components(graph)
+        if len(group) > 1 or graph.has_edge(*group, *group)
+    ]
+    assert components(depends_on) == sorted(expected)
+
+
+@given(any_graphs())
+def test_circles_are_shortest_and_cover_every_node_that_is_on_one(depends_on):
+    graph = in_networkx(depends_on).reverse()
+    found = circles(depends_on)
+    on_circles = {i for group in components(depends_on) for i in group}
+    assert {i for path in found.paths for i in path} == on_circles
+    assert (found.groups, found.nodes) == (len(components(depends_on)), len(on_circles))
+    assert bool(found.paths) is not nx.is_directed_acyclic_graph(graph)
+    assert len({tuple(path) for path in found.paths}) == len(found.paths)
+    for path in found.paths:
+        assert len(set(path)) == len(path)
+        for waiting, awaited in zip(path, path[1:] + path[:1], strict=True):
+            assert awaited in depends_on[waiting]
+        back = [
+            nx.shortest_path_length(graph, i, path[0])
+            for i in graph[path[0]]
+            if nx.has_path(graph, i, path[0])
+        ]
+        assert len(path) == min(back) + 1
+
+
+@given(any_graphs(), st.integers(1, 3))
+def test_of_circles_no_more_than_wanted_are_told_and_each_component_has_its_turn(depends_on, most):
+    found, all_of_them = circles(depends_on, most), circles(depends_on)
+    assert len(found.paths) == min(most, len(all_of_them.paths))
+    assert found[1:] == all_of_them[1:]
+    group_of = {i: n for n, group in enumerate(components(depends_on)) for i in group}
+    assert len({group_of[path[0]] for path in found.paths}) == min(most, found.groups)
 
 
 def test_a_circle_is_the_whole_path_and_no_more():
-    assert find_circle([[], [0, 3], [1], [2], [3]]) == [1, 3, 2]
-    assert find_circle([[0]]) == [0]
-    assert find_circle([]) == []
+    assert circles([[], [0, 3], [1], [2], [3]]) == ([[1, 3, 2]], 1, 3)
+    assert circles([[0]]) == ([[0]], 1, 1)
+    assert circles([]) == ([], 0, 0)
+
+
+def test_circles_that_share_nodes_and_circles_that_do_not():
+    """Two circles through 0, and one apart that waits for them."""
+    assert circles([[1, 2], [0], [3], [0], [0, 5], [4]]) == ([[0, 1], [4, 5], [2, 3, 0]], 2, 6)
+
+
+def test_a_graph_with_exponentially_many_circles():
+    """A chain of diamonds that is closed has 2**n circles; six nodes in a diamond are covered by two."""
+    size = 1000
+    depends_on = [
+        [3 * i + 1, 3 * i + 2] if j == 0 else [(3 * i + 3) % (3 * size)]
+        for i in range(size)
+        for j in range(3)
+    ]
+    found = circles(depends_on)
+    assert [len(path) for path in found.paths] == [2 * size] * 20
+    assert (found.groups, found.nodes) == (1, 3 * size)
 
 
 def test_depth_does_not_recurse():
     chain = [[i - 1] if i else [] for i in range(DEEP)]
     assert depths(chain)[-1] == DEEP - 1
     assert bottom_levels(chain, [1.0] * DEEP)[0] == DEEP
-    assert find_circle(chain) == []
-    assert len(find_circle([[i - 1 if i else DEEP - 1] for i in range(DEEP)])) == DEEP
+    assert circles(chain) == ([], 0, 0)
+    assert [len(path) for path in circles([[i - 1 if i else DEEP - 1] for i in range(DEEP)]).paths] == [DEEP]
+    pairs = [[i ^ 1] for i in range(DEEP)]
+    assert [circles(pairs).paths[-1], *circles(pairs)[1:]] == [[38, 39], DEEP // 2, DEEP]
     assert levels(nodes_of(chain), chain)[-1] == Level(DEEP - 1, 1, (f"n{DEEP - 1}",))
 
 

@@ -1,0 +1,1 @@
+"""What PROJECT does, in one sentence."""
