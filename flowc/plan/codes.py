@@ -37,6 +37,9 @@ CODES: dict[str, str] = {
     "FC206": "nodes depend on each other in a circle",
     "FC207": "an edge of the plan has the wrong type",
     "FC209": "the committed plan does not match its source",
+    "FC236": "the plans have no such node",
+    "FC237": "only one of the plans has the node",
+    "FC238": "the plans are of different workflows",
     # FC3: resources
     "FC301": "a resource declaration is impossible",
     # FR1: starting a run

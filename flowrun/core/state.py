@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import assert_never
 
 import msgspec
@@ -56,14 +56,14 @@ class Task(msgspec.Struct):
 class State:
     """A run as it stands. Changed only by `apply`."""
 
-    def __init__(self, plan: Plan, inputs: Inputs) -> None:
+    def __init__(self, plan: Plan, inputs: Inputs, versions: Mapping[str, str] | None = None) -> None:
         self.plan = plan
         self.inputs = inputs
         self.status: RunStatus = "running"
         self.cancelling = 0
         self.opened_ms = 0
         self.ended_ms = 0
-        self.keys = node_keys(plan, inputs)
+        self.keys = node_keys(plan, inputs, versions)
         sites = {site.site: site for site in plan.sites}
         depends_on = dependencies(plan.nodes)
         self.dependents = dependents(depends_on)
