@@ -28,16 +28,19 @@ from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
 from flowc.plan.edges import select
 from flowc.plan.model import (
     FORMAT,
+    Code,
     Header,
     Input,
     InputRef,
     Node,
+    Package,
     Plan,
     Ref,
     Site,
     Span,
     Structure,
 )
+from flowc.plan.packages import installed
 from flowc.spans import Call, Frame, calls_from, innermost_place, place_at, place_of
 
 _MAX_DEPTH = 100  # of literals: deeper than any sane argument, shallow enough never to exhaust the stack
@@ -87,7 +90,17 @@ def trace(workflow: Workflow[..., Any], root: str = ".") -> Traced:
     header = Header(FORMAT, f"{workflow.fn.__module__}:{workflow.name}", root, inputs, tree)
     structures = tuple(tracing.structures[name] for name in sorted(tracing.structures))
     spans = tuple(Span(site, str(call.place)) for site, call in tracing.calls.items())
-    plan = Plan(header, structures, tuple(tracing.sites.values()), tuple(tracing.nodes.values()), (), spans)
+    codes = tuple(tracing.codes[op] for op in sorted(tracing.codes))
+    versions = installed({package for code in codes for package in code.packages})
+    plan = Plan(
+        header,
+        structures,
+        tuple(tracing.sites.values()),
+        tuple(tracing.nodes.values()),
+        spans=spans,
+        codes=codes,
+        packages=tuple(Package(*pair) for pair in versions.items()),
+    )
     places = {name: definition_of(workflow.fn, name) for name in inputs}
     return Traced(plan, tracing.calls, places, tuple(dict.fromkeys(tracing.problems)))
 
@@ -103,6 +116,7 @@ class Trace:
     def __init__(self) -> None:
         self.open = True
         self.sites: dict[str, Site] = {}
+        self.codes: dict[str, Code] = {}
         self.nodes: dict[str, Node] = {}
         self.calls: dict[str, Call] = {}
         self.structures: dict[str, Structure] = {}
@@ -230,6 +244,7 @@ class Trace:
             hint for name, hint in op.hints.items() if name in op.signature.parameters or name == "return"
         ]
         self.structures |= structures_of(hints)
+        self.codes[op.reference] = Code(op.reference, op.reached.parts, op.reached.packages)
         takes = {name: str(of) for name, of in op.takes.items()}
         declared = op.declaration
         self.sites[site] = Site(
