@@ -23,7 +23,11 @@ def main() -> None:
 @app.command(
     argument("workflow", metavar="WORKFLOW", help="MODULE:WORKFLOW or PATH.py:WORKFLOW"),
     argument("-o", "--output", type=Path, metavar="FILE", help="where to write the plan"),
-    argument("--check", action="store_true", help="write nothing; fail if the plan is out of date"),
+    argument(
+        "--check",
+        action="store_true",
+        help="write nothing; fail if the plan is out of date, whatever versions of packages it tells of",
+    ),
     argument(
         "--static",
         action="append",
@@ -94,6 +98,28 @@ def init(folder: Path) -> None:
     print(lay_out(folder))
 
 
+@app.command(
+    argument("before", type=Path, metavar="OLD", help="a plan file"),
+    argument("after", type=Path, metavar="NEW", help="a plan file of the same workflow, compiled later"),
+    argument("node", metavar="NODE", help="the id of a node"),
+    argument("--json", dest="as_json", action="store_true", help="print one JSON object"),
+    argument(
+        "--exit-code", action="store_true", help="exit with 1 if the node has to run again; else with 0"
+    ),
+)
+def why(before: Path, after: Path, node: str, as_json: bool, exit_code: bool) -> None:
+    """Say why a node of one plan has to run again after another plan's run, or why not."""
+    import msgspec
+
+    from flowc.plan.codec import read
+    from flowc.why import as_text
+    from flowc.why import why as why_of
+
+    found = why_of(read(before), read(after), node)
+    print(msgspec.json.encode(found).decode() if as_json else as_text(found))
+    sys.exit(1 if exit_code and found.runs_again else 0)
+
+
 @app.command(argument("code", metavar="CODE", help="for example FC101"))
 def explain(code: str) -> None:
     """Explain a diagnostic code, with an example and its mend."""
@@ -143,16 +169,22 @@ def _demand_current(path: Path, compiled: bytes, command: str) -> None:
 
     hint = f"`{command}` and commit the plan"
     committed = path.read_bytes() if path.is_file() else None
-    if committed == compiled:
+    if committed is not None and _without_versions(committed) == _without_versions(compiled):
         return
     if committed is None:
         refuse("FC209", f"there is no plan `{path}` to check", hint=hint)
-    old, new = (data.decode("utf-8", "replace").splitlines() for data in (committed, compiled))
+    sides = (b"".join(_without_versions(plan)) for plan in (committed, compiled))
+    old, new = (data.decode("utf-8", "replace").splitlines() for data in sides)
     diff = list(difflib.unified_diff(old, new, f"{path} (committed)", f"{path} (source)", lineterm="", n=0))
     shown = [_shortened(line, diff) for line in diff[:40]]
     if len(diff) > len(shown):
         shown.append(f"... {len(diff) - len(shown)} more lines")
     refuse("FC209", f"`{path}` does not match its source", notes=shown, hint=hint)
+
+
+def _without_versions(plan: bytes) -> list[bytes]:
+    """The rows of a plan but for those that tell what was installed: they may differ from host to host."""
+    return [row for row in plan.splitlines(True) if not row.startswith(b'{"kind":"package",')]
 
 
 def _shortened(line: str, diff: list[str]) -> str:

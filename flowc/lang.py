@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ca
 from flowc import hints as _hints
 from flowc.declaration import Declaration, Impossible, declare
 from flowc.definitions import definition_of
-from flowc.fingerprint import code_hash, imports_of
+from flowc.fingerprint import Code, code_of, imports_of
 from flowc.futures import Future
 from flowc.hints import Meaningless, Static, hints_of, is_static, type_of
 from flowc.plan.diagnostics import refuse
@@ -70,9 +70,14 @@ class Operator(Generic[P, R]):
         return f"{self.fn.__module__}:{self.fn.__qualname__}"
 
     @functools.cached_property
+    def reached(self) -> Code:
+        """The function's code and all that it reaches in the project: a hash of each part."""
+        return code_of(self.fn)
+
+    @property
     def code(self) -> str:
-        """A hash of the function's source; a worker refuses to run another code than was compiled."""
-        return code_hash(self.fn)
+        """A hash of the function's code; a worker refuses to run another code than was compiled."""
+        return self.reached.hash
 
     @functools.cached_property
     def imports(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from flowc.hints import structures_of
 from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
 from flowc.plan.edges import select
-from flowc.plan.model import InputRef, Node, Ref, Site, Structure, Trigger
+from flowc.plan.model import Code, InputRef, Node, Ref, Site, Structure, Trigger
 from flowc.plan.types import Type
 from flowc.spans import Call, Frame, calls_from, innermost_place, place_of
 from flowc.values import Unwritable, tree_of
@@ -61,6 +61,7 @@ class Trace:
         self._stop = stop  # the code whose frame lies between the author's and ours
         self.circumstances = _ALWAYS
         self.sites: dict[str, Site] = {}
+        self.codes: dict[str, Code] = {}
         self.items: list[Node | Slice] = []
         self.calls: dict[str, Call] = {}
         self.structures: dict[str, Structure] = {}
@@ -246,6 +247,7 @@ class Trace:
         self._demand_importable(op, frames)
         known = (*op.signature.parameters, "return")
         self.structures |= structures_of([hint for name, hint in op.hints.items() if name in known])
+        self.codes[op.reference] = Code(op.reference, op.reached.parts, op.reached.packages)
         takes = {name: str(of) for name, of in op.takes.items()}
         declared = msgspec.structs.asdict(op.declaration)
         return Site(site, op.reference, op.code, takes, str(op.gives), imports=op.imports, **declared)

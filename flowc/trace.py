@@ -17,7 +17,8 @@ from flowc.futures import Future
 from flowc.hints import structures_of
 from flowc.lang import Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
-from flowc.plan.model import FORMAT, Header, Input, InputRef, Node, Plan, Span
+from flowc.plan.model import FORMAT, Header, Input, InputRef, Node, Package, Plan, Span
+from flowc.plan.packages import installed
 from flowc.recording import Trace
 from flowc.spans import Call, place_at
 from flowc.values import Unwritable
@@ -80,7 +81,17 @@ def trace(
     structures = tuple(tracing.structures[name] for name in sorted(tracing.structures))
     spans = tuple(Span(site, str(call.place)) for site, call in tracing.calls.items())
     nodes = tuple(item for item in tracing.items if isinstance(item, Node))
-    plan = Plan(header, structures, tuple(tracing.sites.values()), nodes, (), spans)
+    codes = tuple(tracing.codes[op] for op in sorted(tracing.codes))
+    versions = installed({package for code in codes for package in code.packages})
+    plan = Plan(
+        header,
+        structures,
+        tuple(tracing.sites.values()),
+        nodes,
+        spans=spans,
+        codes=codes,
+        packages=tuple(Package(*pair) for pair in versions.items()),
+    )
     places = {name: definition_of(workflow.origin, name) for name in inputs}
     problems = tuple(dict.fromkeys(tracing.problems))
     return Traced(plan, tracing.calls, places, problems, tracing)

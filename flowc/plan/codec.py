@@ -19,10 +19,12 @@ from flowc.plan.edges import mismatches, select
 from flowc.plan.graph import Circles, circles, dependencies, levels
 from flowc.plan.model import (
     FORMAT,
+    Code,
     Header,
     InputRef,
     Level,
     Node,
+    Package,
     Plan,
     Ref,
     Resources,
@@ -33,12 +35,14 @@ from flowc.plan.model import (
     as_reference,
     references,
 )
+from flowc.plan.parts import combined
 from flowc.plan.text import counted
 from flowc.plan.types import Type, parse
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 _encoder = msgspec.json.Encoder(order="deterministic")
-_decoder = msgspec.json.Decoder(Header | Structure | Site | Node | Level | Span)
+_decoder = msgspec.json.Decoder(Header | Structure | Site | Code | Node | Level | Package | Span)
+_KINDS = (Structure, Site, Node, Level, Span, Code, Package)  # in the order of `Plan`'s fields
 _MAX_NESTING = 250  # of JSON in an argument tree, which is twice what the compiler writes
 # A path holds no colon unless both line and column follow.
 _AT = re.compile(r"[^:]+(:[1-9][0-9]*)?|.+:[1-9][0-9]*:[1-9][0-9]*")
@@ -52,8 +56,8 @@ def encode(plan: Plan, nodes: Iterable[bytes] | None = None) -> bytes:
         _without_defaults(msgspec.structs.replace(site, needs=_without_defaults(_whole(site.needs))))
         for site in plan.sites
     )
-    first = [encode_row(row) for row in (plan.header, *plan.structures, *sites)]
-    last = [encode_row(row) for row in (*plan.levels, *plan.spans)]
+    first = [encode_row(row) for row in (plan.header, *plan.structures, *sites, *plan.codes)]
+    last = [encode_row(row) for row in (*plan.levels, *plan.packages, *plan.spans)]
     return b"".join([*first, *(nodes or map(encode_row, plan.nodes)), *last])
 
 
@@ -104,7 +108,7 @@ def decode(data: bytes, file: str) -> Plan:
             seen.add((type(row), _key(row)))
     plan = Plan(
         rows[0],
-        *(tuple(row for _, row in of(kind)) for kind in (Structure, Site, Node, Level, Span)),
+        *(tuple(row for _, row in of(kind)) for kind in _KINDS),
     )
     problems = list(_problems(plan, lambda row: places[type(row), _key(row)], Place(file, len(lines))))
     if problems:
@@ -208,6 +212,8 @@ def _key(row: Row) -> str:
     match row:
         case Site(site=key) | Span(site=key) | Node(id=key) | Structure(type=key):
             return key
+        case Code(op=key) | Package(package=key):
+            return key
         case Level(level=number):
             return str(number)
         case _:
@@ -234,6 +240,7 @@ def _problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator
         if part.site not in sites:
             message = f"no site `{part.site}` for the {_name(part)}"
             yield Diagnostic("FC205", message, (Label(place(part)),), hint=_RECOMPILE)
+    yield from _code_problems(plan, place)
     undefined = False
     for name, tree, row in _trees(plan):
         for ref in references(tree):
@@ -253,6 +260,25 @@ def _problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator
         return
     yield from _order_problems(plan, place, end)
     yield from _edge_problems(plan, sites, nodes, place)
+
+
+def _code_problems(plan: Plan, place: Callable[[Row], Place]) -> Iterator[Diagnostic]:
+    codes = {code.op: code for code in plan.codes}
+    operators = {site.op for site in plan.sites}
+    for code in plan.codes:
+        if code.op not in operators:
+            message = f"no site of operator `{code.op}`, whose code is described"
+            yield Diagnostic("FC205", message, (Label(place(code)),), hint=_RECOMPILE)
+    for site in plan.sites:
+        if site.op in codes and site.code != combined(codes[site.op].parts):
+            at = (Label(place(site), "this hash"), Label(place(codes[site.op]), "these parts"))
+            message = f"the code of site `{site.site}` does not follow from the parts of `{site.op}`"
+            yield Diagnostic("FC204", message, at, hint=_RECOMPILE)
+    imported = {package for code in plan.codes for package in code.packages}
+    for row in plan.packages:
+        if row.package not in imported:
+            message = f"no operator imports the package `{row.package}`, whose version is given"
+            yield Diagnostic("FC205", message, (Label(place(row)),), hint=_RECOMPILE)
 
 
 def _trees(plan: Plan) -> Iterator[tuple[str, Any, Row]]:

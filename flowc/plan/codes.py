@@ -46,6 +46,9 @@ CODES: dict[str, str] = {
     "FC241": "the tasks of the file to import do not belong together",
     "FC245": "the folder cannot become a project",
     "FC246": "files are in the way of a new project",
+    "FC236": "the plans have no such node",
+    "FC237": "only one of the plans has the node",
+    "FC238": "the plans are of different workflows",
     # FC3: resources
     "FC301": "a resource declaration is impossible",
     # FR1: starting a run

@@ -82,8 +82,8 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 class Site(Row, frozen=True, tag="site"):
     """A call of an operator in the source, with everything that its nodes share.
 
-    `op` is `module:name`; `code` is a hash of the operator's source; `takes` and `gives` are type
-    expressions; `imports` are the modules that the operator's body imports, worth loading once for all.
+    `op` is `module:name`; `code` is a hash of the operator's code and all that it reaches; `takes` and
+    `gives` are type expressions; `imports` are the modules that its body imports, worth loading once for all.
     `secrets` and `env` name environment variables that the operator reads. A `deterministic` operator gives
     the same result for the same arguments, and does nothing else.
 
@@ -115,6 +115,19 @@ class Site(Row, frozen=True, tag="site"):
     imports: tuple[str, ...] = ()
 
 
+class Code(Row, frozen=True, tag="code"):
+    """What the `code` of an operator's sites is made of.
+
+    `parts` has a hash for each thing in the project that the operator's code reaches, itself included:
+    `module:name`, `module`, `default NAME`, `closure NAME`. `packages` are the top-level modules of others
+    that it imports; their versions count for a run, not for `code`.
+    """
+
+    op: Reference
+    parts: dict[str, str] = {}
+    packages: tuple[str, ...] = ()
+
+
 class Node(Row, frozen=True, tag="node"):
     """One call. `args` maps parameters to argument trees; `after` names nodes to wait for.
 
@@ -143,6 +156,13 @@ class Level(Row, frozen=True, tag="level"):
     sites: tuple[str, ...]
 
 
+class Package(Row, frozen=True, tag="package"):
+    """The version of a package that operators import, when the plan was compiled; nothing depends on it."""
+
+    package: Name
+    version: str
+
+
 class Span(Row, frozen=True, tag="span"):
     """Where a site stands in the source: `path:line:column`."""
 
@@ -159,6 +179,8 @@ class Plan(msgspec.Struct, frozen=True):
     nodes: tuple[Node, ...] = ()
     levels: tuple[Level, ...] = ()
     spans: tuple[Span, ...] = ()
+    codes: tuple[Code, ...] = ()
+    packages: tuple[Package, ...] = ()
 
 
 class Ref(

@@ -38,6 +38,7 @@ class Opened(Change, frozen=True, tag="opened"):
     inputs: Inputs
     capacity: Capacity
     earlier: dict[str, Earlier] = {}
+    versions: dict[str, str] = {}  # of the installed packages that operators import
 
 
 class Exited(Change, frozen=True, tag="exited"):

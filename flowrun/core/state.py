@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
@@ -30,7 +30,7 @@ from flowrun.core.changes import (
     Woke,
 )
 from flowrun.core.control import flat, unfold
-from flowrun.core.keys import key_of, node_keys
+from flowrun.core.keys import key_of, node_keys, versions_by_operator
 from flowrun.core.model import Artifact, Failure, Inputs, Placement, RunStatus, TaskState, Usage
 from flowrun.core.policy import Free
 
@@ -79,7 +79,7 @@ class State:
     `doomed` (a heap) and `unresolved` are tasks about which a decision is due.
     """
 
-    def __init__(self, plan: Plan, inputs: Inputs) -> None:
+    def __init__(self, plan: Plan, inputs: Inputs, versions: Mapping[str, str] | None = None) -> None:
         self.plan = plan
         self.inputs = inputs
         self.status: RunStatus = "running"
@@ -89,7 +89,8 @@ class State:
         self.doomed: list[Doomed] = []
         self.unresolved: list[Task] = []
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
-        self.keys = node_keys(plan, inputs)
+        self._versions = versions_by_operator(plan, versions or {})
+        self.keys = node_keys(plan, inputs, versions)
         self._earlier: dict[str, Earlier] = {}  # of nodes that are not there yet
         sites = {site.site: site for site in plan.sites}
         depends_on = dependencies(plan.nodes)
@@ -265,7 +266,7 @@ class State:
         self.tasks.append(task)
         self.by_id[node.id] = task
         self.dependents.append([])
-        self.keys.append(key_of(node, site, keys, self.inputs))
+        self.keys.append(key_of(node, site, keys, self.inputs, self._versions))
         self.unfinished += 1
         return task
 

@@ -12,6 +12,7 @@ import msgspec
 from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
 from flowc.plan.model import Plan
+from flowc.plan.packages import installed
 from flowc.plan.text import counted
 from flowrun.core.changes import Opened
 from flowrun.core.inputs import bind
@@ -55,12 +56,13 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         capacity = devices.pretend(request.devices) if request.devices else devices.detect()
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
-        state = State(plan, inputs)
+        versions = installed({package for code in plan.codes for package in code.packages})
+        state = State(plan, inputs, versions)
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
         earlier = carry_over(before, state, home.store.is_sound) if before else {}
-        opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier)
+        opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier, versions)
         _announce(request, run, opened, len(plan.nodes))
         Execution(run, state, home, log, pool, _watcher(request)).go(opened)
         del lock

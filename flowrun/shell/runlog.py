@@ -182,7 +182,7 @@ class RunLog:
             return None
         opened = changes[openings[-1]]
         assert isinstance(opened, Opened)
-        state = State(self.plan(opened.plan), opened.inputs)
+        state = State(self.plan(opened.plan), opened.inputs, opened.versions)
         for change in changes[openings[-1] :]:
             state.apply(change)
         return state

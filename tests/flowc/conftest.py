@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from flowc import spans
+from flowc import fingerprint, spans
 from flowc.compiler import compile_workflow
 from flowc.plan.codec import encode
 from flowc.plan.diagnostics import Diagnostic, Refused, in_order
@@ -76,6 +76,7 @@ class Project:
                 del sys.modules[name]
         linecache.clearcache()
         sys.path_importer_cache.clear()
+        fingerprint.forget()
         spans._calls.clear()
         for function in (spans._positions, spans._syntax, spans.display_path):
             function.cache_clear()

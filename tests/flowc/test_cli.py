@@ -1,6 +1,8 @@
 """The `flowc` command: what it writes, prints and exits with."""
 
+import json
 import os
+import re
 import sys
 
 import pytest
@@ -254,3 +256,41 @@ def test_what_a_module_prints_does_not_end_up_in_the_plan(flowc, project):
     project.write("flow.py", "print('hello')\n" + FLOW)
     assert flowc("compile", "flow:main")[1].startswith("hello\n")
     assert read(PLAN).header.name == "main"
+
+
+def test_check_passes_over_the_versions_of_packages(flowc, project):
+    source = FLOW.replace("return fit(data, n)", "return gather(fit(data, n), other())")
+    project.write("flow.py", source + "\n@operator\ndef other() -> int:\n    import numpy\n    return 1\n")
+    assert flowc("compile", "flow.py:main")[0] == 0
+    path = project.folder / PLAN
+    plan = path.read_text()
+    assert '{"kind":"package","package":"numpy","version":"' in plan
+    path.write_text(re.sub('"version":"[^"]*"', '"version":"0.1"', plan))
+    assert flowc("compile", "flow.py:main", "--check")[0] == 0
+    path.write_text(path.read_text().replace('"default":1', '"default":2'))
+    status, _, told = flowc("compile", "flow.py:main", "--check")
+    assert status == 1
+    assert "package" not in told
+
+
+def test_why_says_it_as_text_as_json_and_by_its_exit_status(flowc, project):
+    project.write("flow.py", FLOW)
+    assert flowc("compile", "flow.py:main", "-o", "old.jsonl")[0] == 0
+    project.write("flow.py", FLOW.replace("'a'", "'b'"))
+    assert flowc("compile", "flow.py:main", "-o", "new.jsonl")[0] == 0
+    assert flowc("why", "old.jsonl", "new.jsonl", "data") == (
+        0,
+        '`data` has to run again\n  its argument `path`: "a" -> "b"\n',
+        "",
+    )
+    status, told, _ = flowc("why", "old.jsonl", "new.jsonl", "data", "--json", "--exit-code")
+    assert status == 1
+    assert json.loads(told) == {
+        "node": "data",
+        "runs_again": True,
+        "reasons": [{"what": "argument", "name": "path", "before": '"a"', "after": '"b"'}],
+        "upstream": [],
+        "no_reasons": [],
+    }
+    assert flowc("why", "old.jsonl", "old.jsonl", "fit", "--exit-code")[0] == 0
+    assert flowc("why", "old.jsonl", "new.jsonl", "dta")[0] == 1

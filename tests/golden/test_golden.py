@@ -34,8 +34,14 @@ def compiled(source, folder, seed):
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_a_source_compiles_to_the_golden_bytes(source, tmp_path):
     golden = source.with_suffix(".plan.jsonl").read_bytes()
-    assert compiled(source, tmp_path / "one", "1").decode() == golden.decode()
-    assert compiled(source, tmp_path / "a folder, deeper" / "two", "4242") == golden
+    one = compiled(source, tmp_path / "one", "1")
+    assert _without_versions(one) == _without_versions(golden)
+    assert compiled(source, tmp_path / "a folder, deeper" / "two", "4242") == one
+
+
+def _without_versions(plan):
+    """A plan's rows but for those that tell what is installed here."""
+    return [row for row in plan.decode().splitlines() if not row.startswith('{"kind":"package",')]
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from flowc.plan.codec import decode, encode, read
 from flowc.plan.diagnostics import Refused
 from flowc.plan.graph import dependencies, levels
-from flowc.plan.model import Header, Input, Level, Node, Plan, Resources, Site, Span, Structure
+from flowc.plan.model import Code, Header, Input, Level, Node, Package, Plan, Resources, Site, Span, Structure
+from flowc.plan.parts import combined
 
 PLAN = Plan(
     Header(1, "flows.x:main", "src", {"rate": Input("float", 0.5), "name": Input("str | None")}, [{"from": "fit[a]"}, 1]),
@@ -378,3 +379,47 @@ def test_arguments_and_results_of_any_form(argument, result):
 @given(st.binary(max_size=200))
 def test_any_bytes(data):
     assert refusals(data)
+
+
+PARTS = {"m:load": "0123456789abcdef", "m:RATE": "fedcba9876543210", "default name": "0" * 16}
+TOLD = msgspec.structs.replace(
+    PLAN,
+    sites=(msgspec.structs.replace(PLAN.sites[0], code=combined(PARTS)), *PLAN.sites[1:]),
+    codes=(Code("m:load", PARTS, ("numpy", "sklearn")),),
+    packages=(Package("numpy", "2.4.1"),),
+)
+
+
+def test_what_code_is_made_of_stands_after_the_sites_and_versions_before_the_spans():
+    data = encode(TOLD)
+    assert decode(data, "p") == TOLD
+    assert [json.loads(line)["kind"] for line in data.splitlines()] == [
+        *["plan", "type", "type", "site", "site", "site", "code"],
+        *["node"] * 4, *["level"] * 4, "package", *["span"] * 3,
+    ]  # fmt: skip
+    assert data.splitlines()[6].decode() == (
+        '{"kind":"code","op":"m:load","parts":{"default name":"0000000000000000","m:RATE":"fedcba9876543210",'
+        '"m:load":"0123456789abcdef"},"packages":["numpy","sklearn"]}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"codes": (*TOLD.codes, Code("m:other"))}, ["FC205:8"]),
+        ({"codes": TOLD.codes * 2}, ["FC204:8"]),
+        ({"codes": (Code("m:load", {"m:load": "0"}, ("numpy",)),)}, ["FC204:4"]),
+        ({"codes": ()}, ["FC205:15"]),
+        ({"packages": (*TOLD.packages, Package("torch", "1"))}, ["FC205:17"]),
+        ({"packages": TOLD.packages * 2}, ["FC204:17"]),
+    ],
+)
+def test_rows_about_code_that_do_not_belong_to_the_plan(changes, expected):
+    assert refusals(encode(msgspec.structs.replace(TOLD, **changes))) == expected
+
+
+def test_parts_are_combined_as_the_format_says():
+    import hashlib
+
+    lines = "default name 0000000000000000\nm:RATE fedcba9876543210\nm:load 0123456789abcdef\n"
+    assert combined(PARTS) == hashlib.sha256(lines.encode()).hexdigest()[:16]

@@ -2,8 +2,10 @@
 
 import re
 
+import msgspec
 from graphs import plan
 
+from flowc.plan.model import Code
 from flowrun.core.keys import node_keys, substitute
 
 BASE = """
@@ -98,3 +100,16 @@ def test_substitute_replaces_references_and_leaves_the_rest():
     tree = [{"map": {"a": {"from": "x", "at": ["f"]}, "b": [1, None]}}, {"input": "n"}, "text"]
     found = substitute(tree, lambda ref: f"<{getattr(ref, 'source', '')}{getattr(ref, 'input', '')}>")
     assert found == [{"map": {"a": "<x>", "b": [1, None]}}, "<n>", "text"]
+
+
+def test_the_versions_of_the_packages_that_an_operator_imports():
+    told = msgspec.structs.replace(
+        plan("a op=f:f\nb op=g:g\nc op=h:h < a"), codes=(Code("f:f", {}, ("numpy", "gone")), Code("g:g"))
+    )
+    base, same, newer = (
+        node_keys(told, {}, versions)
+        for versions in ({"numpy": "1", "torch": "1"}, {"numpy": "1", "torch": "2"}, {"numpy": "2"})
+    )
+    assert base == same
+    assert [old != new for old, new in zip(base, newer, strict=True)] == [True, False, True]
+    assert node_keys(told, {}) == node_keys(plan("a op=f:f\nb op=g:g\nc op=h:h < a"), {})
