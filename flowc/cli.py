@@ -9,7 +9,18 @@ from pathlib import Path
 
 from flowc.plan.command import App, argument
 
+# Those of `flowc.reports.FORMATS`, which a start of the command does not load.
+OUTPUT_FORMATS = ("text", "json", "github", "sarif", "junit")
+
 app = App("flowc", "Compile workflows written in Python into typed plan files.")
+
+
+def _seconds(text: str) -> float:
+    """A time limit on the command line."""
+    seconds = float(text)
+    if not 0 < seconds < 1e6:
+        raise ValueError
+    return seconds
 
 
 def main() -> None:
@@ -35,7 +46,12 @@ def compile(workflow: str, output: Path | None, check: bool) -> None:  # noqa: A
     plan = compile_workflow(source.workflow, source.root)
     path = output or Path("plans") / f"{plan.header.name}.plan.jsonl"
     if check:
-        _demand_current(path, encode(plan), f"flowc compile {workflow}" + (f" -o {output}" if output else ""))
+        from flowc.committed import stale
+        from flowc.plan.diagnostics import Refused
+
+        command = f"flowc compile {workflow}" + (f" -o {output}" if output else "")
+        if problem := stale(path, encode(plan), command):
+            raise Refused(problem)
         print(f"{path} is current: {summary(plan)}")
     else:
         _write(path, encode(plan))
@@ -51,62 +67,44 @@ def show(plan: Path) -> None:
     print(text_of(read(plan)))
 
 
-@app.command(argument("code", metavar="CODE", help="for example FC101"))
-def explain(code: str) -> None:
+@app.command(
+    argument("paths", nargs="*", default=["."], metavar="PATH", help="files and folders (default: .)"),
+    argument("--output-format", choices=OUTPUT_FORMATS, default="text", help="default: text"),
+    argument("--no-plans", dest="with_plans", action="store_false", help="do not compare with plans/"),
+    argument(
+        "--timeout",
+        dest="timeout_s",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long a module or a workflow may take (default: 60)",
+    ),
+    argument("--watch", action="store_true", help="check again whenever a file changes, until Ctrl-C"),
+)
+def check(paths: list[str], output_format: str, with_plans: bool, timeout_s: float, watch: bool) -> None:
+    """Find and check every workflow and plan in files and folders.
+
+    Exits: 0 if nothing is wrong, 1 if something is, 2 for wrong usage, 130 when it is cancelled.
+    """
+    from flowc.check_paths import run
+
+    sys.exit(run(paths, output_format, with_plans, timeout_s, watch))
+
+
+@app.command(
+    argument("code", nargs="?", metavar="CODE", help="for example FC101; without it, all are listed")
+)
+def explain(code: str | None) -> None:
     """Explain a diagnostic code, with an example and its mend."""
-    import difflib
+    from flowc.explain import explanation, listing, similar
 
-    from flowc.plan.codes import CODES
-
-    if code.upper() not in CODES:
-        close = difflib.get_close_matches(code.upper(), CODES, 3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "docs/errors/README.md lists them"
-        print(f"there is no code `{code}`; {hint}", file=sys.stderr)
+    if code is None:
+        print(listing())
+    elif text := explanation(code):
+        print(text)
+    else:
+        print(f"there is no code `{code}`; {similar(code)}", file=sys.stderr)
         sys.exit(2)
-    package = Path(__file__).parent
-    # Installed, the pages lie in the package; in a checkout, where people read them.
-    for folder in (package / "errors", package.parent / "docs" / "errors"):
-        page = folder / f"{code.upper()}.md"
-        if page.is_file():
-            print(page.read_text(encoding="utf-8").rstrip())
-            return
-    print(CODES[code.upper()])
-
-
-def _demand_current(path: Path, compiled: bytes, command: str) -> None:
-    """Refuse (FC209), with a diff, unless the file holds exactly the compiled plan."""
-    import difflib
-
-    from flowc.plan.diagnostics import refuse
-
-    hint = f"`{command}` and commit the plan"
-    committed = path.read_bytes() if path.is_file() else None
-    if committed == compiled:
-        return
-    if committed is None:
-        refuse("FC209", f"there is no plan `{path}` to check", hint=hint)
-    old, new = (data.decode("utf-8", "replace").splitlines() for data in (committed, compiled))
-    diff = list(difflib.unified_diff(old, new, f"{path} (committed)", f"{path} (source)", lineterm="", n=0))
-    shown = [_shortened(line, diff) for line in diff[:40]]
-    if len(diff) > len(shown):
-        shown.append(f"... {len(diff) - len(shown)} more lines")
-    refuse("FC209", f"`{path}` does not match its source", notes=shown, hint=hint)
-
-
-def _shortened(line: str, diff: list[str]) -> str:
-    """A line of a diff; of a long row its head, and the place where it differs from the other side's."""
-    if len(line) <= 200:
-        return line
-    others = (other for other in diff if other[0] != line[0] and other[1:40] == line[1:40])
-    same = max((_common(line[1:], other[1:]) for other in others), default=0)
-    if same < 160:
-        return f"{line[:200]}..."
-    return f"{line[:80]} ... {line[same - 20 : same + 100]}" + ("..." if len(line) > same + 100 else "")
-
-
-def _common(one: str, other: str) -> int:
-    """How many characters are the same from the start."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
 
 
 def _write(path: Path, data: bytes) -> None:
