@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -76,6 +76,13 @@ class Imported(msgspec.Struct, frozen=True, tag=True):
 Message = Began | Checked | Imported
 
 
+class End(NamedTuple):
+    """How a module or a workflow went without coming to its end, and the way out if there is one."""
+
+    said: str
+    hint: str = ""
+
+
 class Stalled(BaseException):
     """The time limit has passed. Not an `Exception`, which modules catch."""
 
@@ -112,22 +119,22 @@ def check_modules(targets: Sequence[Target], timeout_s: float) -> Iterator[Check
         targets = targets[last.target + (not last.workflow) :]
 
 
-def _dead(file: str, workflow: str, how: str, *at: Place) -> Checked:
+def _dead(file: str, workflow: str, end: End, *at: Place) -> Checked:
     """FC006 for a module or a workflow."""
     when = f"while `{workflow}` was traced" if workflow else "while it was imported"
     diagnostic = Diagnostic(
         "FC006",
-        f"`{file}` {how} {when}",
+        f"`{file}` {end.said} {when}",
         tuple(Label(place) for place in at) or (Label(Place(file)),),
-        hint="`--timeout` gives it more time" if "seconds" in how else "",
+        hint=end.hint,
     )
     return Checked(file, workflow, at[0].line if at else 0, 0.0, (diagnostic,))
 
 
 def _in_a_process(
     targets: Sequence[Target], skipped: frozenset[str], timeout_s: float
-) -> Generator[Message, None, str]:
-    """Yield what a fork says; return what ended it before it was done, "" if it was done."""
+) -> Generator[Message, None, End | None]:
+    """Yield what a fork says; return how it ended if it was not done."""
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -150,14 +157,14 @@ def _in_a_process(
                     message = decoder.decode(line)
                     yield message
                     if isinstance(message, Imported):
-                        return ""
+                        return None
                 continue
             ended, found = os.waitpid(pid, os.WNOHANG)
             if ended:
                 status = found
                 return _said_of(found)
             if time.monotonic() - last_heard > patience_s:
-                return f"did not come to an end within {timeout_s:g} seconds"
+                return _too_long(timeout_s)
             if data == b"":  # it closed the pipe, and is about to end
                 time.sleep(0.005)
     finally:
@@ -168,9 +175,13 @@ def _in_a_process(
             os.waitpid(pid, 0)
 
 
-def _said_of(status: int) -> str:
+def _said_of(status: int) -> End:
     code = os.waitstatus_to_exitcode(status)
-    return f"ended Python with exit status {code}" if code >= 0 else f"died of {signal.Signals(-code).name}"
+    return End(f"ended Python with exit status {code}" if code >= 0 else f"died of {_signal_name(-code)}")
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _be_the_process(
@@ -270,11 +281,13 @@ def _defined_in(module: ModuleType) -> dict[str, Workflow[..., Any]]:
     return found
 
 
-def _said_by(error: BaseException, timeout_s: float) -> str:
+def _said_by(error: BaseException, timeout_s: float) -> End:
     """What a module did, by what came out of it that is no exception."""
-    if isinstance(error, Stalled):
-        return f"did not come to an end within {timeout_s:g} seconds"
-    return f"raised `{type(error).__name__}`"
+    return _too_long(timeout_s) if isinstance(error, Stalled) else End(f"raised `{type(error).__name__}`")
+
+
+def _too_long(timeout_s: float) -> End:
+    return End(f"did not come to its end within {timeout_s:g} s", "`--timeout` gives it more time")
 
 
 @contextlib.contextmanager

@@ -157,16 +157,15 @@ def _as_command(problem: Problem, folder: str) -> str:
         "title": problem.diagnostic.code,
     }
     shown = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items() if value)
-    return f"::error {shown}::{_data(_message(problem.diagnostic))}\n"
+    return f"::error {shown}::{_data(_message(problem.diagnostic, *problem.diagnostic.labels[1:]))}\n"
 
 
-def _message(diagnostic: Diagnostic) -> str:
+def _message(diagnostic: Diagnostic, *further: Label) -> str:
     """All that is said in words, for formats that show the source themselves."""
-    message, *others = (diagnostic.labels[:1] and diagnostic.labels[0].text, *diagnostic.labels[1:])
-    lines = [diagnostic.message + (f": {message}" if message and message not in diagnostic.message else "")]
-    lines += [f"{label.text or 'see'}: {label.place}" for label in others]
-    lines += diagnostic.notes
-    return "\n".join(lines + [f"hint: {diagnostic.hint}"] * bool(diagnostic.hint))
+    said = diagnostic.labels[0].text if diagnostic.labels else ""
+    lines = [f"{diagnostic.message}: {said}" if said else diagnostic.message]
+    lines += [f"{label.place}: {label.text}".removesuffix(": ") for label in further]
+    return "\n".join([*lines, *diagnostic.notes, *([f"hint: {diagnostic.hint}"] if diagnostic.hint else [])])
 
 
 def _data(text: str) -> str:
