@@ -67,7 +67,10 @@ def files_below(folder: Path, report: Callable[[Diagnostic], None] = lambda _: N
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".") and name not in _FOREIGN]
-        yield from (Path(path, name) for name in files if name.endswith((".py", PLAN_SUFFIX)))
+        for name in files:
+            file = Path(path, name)
+            if name.endswith((".py", PLAN_SUFFIX)) and not name.startswith(".") and file.is_file():
+                yield file
 
 
 def shown(path: Path, here: Path) -> str:
@@ -143,7 +146,7 @@ def _unusable(text: str, real: Path, here: Path) -> Diagnostic | None:
     is_source = real.is_dir() or text.endswith(".py")
     if not real.exists():
         return Diagnostic("FC220", f"there is no file or folder `{text}`")
-    if not is_source and not text.endswith(PLAN_SUFFIX):
+    if not real.is_dir() and not (real.is_file() and text.endswith((".py", PLAN_SUFFIX))):
         hint = f"name folders, .py files and {PLAN_SUFFIX} files"
         return Diagnostic("FC220", f"`{text}` is neither Python nor a plan", hint=hint)
     if is_source and not real.is_relative_to(here):

@@ -177,7 +177,7 @@ def _property(text: str) -> str:
 
 
 def _in_repository(file: str, folder: str) -> str:
-    return file if folder == "." or file.startswith("/") else f"{folder}/{file}"
+    return file if not file or folder == "." or file.startswith("/") else f"{folder}/{file}"
 
 
 def _as_rule(code: str) -> dict[str, Any]:
