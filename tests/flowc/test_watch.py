@@ -1,4 +1,4 @@
-"""When to check again, without waiting: the check itself changes files. The command: `test_check_paths.py`."""
+"""When to check again; nothing is waited for. For the command see `test_check_paths.py`."""
 
 import os
 
