@@ -85,12 +85,17 @@ def run(
         sys.stdout.flush()
         return outcome
 
+    if sys.stdout is None:  # closed by the caller, who wants the exit status only
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end of the process
     try:
         if again:
             watch(lambda: check().imported, [*paths, "plans"] if with_plans else paths)
         return 0 if check().sound else 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever reads it has seen enough, and Python must not try to write the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
 
 
 def _folder() -> str:

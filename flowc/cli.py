@@ -15,12 +15,12 @@ OUTPUT_FORMATS = ("text", "json", "github", "sarif", "junit")
 app = App("flowc", "Compile workflows written in Python into typed plan files.")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """A time limit on the command line."""
-    seconds = float(text)
-    if not 0 < seconds < 1e6:
+    given = float(text)
+    if not 0 < given < 1e6:
         raise ValueError
-    return seconds
+    return given
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def show(plan: Path) -> None:
     argument(
         "--timeout",
         dest="timeout_s",
-        type=_seconds,
+        type=seconds,
         default=60.0,
         metavar="SECONDS",
         help="how long a module or a workflow may take (default: 60)",

@@ -207,6 +207,39 @@ def test_a_check_leaves_nothing_behind(project, flowc):
     assert sorted(project.folder.rglob("*")) == before
 
 
+def test_a_caller_who_does_not_read_the_report(project, flowc):
+    project.write("flow.py", FINE + "".join(WRONG.replace("main", f"main{i}") for i in range(500)))
+    script = "python -c 'from flowc.cli import main; main()' check | head -1; echo ${PIPESTATUS[0]}"
+    script = script.replace("python", sys.executable)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "error[FC101]: `step` expects `int` for `x`, got `str`\n1\n"
+    assert done.stderr == ""
+    closed = subprocess.run(
+        ["bash", "-c", f"{script.partition('|')[0]} >&-"], capture_output=True, timeout=60
+    )
+    assert (closed.returncode, closed.stdout, closed.stderr) == (1, b"", b"")
+
+
+def test_cancelling(project):
+    project.write(
+        "flow.py", "import os\nos.write(2, f'{os.getpid()}\\n'.encode())\nwhile True: len('')\n" + FINE
+    )
+    process = subprocess.Popen([*COMMAND, "check"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    hurry = threading.Timer(60, process.kill)
+    hurry.start()
+    try:
+        looking = int(process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.communicate() == (b"", b"")
+        with pytest.raises(ProcessLookupError):
+            os.kill(looking, 0)
+    finally:
+        hurry.cancel()
+        process.kill()
+        process.communicate()
+
+
 def test_watching(project):
     def write(name, source):
         """At once: a half-written file would be a change of its own."""
