@@ -143,14 +143,16 @@ def _in_a_process(
         os.close(reading)
         _be_the_process(writing, targets, skipped, timeout_s)
     os.close(writing)
-    status = None
+    with contextlib.suppress(OSError):  # done by whichever of the two comes first
+        os.setpgid(pid, pid)
+    status: int | None = None
     try:
         decoder = msgspec.json.Decoder(Message)
         rest, patience_s = b"", timeout_s + _GRACE_S
         last_heard = time.monotonic()
         while True:
-            data = os.read(reading, 1 << 16) if select.select([reading], [], [], _LOOK_S)[0] else None
-            if data:
+            ready = select.select([reading], [], [], _LOOK_S if status is None else 0)[0]
+            if ready and (data := os.read(reading, 1 << 16)):
                 last_heard = time.monotonic()
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
@@ -158,15 +160,15 @@ def _in_a_process(
                     yield message
                     if isinstance(message, Imported):
                         return None
-                continue
-            ended, found = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                status = found
-                return _said_of(found)
-            if time.monotonic() - last_heard > patience_s:
+            elif status is not None:
+                return _said_of(status)
+            elif time.monotonic() - last_heard > patience_s:
                 return _too_long(timeout_s)
-            if data == b"":  # it closed the pipe, and is about to end
-                time.sleep(0.005)
+            else:
+                gone, found = os.waitpid(pid, os.WNOHANG)
+                status = found if gone else None  # what it said before is still to be read
+                if ready and not gone:  # it closed the pipe, and is about to end
+                    time.sleep(0.005)
     finally:
         os.close(reading)
         with contextlib.suppress(ProcessLookupError):
