@@ -31,6 +31,7 @@ check: setup  ## formatting, lint, types, and whether the committed plans are cu
 	ruff check .
 	mypy
 	@$(MAKE) --no-print-directory plans CHECK=--check
+	flowc check
 
 plans: setup  ## compile the ready workflows
 	@for name in iris digits; do flowc compile $(CHECK) stdlib.workflows.$$name:$$name || exit 1; done

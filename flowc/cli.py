@@ -6,11 +6,21 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from flowc.plan.command import App, argument
 
+# Those of `flowc.reports.FORMATS`, which a start of the command does not load.
+OUTPUT_FORMATS = ("text", "json", "github", "sarif", "junit")
+
 app = App("flowc", "Compile workflows written in Python into typed plan files.")
+
+
+def seconds(text: str) -> float:
+    """A time limit on the command line."""
+    given = float(text)
+    if not 0 < given < 1e6:
+        raise ValueError
+    return given
 
 
 def main() -> None:
@@ -43,16 +53,21 @@ def compile(workflow: str, output: Path | None, check: bool, static: list[str], 
     from flowc.keeping import read_kept, write_kept
     from flowc.show import summary
     from flowc.source import load
+    from flowc.static import given_static
 
     source = load(workflow)
     path = output or Path("plans") / f"{source.workflow.name}.plan.jsonl"
-    given = _static_inputs(static, path if check else None)
+    given = given_static(static, path if check else None)
     cache = Path(".flow") / "compiled" / f"{source.workflow.reference.replace(':', '.')}.cache"
     compiled = compile_again(source.workflow, source.root, given, {} if no_cache else read_kept(cache))
     if check:
+        from flowc.committed import stale
+        from flowc.plan.diagnostics import Refused
+
         options = [f" -o {output}"] if output else []
         options += [f" --static {name}={value}" for name, value in given.items()]
-        _demand_current(path, compiled.data, f"flowc compile {workflow}{''.join(options)}")
+        if problem := stale(path, compiled.data, f"flowc compile {workflow}{''.join(options)}"):
+            raise Refused(problem)
         print(f"{path} is current: {summary(compiled.plan)}")
     else:
         _write(path, compiled.data)
@@ -120,87 +135,44 @@ def why(before: Path, after: Path, node: str, as_json: bool, exit_code: bool) ->
     sys.exit(1 if exit_code and found.runs_again else 0)
 
 
-@app.command(argument("code", metavar="CODE", help="for example FC101"))
-def explain(code: str) -> None:
+@app.command(
+    argument("paths", nargs="*", default=["."], metavar="PATH", help="files and folders (default: .)"),
+    argument("--output-format", choices=OUTPUT_FORMATS, default="text", help="default: text"),
+    argument("--no-plans", dest="with_plans", action="store_false", help="do not compare with plans/"),
+    argument(
+        "--timeout",
+        dest="timeout_s",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long a module or a workflow may take (default: 60)",
+    ),
+    argument("--watch", action="store_true", help="check again whenever a file changes, until Ctrl-C"),
+)
+def check(paths: list[str], output_format: str, with_plans: bool, timeout_s: float, watch: bool) -> None:
+    """Find and check every workflow and plan in files and folders.
+
+    Exits: 0 if nothing is wrong, 1 if something is, 2 for wrong usage, 130 when it is cancelled.
+    """
+    from flowc.check_paths import run
+
+    sys.exit(run(paths, output_format, with_plans, timeout_s, watch))
+
+
+@app.command(
+    argument("code", nargs="?", metavar="CODE", help="for example FC101; without it, all are listed")
+)
+def explain(code: str | None) -> None:
     """Explain a diagnostic code, with an example and its mend."""
-    import difflib
+    from flowc.explain import explanation, listing, similar
 
-    from flowc.plan.codes import CODES
-
-    if code.upper() not in CODES:
-        close = difflib.get_close_matches(code.upper(), CODES, 3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "docs/errors/README.md lists them"
-        print(f"there is no code `{code}`; {hint}", file=sys.stderr)
+    if code is None:
+        print(listing())
+    elif text := explanation(code):
+        print(text)
+    else:
+        print(f"there is no code `{code}`; {similar(code)}", file=sys.stderr)
         sys.exit(2)
-    package = Path(__file__).parent
-    # Installed, the pages lie in the package; in a checkout, where people read them.
-    for folder in (package / "errors", package.parent / "docs" / "errors"):
-        page = folder / f"{code.upper()}.md"
-        if page.is_file():
-            print(page.read_text(encoding="utf-8").rstrip())
-            return
-    print(CODES[code.upper()])
-
-
-def _static_inputs(given: list[str], committed: Path | None) -> dict[str, Any]:
-    """Static inputs as they are given, and those that a committed plan was compiled with."""
-    import contextlib
-
-    from flowc.plan.codec import read
-    from flowc.plan.diagnostics import Refused, refuse
-
-    found: dict[str, Any] = {}
-    if committed is not None:
-        with contextlib.suppress(Refused):  # no plan, or a broken one: the check is going to say so
-            found = dict(read(committed).header.static)
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            refuse("FC025", f"`--static {text}` is not NAME=VALUE", hint=f"for example `--static {text}=5`")
-        found[name.strip()] = value
-    return found
-
-
-def _demand_current(path: Path, compiled: bytes, command: str) -> None:
-    """Refuse (FC209), with a diff, unless the file holds exactly the compiled plan."""
-    import difflib
-
-    from flowc.plan.diagnostics import refuse
-
-    hint = f"`{command}` and commit the plan"
-    committed = path.read_bytes() if path.is_file() else None
-    if committed is not None and _without_versions(committed) == _without_versions(compiled):
-        return
-    if committed is None:
-        refuse("FC209", f"there is no plan `{path}` to check", hint=hint)
-    sides = (b"".join(_without_versions(plan)) for plan in (committed, compiled))
-    old, new = (data.decode("utf-8", "replace").splitlines() for data in sides)
-    diff = list(difflib.unified_diff(old, new, f"{path} (committed)", f"{path} (source)", lineterm="", n=0))
-    shown = [_shortened(line, diff) for line in diff[:40]]
-    if len(diff) > len(shown):
-        shown.append(f"... {len(diff) - len(shown)} more lines")
-    refuse("FC209", f"`{path}` does not match its source", notes=shown, hint=hint)
-
-
-def _without_versions(plan: bytes) -> list[bytes]:
-    """The rows of a plan but for those that tell what was installed: they may differ from host to host."""
-    return [row for row in plan.splitlines(True) if not row.startswith(b'{"kind":"package",')]
-
-
-def _shortened(line: str, diff: list[str]) -> str:
-    """A line of a diff; of a long row its head, and the place where it differs from the other side's."""
-    if len(line) <= 200:
-        return line
-    others = (other for other in diff if other[0] != line[0] and other[1:40] == line[1:40])
-    same = max((_common(line[1:], other[1:]) for other in others), default=0)
-    if same < 160:
-        return f"{line[:200]}..."
-    return f"{line[:80]} ... {line[same - 20 : same + 100]}" + ("..." if len(line) > same + 100 else "")
-
-
-def _common(one: str, other: str) -> int:
-    """How many characters are the same from the start."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
 
 
 def _write(path: Path, data: bytes) -> None:

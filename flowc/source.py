@@ -40,19 +40,30 @@ def load(reference: str) -> Source:
         example = f"{reference}:main" if reference and not colon else "flows/churn.py:main"
         hint = f"for example `{example}`"
         refuse("FC001", f"`{reference}` is not MODULE:WORKFLOW or PATH.py:WORKFLOW", hint=hint)
+    module, root = load_module(target)
+    return Source(_pick(module, name, target), root)
+
+
+def load_module(target: str) -> tuple[ModuleType, str]:
+    """Import what `MODULE` or `PATH.py` names; also the folder, relative to the project's, to import it from.
+
+    `Refused` (FC002, FC003, FC005) says why it cannot be imported.
+    """
     if target.endswith(".py") or os.sep in target:
-        root, module_name = _place_file(target)
+        root, module_name = place_file(target)
     else:
         root, module_name = ".", target
     folder = str(Path.cwd() / root)
     if folder not in sys.path[:1]:
         sys.path.insert(0, folder)
-    module = _load_module(module_name, Path(target) if target.endswith(".py") else None)
-    return Source(_pick(module, name, target), root)
+    return _load_module(module_name, Path(target) if target.endswith(".py") else None), root
 
 
-def _place_file(target: str) -> tuple[str, str]:
-    """The import root and the module name of a file."""
+def place_file(target: str) -> tuple[str, str]:
+    """The import root, relative to the current folder, and the module name of a file.
+
+    `Refused` (FC002, FC003, FC005) if the file is not there or cannot be a module of the project.
+    """
     path = Path(target).resolve()
     here = Path.cwd().resolve()
     if not path.is_file():
@@ -66,14 +77,31 @@ def _place_file(target: str) -> tuple[str, str]:
             f"`{target}` lies outside the current folder: a plan names files relative to it",
             hint=hint,
         )
-    top = path.parent
-    while (top / "__init__.py").is_file() and top != here:
-        top = top.parent
+    top = import_root(path, here)
     parts = path.relative_to(top).with_suffix("").parts
     if not all(re.fullmatch(r"[\w-]+", part) for part in parts):
         message = f"`{target}` cannot be imported: a module's name is made of letters, digits, `_` and `-`"
         refuse("FC003", message, hint="rename the file")
     return top.relative_to(here).as_posix(), ".".join(parts)
+
+
+def import_root(path: Path, here: Path) -> Path:
+    """The folder that a file is imported from: the first one upwards, at most `here`, that is no package."""
+    top = path.parent
+    while (top / "__init__.py").is_file() and top != here:
+        top = top.parent
+    return top
+
+
+def own_place(error: BaseException) -> list[Place]:
+    """The last line of an exception's traceback that the author can mend; none if there is no such line."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        # Outside Python, its import machinery, and us.
+        if not frame.filename.startswith(("<", sys.base_prefix, _PACKAGE))
+    ]
+    return [Place(display_path(own[-1].filename), own[-1].lineno or 0)] if own else []
 
 
 def _nearest(missing: Path) -> str:
@@ -120,16 +148,8 @@ def _does_not_import(name: str, error: BaseException) -> NoReturn:
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         place = Place(display_path(error.filename), error.lineno, error.offset or 0, error.end_offset or 0)
         refuse("FC003", f"`{name}` does not import: {type(error).__name__}: {error.msg}", place)
-    # The last line outside Python's import machinery is the one that the author can mend.
-    frames = [
-        f
-        for f in traceback.extract_tb(error.__traceback__)
-        if not f.filename.startswith(("<", sys.base_prefix))
-    ]
-    own = [f for f in frames if not f.filename.startswith(_PACKAGE)]
-    places = [Place(display_path(own[-1].filename), own[-1].lineno or 0)] if own else []
     said = f"{type(error).__name__}: {error}".removesuffix(": ")
-    refuse("FC003", f"`{name}` does not import: {said}", *places)
+    refuse("FC003", f"`{name}` does not import: {said}", *own_place(error))
 
 
 def _pick(module: ModuleType, name: str, target: str) -> Workflow[..., Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from flowc.definitions import definition_of
 from flowc.lang import Workflow
-from flowc.plan.diagnostics import Diagnostic, Label, Refused
+from flowc.plan import codec
+from flowc.plan.diagnostics import Diagnostic, Label, Refused, refuse
 from flowc.plan.types import convert, parse_text
 
 
@@ -40,6 +43,23 @@ def bind_static(workflow: Workflow[..., Any], given: Mapping[str, Any]) -> dict[
     if problems:
         raise Refused(*problems)
     return bound
+
+
+def given_static(texts: Sequence[str], committed: Path | None = None) -> dict[str, Any]:
+    """Static inputs from `NAME=VALUE` texts, and those that a committed plan was compiled with.
+
+    `Refused` (FC025) for a text that is not written so.
+    """
+    found: dict[str, Any] = {}
+    if committed is not None:
+        with contextlib.suppress(Refused):  # whoever compares with it is going to say so
+            found = dict(codec.read(committed).header.static)
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            refuse("FC025", f"`--static {text}` is not NAME=VALUE", hint=f"for example `--static {text}=5`")
+        found[name.strip()] = value
+    return found
 
 
 def _unknown(workflow: Workflow[..., Any], name: str) -> Diagnostic:

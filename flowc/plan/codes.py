@@ -10,6 +10,7 @@ CODES: dict[str, str] = {
     "FC003": "the workflow's module does not import",
     "FC004": "the module has no workflow of that name",
     "FC005": "the file lies outside the current folder",
+    "FC006": "the module or workflow ends, or holds up, the process that looks at it",
     "FC010": "a future is used as a condition",
     "FC011": "a future is iterated, unpacked or measured",
     "FC012": "a future is compared",
@@ -49,6 +50,8 @@ CODES: dict[str, str] = {
     "FC236": "the plans have no such node",
     "FC237": "only one of the plans has the node",
     "FC238": "the plans are of different workflows",
+    "FC220": "there is nothing to check at a path",
+    "FC221": "a committed plan has no workflow any more",
     # FC3: resources
     "FC301": "a resource declaration is impossible",
     # FR1: starting a run

@@ -227,6 +227,12 @@ def test_explain(flowc):
         assert out.startswith(f"# FC101: {CODES['FC101']}\n")
 
 
+def test_explain_without_a_code_lists_them_all(flowc):
+    status, out, err = flowc("explain")
+    assert (status, err) == (0, "")
+    assert [tuple(line.split("  ", 1)) for line in out.splitlines()] == list(CODES.items())
+
+
 @pytest.mark.parametrize("code", ["FC999", "nonsense", ""])
 def test_explain_of_an_unknown_code(flowc, code):
     status, out, err = flowc("explain", code)
@@ -244,7 +250,8 @@ def test_wrong_usage(flowc, arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["compile", "--help"], ["show", "--help"], ["explain", "--help"]]
+    "arguments",
+    [["--help"], ["compile", "--help"], ["check", "--help"], ["show", "--help"], ["explain", "--help"]],
 )
 def test_help(flowc, arguments):
     status, out, err = flowc(*arguments)
