@@ -75,6 +75,16 @@ class Size(msgspec.Struct, frozen=True):
     levels: int
 
 
+class PathDifference(msgspec.Struct, frozen=True):
+    """The critical paths, and the nodes that are on one only; a renamed node stays on."""
+
+    unit: str
+    old: CriticalPath
+    new: CriticalPath
+    joined: tuple[str, ...]
+    left: tuple[str, ...]
+
+
 class Difference(msgspec.Struct, frozen=True):
     """Everything that is different. `moved` counts the sites of which only the place in the source is."""
 
@@ -86,7 +96,7 @@ class Difference(msgspec.Struct, frozen=True):
     types: tuple[Edit, ...]
     sites: tuple[SiteDifference, ...]
     runs_again: tuple[Rerun, ...]
-    critical_path: Both[CriticalPath]
+    critical_path: PathDifference
     needs: dict[str, Both[Demand]]
     moved: int
 
@@ -96,7 +106,7 @@ class Difference(msgspec.Struct, frozen=True):
         return not (self.header or self.inputs or self.outputs or self.types or self.sites)
 
 
-def compare(old: Plan, new: Plan, weigh: Weigh = by_count) -> Difference:
+def compare(old: Plan, new: Plan, weigh: Weigh = by_count, unit: str = "nodes") -> Difference:
     """The difference between two checked plans; `weigh` gives nodes their length on the critical path."""
     renamed = renamed_sites(old, new)
     ids = renamed_nodes(old, new, renamed)
@@ -105,9 +115,6 @@ def compare(old: Plan, new: Plan, weigh: Weigh = by_count) -> Difference:
         node for site in sites for rewrite in site.arguments if not rewrite.order for node in rewrite.nodes
     }
     depends_on = Both(dependencies(old.nodes), dependencies(new.nodes))
-    path = longest_path(old, depends_on.old, weigh)
-    names = {was: now for now, was in ids.items()}
-    prefer = {names.get(node, node) for node in path.nodes}
     held = Both(demands(old, depends_on.old), demands(new, depends_on.new))
     places = {span.site: span.at for span in old.spans}
     return Difference(
@@ -119,9 +126,27 @@ def compare(old: Plan, new: Plan, weigh: Weigh = by_count) -> Difference:
         types=tuple(_edits(_types(old), _types(new))),
         sites=sites,
         runs_again=runs_again(old, new, ids, lambda node: node.id in rewritten),
-        critical_path=Both(path, longest_path(new, depends_on.new, weigh, prefer)),
+        critical_path=_paths(old, new, depends_on, ids, weigh, unit),
         needs={name: Both(demand, held.new[name]) for name, demand in held.old.items()},
         moved=sum(1 for span in new.spans if places.get(span.site, span.at) != span.at),
+    )
+
+
+def _paths(
+    old: Plan, new: Plan, depends_on: Both[list[list[int]]], ids: dict[str, str], weigh: Weigh, unit: str
+) -> PathDifference:
+    """Of equally long new paths, one that has much in common with the old one."""
+    before = longest_path(old, depends_on.old, weigh)
+    names = {was: now for now, was in ids.items()}
+    kept = {names.get(node, node) for node in before.nodes}
+    after = longest_path(new, depends_on.new, weigh, kept)
+    on = set(after.nodes)
+    return PathDifference(
+        unit,
+        before,
+        after,
+        joined=tuple(node for node in after.nodes if node not in kept),
+        left=tuple(node for node in before.nodes if names.get(node, node) not in on),
     )
 
 
@@ -143,6 +168,7 @@ def _types(plan: Plan) -> dict[str, Any]:
         f"{structure.type}.{name}": value
         for structure in plan.structures
         for name, value in _members(structure, "type").items()
+        if value
     }
 
 
@@ -150,10 +176,7 @@ def _outputs(old: Header, new: Header, ids: dict[str, str]) -> Iterator[Edit]:
     """Changes of what the workflow returns; a result that only has another name is the same."""
     before, after = _named(old.result), _named(new.result)
     for edit in _edits(before, {name: with_ids(tree, ids) for name, tree in after.items()}):
-        was, now = (
-            expression(trees[edit.what]) if edit.what in trees else UNSET for trees in (before, after)
-        )
-        yield Edit(edit.what, was, now)
+        yield Edit(edit.what, *(_text(trees.get(edit.what, UNSET)) for trees in (before, after)))
 
 
 def _named(result: Any) -> dict[str, Any]:

@@ -26,8 +26,7 @@ def expression(tree: Any, name: Callable[[str], str] = str) -> str:
 
 def declaration(declared: Input) -> str:
     """A workflow input: `float`, or `float = 0.5` with its default."""
-    shown = short_type(declared.type)
-    return shown if declared.required else f"{shown} = {expression(declared.default)}"
+    return declared.type if declared.required else f"{declared.type} = {expression(declared.default)}"
 
 
 def short_type(text: str) -> str:

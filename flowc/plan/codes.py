@@ -37,6 +37,10 @@ CODES: dict[str, str] = {
     "FC206": "nodes depend on each other in a circle",
     "FC207": "an edge of the plan has the wrong type",
     "FC209": "the committed plan does not match its source",
+    "FC231": "the plan's revisions cannot be looked up: this is no git repository",
+    "FC232": "there is no such revision",
+    "FC233": "the revision has no such plan",
+    "FC234": "git cannot be asked",
     # FC3: resources
     "FC301": "a resource declaration is impossible",
     # FR1: starting a run

@@ -35,7 +35,7 @@ class App:
         self._commands: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {}
 
     def command(self, *arguments: Argument, name: str = "") -> Callable[[_F], _F]:
-        """Make a function a command. Its docstring's first line is the command's help."""
+        """Make a function a command. Its docstring's first line is the command's help, the rest examples."""
 
         def register(function: _F) -> _F:
             self._commands[name or function.__name__] = (function, arguments)
@@ -50,7 +50,11 @@ class App:
             self._explain()
         function, arguments = self._commands[name]
         parser = argparse.ArgumentParser(
-            f"{self._name} {name}", description=_first_line(function), allow_abbrev=False
+            f"{self._name} {name}",
+            description=_first_line(function),
+            epilog=_other_lines(function),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         for names, settings in arguments:
             parser.add_argument(*names, **settings)
@@ -80,6 +84,12 @@ class App:
 
 def _first_line(function: Callable[..., None]) -> str:
     return (function.__doc__ or "").partition("\n\n")[0]
+
+
+def _other_lines(function: Callable[..., None]) -> str:
+    """What a docstring says after its first paragraph, as it stands there."""
+    lines = (function.__doc__ or "").partition("\n\n")[2].rstrip().splitlines()
+    return "\n".join(line.removeprefix("    ") for line in lines)
 
 
 class _Version(argparse.Action):
