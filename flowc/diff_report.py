@@ -5,7 +5,6 @@ Bounded: however large the plans, a section has some twenty rows, and a cell som
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
@@ -13,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from msgspec import UNSET
 
 from flowc.diff import Both, Difference, Edit, Rewrite, SiteDifference, Size
+from flowc.expressions import written
 from flowc.plan.text import counted
 
 MOST_ROWS = 20  # of a section
@@ -114,7 +114,7 @@ def _sites(difference: Difference) -> Section:
     entries: list[Entry] = []
     left_out = 0
     for site in difference.sites:
-        lines = list(_site_lines(site))
+        lines = list(_site_lines(site)) or [()]
         if left_out or len(entries) + min(len(lines), _MOST_LINES) > MOST_ROWS:
             left_out += 1
             continue
@@ -124,7 +124,7 @@ def _sites(difference: Difference) -> Section:
         if site.status in ("changed", "renamed") and site.nodes.old != site.nodes.new:
             count = f"{site.nodes.old} -> {counted(site.nodes.new, 'node')}"
         head = ((Code(_cut(site.site)),), (Code(_cut(site.op)),), (count,))
-        for i, line in enumerate(lines or [()]):
+        for i, line in enumerate(lines):
             entries.append(
                 Entry(_SIGNS[site.status], (*head, line)) if i == 0 else Entry("", ((), (), (), line))
             )
@@ -186,17 +186,11 @@ def _rewrite(rewrite: Rewrite) -> Cell:
 
 def _change(edit: Edit | Rewrite) -> Cell:
     if edit.new is UNSET:
-        return ("was ", Code(_cut(_value(edit.old))))
+        return ("was ", Code(_cut(written(edit.old))))
     if edit.old is UNSET:
-        return ("now ", Code(_cut(_value(edit.new))))
-    was, now = _around(_value(edit.old), _value(edit.new))
+        return ("now ", Code(_cut(written(edit.new))))
+    was, now = _around(written(edit.old), written(edit.new))
     return (Code(was), " -> ", Code(now))
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _around(old: str, new: str) -> tuple[str, str]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from flowc.plan.model import Input, InputRef, as_reference
-from flowc.plan.types import TypeSyntaxError, parse
 
 
 def expression(tree: Any, name: Callable[[str], str] = str) -> str:
@@ -29,12 +28,13 @@ def declaration(declared: Input) -> str:
     return declared.type if declared.required else f"{declared.type} = {expression(declared.default)}"
 
 
-def short_type(text: str) -> str:
-    """A type expression, classes without their modules."""
-    try:
-        return parse(text).short()
-    except TypeSyntaxError:  # of a row that nobody has checked
-        return text
+def written(value: Any) -> str:
+    """A member of a row: text as it is, whole numbers without a fraction, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _key(key: str) -> str:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from flowc.expressions import declaration, expression
+from flowc.expressions import declaration, expression, written
 from flowc.plan.diagnostics import refuse
-from flowc.plan.model import Header, Level, Node, Resources, Row, Site, Span, Structure
+from flowc.plan.model import Header, Level, Node, Row, Site, Span, Structure
 from flowc.plan.text import printable
 
 _decoder = msgspec.json.Decoder(Header | Structure | Site | Node | Level | Span)
@@ -66,12 +66,7 @@ def _others(row: Row, *told: str) -> Iterator[str]:
     for field in msgspec.structs.fields(row):
         value = getattr(row, field.name)
         if field.name not in told and value != field.default:
-            yield f"{field.name} {_member(value)}"
-
-
-def _member(value: object) -> str:
-    if isinstance(value, Resources):
-        return ",".join(
-            f"{name}={_member(held)}" for name, held in msgspec.structs.asdict(value).items() if held
-        )
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            if isinstance(value, msgspec.Struct):
+                inner = msgspec.structs.asdict(value)
+                value = ",".join(f"{name}={written(held)}" for name, held in inner.items())
+            yield f"{field.name} {written(value)}"

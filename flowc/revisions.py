@@ -23,7 +23,7 @@ class Moved(NamedTuple):
     new: str
 
 
-def repository(folder: Path) -> Path:
+def repository(folder: Path, wanted: str = "revisions can be compared in a git repository only") -> Path:
     """The top folder of the working tree that a folder belongs to; `Refused` (FC231) if to none."""
     done = _git(folder, "rev-parse", "--show-toplevel")
     if done.returncode == 0:
@@ -32,7 +32,7 @@ def repository(folder: Path) -> Path:
     if "not a git repository" in said:
         refuse(
             "FC231",
-            "revisions can be compared in a git repository only, and this is none",
+            f"{wanted}, and this is none",
             hint="to compare two files, give both: `flowc diff OLD.plan.jsonl NEW.plan.jsonl`",
         )
     refuse("FC231", "git does not open the repository here", notes=[said])
@@ -86,9 +86,9 @@ def changed_plans(top: Path, old: str, new: str) -> list[Moved]:
 
 
 def plans(top: Path, commit: str) -> list[str]:
-    """The paths of all plans (`*.plan.jsonl`) in a commit, given by hash."""
-    names = _demand(top, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit).split("\0")
-    return [name for name in names if name.endswith(".plan.jsonl")]
+    """The paths of all plans (`*.plan.jsonl`) in a commit, given by hash; none if it is not there."""
+    done = _git(top, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
+    return [name for name in os.fsdecode(done.stdout).split("\0") if name.endswith(".plan.jsonl")]
 
 
 def missing_hint(top: Path) -> str:

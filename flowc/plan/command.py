@@ -7,6 +7,7 @@ only what the command that is called needs is made: people and scripts start the
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -60,6 +61,10 @@ class App:
             parser.add_argument(*names, **settings)
         try:
             function(**vars(parser.parse_args(sys.argv[2:])))
+            sys.stdout.flush()
+        except BrokenPipeError:  # who reads the output, `head` for one, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)  # as a shell tells of SIGPIPE
         except Exception as error:
             from flowc.plan.diagnostics import Refused, print_refusal
 
