@@ -61,12 +61,10 @@ def _lines(row: Row) -> list[str]:
             return []
 
 
-def _others(row: Row, *told: str) -> Iterator[str]:
+def _others(row: msgspec.Struct, *told: str) -> Iterator[str]:
     """The members that are neither told already nor at their defaults."""
     for field in msgspec.structs.fields(row):
         value = getattr(row, field.name)
         if field.name not in told and value != field.default:
-            if isinstance(value, msgspec.Struct):
-                inner = msgspec.structs.asdict(value)
-                value = ",".join(f"{name}={written(held)}" for name, held in inner.items())
-            yield f"{field.name} {written(value)}"
+            inner = isinstance(value, msgspec.Struct)
+            yield f"{field.name} {'(' + ', '.join(_others(value)) + ')' if inner else written(value)}"

@@ -23,7 +23,7 @@ class Moved(NamedTuple):
     new: str
 
 
-def repository(folder: Path, wanted: str = "revisions can be compared in a git repository only") -> Path:
+def repository(folder: Path, problem: str = "this is no git repository") -> Path:
     """The top folder of the working tree that a folder belongs to; `Refused` (FC231) if to none."""
     done = _git(folder, "rev-parse", "--show-toplevel")
     if done.returncode == 0:
@@ -32,7 +32,7 @@ def repository(folder: Path, wanted: str = "revisions can be compared in a git r
     if "not a git repository" in said:
         refuse(
             "FC231",
-            f"{wanted}, and this is none",
+            problem,
             hint="to compare two files, give both: `flowc diff OLD.plan.jsonl NEW.plan.jsonl`",
         )
     refuse("FC231", "git does not open the repository here", notes=[said])

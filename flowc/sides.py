@@ -124,8 +124,7 @@ def _meaning(word: str) -> Word:
         return Range(old, new, len(dots) == 3)
     if ":" in word and not word.startswith(":"):
         return InRevision(*word.split(":", 1))
-    wanted = f"there is no file `{word}`, and a revision needs a git repository"
-    top = revisions.repository(Path(), wanted)
+    top = revisions.repository(Path(), f"there is no file `{word}`, and for a revision no git repository")
     if revisions.find_commit(top, word):
         return Revision(word)
     close = difflib.get_close_matches(word, revisions.plans(top, "HEAD"), 1) if "/" in word else ()
@@ -201,8 +200,10 @@ def _committed(top: Path, name: str, commit: str, path: str) -> Side:
     def load() -> Plan:
         data = revisions.blob(top, commit, path)
         if data is None:
-            close = difflib.get_close_matches(path, revisions.plans(top, commit), 1)
-            hint = f"did you mean `{name}:{close[0]}`?" if close else ""
+            close = difflib.get_close_matches(path, revisions.plans(top, commit), 1, cutoff=0.8)
+            hint = (
+                f"did you mean `{name}:{close[0]}`?" if close else "without a path, new plans are told, too"
+            )
             refuse("FC233", f"there is no `{path}` in `{name}`", hint=hint)
         return decode(data, f"{name}:{path}")
 

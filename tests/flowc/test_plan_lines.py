@@ -33,7 +33,7 @@ type ops:Parts(test: list[int], train: list[int])
 site load: ops:load(path: str) -> list[int] code 0
 site parts: ops:split(data: list[int]) -> ops:Parts code 0
 site models: flow:train(parts: ops:Parts, rate: float) -> float code 0 \
-needs cpus=0.5,memory_mb=2048,gpus=0,gpu_memory_mb=0 retries 2
+needs (cpus 0.5, memory_mb 2048) retries 2
 site gather: ops:gather(items: Any, more: Any) -> Any code 0
 node load(path=input name)
 node parts(data=load)
