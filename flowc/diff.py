@@ -38,7 +38,8 @@ class Edit(msgspec.Struct, frozen=True):
 class Rewrite(msgspec.Struct, frozen=True):
     """An argument that changed in the same way in some nodes of a site; `old` and `new` are expressions.
 
-    In the text of several nodes, references are without the loop values that differ from node to node. The
+    In the text of several nodes, references are without the loop values that differ from node to node. If
+    nothing but loop values changed, the text is that of the first node, and the others are `alike`. The
     parameter `after` in `order` is what nodes wait for; it is no argument, and makes nothing run again.
     """
 
@@ -46,6 +47,7 @@ class Rewrite(msgspec.Struct, frozen=True):
     old: _Text
     new: _Text
     nodes: tuple[str, ...]
+    alike: bool = False
     order: bool = False
 
 
@@ -258,15 +260,14 @@ def _node_differences(
     for was, node in pairs:
         if was is not None:
             for edit, order in _rewritten(was, node, ids):
-                one, other = _text(edit.old, site_of), _text(edit.new, site_of)
-                if one == other:
-                    one, other = _text(edit.old), _text(edit.new)
-                found.setdefault((edit.what, one, other, order), []).append((node.id, edit))
+                key = (edit.what, _text(edit.old, site_of), _text(edit.new, site_of), order)
+                found.setdefault(key, []).append((node.id, edit))
     rewrites = []
     for (parameter, one, other, order), edits in found.items():
-        if len(edits) == 1:  # then there is room for the whole ids
+        alike = one == other and len(edits) > 1
+        if len(edits) == 1 or alike:  # then there is room for the whole ids
             one, other = _text(edits[0][1].old), _text(edits[0][1].new)
-        rewrites.append(Rewrite(parameter, one, other, tuple(node for node, _ in edits), order))
+        rewrites.append(Rewrite(parameter, one, other, tuple(node for node, _ in edits), alike, order))
     rewrites.sort(key=lambda rewrite: (rewrite.order, rewrite.parameter))
     return tuple(rewrites), tuple(node.id for was, node in pairs if was is None), tuple(before)
 

@@ -180,7 +180,11 @@ def _site_lines(site: SiteDifference) -> Iterator[Cell]:
 
 def _rewrite(rewrite: Rewrite) -> Cell:
     what = ("waits for ",) if rewrite.order else (Code(_cut(rewrite.parameter)), ": ")
-    where = ("  in ", *_examples(rewrite.nodes)) if len(rewrite.nodes) > 1 or "[" in rewrite.nodes[0] else ()
+    where = (
+        (" and alike" if rewrite.alike else "", "  in ", *_examples(rewrite.nodes))
+        if len(rewrite.nodes) > 1 or "[" in rewrite.nodes[0]
+        else ()
+    )
     return (*what, *_change(rewrite), *where)
 
 

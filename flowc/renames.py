@@ -38,6 +38,8 @@ def renamed_sites(old: Plan, new: Plan) -> dict[str, str]:
 
 def renamed_nodes(old: Plan, new: Plan, sites: dict[str, str]) -> dict[str, str]:
     """New node id -> old node id, for the nodes of renamed sites, in the order of the new plan."""
+    if not sites:
+        return {}
     before = _by_site(old.nodes, set(sites.values()))
     after = _by_site(new.nodes, sites.keys())
     return {

@@ -52,7 +52,7 @@ def runs_again(
             return "code"
         if changed_arguments(node):
             return "arguments"
-        refs = (ref for tree in node.args.values() for ref in references(tree))
+        refs = (ref for tree in node.args.values() for ref in references(tree)) if inputs else ()
         return "inputs" if any(isinstance(r, InputRef) and r.input in inputs for r in refs) else "upstream"
 
     reasons: dict[str, Counter[Reason]] = {}

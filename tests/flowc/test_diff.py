@@ -119,6 +119,14 @@ def test_arguments_are_told_by_site(changed):
     ]
 
 
+def test_where_nothing_but_loop_values_changed_nodes_are_told_together(project):
+    body = "xs = [load(str(i)) for i in range(4)]\nys = [clean(xs[{}]) for i in range(3)]\nreturn ys"
+    (site,) = compare(project.main(body.format("i")), project.main(body.format("i + 1"))).sites
+    (rewrite,) = site.arguments
+    assert (rewrite.old, rewrite.new, rewrite.alike) == ("xs[0]", "xs[1]", True)
+    assert rewrite.nodes == ("ys[0]", "ys[1]", "ys[2]")
+
+
 def test_nodes_of_a_site(changed):
     difference = changed(("range(3)", "range(1, 5)"))
     (site,) = difference.sites
@@ -135,7 +143,7 @@ def test_nodes_of_a_site(changed):
 def test_literals_that_come_go_or_are_written_differently(project, before, after):
     old, new = (project.main(f"x = {call}\nreturn x") for call in (before, after))
     (site,) = compare(old, new).sites
-    assert len(site.arguments) == 1
+    assert [rewrite.alike for rewrite in site.arguments] == [False]
     assert again(compare(old, new)) == {"x": (1, 1, {"arguments": 1})}
 
 

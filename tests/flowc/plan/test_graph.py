@@ -1,10 +1,20 @@
 """Graph functions against networkx, on random graphs, and on depths that would end a recursion."""
 
+import itertools
+
 import networkx as nx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowc.plan.graph import bottom_levels, dependencies, dependents, depths, find_circle, levels
+from flowc.plan.graph import (
+    bottom_levels,
+    critical_path,
+    dependencies,
+    dependents,
+    depths,
+    find_circle,
+    levels,
+)
 from flowc.plan.model import Level, Node
 
 DEEP = 30_000
@@ -64,6 +74,25 @@ def test_bottom_levels_are_the_heaviest_paths(depends_on, data):
     assert bottom_levels(depends_on, weights) == [expected[i] for i in range(len(depends_on))]
 
 
+@given(graphs(), st.data())
+def test_the_critical_path_is_one_of_the_heaviest(depends_on, data):
+    weights = data.draw(st.lists(st.integers(0, 9), min_size=len(depends_on), max_size=len(depends_on)))
+    path = critical_path(depends_on, weights)
+    assert bool(path) is bool(depends_on)
+    assert sum(weights[i] for i in path) == max(bottom_levels(depends_on, weights), default=0)
+    assert all(source in depends_on[i] for source, i in itertools.pairwise(path))
+    # Another one as heavy, to be preferred, is not made heavier by that.
+    other = critical_path(depends_on, weights, prefer={*range(len(depends_on))} - {*path})
+    assert sum(weights[i] for i in other) == sum(weights[i] for i in path)
+
+
+def test_of_equal_paths_the_preferred_one_then_the_first_is_critical():
+    two = [[], [], [0], [1]]
+    assert critical_path(two, [1.0] * 4) == [0, 2]
+    assert critical_path(two, [1.0] * 4, prefer={1, 3}) == [1, 3]
+    assert critical_path([], []) == []
+
+
 @given(any_graphs())
 def test_a_circle_is_found_exactly_if_there_is_one(depends_on):
     circle = find_circle(depends_on)
@@ -83,6 +112,7 @@ def test_depth_does_not_recurse():
     chain = [[i - 1] if i else [] for i in range(DEEP)]
     assert depths(chain)[-1] == DEEP - 1
     assert bottom_levels(chain, [1.0] * DEEP)[0] == DEEP
+    assert len(critical_path(chain, [1.0] * DEEP)) == DEEP
     assert find_circle(chain) == []
     assert len(find_circle([[i - 1 if i else DEEP - 1] for i in range(DEEP)])) == DEEP
     assert levels(nodes_of(chain), chain)[-1] == Level(DEEP - 1, 1, (f"n{DEEP - 1}",))
