@@ -160,6 +160,45 @@ def check(paths: list[str], output_format: str, with_plans: bool, timeout_s: flo
 
 
 @app.command(
+    argument(
+        "sides",
+        nargs="*",
+        metavar="OLD NEW",
+        help="each a plan file, REV:PATH or a git revision, which is of the other one's path",
+    ),
+    argument("--format", dest="style", choices=("text", "markdown", "json"), default="text"),
+    argument("--exit-code", action="store_true", help="exit with 1 if the plans differ, as `git diff` does"),
+    argument(
+        "--textconv", metavar="FILE", help="for git: write a plan a line a site or node, to be compared"
+    ),
+)
+def diff(sides: list[str], style: str, exit_code: bool, textconv: str | None) -> None:
+    """Tell what differs between two plans, what runs again, and what changes in cost.
+
+    flowc diff                     every plan that changed since the last commit
+    flowc diff main                every plan that changed between main and the working tree
+    flowc diff v1 v2               every plan that changed between two revisions
+    flowc diff main...HEAD         what this branch changed since it left main, as a pull request shows it
+    flowc diff main plans/         the same of a folder, or of the plans that are named
+    flowc diff main plans/iris.plan.jsonl
+    flowc diff main:plans/a.plan.jsonl plans/b.plan.jsonl
+    flowc diff old.plan.jsonl new.plan.jsonl       two files, without git
+
+    Where a file has the name of a revision, the file is meant: write refs/heads/NAME.
+    """
+    if textconv is not None:
+        from flowc.plan_lines import write_lines
+
+        write_lines(textconv)
+        return
+    from flowc.review import diff as print_difference
+
+    differ = print_difference(sides, style)
+    if differ and exit_code:
+        sys.exit(1)
+
+
+@app.command(
     argument("code", nargs="?", metavar="CODE", help="for example FC101; without it, all are listed")
 )
 def explain(code: str | None) -> None:

@@ -86,3 +86,9 @@ def test_compiling_a_workflow_loads_nothing_that_only_its_run_needs(workflow, tm
 def test_showing_a_plan_loads_no_code_of_its_operators(tmp_path, nothing):
     modules = loaded("import flowc.cli; flowc.cli.main()", ["flowc", "show", "plans/iris.plan.jsonl"])
     assert roots(modules - nothing).isdisjoint(HEAVY | {"stdlib", "rich"})
+
+
+def test_comparing_plans_loads_no_code_of_their_operators(nothing):
+    plans = ["plans/iris.plan.jsonl", "plans/digits.plan.jsonl"]
+    modules = loaded("import flowc.cli; flowc.cli.main()", ["flowc", "diff", *plans])
+    assert roots(modules - nothing).isdisjoint(HEAVY | {"stdlib", "rich", "flowrun"})

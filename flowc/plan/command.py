@@ -7,6 +7,7 @@ only what the command that is called needs is made: people and scripts start the
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -35,7 +36,7 @@ class App:
         self._commands: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {}
 
     def command(self, *arguments: Argument, name: str = "") -> Callable[[_F], _F]:
-        """Make a function a command. Its docstring's first line is the command's help."""
+        """Make a function a command. Its docstring's first line is the command's help, the rest examples."""
 
         def register(function: _F) -> _F:
             self._commands[name or function.__name__] = (function, arguments)
@@ -50,12 +51,20 @@ class App:
             self._explain()
         function, arguments = self._commands[name]
         parser = argparse.ArgumentParser(
-            f"{self._name} {name}", description=_first_line(function), allow_abbrev=False
+            f"{self._name} {name}",
+            description=_first_line(function),
+            epilog=_other_lines(function),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         for names, settings in arguments:
             parser.add_argument(*names, **settings)
         try:
             function(**vars(parser.parse_args(sys.argv[2:])))
+            sys.stdout.flush()
+        except BrokenPipeError:  # who reads the output, `head` for one, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)  # as a shell tells of SIGPIPE
         except Exception as error:
             from flowc.plan.diagnostics import Refused, print_refusal
 
@@ -80,6 +89,12 @@ class App:
 
 def _first_line(function: Callable[..., None]) -> str:
     return (function.__doc__ or "").partition("\n\n")[0]
+
+
+def _other_lines(function: Callable[..., None]) -> str:
+    """What a docstring says after its first paragraph, as it stands there."""
+    lines = (function.__doc__ or "").partition("\n\n")[2].rstrip().splitlines()
+    return "\n".join(line.removeprefix("    ") for line in lines)
 
 
 class _Version(argparse.Action):

@@ -5,7 +5,7 @@ Nodes are numbered by their place in the plan. Nothing here recurses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from flowc.plan.model import Level, Node, sources_of
@@ -67,6 +67,22 @@ def bottom_levels(depends_on: Dependencies, weights: Sequence[float]) -> list[fl
         for source in depends_on[i]:
             after[source] = max(after[source], total[i])
     return total
+
+
+def critical_path(
+    depends_on: Dependencies, weights: Sequence[float], prefer: Container[int] = ()
+) -> list[int]:
+    """The heaviest path from a root to an end. Of equal ones, through `prefer`red nodes, then the first."""
+    weight = bottom_levels(depends_on, weights)
+    following = dependents(depends_on)
+
+    def best(nodes: Sequence[int]) -> int:
+        return max(nodes, key=lambda i: (weight[i], i in prefer, -i))
+
+    path = [best(range(len(weight)))] if weight else []
+    while path and following[path[-1]]:
+        path.append(best(following[path[-1]]))
+    return path
 
 
 class Circles(NamedTuple):

@@ -17,3 +17,8 @@ def columns(rows: Iterable[Sequence[str]]) -> list[str]:
 def counted(count: int, noun: str) -> str:
     """`1 node`, `2 nodes`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def printable(text: str) -> str:
+    """Text in which nothing steers a terminal: what cannot be printed is written as Python escapes it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

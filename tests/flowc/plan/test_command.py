@@ -1,5 +1,6 @@
 """How commands are declared, and what becomes of a command line."""
 
+import subprocess
 import sys
 
 import pytest
@@ -14,7 +15,8 @@ app = App("tool", "Does things.")
 def say(what: str, times: int) -> None:
     """Say something.
 
-    What follows the first paragraph is not shown.
+    What follows the first paragraph is shown
+      as it stands, by the command's own help.
     """
     print(what * times)
 
@@ -78,6 +80,9 @@ def test_help_of_a_command(tool):
     assert status == 0
     assert "usage: tool say [-h] [-n TIMES] what" in out
     assert "Say something." in out
+    assert out.endswith(
+        "\n\nWhat follows the first paragraph is shown\n  as it stands, by the command's own help.\n"
+    )
 
 
 def test_nothing_at_all_is_answered_by_help(tool):
@@ -107,3 +112,14 @@ def test_the_version_is_that_of_the_distribution(tool):
     from importlib.metadata import version
 
     assert tool("--version") == (0, f"tool {version('flow-toolchain')}\n", "")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    script = "import sys; from flowc.plan.command import App; app = App('t', ''); sys.argv = ['t', 'many']\n"
+    script += "app.command(name='many')(lambda: print('line\\n' * 100_000))\napp()"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 141

@@ -1,10 +1,21 @@
 """Graph functions against networkx, on random graphs, and on depths that would end a recursion."""
 
+import itertools
+
 import networkx as nx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowc.plan.graph import bottom_levels, circles, components, dependencies, dependents, depths, levels
+from flowc.plan.graph import (
+    bottom_levels,
+    circles,
+    components,
+    critical_path,
+    dependencies,
+    dependents,
+    depths,
+    levels,
+)
 from flowc.plan.model import Level, Node
 
 DEEP = 30_000
@@ -62,6 +73,25 @@ def test_bottom_levels_are_the_heaviest_paths(depends_on, data):
     for i in reversed(range(len(depends_on))):
         expected[i] = weights[i] + max((expected[j] for j in graph.successors(i)), default=0)
     assert bottom_levels(depends_on, weights) == [expected[i] for i in range(len(depends_on))]
+
+
+@given(graphs(), st.data())
+def test_the_critical_path_is_one_of_the_heaviest(depends_on, data):
+    weights = data.draw(st.lists(st.integers(0, 9), min_size=len(depends_on), max_size=len(depends_on)))
+    path = critical_path(depends_on, weights)
+    assert bool(path) is bool(depends_on)
+    assert sum(weights[i] for i in path) == max(bottom_levels(depends_on, weights), default=0)
+    assert all(source in depends_on[i] for source, i in itertools.pairwise(path))
+    # Another one as heavy, to be preferred, is not made heavier by that.
+    other = critical_path(depends_on, weights, prefer={*range(len(depends_on))} - {*path})
+    assert sum(weights[i] for i in other) == sum(weights[i] for i in path)
+
+
+def test_of_equal_paths_the_preferred_one_then_the_first_is_critical():
+    two = [[], [], [0], [1]]
+    assert critical_path(two, [1.0] * 4) == [0, 2]
+    assert critical_path(two, [1.0] * 4, prefer={1, 3}) == [1, 3]
+    assert critical_path([], []) == []
 
 
 @given(any_graphs())
@@ -137,6 +167,7 @@ def test_depth_does_not_recurse():
     assert [len(path) for path in circles([[i - 1 if i else DEEP - 1] for i in range(DEEP)]).paths] == [DEEP]
     pairs = [[i ^ 1] for i in range(DEEP)]
     assert [circles(pairs).paths[-1], *circles(pairs)[1:]] == [[38, 39], DEEP // 2, DEEP]
+    assert len(critical_path(chain, [1.0] * DEEP)) == DEEP
     assert levels(nodes_of(chain), chain)[-1] == Level(DEEP - 1, 1, (f"n{DEEP - 1}",))
 
 
