@@ -42,13 +42,19 @@ def compile(workflow: str, output: Path | None, check: bool) -> None:  # noqa: A
         print(f"{path}: {summary(plan)}")
 
 
-@app.command(argument("plan", type=Path, metavar="PLAN", help="a plan file"))
-def show(plan: Path) -> None:
-    """Print a plan's levels, what runs side by side, and its longest path."""
-    from flowc.plan.codec import read
-    from flowc.show import show as text_of
+@app.command(
+    argument("plan", type=Path, metavar="PLAN", help="a plan file"),
+    argument("-f", "--format", dest="form", choices=("levels", "tree", "mermaid", "dot", "svg", "html"),
+             help="default: what the name of FILE says, otherwise levels"),
+    argument("-o", "--output", type=Path, metavar="FILE", help="where to write, instead of standard output"),
+    argument("--max-nodes", type=int, default=300, metavar="N",
+             help="draw larger plans by site, scope or level (default: 300)"),
+)  # fmt: skip
+def show(plan: Path, form: str | None, output: Path | None, max_nodes: int) -> None:
+    """Show a plan: as a table of levels, a tree, text for Mermaid or Graphviz, an SVG drawing, a web page."""
+    from flowc.show.command import show_file
 
-    print(text_of(read(plan)))
+    show_file(plan, form, output, max_nodes)
 
 
 @app.command(argument("code", metavar="CODE", help="for example FC101"))

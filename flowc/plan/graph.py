@@ -65,6 +65,18 @@ def bottom_levels(depends_on: Dependencies, weights: Sequence[float]) -> list[fl
     return total
 
 
+def critical_path(depends_on: Dependencies, weights: Sequence[float]) -> list[int]:
+    """The heaviest path from a root to an end; of equally heavy ones the first. Empty without nodes."""
+    heaviest = bottom_levels(depends_on, weights)
+    following = dependents(depends_on)
+    path: list[int] = []
+    ahead: Sequence[int] = range(len(depends_on))
+    while ahead:
+        path.append(max(ahead, key=lambda i: (heaviest[i], -i)))
+        ahead = following[path[-1]]
+    return path
+
+
 def find_circle(depends_on: Dependencies) -> list[int]:
     """Some circle of nodes, each waiting for the next, or an empty list. Any order of nodes will do."""
     state = bytearray(len(depends_on))  # 0 not seen, 1 on the path, 2 done
