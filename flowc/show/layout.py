@@ -4,7 +4,7 @@ Circles are broken, vertices put on layers by their longest path, edges over sev
 bends, each layer ordered for few crossings, and x coordinates chosen for straight edges. Nothing here
 recurses, or depends on the order of a set.
 
-All long edges that leave a vertex share their bends, as the branches of a tree do: a value that everything
+All long edges that leave a vertex downwards share their bends, as the branches of a tree do: a value that everything
 uses costs one bend a layer, and reads as one line.
 """
 
@@ -15,22 +15,22 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _BEND = 10.0  # the width that a bend keeps free
-_ROUNDS = 12  # of ordering, and of moving; fewer for large graphs
+_ROUNDS = 16  # of ordering, and of moving; fewer for large graphs
 _LARGE = 20_000  # vertices and edges, from which on each round costs a tenth of a second
 
 
 class Layout(NamedTuple):
     """Where everything is. `x` is the middle of a vertex, `layer` its row from 0; `width` is the whole's.
 
-    `routes` has for each edge the x of its ends and of a bend on every layer between, from its source to
-    its target; `backward` says of each edge that it closes a circle, so that its source is the lower end.
-    An edge from a vertex to itself has no route.
+    `routes` has for each edge its ends and a bend on every layer between as pairs of x and layer, downwards;
+    `backward` says of each edge that it closes a circle: its source is the lower end. An edge from a vertex
+    to itself has an empty route.
     """
 
     x: list[int]
     layer: list[int]
     width: int
-    routes: list[list[int]]
+    routes: list[list[tuple[int, int]]]
     backward: list[bool]
 
 
@@ -39,12 +39,11 @@ def layout(widths: Sequence[int], edges: Sequence[tuple[int, int]], gap: int = 2
     backward = circle_closing(len(widths), edges)
     down = [(b, a) if back else (a, b) for (a, b), back in zip(edges, backward, strict=True)]
     layer = _layers(len(widths), [ends for ends in down if ends[0] != ends[1]])
-    mesh = _mesh(layer, down)
+    mesh = _mesh(layer, down, backward)
     room = [*map(float, widths), *[_BEND] * (len(mesh.layer) - len(widths))]
     rows = _ordered(mesh)
     x, width = _spread(mesh, rows, room, gap)
-    routes = [[x[v] for v in (path[::-1] if back else path)]
-              for path, back in zip(mesh.paths, backward, strict=True)]  # fmt: skip
+    routes = [[(x[v], mesh.layer[v]) for v in path] for path in mesh.paths]
     return Layout(x[: len(widths)], layer, width, routes, backward)
 
 
@@ -122,22 +121,22 @@ def _layers(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
     return layer
 
 
-def _mesh(layer: Sequence[int], edges: Sequence[tuple[int, int]]) -> _Mesh:
+def _mesh(layer: Sequence[int], edges: Sequence[tuple[int, int]], backward: Sequence[bool]) -> _Mesh:
     layers = list(layer)
-    bends: dict[tuple[int, int], int] = {}
+    bends: dict[tuple[int, bool, int], int] = {}
     paths = []
     weight: dict[tuple[int, int], float] = {}
-    for source, target in edges:
+    for (source, target), back in zip(edges, backward, strict=True):
         path = [source]
         for between in range(layer[source] + 1, layer[target]):
-            bend = bends.setdefault((source, between), len(layers))
+            bend = bends.setdefault((source, back, between), len(layers))
             if bend == len(layers):
                 layers.append(between)
             path.append(bend)
         paths.append([*path, target] if source != target else [])
     for path in paths:
         for ends in zip(path, path[1:], strict=False):
-            weight[ends] = (1.0, 2.0, 8.0)[sum(v >= len(layer) for v in ends)]
+            weight[ends] = (4.0, 1.0, 8.0)[sum(v >= len(layer) for v in ends)]
     above: list[list[int]] = [[] for _ in layers]
     below: list[list[int]] = [[] for _ in layers]
     for upper, lower in weight:

@@ -74,5 +74,4 @@ def merged(found: Groups, nodes: int) -> str:
     """How the groups of a picture came about, or nothing if they are the nodes."""
     if len(found.groups) == nodes:
         return ""
-    how = {"node": "", "site": "by site", "scope": "by scope", "level": "by level"}[found.by]
-    return f"{nodes:,} nodes drawn as {len(found.groups):,}, merged {how}"
+    return f"drawn as {counted(len(found.groups), 'group')}, by {found.by}"
