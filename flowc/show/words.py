@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
-from flowc.plan.model import Node, Plan, Ref, Resources, Site, references
+from flowc.plan.model import Node, Plan, Ref, Resources, Site, as_reference, references
 from flowc.plan.text import counted
 from flowc.plan.types import parse
 from flowc.show.groups import Group, Groups
@@ -75,3 +76,17 @@ def merged(found: Groups, nodes: int) -> str:
     if len(found.groups) == nodes:
         return ""
     return f"drawn as {counted(len(found.groups), 'group')}, by {found.by}"
+
+
+def argument(tree: Any) -> str:
+    """An argument as an author would write it: `parts.train`, `[tree, net]`, `0.5`."""
+    match tree:
+        case {"map": dict(entries)}:
+            return f"{{{', '.join(f'{name}: {argument(part)}' for name, part in entries.items())}}}"
+        case dict():
+            ref = as_reference(tree)
+            return ".".join((ref.source if isinstance(ref, Ref) else f"input {ref.input}", *ref.at))
+        case list():
+            return f"[{', '.join(map(argument, tree))}]"
+        case _:
+            return json.dumps(tree, ensure_ascii=False)
