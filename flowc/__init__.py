@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowc.lang import Array, Future, Operator, Workflow, operator, workflow
+    from flowc.show.notebook import draw
 
-__all__ = ["Array", "Future", "Operator", "Workflow", "operator", "workflow"]
+__all__ = ["Array", "Future", "Operator", "Workflow", "draw", "operator", "workflow"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "draw":
+        from flowc.show.notebook import draw
+
+        return draw
     if name in __all__:
         from flowc import lang
 

@@ -37,6 +37,7 @@ CODES: dict[str, str] = {
     "FC206": "nodes depend on each other in a circle",
     "FC207": "an edge of the plan has the wrong type",
     "FC209": "the committed plan does not match its source",
+    "FC225": "a picture of the plan cannot be written",
     # FC3: resources
     "FC301": "a resource declaration is impossible",
     # FR1: starting a run

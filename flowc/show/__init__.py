@@ -23,6 +23,9 @@ class Options(NamedTuple):
     columns: int = 0
 
 
+DEFAULT = Options()
+
+
 FORMATS = {
     "levels": Format("flowc.show.levels", (".txt",)),
     "tree": Format("flowc.show.tree", ()),
@@ -34,7 +37,7 @@ FORMATS = {
 BY_SUFFIX = {suffix: name for name, found in FORMATS.items() for suffix in found.suffixes}
 
 
-def show(plan: Plan, form: str = "levels", options: Options = Options()) -> str:
+def show(plan: Plan, form: str = "levels", options: Options = DEFAULT) -> str:
     """A plan in one of the `FORMATS`, as text that ends with its last line's end."""
     text: str = import_module(FORMATS[form].module).render(plan, options)
     return text

@@ -61,8 +61,9 @@ def box_lines(
 ) -> Iterator[str]:
     """The SVG of a box; `kind` are its classes, `tip` is what is told when the pointer rests on it."""
     x, y = corner
-    label = f"{box.scope}{box.name}{box.times}, {box.does}"
-    yield f'<g class="node {kind}" data-n="{number}" transform="translate({x} {y})" aria-label={attribute(label)}>'
+    label = attribute(f"{box.scope}{box.name}{box.times}, {box.does}")
+    place = f"translate({x} {y})"
+    yield f'<g class="node {kind}" data-n="{number}" transform="{place}" aria-label={label}>'
     yield f"<title>{text(tip)}</title>"
     if box.stacked:
         yield f'<rect class="under" x="5" y="5" width="{box.width}" height="{tall}" rx="6"/>'

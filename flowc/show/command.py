@@ -8,22 +8,23 @@ from pathlib import Path
 
 from flowc.plan.codec import read
 from flowc.plan.diagnostics import refuse
-from flowc.show import BY_SUFFIX, Options, show
+from flowc.show import BY_SUFFIX, Options, show, summary
 
 
 def show_file(plan: Path, form: str | None, output: Path | None, max_nodes: int) -> None:
-    """Write the picture of a plan file; `Refused` (FC2xx) if the plan is damaged or the file is not ours to write.
+    """Write the picture of a plan file; `Refused` (FC2xx) if the plan is damaged or FILE not writable.
 
     Without a format, the name of the output decides; without either it is `levels`.
     """
     form = form or (BY_SUFFIX.get(output.suffix.lower(), "levels") if output else "levels")
     columns = 0 if output or not sys.stdout.isatty() else shutil.get_terminal_size().columns
-    text = show(read(plan), form, Options(max(1, max_nodes), columns))
+    found = read(plan)
+    text = show(found, form, Options(max(1, max_nodes), columns))
     if output is None:
         sys.stdout.write(text)
     else:
         _write(output, text)
-        print(f"{output}: {form}, {len(text):,} characters")
+        print(f"{output}: {form} of {summary(found)}")
 
 
 def _write(output: Path, text: str) -> None:

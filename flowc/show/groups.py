@@ -7,7 +7,8 @@ ever fewer segments of the id; by outermost scope and range of levels; by range 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -72,23 +73,16 @@ class Groups(msgspec.Struct, frozen=True):
 
 
 def collapse(plan: Plan, most: Most) -> Groups:
-    """Merge nodes as little as a picture's limits allow. The last way ends with one group at the latest."""
+    """Merge nodes as little as a picture's limits allow."""
     depends_on = dependencies(plan.nodes)
     level = depths(depends_on)
-    path = critical_path(depends_on, [1.0] * len(plan.nodes))
     sites = [node.site for node in plan.nodes]
-    counts: dict[tuple[int, int], int] = {}
-    for by, keys in _ways(plan, sites, level, most):
-        numbers: dict[Hashable, int] = {}
-        group_of = [numbers.setdefault(key, len(numbers)) for key in keys]
-        if len(numbers) > most.groups:
-            continue
-        counts = _counts(depends_on, group_of)
-        if len(counts) <= most.edges or len(numbers) <= 1:
-            break
-    critical = {(group_of[a], group_of[b]) for a, b in zip(path, path[1:], strict=False)}
-    edges = tuple(Edge(*ends, n, ends in critical) for ends, n in sorted(counts.items()) if ends[0] != ends[1])
-    return Groups(by, tuple(_groups(plan, by, sites, level, group_of, counts, set(path))), edges)
+    by, group_of, counts = _fitting(_ways(plan, sites, level, most), depends_on, most)
+    path = critical_path(depends_on, [1.0] * len(plan.nodes))
+    critical = {(group_of[a], group_of[b]) for a, b in pairwise(path)}
+    edges = (Edge(*ends, n, ends in critical) for ends, n in sorted(counts.items()) if ends[0] != ends[1])
+    groups = _groups(plan, by, sites, level, group_of, counts, set(path))
+    return Groups(by, tuple(groups), tuple(edges))
 
 
 def pattern(node_id: str) -> str:
@@ -124,6 +118,20 @@ def _ways(
         yield "level", [(scope[site], depth // width) for site, depth in zip(sites, level, strict=True)]
     for width in widths:
         yield "level", [depth // width for depth in level]
+
+
+def _fitting(
+    ways: Iterable[tuple[By, Sequence[Hashable]]], depends_on: Sequence[Sequence[int]], most: Most
+) -> tuple[By, list[int], dict[tuple[int, int], int]]:
+    """The first way that gives a small enough graph: the group of each node, and the edges between them."""
+    for by, keys in ways:
+        numbers: dict[Hashable, int] = {}
+        group_of = [numbers.setdefault(key, len(numbers)) for key in keys]
+        if len(numbers) <= most.groups:
+            counts = _counts(depends_on, group_of)
+            if len(counts) <= most.edges:
+                return by, group_of, counts
+    raise AssertionError("the last way gives a single group")
 
 
 def _counts(depends_on: Sequence[Sequence[int]], group_of: Sequence[int]) -> dict[tuple[int, int], int]:

@@ -21,7 +21,7 @@ from flowc.show import Options, summary
 from flowc.show.boxes import text
 from flowc.show.groups import Group, Most, collapse
 from flowc.show.svg import draw, style
-from flowc.show.words import argument, merged, needs, signature
+from flowc.show.words import argument, merged, needs
 
 _MOST_IDS = 20_000  # that the page can find: beyond, it knows sites only
 _MOST_SITES = 40  # of a group, and of a level

@@ -4,14 +4,15 @@ Circles are broken, vertices put on layers by their longest path, edges over sev
 bends, each layer ordered for few crossings, and x coordinates chosen for straight edges. Nothing here
 recurses, or depends on the order of a set.
 
-All long edges that leave a vertex downwards share their bends, as the branches of a tree do: a value that everything
-uses costs one bend a layer, and reads as one line.
+All long edges that leave a vertex downwards share their bends, as the branches of a tree do: a value that
+everything uses costs one bend a layer, and reads as one line.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 _BEND = 10.0  # the width that a bend keeps free
@@ -135,7 +136,7 @@ def _mesh(layer: Sequence[int], edges: Sequence[tuple[int, int]], backward: Sequ
             path.append(bend)
         paths.append([*path, target] if source != target else [])
     for path in paths:
-        for ends in zip(path, path[1:], strict=False):
+        for ends in pairwise(path):
             weight[ends] = (4.0, 1.0, 8.0)[sum(v >= len(layer) for v in ends)]
     above: list[list[int]] = [[] for _ in layers]
     below: list[list[int]] = [[] for _ in layers]
@@ -252,7 +253,7 @@ def _spread(
     left = min((x[v] - room[v] / 2 for v in range(len(x))), default=0.0)
     placed = [round(at - left) for at in x]
     for row in rows:  # rounding may have taken a pixel
-        for a, b in zip(row, row[1:], strict=False):
+        for a, b in pairwise(row):
             placed[b] = max(placed[b], placed[a] + round((room[a] + room[b]) / 2 + 0.5) + gap - 1)
     return placed, max((placed[v] + round(room[v] / 2 + 0.5) for v in range(len(x))), default=0)
 

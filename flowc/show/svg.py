@@ -144,7 +144,7 @@ def _curve(points: Points, tops: Sequence[int], tall: int, backward: bool) -> It
 
 
 def _ports(laid: Layout, edges: Sequence[Edge], widths: Sequence[int], *, upper: bool) -> list[int]:
-    """The x at which each edge leaves its upper box or enters its lower one: side by side, without crossing."""
+    """The x at which each edge leaves its upper box or enters its lower one: side by side, none crossing."""
     beside: dict[int, set[int]] = {}  # of each box, the x of what it is joined to
     ends = []
     for edge, route, backward in zip(edges, laid.routes, laid.backward, strict=True):

@@ -123,6 +123,6 @@ def test_names_are_loaded_when_they_are_asked_for():
     import flowc
 
     assert flowc.operator is operator
-    assert set(flowc.__all__) == {"Array", "Future", "Operator", "Workflow", "operator", "workflow"}
+    assert set(flowc.__all__) == {"Array", "Future", "Operator", "Workflow", "draw", "operator", "workflow"}
     with pytest.raises(AttributeError, match="no attribute 'compile'"):
         flowc.compile  # noqa: B018

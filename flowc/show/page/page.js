@@ -231,3 +231,9 @@ document.getElementById("fit").addEventListener("click", fit);
 opener.addEventListener("click", toggleLevels);
 svg.setAttribute("role", "group");
 fit();
+let size = svg.getBoundingClientRect();
+new ResizeObserver(() => {  // a panel opens: what is seen keeps its scale
+  const now = svg.getBoundingClientRect(), scale = Math.max(seen.width / size.width, seen.height / size.height);
+  if (now.width && now.height) look(seen.x, seen.y, now.width * scale, now.height * scale);
+  size = now;
+}).observe(svg);
