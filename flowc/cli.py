@@ -42,12 +42,19 @@ def compile(workflow: str, output: Path | None, check: bool) -> None:  # noqa: A
         print(f"{path}: {summary(plan)}")
 
 
+def _count(text: str) -> int:
+    """A number from 1 up; `ValueError` if it is none."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ValueError
+    return int(text)
+
+
 @app.command(
     argument("plan", type=Path, metavar="PLAN", help="a plan file"),
     argument("-f", "--format", dest="form", choices=("levels", "tree", "mermaid", "dot", "svg", "html"),
              help="default: what the name of FILE says, otherwise levels"),
     argument("-o", "--output", type=Path, metavar="FILE", help="where to write, instead of standard output"),
-    argument("--max-nodes", type=int, default=300, metavar="N",
+    argument("--max-nodes", type=_count, default=300, metavar="N",
              help="draw larger plans by site, scope or level (default: 300)"),
 )  # fmt: skip
 def show(plan: Path, form: str | None, output: Path | None, max_nodes: int) -> None:

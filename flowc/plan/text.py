@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 def columns(rows: Iterable[Sequence[str]]) -> list[str]:
     """Rows of cells as lines with aligned columns; the last column is not padded."""
-    table = [[_printable(cell) for cell in row] for row in rows]
+    table = [[printable(cell) for cell in row] for row in rows]
     widths = [max(width(row[i]) for row in table) for i in range(len(table[0]) - 1)] if table else []
     return [
         "  ".join(cell + " " * (w - width(cell)) for cell, w in zip(row, [*widths, 0], strict=True)).rstrip()
@@ -40,8 +40,6 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _printable(cell: str) -> str:
-    """Without what would move the cursor or worse: names of a plan may be anybody's."""
-    if cell.isprintable():
-        return cell
-    return "".join(c if c.isprintable() else "\ufffd" for c in cell)
+def printable(text: str) -> str:
+    """The text without what would move the cursor, or worse: the names in a plan may be anybody's."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -19,7 +19,7 @@ def show_file(plan: Path, form: str | None, output: Path | None, max_nodes: int)
     form = form or (BY_SUFFIX.get(output.suffix.lower(), "levels") if output else "levels")
     columns = 0 if output or not sys.stdout.isatty() else shutil.get_terminal_size().columns
     found = read(plan)
-    text = show(found, form, Options(max(1, max_nodes), columns))
+    text = show(found, form, Options(max_nodes, columns))
     if output is None:
         sys.stdout.write(text)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flowc.plan.model import Plan
-from flowc.plan.text import clipped
+from flowc.plan.text import clipped, printable
 from flowc.show import Options
 from flowc.show.groups import Group, Groups, Most, collapse
 from flowc.show.words import does, gpus, needs
@@ -63,4 +63,4 @@ def _quoted(text: str) -> str:
 
 def _escaped(text: str) -> str:
     """Within quotes of a label: backslashes and quotes mean something, and `&` begins an HTML entity."""
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;").replace("\n", " ")
+    return printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")

@@ -70,7 +70,7 @@ def _described(plan: Plan, group: Group, places: dict[str, str]) -> dict[str, An
     told = _of_site(group.sites[0], places) if len(group.sites) == 1 else [("sites", _listed(group.sites))]
     if len(group.members) == 1:
         node = plan.nodes[group.members[0]]
-        told += [(name, argument(tree)) for name, tree in node.args.items()]
+        told += [(f"{name} =", argument(tree)) for name, tree in node.args.items()]
         told += [("after", "\n".join(node.after))] if node.after else []
     described: dict[str, Any] = {
         "name": group.name,

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from flowc.plan.graph import critical_path, dependencies, depths
 from flowc.plan.model import Node, Plan, Site
-from flowc.plan.text import clipped, columns, width
+from flowc.plan.text import clipped, columns, printable, width
 from flowc.show import Options, summary
 from flowc.show.groups import pattern
 from flowc.show.words import gives, needs, operator, signature, sources
@@ -26,7 +26,7 @@ def render(plan: Plan, options: Options) -> str:
 
 
 def _head(plan: Plan) -> list[str]:
-    return [f"{signature(plan)}  from {plan.header.workflow}", summary(plan)]
+    return [f"{signature(plan)}  from {printable(plan.header.workflow)}", summary(plan)]
 
 
 def _table(plan: Plan, options: Options) -> list[str]:
@@ -110,7 +110,7 @@ def _longest_path(plan: Plan) -> list[str]:
     if not plan.nodes:
         return []
     path = critical_path(dependencies(plan.nodes), [1.0] * len(plan.nodes))
-    names = [plan.nodes[i].id for i in path]
+    names = [printable(plan.nodes[i].id) for i in path]
     if len(names) > _MOST_ON_PATH:
         half = _MOST_ON_PATH // 2
         names = [*names[:half], f"... {len(names) - 2 * half} more ...", *names[-half:]]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from flowc.plan.model import Plan
-from flowc.plan.text import clipped
+from flowc.plan.text import clipped, printable
 from flowc.show import Options
 from flowc.show.groups import Group, Groups, Most, collapse
 from flowc.show.words import does, gpus
@@ -73,4 +73,4 @@ def _label(group: Group) -> str:
 
 def _escaped(text: str) -> str:
     """Every character that might mean something as Mermaid's `#number;`."""
-    return _PLAIN.sub(lambda match: f"#{ord(match[0])};", text)
+    return _PLAIN.sub(lambda match: f"#{ord(match[0])};", printable(text))

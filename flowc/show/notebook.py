@@ -9,7 +9,7 @@ from typing import Any
 
 from flowc.compiler import compile_workflow
 from flowc.lang import Workflow
-from flowc.plan.codec import read
+from flowc.plan.codec import decode, encode, read
 from flowc.plan.diagnostics import Refused, in_order, render
 from flowc.plan.model import Plan
 from flowc.show import DEFAULT, Options, show, summary
@@ -19,7 +19,7 @@ class Picture:
     """A plan that a notebook draws; elsewhere its representation is the table of levels."""
 
     def __init__(self, plan: Plan, max_nodes: int = DEFAULT.max_nodes) -> None:
-        self.plan = plan
+        self.plan = decode(encode(plan), plan.header.name)  # in the order of a file
         self.options = Options(max_nodes)
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from flowc.plan.model import Plan, site_of
-from flowc.plan.text import clipped, columns, width
+from flowc.plan.text import clipped, columns, printable, width
 from flowc.show import Options, summary
 from flowc.show.groups import pattern
 from flowc.show.words import gives, needs, operator, signature
@@ -32,7 +32,8 @@ def render(plan: Plan, options: Options) -> str:
         site = sites.get(branch.site) if branch else None
         rows.append((drawn, operator(site), gives(site), needs(site.needs)) if site else (drawn, "", "", ""))
     table = columns(_narrowed(rows, options.columns))
-    return "\n".join([f"{signature(plan)}  from {plan.header.workflow}", summary(plan), "", *table]) + "\n"
+    head = [f"{signature(plan)}  from {printable(plan.header.workflow)}", summary(plan), ""]
+    return "\n".join([*head, *table]) + "\n"
 
 
 def _grown(plan: Plan) -> _Branch:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowc.plan.model import Node, Plan, Ref, Resources, Site, as_reference, references
-from flowc.plan.text import counted
+from flowc.plan.text import counted, printable
 from flowc.plan.types import parse
 from flowc.show.groups import Group, Groups
 
@@ -21,7 +21,7 @@ def signature(plan: Plan) -> str:
         + ("" if declared.required else f" = {json.dumps(declared.default, ensure_ascii=False)}")
         for name, declared in plan.header.inputs.items()
     )
-    return f"{plan.header.name}({inputs})"
+    return printable(f"{plan.header.name}({inputs})")
 
 
 def operator(site: Site) -> str:
