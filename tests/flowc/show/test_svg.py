@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,13 @@ def test_the_bytes_follow_from_the_plan_alone(study, project, form):
         for seed in ("1", "2")
     ]
     assert found == [show(plan, form)] * 2
+
+
+def test_the_picture_in_the_documents_is_current():
+    root = Path(__file__).parents[3]
+    drawn = show(read(root / "plans/iris.plan.jsonl"), "svg")
+    committed = (root / "docs/pictures/iris.svg").read_text(encoding="utf-8")
+    assert committed == drawn, "flowc show plans/iris.plan.jsonl -o docs/pictures/iris.svg"
 
 
 def test_a_plan_without_nodes(project):
