@@ -43,9 +43,11 @@ def compile(workflow: str, output: Path | None, check: bool) -> None:  # noqa: A
 
 
 def _count(text: str) -> int:
-    """A number from 1 up; `ValueError` if it is none."""
+    """A number from 1 up."""
+    from argparse import ArgumentTypeError
+
     if not (text.isascii() and text.isdigit() and int(text)):
-        raise ValueError
+        raise ArgumentTypeError(f"must be a whole number from 1 up, not `{text}`")
     return int(text)
 
 

@@ -4,13 +4,14 @@ Circles are broken, vertices put on layers by their longest path, edges over sev
 bends, each layer ordered for few crossings, and x coordinates chosen for straight edges. Nothing here
 recurses, or depends on the order of a set.
 
-All long edges that leave a vertex downwards share their bends, as the branches of a tree do: a value that
-everything uses costs one bend a layer, and reads as one line.
+Long edges that leave a vertex share their bends, as the branches of a tree do, or those that enter one, as
+rivers do: a value that everything uses costs one bend a layer, and reads as one line.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -124,13 +125,20 @@ def _layers(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
 
 def _mesh(layer: Sequence[int], edges: Sequence[tuple[int, int]], backward: Sequence[bool]) -> _Mesh:
     layers = list(layer)
-    bends: dict[tuple[int, bool, int], int] = {}
+    bends: dict[tuple[int, bool, bool, int], int] = {}
+    leaving, entering = (
+        Counter((ends[side], back) for ends, back in zip(edges, backward, strict=True)
+                if layer[ends[1]] - layer[ends[0]] > 1)
+        for side in (0, 1)
+    )  # fmt: skip
     paths = []
     weight: dict[tuple[int, int], float] = {}
     for (source, target), back in zip(edges, backward, strict=True):
         path = [source]
+        branches = leaving[source, back] >= entering[target, back]
+        end = source if branches else target
         for between in range(layer[source] + 1, layer[target]):
-            bend = bends.setdefault((source, back, between), len(layers))
+            bend = bends.setdefault((end, branches, back, between), len(layers))
             if bend == len(layers):
                 layers.append(between)
             path.append(bend)
@@ -147,19 +155,26 @@ def _mesh(layer: Sequence[int], edges: Sequence[tuple[int, int]], backward: Sequ
 
 
 def _ordered(mesh: _Mesh) -> list[list[int]]:
-    """The vertices of each layer from left to right, for few crossings: barycentres, down and up in turn."""
+    """The vertices of each layer from left to right, for few crossings: the better of two beginnings."""
+    beginnings = [_depth_first(mesh), range(len(mesh.layer))]
+    found = [_improved(mesh, beginning) for beginning in beginnings]
+    return min(found, key=lambda rows: crossings(rows, mesh.below))
+
+
+def _improved(mesh: _Mesh, beginning: Sequence[int]) -> list[list[int]]:
+    """The rows from some order on: sorted by barycentres, down and up in turn, until nothing crosses."""
     rows: list[list[int]] = [[] for _ in range(max(mesh.layer, default=-1) + 1)]
-    for vertex in _depth_first(mesh):
+    for vertex in beginning:
         rows[mesh.layer[vertex]].append(vertex)
     best, fewest = rows, crossings(rows, mesh.below)
     for turn in range(_rounds(mesh)):
         if not fewest:
             break
         rows = [list(row) for row in rows]
-        place = [0.0] * len(mesh.layer)
         downwards = turn % 2 == 0
+        beside = mesh.above if downwards else mesh.below
+        place = [0.0] * len(mesh.layer)
         for row in rows if downwards else reversed(rows):
-            beside = mesh.above if downwards else mesh.below
             centre = {}
             for i, vertex in enumerate(row):
                 near = beside[vertex]

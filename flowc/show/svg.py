@@ -6,6 +6,7 @@ what there is to know of a box when the pointer rests on it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from itertools import pairwise
@@ -102,6 +103,7 @@ def _edge_lines(
     """The edges, critical ones last and so on top of the others; a circle within a group as a small arc."""
     ends = list(zip(_ports(laid, found.edges, widths, upper=True),
                     _ports(laid, found.edges, widths, upper=False), strict=True))  # fmt: skip
+    shared = Counter(tuple(route[-2:]) for route in laid.routes)
     for number in sorted(range(len(found.edges)), key=lambda i: found.edges[i].critical):
         edge, route, backward = found.edges[number], laid.routes[number], laid.backward[number]
         kind = "edge" + " backward" * backward + " critical" * edge.critical
@@ -109,7 +111,8 @@ def _edge_lines(
         yield f'<g class="{kind}" data-e="{edge.source} {edge.target}">'
         yield from _curve(points, tops, tall, backward)
         if edge.count > 1:
-            (x, row), (after, _) = points[-2:]
+            part = points[:2] if shared[tuple(route[-2:])] > 1 else points[-2:]
+            (x, row), (after, _) = part
             y = (tops[row] + tall + tops[row + 1]) // 2 + 3
             yield f'<text x="{(x + after) // 2}" y="{y}" text-anchor="middle">{edge.count:,}</text>'
         yield "</g>"
