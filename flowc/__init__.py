@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowc.control import finally_, foreach, on_failure, reduce, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
+    from flowc.show.notebook import draw
 
 __all__ = [
     "Array",
@@ -17,6 +18,7 @@ __all__ = [
     "Operator",
     "Static",
     "Workflow",
+    "draw",
     "finally_",
     "foreach",
     "on_failure",
@@ -25,12 +27,15 @@ __all__ = [
     "when",
     "workflow",
 ]
-_CONTROL = {"finally_", "foreach", "on_failure", "reduce", "when"}
+_ELSEWHERE = {
+    **dict.fromkeys(["finally_", "foreach", "on_failure", "reduce", "when"], "flowc.control"),
+    "draw": "flowc.show.notebook",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module("flowc.control" if name in _CONTROL else "flowc.lang"), name)
+        return getattr(import_module(_ELSEWHERE.get(name, "flowc.lang")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

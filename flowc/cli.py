@@ -76,13 +76,28 @@ def compile(workflow: str, output: Path | None, check: bool, static: list[str], 
         write_kept(cache, compiled.kept)
 
 
-@app.command(argument("plan", type=Path, metavar="PLAN", help="a plan file"))
-def show(plan: Path) -> None:
-    """Print a plan's levels, what runs side by side, and its longest path."""
-    from flowc.plan.codec import read
-    from flowc.show import show as text_of
+def _count(text: str) -> int:
+    """A number from 1 up."""
+    from argparse import ArgumentTypeError
 
-    print(text_of(read(plan)))
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ArgumentTypeError(f"must be a whole number from 1 up, not `{text}`")
+    return int(text)
+
+
+@app.command(
+    argument("plan", type=Path, metavar="PLAN", help="a plan file"),
+    argument("-f", "--format", dest="form", choices=("levels", "tree", "mermaid", "dot", "svg", "html"),
+             help="default: what the name of FILE says, otherwise levels"),
+    argument("-o", "--output", type=Path, metavar="FILE", help="where to write, instead of standard output"),
+    argument("--max-nodes", type=_count, default=300, metavar="N",
+             help="draw larger plans by site, scope or level (default: 300)"),
+)  # fmt: skip
+def show(plan: Path, form: str | None, output: Path | None, max_nodes: int) -> None:
+    """Show a plan: as a table of levels, a tree, text for Mermaid or Graphviz, an SVG drawing, a web page."""
+    from flowc.show.command import show_file
+
+    show_file(plan, form, output, max_nodes)
 
 
 @app.command(

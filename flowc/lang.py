@@ -175,6 +175,12 @@ class Workflow(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<workflow {self.reference}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the plan's picture, or what is wrong with the workflow."""
+        from flowc.show.notebook import html_of  # only there
+
+        return html_of(self)
+
 
 @overload
 def operator(fn: Callable[P, R], /) -> Operator[P, R]: ...

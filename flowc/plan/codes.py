@@ -45,6 +45,7 @@ CODES: dict[str, str] = {
     "FC209": "the committed plan does not match its source",
     "FC220": "there is nothing to check at a path",
     "FC221": "a committed plan has no workflow any more",
+    "FC225": "a picture of the plan cannot be written",
     "FC231": "the plan's revisions cannot be looked up: this is no git repository",
     "FC232": "there is no such revision",
     "FC233": "the revision has no such plan",

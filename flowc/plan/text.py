@@ -7,11 +7,32 @@ from collections.abc import Iterable, Sequence
 
 def columns(rows: Iterable[Sequence[str]]) -> list[str]:
     """Rows of cells as lines with aligned columns; the last column is not padded."""
-    table = [list(row) for row in rows]
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]) - 1)] if table else []
+    table = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(width(row[i]) for row in table) for i in range(len(table[0]) - 1)] if table else []
     return [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in table
+        "  ".join(cell + " " * (w - width(cell)) for cell, w in zip(row, [*widths, 0], strict=True)).rstrip()
+        for row in table
     ]
+
+
+def width(text: str) -> int:
+    """How many cells of a terminal a text takes: Chinese, Japanese and Korean take two, accents none."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # a table of its own, which most texts do not need
+
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
+
+
+def clipped(text: str, cells: int) -> str:
+    """The text, or as much of it as fits into so many cells, ending in `…`."""
+    if width(text) <= cells:
+        return text
+    while text and width(text) >= cells:
+        text = text[: cells - 1] if len(text) >= cells else text[:-1]
+    return f"{text}…"
 
 
 def counted(count: int, noun: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from flowc.cli import main
 from flowc.plan.codec import read
 from flowc.plan.codes import CODES
+from flowc.show import FORMATS
 
 FLOW = (
     "from ops import *\n\n@workflow\ndef main(n: int = 1):\n    data = load('a')\n    return fit(data, n)\n"
@@ -207,6 +208,53 @@ def test_show(flowc, project):
     status, out, err = flowc("show", PLAN)
     assert (status, err) == (0, "")
     assert out.startswith("main(n: int = 1)  from flow:main\n2 nodes")
+
+
+@pytest.mark.parametrize(
+    ("options", "start"),
+    [
+        (["-f", "tree"], "main(n: int = 1)"),
+        (["--format", "mermaid"], "flowchart TD\n"),
+        (["-f", "dot"], 'digraph "main" {'),
+        (["-f", "svg"], "<svg "),
+        (["-f", "html"], "<!doctype html>"),
+    ],
+)
+def test_show_in_other_formats(flowc, project, options, start):
+    project.write("flow.py", FLOW)
+    flowc("compile", "flow:main")
+    status, out, err = flowc("show", PLAN, *options)
+    assert (status, err) == (0, "")
+    assert out.startswith(start)
+    assert out.endswith("\n")
+
+
+def test_show_writes_a_file_whose_name_tells_the_format(flowc, project):
+    project.write("flow.py", FLOW)
+    flowc("compile", "flow:main")
+    assert flowc("show", PLAN, "-o", "pictures/main.SVG")[0] == 0
+    assert (project.folder / "pictures/main.SVG").read_text().startswith("<svg ")
+    assert flowc("show", PLAN, "-o", "main.svg", "--format", "dot")[0] == 0
+    assert (project.folder / "main.svg").read_text().startswith("digraph")
+
+
+def test_show_does_not_write_over_a_plan(flowc, project):
+    project.write("flow.py", FLOW)
+    flowc("compile", "flow:main")
+    before = (project.folder / PLAN).read_bytes()
+    status, out, err = flowc("show", PLAN, "-o", PLAN)
+    assert (status, out, err[:12]) == (1, "", "error[FC225]")
+    assert (project.folder / PLAN).read_bytes() == before
+    assert flowc("show", PLAN, "-o", ".")[2].startswith("error[FC225]")
+
+
+@pytest.mark.parametrize("most", ["0", "-3", "many"])
+def test_show_draws_at_least_one_node(flowc, most):
+    assert flowc("show", PLAN, "--max-nodes", most)[0] == 2
+
+
+def test_show_offers_every_format(flowc):
+    assert "{" + ",".join(FORMATS) + "}" in flowc("show", "--help")[1]
 
 
 @pytest.mark.parametrize(
