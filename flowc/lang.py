@@ -19,7 +19,7 @@ from flowc.fingerprint import code_hash
 from flowc.futures import Future
 from flowc.hints import Meaningless, hints_of, type_of
 from flowc.plan.diagnostics import refuse
-from flowc.plan.types import Type
+from flowc.plan.types import Type, substitute
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,6 +84,11 @@ class Operator(Generic[P, R]):
         """The type of the result."""
         return _type_in(self.fn, "return", self.hints)
 
+    @functools.cached_property
+    def is_generic(self) -> bool:
+        """Whether the types of a call depend on its arguments."""
+        return any("'" in str(of) or "column_of" in str(of) for of in (self.gives, *self.takes.values()))
+
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The given arguments by parameter; `TypeError`, as Python would raise it, if they do not match."""
         # `Signature.bind` takes 7 us. Most calls are ordinary, and compiling a large plan is all calls.
@@ -122,7 +127,7 @@ class Workflow(Generic[P, R]):
     def inputs(self) -> dict[str, Type]:
         """The types of the inputs."""
         hints = hints_of(self.fn)
-        return {name: _type_in(self.fn, name, hints) for name in self.signature.parameters}
+        return {name: substitute(_type_in(self.fn, name, hints), {}) for name in self.signature.parameters}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function; inside another workflow its calls become part of that one."""

@@ -25,7 +25,7 @@ from flowc.futures import Future, describe
 from flowc.hints import hints_of, structures_of
 from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
-from flowc.plan.edges import select
+from flowc.plan.edges import Results, select
 from flowc.plan.model import (
     FORMAT,
     Header,
@@ -38,7 +38,9 @@ from flowc.plan.model import (
     Span,
     Structure,
 )
+from flowc.plan.registry import TypeDefinition, definition_of_class
 from flowc.spans import Call, Frame, calls_from, innermost_place, place_at, place_of
+from flowc.types import HyperparameterSet, Secret
 
 _MAX_DEPTH = 100  # of literals: deeper than any sane argument, shallow enough never to exhaust the stack
 
@@ -49,6 +51,7 @@ class Traced(msgspec.Struct, frozen=True):
     plan: Plan
     calls: Mapping[str, Call]
     inputs: Mapping[str, Place]
+    results: Results
     problems: tuple[Diagnostic, ...]
 
 
@@ -59,7 +62,8 @@ class Unwritable(ValueError):
 def trace(workflow: Workflow[..., Any], root: str = ".") -> Traced:
     """Trace a workflow. Mistakes are collected in `problems`, not raised."""
     tracing = Trace()
-    inputs = _inputs(workflow, tracing)
+    tracing.inputs |= _inputs(workflow, tracing)
+    inputs = tracing.inputs
     result = None
     lang.recorder = tracing
     try:
@@ -84,12 +88,12 @@ def trace(workflow: Workflow[..., Any], root: str = ".") -> Traced:
     except Refused as refusal:  # no line of the author's is being run any more: the workflow stands for it
         at = (Label(definition_of(workflow.fn)),)
         tracing.problems += [msgspec.structs.replace(d, labels=at) for d in refusal.diagnostics]
-    header = Header(FORMAT, f"{workflow.fn.__module__}:{workflow.name}", root, inputs, tree)
+    header = Header(FORMAT, f"{workflow.fn.__module__}:{workflow.name}", root, inputs, tree, _about(workflow))
     structures = tuple(tracing.structures[name] for name in sorted(tracing.structures))
     spans = tuple(Span(site, str(call.place)) for site, call in tracing.calls.items())
     plan = Plan(header, structures, tuple(tracing.sites.values()), tuple(tracing.nodes.values()), (), spans)
     places = {name: definition_of(workflow.fn, name) for name in inputs}
-    return Traced(plan, tracing.calls, places, tuple(dict.fromkeys(tracing.problems)))
+    return Traced(plan, tracing.calls, places, tracing.results, tuple(dict.fromkeys(tracing.problems)))
 
 
 def _call(workflow: Workflow[..., Any], inputs: dict[str, Future]) -> Any:
@@ -102,11 +106,13 @@ class Trace:
 
     def __init__(self) -> None:
         self.open = True
+        self.inputs: dict[str, Input] = {}
         self.sites: dict[str, Site] = {}
         self.nodes: dict[str, Node] = {}
         self.calls: dict[str, Call] = {}
         self.structures: dict[str, Structure] = {}
         self.problems: list[Diagnostic] = []
+        self.results = Results(self.sites, self.inputs, self.structures)
         self._site_of_chain: dict[tuple[object, ...], str] = {}
         self._repeats: dict[str, int] = {}
 
@@ -138,8 +144,11 @@ class Trace:
                 at = (Label(argument_place(call, tuple(op.signature.parameters), parameter)),)
                 message = f"`{parameter}` of `{op.name}` cannot be written into a plan: {error}"
                 self.problems.append(Diagnostic("FC021", message, at))
-        self.nodes[node_id] = Node(node_id, trees)
-        return Future(self, Ref(node_id), op.gives)
+        node = self.nodes[node_id] = Node(node_id, trees)
+        if not op.is_generic:
+            return Future(self, Ref(node_id), op.gives)
+        _name_columns(op, node)
+        return Future(self, Ref(node_id), self.results.bind(node))
 
     def select(self, future: Future, name: str) -> Future:
         """The future of a field."""
@@ -194,10 +203,23 @@ class Trace:
                 return value.isoformat()
             case os.PathLike():
                 return self.tree(os.fspath(value))
+            case HyperparameterSet():
+                return {"map": {name: self.tree(part, depth + 1) for name, part in vars(value).items()}}
+            case Secret():
+                return value.reference
             case _:
+                definition = definition_of_class(type(value))
+                if definition is not None:
+                    return self._tree_of_parts(definition, value, depth)
                 raise Unwritable(
                     f"it is a `{type(value).__qualname__}`: only JSON-like values and futures can be"
                 )
+
+    def _tree_of_parts(self, definition: TypeDefinition, value: Any, depth: int) -> Any:
+        try:
+            return self.tree(definition.parts(value), depth + 1)
+        except ValueError as error:
+            raise Unwritable(str(error)) from None
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Note a mistake that is also raised."""
@@ -270,6 +292,18 @@ class Trace:
         message = f"the future {describe(future._ref)} belongs to another workflow or another trace"
         hint = "make it in this workflow, or pass it in as an input"
         raise Refused(Diagnostic("FC017", message, (Label(innermost_place()),), hint=hint))
+
+
+def _name_columns(op: Operator[..., Any], node: Node) -> None:
+    """Write the names of columns that the operator's defaults give into the node, to be checked with it."""
+    for name, of in op.takes.items():
+        if name not in node.args and "column_of" in str(of):
+            node.args[name] = op.signature.parameters[name].default
+
+
+def _about(workflow: Workflow[..., Any]) -> str:
+    """The first paragraph of the workflow's docstring, on one line."""
+    return " ".join((inspect.getdoc(workflow.fn) or "").partition("\n\n")[0].split())
 
 
 def _text(value: str) -> str:

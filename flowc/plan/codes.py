@@ -28,6 +28,12 @@ CODES: dict[str, str] = {
     "FC101": "an argument has the wrong type",
     "FC102": "an annotation has no meaning in a plan",
     "FC103": "a default has the wrong type",
+    "FC104": "two arguments make one type variable two types",
+    "FC105": "a value is out of bounds",
+    "FC106": "a data set lacks a column",
+    "FC107": "a secret is given as its value",
+    "FC108": "a tensor has the wrong shape or dtype",
+    "FC109": "the type of an installed package is broken",
     # FC2: the plan as a graph and as a file
     "FC201": "the plan file cannot be read or written",
     "FC202": "the file is not a plan of a format version known here",
@@ -44,6 +50,9 @@ CODES: dict[str, str] = {
     "FR102": "the workflow has no such input",
     "FR103": "an input has the wrong type",
     "FR104": "an input is not written as NAME=VALUE",
+    "FR105": "an input is out of bounds",
+    "FR106": "a secret input is given as its value",
+    "FR107": "a secret is not where it should lie",
     "FR110": "a node needs more than the host has",
     "FR111": "the device specification is not valid",
     # FR2: nodes that fail
