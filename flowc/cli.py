@@ -51,6 +51,32 @@ def show(plan: Path) -> None:
     print(text_of(read(plan)))
 
 
+@app.command(argument("--json", dest="as_json", action="store_true", help="as JSON"))
+def types(as_json: bool) -> None:
+    """List the types that inputs and operators can have, those of installed packages too."""
+    from flowc.catalogue import rows, table
+
+    print(_json(rows()) if as_json else table())
+
+
+@app.command(argument("plan", metavar="PLAN", help="a plan file, or MODULE:WORKFLOW or PATH.py:WORKFLOW"))
+def schema(plan: str) -> None:
+    """Print the JSON Schema of a workflow's inputs."""
+    from flowc.plan.schema import inputs_schema
+
+    if ":" not in plan or Path(plan).is_file():
+        from flowc.plan.codec import read
+
+        found = read(plan)
+    else:
+        from flowc.compiler import compile_workflow
+        from flowc.source import load
+
+        source = load(plan)
+        found = compile_workflow(source.workflow, source.root)
+    print(_json(inputs_schema(found)))
+
+
 @app.command(argument("code", metavar="CODE", help="for example FC101"))
 def explain(code: str) -> None:
     """Explain a diagnostic code, with an example and its mend."""
@@ -71,6 +97,12 @@ def explain(code: str) -> None:
             print(page.read_text(encoding="utf-8").rstrip())
             return
     print(CODES[code.upper()])
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _demand_current(path: Path, compiled: bytes, command: str) -> None:

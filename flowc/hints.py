@@ -251,7 +251,7 @@ def structures_of(annotations: list[Any]) -> dict[str, Structure]:
             or name_of(cls) in found
         ):
             continue
-        if ":" in str(_safely(cls)):
+        if ":" in _safely(cls).name:
             fields = fields_of(cls)
             structure = _structure(cls, fields)
             if structure != Structure(structure.type):
