@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from flowc.plan.diagnostics import Diagnostic, Label
+from flowc.plan.diagnostics import Diagnostic, Label, Place
 from flowc.plan.edges import Mismatch, NoColumn, Wrong
 from flowc.plan.model import InputRef, Node, Ref, Site, as_reference, references, site_of
 from flowc.plan.text import counted
@@ -49,7 +49,7 @@ def complaint_of_default(traced: Traced, name: str, wrong: Mismatch) -> Diagnost
     part = f"`{name}{wrong.where}`"
     if _expects_secret(wrong.want):
         message = f"the default of the secret {part} is a value, not the name of a place where it lies"
-        return Diagnostic("FC107", message, at, hint=_SECRET_HINT)
+        return Diagnostic("FC107", message, (_unseen(traced.inputs[name]),), hint=_SECRET_HINT)
     bound = _broken_bound(wrong)
     if bound:
         return Diagnostic("FC105", f"the default of input {part} must be {bound}, got {_shown(wrong)}", at)
@@ -60,21 +60,26 @@ def complaint_of_default(traced: Traced, name: str, wrong: Mismatch) -> Diagnost
 _SECRET_HINT = 'pass `Secret("env:NAME")` or `Secret("file:PATH")`, or take it as an input of type `Secret`'
 
 
+def _unseen(place: Place) -> Label:
+    """A place of which the line is not shown: it holds a secret, and this may go into a log."""
+    return Label(Place(str(place)))
+
+
 def _mismatch(traced: Traced, site: Site, operator: str, parameter: str, wrong: Mismatch) -> Diagnostic:
     at = argument_place(traced.calls[site.site], tuple(site.takes), parameter, wrong.path)
     where = f"`{parameter}{wrong.where}`"
     if _expects_secret(wrong.want) and isinstance(wrong.part, str):
         # A literal secret in a plan would be committed: it is neither written nor shown.
         message = f"`{operator}` expects a secret for {where}, got a value that would stand in the plan"
-        return Diagnostic("FC107", message, (Label(at),), hint=_SECRET_HINT)
+        return Diagnostic("FC107", message, (_unseen(at),), hint=_SECRET_HINT)
     bound = _broken_bound(wrong)
     if bound:
         message = f"`{operator}` expects {where} to be {bound}, got {_shown(wrong)}"
         return Diagnostic("FC105", message, (Label(at),))
     missing = _missing_columns(wrong.got, wrong.want, traced.results.classes)
-    labels = (Label(at, f"this is `{wrong.got.short()}`"), *_origins(traced, wrong.part))
+    labels = (Label(at, f"this is `{wrong.got.short()}`"), *_origins(traced, wrong.part, at))
     if missing:
-        return _lacking(operator, parameter, wrong, missing, labels)
+        return _lacking(operator, parameter, wrong, missing, labels, _maker(traced, wrong.part))
     want, got = wrong.want.short(), wrong.got.short()
     if want == got:  # two classes of one name
         want, got = str(wrong.want), str(wrong.got)
@@ -84,7 +89,12 @@ def _mismatch(traced: Traced, site: Site, operator: str, parameter: str, wrong: 
 
 
 def _lacking(
-    operator: str, parameter: str, wrong: Mismatch, missing: dict[str, Type], labels: tuple[Label, ...]
+    operator: str,
+    parameter: str,
+    wrong: Mismatch,
+    missing: dict[str, Type],
+    labels: tuple[Label, ...],
+    maker: str,
 ) -> Diagnostic:
     """A data set without a column that is needed, or with another dtype in it."""
     have = _columns(wrong.got) or {}
@@ -92,8 +102,7 @@ def _lacking(
     noun = "column" if len(missing) == 1 else "columns"
     others = {name: have[name] for name in missing if name in have}
     got = _listed(f"`{name}: {of.short()}`" for name, of in (others or have).items()) or "no columns"
-    whose = "it has" if len(labels) < 2 else "what was made has"
-    message = f"`{operator}` expects the {noun} {needed} in `{parameter}{wrong.where}`; {whose} {got}"
+    message = f"`{operator}` expects the {noun} {needed} in `{parameter}{wrong.where}`; {maker} {got}"
     renamed = {name: get_close_matches(name, have, 1) for name in missing if name not in have}
     hint = ", ".join(f"did you mean `{close[0]}` for `{name}`?" for name, close in renamed.items() if close)
     return Diagnostic("FC106", message, labels, hint=hint)
@@ -106,7 +115,7 @@ def _no_column(
     written = argument_place(call, tuple(site.takes), parameter, wrong.path)
     data = argument_place(call, tuple(site.takes), wrong.of)
     have = _listed(f"`{name}: {of.short()}`" for name, of in wrong.columns.items()) or "no columns"
-    labels = [Label(written), Label(data, f"this has {have}"), *_origins(traced, node.args[wrong.of])]
+    labels = [Label(written), Label(data, f"this has {have}"), *_origins(traced, node.args[wrong.of], data)]
     if wrong.column in wrong.columns:
         of = wrong.columns[wrong.column].short()
         message = (
@@ -129,7 +138,7 @@ def _conflict(traced: Traced, site: Site, node: Node, operator: str, wrong: Conf
     labels = [Label(second, f"here `{wrong.variable}` is {_kind(wrong.second_type)}")]
     if first != second:
         labels.append(Label(first, f"here it is {_kind(wrong.first_type)}"))
-    labels += _origins(traced, node.args[wrong.second])
+    labels += _origins(traced, node.args[wrong.second], second)
     message = (
         f"`{operator}` expects the same `{wrong.variable}` in `{wrong.first}` and `{wrong.second}`, "
         f"got {_kind(wrong.first_type)} and {_kind(wrong.second_type)}"
@@ -140,13 +149,23 @@ def _conflict(traced: Traced, site: Site, node: Node, operator: str, wrong: Conf
     return Diagnostic("FC104", message, tuple(labels))
 
 
-def _origins(traced: Traced, part: Any) -> list[Label]:
-    """Where the first of the results in an argument was made."""
-    for ref in references(part) if isinstance(part, (list, dict)) else ():
-        call = traced.calls.get(site_of(ref.source)) if isinstance(ref, Ref) else None
-        if call is not None:
-            return [Label(call.place, "made here")]
-    return []
+def _origins(traced: Traced, part: Any, shown: Place) -> list[Label]:
+    """Where the first of the results in an argument was made, unless that place is shown already."""
+    site = _first_site(part)
+    place = traced.calls[site].place if site in traced.calls else shown
+    return [Label(place, "made here")] if place != shown else []
+
+
+def _maker(traced: Traced, part: Any) -> str:
+    """Who gives a value: an operator, or an input."""
+    site = _first_site(part)
+    return f"`{traced.results.sites[site].op.rpartition(':')[2]}` gives" if site in traced.calls else "it has"
+
+
+def _first_site(part: Any) -> str:
+    """The site of the first result in an argument; "" if there is none."""
+    found = references(part) if isinstance(part, (list, dict)) else ()
+    return next((site_of(ref.source) for ref in found if isinstance(ref, Ref)), "")
 
 
 def _missing_columns(got: Type, want: Type, classes: Classes) -> dict[str, Type]:
@@ -212,6 +231,9 @@ def _field_that_fits(traced: Traced, wrong: Mismatch) -> str:
     """A field of the value that would fit, if there is exactly one kind of mistake to guess."""
     classes = traced.results.classes
     structure = classes.get(wrong.got.name)
+    wanted = classes.get(wrong.want.name)
+    if wanted is not None and isinstance(wrong.part, dict) and "map" in wrong.part:
+        return f"`{wrong.want.short()}` has the fields {_listed(f'`{field}`' for field in wanted.fields)}"
     if structure is None or not isinstance(wrong.part, dict) or "map" in wrong.part:
         return ""
     ref = as_reference(wrong.part)

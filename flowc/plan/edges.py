@@ -137,17 +137,17 @@ def wrong_in_call(
     bindings, conflicts = solve(takes, types, classes)
     for conflict in conflicts:
         yield conflict.second, conflict
-    torn = {conflict.second for conflict in conflicts}
-    for parameter, tree in args.items():
-        if parameter not in takes or parameter in torn:
-            continue
-        want = (
-            substitute(takes[parameter], bindings, classes) if is_open(takes[parameter]) else takes[parameter]
-        )
-        wrong = mismatches(tree, want, type_of, classes)
+    bad = {conflict.second for conflict in conflicts}
+    wants = {name: substitute(takes[name], bindings, classes) for name in args if name in takes}
+    for parameter, want in wants.items():
+        wrong = mismatches(args[parameter], want, type_of, classes) if parameter not in bad else []
         yield from ((parameter, found) for found in wrong)
-        if not wrong:
-            yield from ((parameter, f) for f in _columns_missing(tree, want, args, takes, type_of, ()))
+        bad |= {parameter} if wrong else set()
+    sound = {name: tree for name, tree in args.items() if name not in bad}
+    for parameter, want in wants.items():
+        if parameter in sound:
+            missing = _columns_missing(sound[parameter], want, sound, type_of, ())
+            yield from ((parameter, found) for found in missing)
 
 
 def given(args: Mapping[str, Any], takes: Mapping[str, Type], type_of: TypeOf) -> dict[str, Type]:
@@ -224,7 +224,6 @@ def _columns_missing(
     tree: Any,
     want: Type,
     args: Mapping[str, Any],
-    takes: Mapping[str, Type],
     type_of: TypeOf,
     path: tuple[int | str, ...],
 ) -> Iterator[NoColumn]:
@@ -232,7 +231,7 @@ def _columns_missing(
     members = [arg for arg in want.args if isinstance(arg, Type)]
     if isinstance(tree, list) and members:
         for i, part in enumerate(tree):
-            yield from _columns_missing(part, members[0], args, takes, type_of, (*path, i))
+            yield from _columns_missing(part, members[0], args, type_of, (*path, i))
     if want.name == UNION:
         want = next((member for member in members if member.note("column_of")), want)
     of = want.note("column_of")
