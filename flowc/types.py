@@ -23,7 +23,7 @@ import datetime
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -41,10 +41,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = np.ndarray[Any, np.dtype[Any]]
-    float16, float32, float64 = NDArray[np.float16], NDArray[np.float32], NDArray[np.float64]
-    int8, int16, int32, int64 = NDArray[np.int8], NDArray[np.int16], NDArray[np.int32], NDArray[np.int64]
-    uint8, uint16 = NDArray[np.uint8], NDArray[np.uint16]
-    uint32, uint64 = NDArray[np.uint32], NDArray[np.uint64]
+    float16: TypeAlias = NDArray[np.float16]
+    float32: TypeAlias = NDArray[np.float32]
+    float64: TypeAlias = NDArray[np.float64]
+    int8: TypeAlias = NDArray[np.int8]
+    int16: TypeAlias = NDArray[np.int16]
+    int32: TypeAlias = NDArray[np.int32]
+    int64: TypeAlias = NDArray[np.int64]
+    uint8: TypeAlias = NDArray[np.uint8]
+    uint16: TypeAlias = NDArray[np.uint16]
+    uint32: TypeAlias = NDArray[np.uint32]
+    uint64: TypeAlias = NDArray[np.uint64]
 else:
     Array = _Array
 
