@@ -73,4 +73,4 @@ def split(data: Dataset[C], test_share: float = 0.25, seed: int = 0) -> Split[C]
     def kept(chosen: Array) -> Dataset[C]:
         return Dataset(data.features[chosen], data.target[chosen], data.feature_names, data.classes)
 
-    return Split(kept(~test), rows(test))
+    return Split(kept(~test), kept(test))
