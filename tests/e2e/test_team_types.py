@@ -1,4 +1,4 @@
-"""A team's own type, in a distribution of its own: compiled, given as an input, stored, read back, refused."""
+"""A team's own type, in a distribution of its own: compiled, given, stored, read back, refused."""
 
 import json
 
@@ -81,7 +81,11 @@ def project(tmp_path_factory):
 def test_it_is_listed(project):
     listed = json.loads(project.command("flowc", "types", "--json", status=0).stdout)
     (track,) = [row for row in listed if row["name"] == "geo:Track"]
-    assert (track["component"], track["from"], track["about"]) == ("map-drawing", "geo 1.2", "a path on a map")
+    assert (track["component"], track["from"], track["about"]) == (
+        "map-drawing",
+        "geo 1.2",
+        "a path on a map",
+    )
     assert "map-drawing" in project.command("flowc", "types", status=0).stdout
 
 
