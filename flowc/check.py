@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from flowc.complaints import complaint, complaint_of_default
 from flowc.plan.diagnostics import Diagnostic
-from flowc.plan.edges import is_generic, mismatches, wrong_in_call
+from flowc.plan.edges import is_generic, mismatches, signature, wrong_in_call
 from flowc.plan.types import parse
 from flowc.trace import Traced
 
@@ -24,11 +24,17 @@ def check(traced: Traced) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     site_of = {node.id: node.site for node in plan.nodes}
     sound: set[tuple[str, ...]] = set()  # edges between sites: what holds for one pair of nodes holds for all
+    sound_calls: set[Hashable] = set()  # of generic operators, by the types of all arguments
     for node in plan.nodes:
         site = results.sites[site_of[node.id]]
         if site.site in generic:
-            every = wrong_in_call(node.args, generic[site.site], results, classes)
+            call = (site.site, *((name, signature(tree, results)) for name, tree in node.args.items()))
+            if call in sound_calls:
+                continue
+            every = list(wrong_in_call(node.args, generic[site.site], results, classes))
             found += [complaint(traced, site, node, parameter, wrong) for parameter, wrong in every]
+            if not every:
+                sound_calls.add(call)
             continue
         for parameter, tree in node.args.items():
             edge = (site.site, parameter, *_origin(tree, site_of))

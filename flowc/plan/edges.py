@@ -6,7 +6,7 @@ reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -79,6 +79,8 @@ class Results:
         self.inputs = inputs
         self.classes = classes
         self._bound: dict[str, Type] = {}
+        self._takes: dict[str, dict[str, Type]] = {}  # of a site, what is open
+        self._gives: dict[Hashable, Type] = {}  # what calls with arguments of the same types give
 
     def __call__(self, ref: Ref | InputRef) -> Type:
         """The type of a value, or of the part that a reference selects; `KeyError(name)` if it has none."""
@@ -92,10 +94,29 @@ class Results:
     def bind(self, node: Node) -> Type:
         """Note and return what a node of a generic operator gives, by what it is given."""
         site = self.sites[node.site]
-        takes = {name: parse(of) for name, of in site.takes.items()}
-        bindings, _ = solve(takes, given(node.args, takes, self), self.classes)
-        self._bound[node.id] = found = substitute(parse(site.gives), bindings, self.classes)
+        takes = self._takes.get(site.site)
+        if takes is None:
+            takes = {name: of for name, of in ((n, parse(t)) for n, t in site.takes.items()) if is_open(of)}
+            self._takes[site.site] = takes
+        types = given(node.args, takes, self)
+        key = (site.site, *types.items())
+        found = self._gives.get(key)
+        if found is None:
+            bindings, _ = solve(takes, types, self.classes)
+            found = self._gives[key] = substitute(parse(site.gives), bindings, self.classes)
+        self._bound[node.id] = found
         return found
+
+
+def signature(tree: Any, type_of: TypeOf) -> Hashable:
+    """All of an argument that decides whether it fits: its literals, and the types of its references."""
+    if isinstance(tree, list):
+        return tuple(signature(part, type_of) for part in tree)
+    if isinstance(tree, dict):
+        if "map" not in tree:
+            return type_of(as_reference(tree))
+        return tuple((key, signature(part, type_of)) for key, part in tree["map"].items())
+    return type(tree), tree  # to Python, `True` equals 1
 
 
 def is_generic(site: Site) -> bool:
