@@ -2,57 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
-from flowc.plan.diagnostics import Diagnostic, Label
-from flowc.plan.edges import Mismatch, mismatches, select
-from flowc.plan.model import InputRef, Node, Ref, Site, as_reference
-from flowc.plan.types import Type, assignable, parse
-from flowc.recording import argument_place
+from flowc.complaints import complaint, complaint_of_default
+from flowc.plan.diagnostics import Diagnostic
+from flowc.plan.edges import is_generic, mismatches, signature, wrong_in_call
+from flowc.plan.types import parse
 from flowc.trace import Traced
 
 
 def check(traced: Traced) -> list[Diagnostic]:
-    """Every type error (FC101, FC103); empty when the plan is well typed."""
-    plan = traced.plan
-    sites = {site.site: site for site in plan.sites}
-    structures = {structure.type: structure for structure in plan.structures}
-    bases = {structure.type: structure.bases for structure in plan.structures}
-    records = {structure.type for structure in plan.structures if structure.fields}
-
-    def type_of(ref: Ref | InputRef) -> Type:
-        whole = (
-            plan.header.inputs[ref.input].type
-            if isinstance(ref, InputRef)
-            else sites[Node(ref.source).site].gives
-        )
-        return select(parse(whole), ref.at, structures)
-
-    found = []
+    """Every type error (FC101 and FC103 to FC108); empty when the plan is well typed."""
+    plan, results = traced.plan, traced.results
+    classes = results.classes
+    generic = {
+        site.site: {parameter: parse(of) for parameter, of in site.takes.items()}
+        for site in plan.sites
+        if is_generic(site)
+    }
+    found: list[Diagnostic] = []
     site_of = {node.id: node.site for node in plan.nodes}
     sound: set[tuple[str, ...]] = set()  # edges between sites: what holds for one pair of nodes holds for all
+    sound_calls: set[Hashable] = set()  # of generic operators, by the types of all arguments
     for node in plan.nodes:
-        site = sites[site_of[node.id]]
+        site = results.sites[site_of[node.id]]
+        if site.site in generic:
+            call = (site.site, *((name, signature(tree, results)) for name, tree in node.args.items()))
+            if call in sound_calls:
+                continue
+            every = list(wrong_in_call(node.args, generic[site.site], results, classes))
+            found += [complaint(traced, site, node, parameter, wrong) for parameter, wrong in every]
+            if not every:
+                sound_calls.add(call)
+            continue
         for parameter, tree in node.args.items():
             edge = (site.site, parameter, *_origin(tree, site_of))
             if edge in sound:
                 continue
-            wrong_parts = mismatches(tree, parse(site.takes[parameter]), type_of, bases, records)
-            found += [_complaint(traced, site, parameter, wrong) for wrong in wrong_parts]
-            if len(edge) > 2 and not wrong_parts:
+            wrong_parts = mismatches(tree, parse(site.takes[parameter]), results, classes)
+            found += [complaint(traced, site, node, parameter, wrong) for wrong in wrong_parts]
+            if len(edge) > 2 and not wrong_parts and edge[2] not in generic:
                 sound.add(edge)
     for name, declared in plan.header.inputs.items():
-        for wrong in (
-            mismatches(declared.default, parse(declared.type), type_of, bases, records)
-            if not declared.required
-            else ()
-        ):
-            part = f"`{name}{wrong.where}`"
-            message = (
-                f"input {part} is declared `{wrong.want.short()}`, but its default is `{wrong.got.short()}`"
-            )
-            found.append(Diagnostic("FC103", message, (Label(traced.inputs[name]),)))
+        if not declared.required:
+            wrong_defaults = mismatches(declared.default, parse(declared.type), results, classes)
+            found += [complaint_of_default(traced, name, wrong) for wrong in wrong_defaults]
     return found
 
 
@@ -61,41 +56,3 @@ def _origin(tree: Any, site_of: Mapping[str, str]) -> tuple[str, ...]:
     if type(tree) is dict and tree.get("from") in site_of:
         return (site_of[tree["from"]], *tree.get("at", ()))
     return ()
-
-
-def _complaint(traced: Traced, site: Site, parameter: str, wrong: Mismatch) -> Diagnostic:
-    call = traced.calls[site.site]
-    operator = site.op.rpartition(":")[2]
-    at = argument_place(call, tuple(site.takes), parameter, wrong.path)
-    labels = [Label(at, f"this is `{wrong.got.short()}`")]
-    if isinstance(wrong.part, dict) and "from" in wrong.part:
-        origin = traced.calls.get(Node(wrong.part["from"]).site)
-        if origin is not None:
-            labels.append(Label(origin.place, "made here"))
-    want, got = wrong.want.short(), wrong.got.short()
-    if want == got:  # two classes of one name
-        want, got = str(wrong.want), str(wrong.got)
-    message = f"`{operator}` expects `{want}` for `{parameter}{wrong.where}`, got `{got}`"
-    return Diagnostic("FC101", message, tuple(labels), hint=_hint(traced, wrong))
-
-
-def _hint(traced: Traced, wrong: Mismatch) -> str:
-    """A field of the value that would fit, if there is exactly one kind of mistake to guess."""
-    structures = {structure.type: structure for structure in traced.plan.structures}
-    structure = structures.get(wrong.got.name)
-    if structure is None or not isinstance(wrong.part, dict) or "map" in wrong.part:
-        return ""
-    ref = as_reference(wrong.part)
-    bases = {s.type: s.bases for s in traced.plan.structures}
-    fitting = [
-        f for f, of in structure.fields.items() if of != "Any" and assignable(parse(of), wrong.want, bases)
-    ]
-    if not fitting:
-        return ""
-    call = traced.calls.get(ref.source) if isinstance(ref, Ref) else None
-    if isinstance(ref, InputRef) or (call and call.name == ref.source and call.name.isidentifier()):
-        name = ".".join((ref.source if isinstance(ref, Ref) else ref.input, *map(str, ref.at), ""))
-        return f"pass {' or '.join(f'`{name}{field}`' for field in fitting)}"
-    return (
-        f"pass its field {' or '.join(f'`{field}`' for field in fitting)}"  # an id is not always a variable
-    )

@@ -150,6 +150,32 @@ def why(before: Path, after: Path, node: str, as_json: bool, exit_code: bool) ->
     sys.exit(1 if exit_code and found.runs_again else 0)
 
 
+@app.command(argument("--json", dest="as_json", action="store_true", help="as JSON"))
+def types(as_json: bool) -> None:
+    """List the types that inputs and operators can have, those of installed packages too."""
+    from flowc.catalogue import rows, table
+
+    print(_json(rows()) if as_json else table())
+
+
+@app.command(argument("plan", metavar="PLAN", help="a plan file, or MODULE:WORKFLOW or PATH.py:WORKFLOW"))
+def schema(plan: str) -> None:
+    """Print the JSON Schema of a workflow's inputs."""
+    from flowc.plan.schema import inputs_schema
+
+    if ":" not in plan or Path(plan).is_file():
+        from flowc.plan.codec import read
+
+        found = read(plan)
+    else:
+        from flowc.compiler import compile_workflow
+        from flowc.source import load
+
+        source = load(plan)
+        found = compile_workflow(source.workflow, source.root)
+    print(_json(inputs_schema(found)))
+
+
 @app.command(
     argument("paths", nargs="*", default=["."], metavar="PATH", help="files and folders (default: .)"),
     argument("--output-format", choices=OUTPUT_FORMATS, default="text", help="default: text"),
@@ -227,6 +253,12 @@ def explain(code: str | None) -> None:
     else:
         print(f"there is no code `{code}`; {similar(code)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _write(path: Path, data: bytes) -> None:

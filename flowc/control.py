@@ -17,10 +17,11 @@ from flowc import lang
 from flowc.futures import Future
 from flowc.lang import Operator
 from flowc.plan.diagnostics import Diagnostic, Label, Refused
-from flowc.plan.edges import select, type_of_tree
+from flowc.plan.edges import type_of_tree
 from flowc.plan.graph import waited_for
-from flowc.plan.model import Control, InputRef, Ref, Resources, Site, site_of
+from flowc.plan.model import Control, Ref, Resources, Site
 from flowc.plan.types import Type, parse, union
+from flowc.recording import columns_by_default
 from flowc.spans import Frame, clean, innermost_place
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def when(condition: Any, then: Any, otherwise: Any = None, /) -> Any:
             second = _value_of(otherwise)
         values = {"condition": Future(trace, Ref(node), _BOOL), "then": first, "otherwise": second}
         trees = trace.trees("when", values, trace.calls[branch], ("condition", "then", "otherwise"))
-        takes = {name: type_of_tree(tree, functools.partial(_type_of, trace)) for name, tree in trees.items()}
+        takes = {name: type_of_tree(tree, trace.results) for name, tree in trees.items()}
         gives = union([takes.get("then", parse("Any")), takes.get("otherwise", parse("Any"))])
         choice = _control(trace, "choose", frames, takes, gives)
         node = trace.node_id(choice, frames)
@@ -235,8 +236,12 @@ def _spread(trace: Trace, op: Operator[..., Any], given: dict[str, Any], shape: 
 
     site = trace.site(f"{shape.control} {op.reference}", op.name, frames, make)
     node = trace.node_id(site, frames)
-    trace.add(node, trace.trees(op.name, given, trace.calls[site], tuple(shape.takes)))
-    return Future(trace, Ref(node), shape.gives)
+    trees = trace.trees(op.name, given, trace.calls[site], tuple(shape.takes))
+    if not op.is_generic:
+        trace.add(node, trees)
+        return Future(trace, Ref(node), shape.gives)
+    added = trace.add(node, trees | columns_by_default(op, trees))
+    return Future(trace, Ref(node), trace.results.bind(added))
 
 
 def _control(
@@ -257,12 +262,6 @@ def _control(
         trace.sites[site] = msgspec.structs.replace(known, takes=both, gives=together)
         trace.widened.add(site)
     return site
-
-
-def _type_of(trace: Trace, ref: Ref | InputRef) -> Type:
-    if isinstance(ref, InputRef):
-        return select(trace.input_types[ref.input], ref.at, trace.structures)
-    return select(parse(trace.sites[site_of(ref.source)].gives), ref.at, trace.structures)
 
 
 def _value_of(branch: Any) -> Any:

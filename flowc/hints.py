@@ -7,13 +7,17 @@ import dataclasses
 import datetime
 import enum
 import inspect
+import math
+import pathlib
 import sys
 import types
 import typing
 from typing import Annotated, Any, TypeVar
 
+import msgspec
+
 from flowc.plan.model import Structure
-from flowc.plan.types import ANY, BUILTIN, NONE, Type, union
+from flowc.plan.types import ANY, BUILTIN, DTYPES, NONE, NOTES, RECORD, UNION, Scalar, Type, union
 
 _PLAIN: dict[Any, Type] = {
     Any: ANY,
@@ -22,7 +26,11 @@ _PLAIN: dict[Any, Type] = {
     **{cls: Type(cls.__name__) for cls in (bool, int, float, str, bytes, list, dict, tuple, set)},
     datetime.date: Type("date"),
     datetime.datetime: Type("datetime"),
+    pathlib.Path: Type("Path"),
+    pathlib.PurePath: Type("Path"),
 }
+# A column of Python's own numbers holds the widest.
+_COLUMNS = {Type("int"): Type("int64"), Type("float"): Type("float64")}
 # Abstract containers are read as the concrete one that a stored value comes back as.
 _ORIGIN: dict[Any, str] = {
     list: "list",
@@ -34,6 +42,13 @@ _ORIGIN: dict[Any, str] = {
     set: "set",
     frozenset: "set",
 }
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """What `Tensor[float32, "batch", 4]` adds to `Array`. A dimension is a size, a name, or `...`."""
+
+    dtype: Any
+    dims: tuple[Any, ...]
 
 
 class Meaningless(ValueError):
@@ -72,7 +87,7 @@ def is_static(annotation: Any) -> bool:
 def type_of(annotation: Any) -> Type:
     """The type expression of an annotation; `Meaningless` if there is none."""
     if isinstance(annotation, typing.TypeVar):
-        return ANY
+        return _variable(annotation)
     if isinstance(annotation, typing.NewType):
         return type_of(annotation.__supertype__)
     try:
@@ -82,7 +97,7 @@ def type_of(annotation: Any) -> Type:
         raise Meaningless(str(annotation)) from None
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        return type_of(args[0])
+        return _annotated(args[0], args[1:])
     if origin in (typing.Union, types.UnionType):
         return union([type_of(arg) for arg in args])
     if origin is typing.Literal:
@@ -97,10 +112,85 @@ def type_of(annotation: Any) -> Type:
         return Type(name, tuple(type_of(arg) for arg in args))
     cls = origin or annotation
     if isinstance(cls, type):
-        if "<" in cls.__qualname__:  # no worker could find it
-            raise Meaningless(f"{cls.__qualname__}, a class inside a function")
-        return Type("Array") if is_array(cls) else Type(name_of(cls))
+        return _class(cls, args)
     raise Meaningless(str(annotation))
+
+
+def _class(cls: type, args: tuple[Any, ...]) -> Type:
+    if getattr(cls, "__flow_record__", False):
+        columns = {name: column_type(hint) for name, hint in hints_of(cls).items()}
+        return Type(RECORD, tuple(columns.values()), tuple(columns))
+    if "<" in cls.__qualname__:  # no worker could find it
+        raise Meaningless(f"{cls.__qualname__}, a class inside a function")
+    if is_array(cls):
+        return Type("Array")
+    if cls.__module__ == "numpy" and cls.__name__ in DTYPES:
+        return Type(cls.__name__)
+    return Type(name_of(cls), tuple(type_of(arg) for arg in args) if _parameters_of(cls) else ())
+
+
+def _parameters_of(cls: type) -> tuple[Any, ...]:
+    """The type variables of a generic class of an author's: those of Python's own are special."""
+    return getattr(cls, "__parameters__", ()) if typing.Generic in cls.__mro__ else ()
+
+
+def _variable(variable: Any) -> Type:
+    """A type variable, with the bound or the union of the constraints that it is declared with."""
+    limits = variable.__constraints__ or ([variable.__bound__] if variable.__bound__ is not None else [])
+    bound = union([_safely(limit) for limit in limits]) if limits else ANY
+    # Any schema is a record with at least no columns: that need not be said.
+    return Type(f"'{variable.__name__}", () if bound in (ANY, Type(RECORD)) else (bound,))
+
+
+def _annotated(base: Any, metadata: tuple[Any, ...]) -> Type:
+    """A type with the bounds and remarks of `Annotated`; what others put there is left alone."""
+    of = type_of(base)
+    for remark in metadata:
+        if isinstance(remark, Shape):
+            of = Type("Tensor", (column_type(remark.dtype), *map(_dimension, remark.dims)))
+        elif isinstance(remark, msgspec.Meta):
+            for name, value in _notes(remark).items():
+                of = _noted(of, name, value)
+    return of
+
+
+def _notes(meta: msgspec.Meta) -> dict[str, Scalar]:
+    stated = {name: getattr(meta, name, None) for name in NOTES} | (meta.extra or {})
+    return {name: value for name, value in stated.items() if name in NOTES and value is not None}
+
+
+def _noted(of: Type, name: str, value: Scalar) -> Type:
+    """The type with a note; of a union the first member that takes it has it."""
+    if of.name == UNION:
+        members = [arg for arg in of.args if isinstance(arg, Type)]
+        fitting = next((m for m in members if m.name in (NOTES[name] or (m.name,))), None)
+        if fitting is not None:
+            return union([_noted(m, name, value) if m is fitting else m for m in members])
+    elif not NOTES[name] or of.name in NOTES[name]:
+        notes = {**dict(of.notes), name: value}
+        return msgspec.structs.replace(of, notes=tuple(sorted(notes.items())))
+    raise Meaningless(f"`{of.short()}` with `{name}={value}`")
+
+
+def _dimension(dim: Any) -> Type | int:
+    match dim:
+        case bool():
+            pass
+        case int():
+            return dim
+        case str() if dim.isidentifier():
+            return Type(f"'{dim}")
+        case typing.TypeVar():
+            return Type(f"'{dim.__name__}")
+        case types.EllipsisType():
+            return Type("...")
+    raise Meaningless(f"the dimension `{dim!r}`")
+
+
+def column_type(dtype: Any) -> Type:
+    """The type of a column or of a tensor's elements: of an annotation, or of a dtype's name."""
+    found = Type(dtype) if isinstance(dtype, str) and dtype in BUILTIN else type_of(dtype)
+    return _COLUMNS.get(found, found)
 
 
 def is_array(cls: type) -> bool:
@@ -109,7 +199,13 @@ def is_array(cls: type) -> bool:
 
 
 def name_of(cls: type) -> str:
-    """The name of a class in a plan: `module:QualName`; the public module's if a private one defines it."""
+    """The name of a class in a plan: `module:QualName`; the public module's if a private one defines it.
+
+    The types of `flowc.types` have short names of their own.
+    """
+    known: str | None = vars(cls).get("__flow_type__")
+    if known is not None:
+        return known
     module = cls.__module__
     while module.rpartition(".")[2].startswith("_") and "." in module:
         public = module.rpartition(".")[0]
@@ -171,14 +267,69 @@ def structures_of(annotations: list[Any]) -> dict[str, Structure]:
             or name_of(cls) in found
         ):
             continue
-        fields = fields_of(cls)
-        bases = tuple(name_of(base) for base in cls.__mro__[1:-1] if _is_telling(base))
-        if (fields or bases) and ":" in str(_safely(cls)):
-            types_of_fields = {name: str(_safely(hint)) for name, hint in fields.items()}
-            positional = tuple(fields) if issubclass(cls, tuple) else ()
-            found[name_of(cls)] = Structure(name_of(cls), types_of_fields, bases, positional)
-            todo += fields.values()
+        if ":" in _safely(cls).name:
+            fields = fields_of(cls)
+            structure = _structure(cls, fields)
+            if structure != Structure(structure.type):
+                found[structure.type] = structure
+                todo += fields.values()
     return found
+
+
+def _structure(cls: type, fields: dict[str, Any]) -> Structure:
+    defaults, optional = _defaults_of(cls, fields)
+    variables = [v for v in _parameters_of(cls) if isinstance(v, typing.TypeVar)]
+    return Structure(
+        name_of(cls),
+        {name: str(_safely(hint)) for name, hint in fields.items()},
+        tuple(name_of(base) for base in cls.__mro__[1:-1] if _is_telling(base)),
+        tuple(fields) if issubclass(cls, tuple) else (),
+        tuple(("-" if v.__contravariant__ else "") + v.__name__ for v in variables)
+        if fields or any(v.__contravariant__ for v in variables)
+        else (),
+        _values_of(cls),
+        defaults,
+        optional,
+    )
+
+
+def _values_of(cls: type) -> tuple[str | int | bool | None, ...]:
+    """The values of an enumeration, if all of them can be written."""
+    values = tuple(member.value for member in cls) if issubclass(cls, enum.Enum) else ()
+    return values if all(value is None or type(value) in (str, int, bool) for value in values) else ()
+
+
+def _defaults_of(cls: type, fields: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The defaults of fields that can be written down, and the other fields that may be left out."""
+    stated: dict[str, Any] = {}
+    if dataclasses.is_dataclass(cls):
+        for field in dataclasses.fields(cls):
+            if not field.init or field.default is not dataclasses.MISSING:
+                stated[field.name] = field.default
+            elif field.default_factory is not dataclasses.MISSING:
+                # Only of those is it sure that they always make the same.
+                stated[field.name] = field.default_factory() if field.default_factory in (list, dict) else ...
+    elif hasattr(cls, "__struct_fields__"):
+        for info in msgspec.structs.fields(cls):
+            if not info.required:
+                made = info.default_factory() if info.default_factory in (list, dict) else ...
+                stated[info.name] = made if info.default is msgspec.NODEFAULT else info.default
+    elif typing.is_typeddict(cls):
+        stated = dict.fromkeys(sorted(getattr(cls, "__optional_keys__", ())), ...)
+    written, optional = {}, []
+    for name in fields.keys() & stated.keys():
+        try:
+            written[name] = _written(stated[name])
+        except (TypeError, ValueError):
+            optional.append(name)
+    return written, tuple(sorted(optional))
+
+
+def _written(value: Any) -> Any:
+    plain = msgspec.to_builtins(value, order="deterministic")
+    if isinstance(plain, float) and not math.isfinite(plain):
+        raise ValueError("no JSON number")
+    return plain
 
 
 def _is_telling(base: type) -> bool:

@@ -18,7 +18,7 @@ import msgspec
 from flowc.futures import Future
 from flowc.lang import Workflow
 from flowc.plan.diagnostics import Place, Refused
-from flowc.plan.model import Node, Site, as_reference, sources_of
+from flowc.plan.model import Node, Ref, Site, as_reference, sources_of
 from flowc.plan.types import parse
 from flowc.reach import Function, Reach, Unknown, Walk, hash_of, reach_of
 from flowc.recording import Origin, Trace, scope_of
@@ -244,7 +244,10 @@ def _sources(written: Any) -> Iterator[str]:
 def _revived(trace: Trace, written: Any) -> Any:
     match written:
         case {"future": [tree, of]}:
-            return Future(trace, as_reference(tree), parse(of))
+            ref, kind = as_reference(tree), parse(of)
+            if isinstance(ref, Ref):
+                trace.results.note(ref, kind)
+            return Future(trace, ref, kind)
         case {"list": parts}:
             return [_revived(trace, part) for part in parts]
         case {"tuple": parts}:

@@ -20,7 +20,7 @@ from flowc.fingerprint import Code, code_of, imports_of
 from flowc.futures import Future
 from flowc.hints import Meaningless, Static, hints_of, is_static, type_of
 from flowc.plan.diagnostics import refuse
-from flowc.plan.types import Type
+from flowc.plan.types import Type, substitute
 from flowc.spans import innermost_place
 
 if TYPE_CHECKING:
@@ -99,6 +99,11 @@ class Operator(Generic[P, R]):
         """The type of the result."""
         return _type_in(self.fn, "return", self.hints)
 
+    @functools.cached_property
+    def is_generic(self) -> bool:
+        """Whether the types of a call depend on its arguments."""
+        return any("'" in str(of) or "column_of" in str(of) for of in (self.gives, *self.takes.values()))
+
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The given arguments by parameter; `TypeError`, as Python would raise it, if they do not match."""
         # `Signature.bind` takes 7 us. Most calls are ordinary, and compiling a large plan is all calls.
@@ -155,7 +160,10 @@ class Workflow(Generic[P, R]):
 
     @functools.cached_property
     def _types(self) -> dict[str, Type]:
-        return {name: _type_in(self.origin, name, self.hints) for name in self.signature.parameters}
+        return {
+            name: substitute(_type_in(self.origin, name, self.hints), {})
+            for name in self.signature.parameters
+        }
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function; inside another workflow its calls become part of that one."""

@@ -1,7 +1,8 @@
 """A plan as lines to be compared by git: one for each input, site and node, in words.
 
 Nothing is checked: a row that is none is written as it is, so that git can show damaged plans and merge
-conflicts, too. What follows from other rows (levels) or moves with every edit (spans) is left out.
+conflicts, too. What follows from other rows (levels), is summed up in others (code), or moves with every
+edit (spans) is left out.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import msgspec
 
 from flowc.expressions import declaration, expression, written
 from flowc.plan.diagnostics import refuse
-from flowc.plan.model import Header, Level, Node, Row, Site, Span, Structure
+from flowc.plan.model import AnyRow, Header, Node, Package, Row, Site, Structure
 from flowc.plan.text import printable
 
-_decoder = msgspec.json.Decoder(Header | Structure | Site | Node | Level | Span)
+_decoder = msgspec.json.Decoder(AnyRow)
 
 
 def write_lines(file: str) -> None:
@@ -57,6 +58,8 @@ def _lines(row: Row) -> list[str]:
             args = ", ".join(f"{name}={expression(tree)}" for name, tree in row.args.items())
             after = f" after {', '.join(row.after)}" if row.after else ""
             return [" ".join([f"node {row.id}({args}){after}", *_others(row, "id", "args", "after")])]
+        case Package():
+            return [f"package {row.package} {row.version}"]
         case _:
             return []
 

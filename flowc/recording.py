@@ -15,9 +15,8 @@ from flowc.futures import Future, describe
 from flowc.hints import structures_of
 from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
-from flowc.plan.edges import select
-from flowc.plan.model import Code, InputRef, Node, Ref, Site, Structure, Trigger
-from flowc.plan.types import Type
+from flowc.plan.edges import Results, select
+from flowc.plan.model import Code, Input, InputRef, Node, Ref, Site, Structure, Trigger
 from flowc.spans import Call, Frame, calls_from, innermost_place, place_of
 from flowc.values import Unwritable, tree_of
 
@@ -52,11 +51,9 @@ class Origin(msgspec.Struct, frozen=True, eq=False):
 class Trace:
     """The calls recorded so far. One per traced workflow; implements `lang.Recorder`."""
 
-    def __init__(
-        self, stop: CodeType, input_types: Mapping[str, Type], partitions: Partitions | None = None
-    ) -> None:
+    def __init__(self, stop: CodeType, partitions: Partitions | None = None) -> None:
         self.open = True
-        self.input_types = input_types
+        self.inputs: dict[str, Input] = {}
         self.partitions = partitions
         self._stop = stop  # the code whose frame lies between the author's and ours
         self.circumstances = _ALWAYS
@@ -66,6 +63,7 @@ class Trace:
         self.calls: dict[str, Call] = {}
         self.structures: dict[str, Structure] = {}
         self.problems: list[Diagnostic] = []
+        self.results = Results(self.sites, self.inputs, self.structures)
         self.origins: dict[str, Origin] = {}
         self.widened: set[str] = set()  # sites whose types depend on more than one call
         self._site_of_chain: dict[tuple[object, ...], str] = {}
@@ -118,8 +116,12 @@ class Trace:
         except TypeError as error:
             self.problems.append(_misfit(op, error, call))
             return Future(self, Ref(node_id), op.gives)
-        self.add(node_id, self.trees(op.name, bound, call, tuple(op.signature.parameters)), after)
-        return Future(self, Ref(node_id), op.gives)
+        trees = self.trees(op.name, bound, call, tuple(op.signature.parameters))
+        if not op.is_generic:
+            self.add(node_id, trees, after)
+            return Future(self, Ref(node_id), op.gives)
+        node = self.add(node_id, trees | columns_by_default(op, trees), after)
+        return Future(self, Ref(node_id), self.results.bind(node))
 
     def trees(
         self, name: str, values: Mapping[str, Any], call: Call, parameters: Sequence[str]
@@ -135,14 +137,16 @@ class Trace:
                 self.problems.append(Diagnostic("FC021", message, at))
         return trees
 
-    def add(self, node_id: str, trees: dict[str, Any], after: tuple[str, ...] = ()) -> None:
+    def add(self, node_id: str, trees: dict[str, Any], after: tuple[str, ...] = ()) -> Node:
         """Add a node, under the circumstances of the moment."""
-        if self.circumstances is _ALWAYS and not after:  # nearly every call: a large plan is all calls
-            self.items.append(Node(node_id, trees))
-            return
         of = self.circumstances
-        after = tuple(dict.fromkeys((*after, *of.after)))
-        self.items.append(Node(node_id, trees, after, of.when, of.unless, of.trigger))
+        if of is _ALWAYS and not after:  # nearly every call: a large plan is all calls
+            node = Node(node_id, trees)
+        else:
+            after = tuple(dict.fromkeys((*after, *of.after)))
+            node = Node(node_id, trees, after, of.when, of.unless, of.trigger)
+        self.items.append(node)
+        return node
 
     @contextlib.contextmanager
     def under(self, circumstances: Circumstances) -> Iterator[None]:
@@ -277,6 +281,16 @@ class Trace:
         message = f"the future {describe(future._ref)} belongs to another workflow or another trace"
         hint = "make it in this workflow, or pass it in as an input"
         raise Refused(Diagnostic("FC017", message, (Label(innermost_place()),), hint=hint))
+
+
+def columns_by_default(op: Operator[..., Any], trees: Mapping[str, Any]) -> dict[str, Any]:
+    """The names of columns that the operator's defaults give: they are to be checked with the call."""
+    parameters = op.signature.parameters
+    return {
+        name: parameters[name].default
+        for name, of in op.takes.items()
+        if name not in trees and "column_of" in str(of)
+    }
 
 
 def argument_place(

@@ -17,6 +17,7 @@ from flowc.futures import Future
 from flowc.hints import structures_of
 from flowc.lang import Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
+from flowc.plan.edges import Results
 from flowc.plan.model import FORMAT, Header, Input, InputRef, Node, Package, Plan, Span
 from flowc.plan.packages import installed
 from flowc.recording import Trace
@@ -36,6 +37,7 @@ class Traced(msgspec.Struct, frozen=True):
     plan: Plan
     calls: Mapping[str, Call]
     inputs: Mapping[str, Place]
+    results: Results
     problems: tuple[Diagnostic, ...]
     trace: Trace
 
@@ -50,8 +52,9 @@ def trace(
 
     With `partitions` of an earlier trace, what has not changed is not traced again.
     """
-    tracing = Trace(_call.__code__, workflow.inputs, partitions)
-    inputs = _inputs(workflow, tracing)
+    tracing = Trace(_call.__code__, partitions)
+    tracing.inputs |= _inputs(workflow, tracing)
+    inputs = tracing.inputs
     given = dict(static or {})
     result = None
     lang.recorder = tracing
@@ -77,7 +80,7 @@ def trace(
         at = (Label(definition_of(workflow.origin)),)
         tracing.problems += [msgspec.structs.replace(d, labels=at) for d in refusal.diagnostics]
     written = {name: tracing.tree(value) for name, value in given.items()}
-    header = Header(FORMAT, workflow.reference, root, inputs, tree, written)
+    header = Header(FORMAT, workflow.reference, root, inputs, tree, written, _about(workflow))
     structures = tuple(tracing.structures[name] for name in sorted(tracing.structures))
     spans = tuple(Span(site, str(call.place)) for site, call in tracing.calls.items())
     nodes = tuple(item for item in tracing.items if isinstance(item, Node))
@@ -94,12 +97,17 @@ def trace(
     )
     places = {name: definition_of(workflow.origin, name) for name in inputs}
     problems = tuple(dict.fromkeys(tracing.problems))
-    return Traced(plan, tracing.calls, places, problems, tracing)
+    return Traced(plan, tracing.calls, places, tracing.results, problems, tracing)
 
 
 def _call(tracing: Trace, workflow: Workflow[..., Any], inputs: dict[str, Any]) -> Any:
     """Everything above this frame is the author's."""
     return tracing.enter(workflow, (), inputs)
+
+
+def _about(workflow: Workflow[..., Any]) -> str:
+    """The first paragraph of the workflow's docstring, on one line."""
+    return " ".join((inspect.getdoc(workflow.origin) or "").partition("\n\n")[0].split())
 
 
 def _inputs(workflow: Workflow[..., Any], tracing: Trace) -> dict[str, Input]:

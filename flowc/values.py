@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from flowc.futures import Future
+from flowc.plan.registry import TypeDefinition, definition_of_class
+from flowc.types import HyperparameterSet, Secret
 
 _MAX_DEPTH = 100  # of literals: deeper than any sane argument, shallow enough never to exhaust the stack
 
@@ -53,10 +55,25 @@ def tree_of(value: Any, of_future: Callable[[Future], Any], depth: int = 0) -> A
             return value.isoformat()
         case os.PathLike():
             return tree_of(os.fspath(value), of_future)
+        case HyperparameterSet():
+            return {"map": {name: tree_of(part, of_future, depth + 1) for name, part in vars(value).items()}}
+        case Secret():
+            return value.reference
         case _:
+            definition = definition_of_class(type(value))
+            if definition is not None:
+                return tree_of(_parts(definition, value), of_future, depth + 1)
             raise Unwritable(
                 f"it is a `{type(value).__qualname__}`: only JSON-like values and futures can be"
             )
+
+
+def _parts(definition: TypeDefinition, value: Any) -> Any:
+    """What a value of a team's own type is made of."""
+    try:
+        return definition.parts(value)
+    except ValueError as error:
+        raise Unwritable(str(error)) from None
 
 
 def _text(value: str) -> str:

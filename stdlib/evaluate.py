@@ -1,11 +1,16 @@
 """Operators that measure classifiers and choose between them."""
 
+from typing import TypeVar
+
 from flowc import operator
+from flowc.types import Schema
 from stdlib.types import Dataset, Model, Ranked, Scores
+
+C = TypeVar("C", bound=Schema)
 
 
 @operator(memory="512MB")
-def classifier(data: Dataset, model: Model) -> Scores:
+def classifier(data: Dataset[C], model: Model[C]) -> Scores:
     """How well the model does on the rows of `data`.
 
     `ValueError` if there are none, the model was trained on other columns or classes, or it is broken.
@@ -50,7 +55,7 @@ def classifier(data: Dataset, model: Model) -> Scores:
 
 
 @operator
-def pick_best(models: list[Model], scores: list[Scores]) -> Model:
+def pick_best(models: list[Model[C]], scores: list[Scores]) -> Model[C]:
     """The model with the best accuracy; of equals the one with the lowest log loss, then the first.
 
     `scores` belong to `models` in order. `ValueError` if there are none, or not as many of both.

@@ -1,14 +1,18 @@
 """Operators that turn a trained model into a served one."""
 
+from typing import TypeVar
+
 from flowc import Array, operator
+from flowc.types import Schema
 from stdlib.types import Dataset, Model, OnnxModel, Published
 
+C = TypeVar("C", bound=Schema)
 # How far an exported probability may be from the trained model's, as in `numpy.isclose`.
 TOLERANCE_ABSOLUTE, TOLERANCE_RELATIVE = 1e-5, 1e-4
 
 
 @operator(memory="1GB")
-def to_onnx(model: Model, sample: Dataset) -> OnnxModel:
+def to_onnx(model: Model[C], sample: Dataset[C]) -> OnnxModel:
     """Export the model to ONNX, and compare both on the rows of `sample`.
 
     Probabilities must agree within 1e-5 + 1e-4 of their value, and labels wherever the two most probable

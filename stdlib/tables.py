@@ -1,11 +1,25 @@
 """Operators that load and cut tables of labelled rows."""
 
-from flowc import operator
+from typing import Any, TypeVar
+
+from flowc import Array, operator
+from flowc.types import Schema, float32
 from stdlib.types import Dataset, Split
+
+C = TypeVar("C", bound=Schema)
+
+
+class Flowers(Schema):
+    """Lengths and widths of the leaves of a flower, in centimetres."""
+
+    sepal_length: float32
+    sepal_width: float32
+    petal_length: float32
+    petal_width: float32
 
 
 @operator(memory="512MB")
-def load_iris() -> Dataset:
+def load_iris() -> Dataset[Flowers]:
     """150 flowers [150, 4], lengths and widths in centimetres, of 3 species.
 
     R. A. Fisher, 1936, as it ships with scikit-learn: nothing is downloaded.
@@ -15,13 +29,12 @@ def load_iris() -> Dataset:
 
     bunch = datasets.load_iris()
     features, target = bunch.data.astype(np.float32), bunch.target.astype(np.int64)
-    return Dataset(
-        features, target, [str(name) for name in bunch.feature_names], [str(c) for c in bunch.target_names]
-    )
+    columns = [name.removesuffix(" (cm)").replace(" ", "_") for name in bunch.feature_names]
+    return Dataset(features, target, columns, [str(c) for c in bunch.target_names])
 
 
 @operator(memory="512MB")
-def load_digits() -> Dataset:
+def load_digits() -> Dataset[Any]:
     """1,797 handwritten digits [1797, 64], images of 8 by 8 pixels row by row, each pixel's ink from 0 to 1.
 
     E. Alpaydin and C. Kaynak, 1998 (UCI), as it ships with scikit-learn: nothing is downloaded.
@@ -37,7 +50,7 @@ def load_digits() -> Dataset:
 
 
 @operator(memory="256MB")
-def split(data: Dataset, test_share: float = 0.25, seed: int = 0) -> Split:
+def split(data: Dataset[C], test_share: float = 0.25, seed: int = 0) -> Split[C]:
     """Keep a share of each class's rows aside for testing; all rows keep their order.
 
     Each class gives `test_share` of its rows, rounded, but at least one to either side. `ValueError` if the
@@ -56,8 +69,8 @@ def split(data: Dataset, test_share: float = 0.25, seed: int = 0) -> Split:
             raise ValueError(f"class `{name}` has {len(rows)} row(s): a split needs at least 2 of each class")
         count = min(max(round(len(rows) * test_share), 1), len(rows) - 1)
         test[random.permutation(rows)[:count]] = True
-    train_rows, test_rows = (
-        Dataset(data.features[chosen], data.target[chosen], data.feature_names, data.classes)
-        for chosen in (~test, test)
-    )
-    return Split(train_rows, test_rows)
+
+    def kept(chosen: Array) -> Dataset[C]:
+        return Dataset(data.features[chosen], data.target[chosen], data.feature_names, data.classes)
+
+    return Split(kept(~test), kept(test))

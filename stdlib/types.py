@@ -4,14 +4,23 @@ Arrays may be read-only (the artifact store maps them from files): operators nev
 """
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from flowc import Array
+from flowc.types import Schema
+
+Columns = TypeVar("Columns", bound=Schema, covariant=True)
+# A model that needs few columns will do where one that needs more is expected.
+Needs = TypeVar("Needs", bound=Schema, contravariant=True)
 
 
 # `eq=False`: numpy arrays have no single truth value to compare by.
 @dataclass(frozen=True, eq=False)
-class Dataset:
-    """Labelled rows of a table. `ValueError` if the parts do not fit together or a feature is not finite."""
+class Dataset(Generic[Columns]):
+    """Labelled rows of a table with named columns of features.
+
+    `ValueError` if the parts do not fit together or a feature is not finite.
+    """
 
     features: Array
     """float32 [rows, columns]"""
@@ -43,6 +52,10 @@ class Dataset:
                 f"`features` must be finite: row {row} has {value} for `{self.feature_names[column]}`"
             )
 
+    def __flow_columns__(self) -> dict[str, str]:
+        """What a worker compares with the columns that an operator declares."""
+        return dict.fromkeys(self.feature_names, self.features.dtype.name)
+
     @property
     def rows(self) -> int:
         """How many rows there are."""
@@ -50,15 +63,15 @@ class Dataset:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class Split(Generic[Columns]):
     """A data set cut in two: rows to learn from, and rows kept aside to measure with."""
 
-    train: Dataset
-    test: Dataset
+    train: Dataset[Columns]
+    test: Dataset[Columns]
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(Generic[Needs]):
     """A trained classifier as named arrays. What they mean is known to its family, see `stdlib.models`."""
 
     family: str

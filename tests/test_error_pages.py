@@ -50,6 +50,14 @@ def test_a_page_shows_what_happens(code, tmp_path, models, request):
         assert any(f"error[{code}]" in text or f"[{code}] " in text for text in shown)
 
 
+def test_the_tour_of_types_shows_what_happens(tmp_path):
+    text = (error_pages.PAGES.parent / "types.md").read_text(encoding="utf-8")
+    page = error_pages.Page(text, tmp_path)
+    page.perform()
+    assert [exchange.answered for exchange in page.exchanges if not exchange.fits] == []
+    assert [exchange.succeeded for exchange in page.exchanges] == [True, True, False, True]
+
+
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_a_page_is_headed_by_its_line_in_the_registry(code):
     assert error_pages.title(read(code)) == f"# {code}: {CODES[code]}"

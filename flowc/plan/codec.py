@@ -10,18 +10,18 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
-from flowc.plan.edges import mismatches, select
+from flowc.plan.edges import Mismatch, NoColumn, Results, Wrong, is_generic, mismatches, wrong_in_call
 from flowc.plan.graph import Circles, circles, dependencies, levels
 from flowc.plan.model import (
     FORMAT,
+    AnyRow,
     Code,
     Header,
-    InputRef,
     Level,
     Node,
     Package,
@@ -37,11 +37,11 @@ from flowc.plan.model import (
 )
 from flowc.plan.parts import combined
 from flowc.plan.text import counted
-from flowc.plan.types import Type, parse
+from flowc.plan.types import Conflict, parse
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 _encoder = msgspec.json.Encoder(order="deterministic")
-_decoder = msgspec.json.Decoder(Header | Structure | Site | Code | Node | Level | Package | Span)
+_decoder = msgspec.json.Decoder(AnyRow)
 _KINDS = (Structure, Site, Node, Level, Span, Code, Package)  # in the order of `Plan`'s fields
 _MAX_NESTING = 250  # of JSON in an argument tree, which is twice what the compiler writes
 # A path holds no colon unless both line and column follow.
@@ -329,45 +329,55 @@ def _circle_problems(plan: Plan, found: Circles, place: Callable[[Row], Place]) 
 def _edge_problems(
     plan: Plan, sites: dict[str, Site], nodes: dict[str, Node], place: Callable[[Row], Place]
 ) -> Iterator[Diagnostic]:
-    structures = {structure.type: structure for structure in plan.structures}
-    bases = {structure.type: structure.bases for structure in plan.structures}
-    records = {structure.type for structure in plan.structures if structure.fields}
+    classes = {structure.type: structure for structure in plan.structures}
+    results = Results(sites, plan.header.inputs, classes)
+    generic = {site.site for site in plan.sites if is_generic(site)}
 
-    def type_of(ref: Ref | InputRef) -> Type:
-        whole = (
-            sites[nodes[ref.source].site].gives
-            if isinstance(ref, Ref)
-            else plan.header.inputs[ref.input].type
-        )
-        return select(parse(whole), ref.at, structures)
-
-    for ref in references(plan.header.result):
-        try:
-            type_of(ref)
-        except KeyError as error:
-            message = f"the result selects `{error.args[0]}`, which that value does not have"
-            yield Diagnostic("FC205", message, (Label(place(plan.header)),), hint=_RECOMPILE)
     for name, declared in plan.header.inputs.items():
         if not declared.required:
-            for found in mismatches(declared.default, parse(declared.type), type_of, bases, records):
+            for found in mismatches(declared.default, parse(declared.type), results, classes):
                 message = (
                     f"the default of input `{name}`{found.where} must be `{found.want}`, but is `{found.got}`"
                 )
                 yield Diagnostic("FC207", message, (Label(place(plan.header)),), hint=_RECOMPILE)
     for node in plan.nodes:
-        takes = sites[node.site].takes if node.site in sites else {}
-        for parameter, tree in node.args.items():
-            where = f"`{parameter}` of `{node.id}`"
-            if parameter not in takes:
-                message = f"`{node.id}` is given `{parameter}`, which its operator does not take"
-                yield Diagnostic("FC207", message, (Label(place(node)),), hint=_RECOMPILE)
-                continue
-            try:
-                wrong = mismatches(tree, parse(takes[parameter]), type_of, bases, records)
-            except KeyError as error:
-                message = f"{where} selects `{error.args[0]}`, which that result does not have"
-                yield Diagnostic("FC205", message, (Label(place(node)),), hint=_RECOMPILE)
-                continue
-            for found in wrong:
-                message = f"{where}{found.where} must be `{found.want}`, but is `{found.got}`"
-                yield Diagnostic("FC207", message, (Label(place(node)),), hint=_RECOMPILE)
+        site = sites[node.site]
+        unknown = node.args.keys() - site.takes.keys()
+        for parameter in sorted(unknown):
+            message = f"`{node.id}` is given `{parameter}`, which its operator does not take"
+            yield Diagnostic("FC207", message, (Label(place(node)),), hint=_RECOMPILE)
+        args = {name: tree for name, tree in node.args.items() if name not in unknown}
+        takes = {name: parse(site.takes[name]) for name in args}
+        try:
+            if site.site in generic:
+                results.bind(node)
+                wrong: list[tuple[str, Wrong]] = list(wrong_in_call(args, takes, results, classes))
+            else:
+                wrong = [
+                    (p, found) for p in args for found in mismatches(args[p], takes[p], results, classes)
+                ]
+        except KeyError as error:
+            message = f"an argument of `{node.id}` selects `{error.args[0]}`, which that result does not have"
+            yield Diagnostic("FC205", message, (Label(place(node)),), hint=_RECOMPILE)
+            continue
+        for parameter, what in wrong:
+            message = f"`{parameter}` of `{node.id}`{_complaint(what)}"
+            yield Diagnostic("FC207", message, (Label(place(node)),), hint=_RECOMPILE)
+    for ref in references(plan.header.result):
+        try:
+            results(ref)
+        except KeyError as error:
+            message = f"the result selects `{error.args[0]}`, which that value does not have"
+            yield Diagnostic("FC205", message, (Label(place(plan.header)),), hint=_RECOMPILE)
+
+
+def _complaint(wrong: Wrong) -> str:
+    match wrong:
+        case Mismatch():
+            return f"{wrong.where} must be `{wrong.want}`, but is `{wrong.got}`"
+        case NoColumn():
+            return f"{wrong.where} names the column `{wrong.column}`, which `{wrong.of}` does not have"
+        case Conflict():
+            return f" makes `{wrong.variable}` another type than `{wrong.first}` does"
+        case _:
+            assert_never(wrong)

@@ -40,8 +40,9 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 class Header(Row, frozen=True, tag="plan"):
     """The first row: which workflow, its inputs, and its result as an argument tree.
 
-    `root` is the folder, relative to the project's, that must be importable (omitted when it is `.`).
-    `static` are the inputs that were fixed when the plan was compiled.
+    `root` is the folder, relative to the project's, that must be importable (omitted when it is `.`);
+    `static` are the inputs that were fixed when the plan was compiled; `about` is the first paragraph of the
+    workflow's docstring.
     """
 
     format: int
@@ -50,6 +51,7 @@ class Header(Row, frozen=True, tag="plan"):
     inputs: dict[str, Input] = {}
     result: Any = None
     static: dict[str, Any] = {}
+    about: str = ""
 
     @property
     def name(self) -> str:
@@ -58,12 +60,20 @@ class Header(Row, frozen=True, tag="plan"):
 
 
 class Structure(Row, frozen=True, tag="type"):
-    """A class with named fields, or with bases. `positional` names the fields of a NamedTuple in order."""
+    """A class with named fields, with bases, or with the values of an enumeration.
+
+    `positional` names the fields of a NamedTuple in order. `parameters` are the variables of a generic class,
+    as `'T` in its fields; `-T` is contravariant. Fields with `defaults`, or `optional` ones, may be left out.
+    """
 
     type: Reference
     fields: dict[str, str] = {}
     bases: tuple[str, ...] = ()
     positional: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    values: tuple[str | int | bool | None, ...] = ()
+    defaults: dict[str, Any] = {}
+    optional: tuple[str, ...] = ()
 
 
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -168,6 +178,9 @@ class Span(Row, frozen=True, tag="span"):
 
     site: str
     at: str
+
+
+AnyRow = Header | Structure | Site | Code | Node | Level | Package | Span
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from blake3 import blake3
 
+from flowc.plan.registry import definition_of_class
 from flowrun.core.model import Artifact
 from flowrun.shell.files import write_durably
 
@@ -77,6 +78,11 @@ class Store:
                 return plain
             if isinstance(part, PurePath):
                 return str(part)
+            if hasattr(part, "__flow_parts__"):
+                return part.__flow_parts__()
+            definition = definition_of_class(type(part))
+            if definition is not None:
+                return definition.parts(part)
             name = f"{type(part).__module__}.{type(part).__qualname__}"
             raise Unstorable(f"a `{name}` cannot be stored")
 
@@ -202,11 +208,16 @@ def _check(of: type, value: Any) -> Any:
         return value
     if issubclass(of, PurePath) and isinstance(value, str):
         return of(value)
+    if hasattr(of, "__flow_make__"):
+        return of.__flow_make__(value)
     if of.__module__ == "torch" and _is_array(value):
         import torch
 
         # Stored arrays are read-only, tensors cannot be: an author who writes to one must not hit the store.
         return torch.from_numpy(value.copy())
+    definition = definition_of_class(of)
+    if definition is not None:
+        return definition.make(value)
     raise ValueError(f"Expected `{of.__name__}`, got `{type(value).__name__}`")
 
 

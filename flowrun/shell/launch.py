@@ -13,6 +13,7 @@ from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
 from flowc.plan.model import Plan
 from flowc.plan.packages import installed
+from flowc.plan.registry import examine
 from flowc.plan.text import counted
 from flowrun.core.changes import Opened
 from flowrun.core.inputs import bind
@@ -51,7 +52,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         home = Home(request.state)
         plan = codec.read(request.plan)
         before, lock = _reopen(home, request.resume, plan) if request.resume else (None, None)
-        inputs = bind(plan.header, request.inputs, before.inputs if before else None)
+        classes = {structure.type: structure for structure in plan.structures}
+        inputs = bind(plan.header, request.inputs, before.inputs if before else None, classes, examine)
         pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
         capacity = devices.pretend(request.devices) if request.devices else devices.detect()
         demand_feasible(plan, capacity)

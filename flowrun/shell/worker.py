@@ -19,6 +19,7 @@ import msgspec
 from blake3 import blake3
 
 from flowc.plan.diagnostics import Refused
+from flowc.plan.types import violation
 from flowrun.core.model import Artifact, Failure, Usage
 from flowrun.shell.artifacts import Damaged, Store, Unstorable, convert
 from flowrun.shell.messages import Ended, Spawn, encode
@@ -116,6 +117,7 @@ def _usage(inherited_kb: int) -> Usage:
 def _perform(order: Spawn, store: Store) -> Artifact:
     operator = _load(order)
     args = _arguments(order, operator, store)
+    sizes = _check_arguments(order, operator, args)
     try:
         result = operator.fn(**args)
     except Refused as refusal:  # an operator of ours that knows better than a traceback
@@ -125,6 +127,9 @@ def _perform(order: Spawn, store: Store) -> Artifact:
         own = _trim(error.__traceback__)
         traceback.print_exception(type(error), error, own)
         raise Failed("FR201", _sentence(error), _innermost(own)) from None
+    wrong = violation(result, operator.gives, sizes, args)
+    if wrong:
+        raise Failed("FR205", f"`{order.op}` returned something other than it declares: the result {wrong}")
     return _keep(order, operator, result, store)
 
 
@@ -140,6 +145,16 @@ def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
         raise Failed("FR306", str(error), hint=hint) from None
     except (msgspec.ValidationError, TypeError) as error:
         raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
+
+
+def _check_arguments(order: Spawn, operator: Any, args: dict[str, Any]) -> dict[str, int]:
+    """See that arrays and data sets are as the operator declares; the sizes of the dimensions it names."""
+    sizes: dict[str, int] = {}
+    for name, value in args.items():
+        wrong = violation(value, operator.takes[name], sizes, args)
+        if wrong:
+            raise Failed("FR206", f"`{order.op}` cannot take its arguments: `{name}` {wrong}")
+    return sizes
 
 
 def _keep(order: Spawn, operator: Any, result: Any, store: Store) -> Artifact:

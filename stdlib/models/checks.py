@@ -1,6 +1,7 @@
 """What every family demands before it fits, so that a mistake is told in the caller's words."""
 
 import math
+from typing import Any
 
 from stdlib.types import Dataset
 
@@ -18,7 +19,7 @@ def require_seed(seed: int) -> None:
         raise ValueError(f"`seed` must be from 0 to 2**32 - 1, got {seed}")
 
 
-def require_every_class(data: Dataset) -> None:
+def require_every_class(data: Dataset[Any]) -> None:
     """`ValueError` unless there are two classes or more and each has a row to learn from."""
     import numpy as np
 

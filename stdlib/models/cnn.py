@@ -6,6 +6,7 @@ State, all float32: `standardise.mean` and `.scale` [1]; `body.N.weight` and `.b
 """
 
 import math
+from typing import Any
 
 import onnx
 from torch import nn
@@ -16,7 +17,9 @@ from stdlib.models.checks import require_every_class, require_positive
 from stdlib.types import Dataset, Model
 
 
-def fit(data: Dataset, channels: int, epochs: int, learning_rate: float, batch_size: int, seed: int) -> Model:
+def fit(
+    data: Dataset[Any], channels: int, epochs: int, learning_rate: float, batch_size: int, seed: int
+) -> Model[Any]:
     """Train with Adam; `ValueError` for rows that are no square image, or senseless data or settings."""
     require_positive(channels=channels)
     require_every_class(data)
@@ -32,12 +35,12 @@ def fit(data: Dataset, channels: int, epochs: int, learning_rate: float, batch_s
     )
 
 
-def predict(model: Model, features: Array) -> Array:
+def predict(model: Model[Any], features: Array) -> Array:
     """Probabilities, float64 [rows, classes]."""
     return networks.predict(_network_of(model), model, features)
 
 
-def to_onnx(model: Model) -> onnx.ModelProto:
+def to_onnx(model: Model[Any]) -> onnx.ModelProto:
     """Exported by torch: Sub, Div, Reshape, Conv, Relu, MaxPool, Gemm, Softmax, ArgMax."""
     return networks.to_onnx(_network_of(model), model)
 
@@ -58,7 +61,7 @@ def _network(side: int, channels: int, classes: int) -> networks.Network:
     return networks.Network(networks.Standardise(1), body)
 
 
-def _network_of(model: Model) -> networks.Network:
+def _network_of(model: Model[Any]) -> networks.Network:
     """An untrained network of the model's shape."""
     channels = len(model.state["body.1.bias"])
     return _network(_side(len(model.feature_names)), channels, len(model.classes))

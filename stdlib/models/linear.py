@@ -3,6 +3,8 @@
 State, all float64: `mean` and `scale` [columns]; `coefficients` [classes, columns]; `intercepts` [classes].
 """
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -13,7 +15,7 @@ from stdlib.models.checks import require_every_class, require_positive
 from stdlib.types import Dataset, Model
 
 
-def fit(data: Dataset, regularisation: float, max_iterations: int) -> Model:
+def fit(data: Dataset[Any], regularisation: float, max_iterations: int) -> Model[Any]:
     """Fit with an L2 penalty of strength `regularisation`; `ValueError` for senseless data or settings."""
     from sklearn.linear_model import LogisticRegression
 
@@ -33,7 +35,7 @@ def fit(data: Dataset, regularisation: float, max_iterations: int) -> Model:
     return Model("linear", state, data.feature_names, data.classes)
 
 
-def predict(model: Model, features: Array) -> Array:
+def predict(model: Model[Any], features: Array) -> Array:
     """Probabilities, float64 [rows, classes]."""
     state = model.state
     scores = (features - state["mean"]) / state["scale"] @ state["coefficients"].T + state["intercepts"]
@@ -42,7 +44,7 @@ def predict(model: Model, features: Array) -> Array:
     return probabilities
 
 
-def to_onnx(model: Model) -> onnx.ModelProto:
+def to_onnx(model: Model[Any]) -> onnx.ModelProto:
     """Sub, Div, Gemm, Softmax, ArgMax, in float32."""
     nodes = [
         helper.make_node("Sub", [signature.INPUT, "mean"], ["centred"]),

@@ -4,6 +4,8 @@ State, all float32: `standardise.mean` and `.scale` [columns]; `body.N.weight` [
 the linear layers, N = 0, 2, 4, ...
 """
 
+from typing import Any
+
 import onnx
 from torch import nn
 
@@ -14,8 +16,8 @@ from stdlib.types import Dataset, Model
 
 
 def fit(
-    data: Dataset, width: int, layers: int, epochs: int, learning_rate: float, batch_size: int, seed: int
-) -> Model:
+    data: Dataset[Any], width: int, layers: int, epochs: int, learning_rate: float, batch_size: int, seed: int
+) -> Model[Any]:
     """Train with Adam; `ValueError` for senseless data or settings."""
     require_positive(width=width, layers=layers)
     require_every_class(data)
@@ -30,12 +32,12 @@ def fit(
     )
 
 
-def predict(model: Model, features: Array) -> Array:
+def predict(model: Model[Any], features: Array) -> Array:
     """Probabilities, float64 [rows, classes]."""
     return networks.predict(_network_of(model), model, features)
 
 
-def to_onnx(model: Model) -> onnx.ModelProto:
+def to_onnx(model: Model[Any]) -> onnx.ModelProto:
     """Exported by torch: Sub, Div, Gemm and Relu a layer, Softmax, ArgMax."""
     return networks.to_onnx(_network_of(model), model)
 
@@ -48,7 +50,7 @@ def _network(columns: int, width: int, layers: int, classes: int) -> networks.Ne
     return networks.Network(networks.Standardise(columns), body)
 
 
-def _network_of(model: Model) -> networks.Network:
+def _network_of(model: Model[Any]) -> networks.Network:
     """An untrained network of the model's shape."""
     width = len(model.state["body.0.bias"])
     layers = sum(name.endswith(".bias") for name in model.state) - 1

@@ -9,6 +9,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import onnx
@@ -65,13 +66,13 @@ class Network(nn.Module):
 def fit(
     family: str,
     build: Callable[[], Network],
-    data: Dataset,
+    data: Dataset[Any],
     *,
     epochs: int,
     learning_rate: float,
     batch_size: int,
     seed: int,
-) -> Model:
+) -> Model[Any]:
     """Train a network with Adam on shuffled mini-batches, printing the loss of about ten epochs.
 
     The seed decides the first weights and the order of the rows, and nothing outside changes either.
@@ -103,7 +104,7 @@ def fit(
     return Model(family, state, data.feature_names, data.classes)
 
 
-def predict(network: Network, model: Model, features: Array) -> Array:
+def predict(network: Network, model: Model[Any], features: Array) -> Array:
     """Probabilities, float64 [rows, classes]; the model's state is loaded into the network."""
     _load(network, model)
     with torch.inference_mode():
@@ -111,7 +112,7 @@ def predict(network: Network, model: Model, features: Array) -> Array:
     return torch.softmax(torch.cat(scores).double(), dim=1).numpy()
 
 
-def to_onnx(network: Network, model: Model) -> onnx.ModelProto:
+def to_onnx(network: Network, model: Model[Any]) -> onnx.ModelProto:
     """Export through torch's exporter, with the batch size left open."""
     _load(network, model)
     with _quiet_exporter():
@@ -141,7 +142,7 @@ class _Classifier(nn.Module):
         return probabilities.argmax(dim=1), probabilities
 
 
-def _load(network: Network, model: Model) -> None:
+def _load(network: Network, model: Model[Any]) -> None:
     # Copied: arrays from the artifact store are read-only, which torch tensors cannot be.
     network.load_state_dict({name: torch.tensor(np.asarray(value)) for name, value in model.state.items()})
 

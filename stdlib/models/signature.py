@@ -9,6 +9,7 @@ The file's `metadata_props` hold `family`, and `classes` and `feature_names` as 
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ OPSET, OPSET_ML, IR_VERSION = 20, 3, 10
 
 
 def assemble(
-    model: Model, nodes: Sequence[onnx.NodeProto], constants: Mapping[str, Array]
+    model: Model[Any], nodes: Sequence[onnx.NodeProto], constants: Mapping[str, Array]
 ) -> onnx.ModelProto:
     """A finished model of nodes that compute `label` and `probabilities` from `input` and named constants."""
     columns, classes = len(model.feature_names), len(model.classes)
@@ -43,7 +44,7 @@ def assemble(
     return finish(model, helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION))
 
 
-def finish(model: Model, proto: onnx.ModelProto) -> onnx.ModelProto:
+def finish(model: Model[Any], proto: onnx.ModelProto) -> onnx.ModelProto:
     """Check the ONNX model, drop what depends on the machine that built it, and attach the metadata.
 
     torch's exporter notes stack traces with file paths on every node, and the build of torch.

@@ -22,7 +22,7 @@ from stdlib.models.checks import require_every_class, require_positive, require_
 from stdlib.types import Dataset, Model
 
 
-def fit_tree(data: Dataset, max_depth: int | None, min_leaf_rows: int, seed: int) -> Model:
+def fit_tree(data: Dataset[Any], max_depth: int | None, min_leaf_rows: int, seed: int) -> Model[Any]:
     """Fit one tree; `ValueError` for senseless data or settings."""
     from sklearn.tree import DecisionTreeClassifier
 
@@ -32,7 +32,9 @@ def fit_tree(data: Dataset, max_depth: int | None, min_leaf_rows: int, seed: int
     return _model(data, [fitted])
 
 
-def fit_forest(data: Dataset, trees: int, max_depth: int | None, min_leaf_rows: int, seed: int) -> Model:
+def fit_forest(
+    data: Dataset[Any], trees: int, max_depth: int | None, min_leaf_rows: int, seed: int
+) -> Model[Any]:
     """Fit `trees` trees on resampled rows; `ValueError` for senseless data or settings."""
     from sklearn.ensemble import RandomForestClassifier
 
@@ -45,7 +47,7 @@ def fit_forest(data: Dataset, trees: int, max_depth: int | None, min_leaf_rows: 
     return _model(data, fitted.estimators_)
 
 
-def predict(model: Model, features: Array) -> Array:
+def predict(model: Model[Any], features: Array) -> Array:
     """The mean over the trees of the probabilities where each row ends, float64 [rows, classes]."""
     column, threshold, left, right = (model.state[name] for name in ("column", "threshold", "left", "right"))
     rows = np.arange(len(features))
@@ -59,7 +61,7 @@ def predict(model: Model, features: Array) -> Array:
     return total / len(model.state["roots"])
 
 
-def to_onnx(model: Model) -> onnx.ModelProto:
+def to_onnx(model: Model[Any]) -> onnx.ModelProto:
     """TreeEnsembleRegressor, which sums up float32 shares of `probability / trees`, and ArgMax.
 
     Not TreeEnsembleClassifier: of two classes onnxruntime takes the second's votes for a score, gives -1 as
@@ -94,7 +96,7 @@ def to_onnx(model: Model) -> onnx.ModelProto:
     return signature.assemble(model, [ensemble, label], {})
 
 
-def _check(data: Dataset, max_depth: int | None, min_leaf_rows: int, seed: int) -> None:
+def _check(data: Dataset[Any], max_depth: int | None, min_leaf_rows: int, seed: int) -> None:
     require_positive(min_leaf_rows=min_leaf_rows)
     if max_depth is not None:
         require_positive(max_depth=max_depth)
@@ -102,7 +104,7 @@ def _check(data: Dataset, max_depth: int | None, min_leaf_rows: int, seed: int) 
     require_every_class(data)
 
 
-def _model(data: Dataset, estimators: Sequence[Any]) -> Model:
+def _model(data: Dataset[Any], estimators: Sequence[Any]) -> Model[Any]:
     """The model of fitted scikit-learn trees."""
     trees = [estimator.tree_ for estimator in estimators]
     roots = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])

@@ -72,6 +72,6 @@ def test_every_row_but_places_and_levels_shows(plan_bytes):
     rows = [
         row
         for row in plan_bytes.splitlines()[1:]
-        if not row.startswith((b'{"kind":"span"', b'{"kind":"level"'))
+        if not row.startswith((b'{"kind":"span"', b'{"kind":"level"', b'{"kind":"code"'))
     ]
     assert len([*lines(plan_bytes)]) == header_lines + len(rows)

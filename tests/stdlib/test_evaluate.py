@@ -44,7 +44,7 @@ def test_no_rows_are_refused(data, trained):
 
 
 def test_a_model_of_other_columns_is_refused(data, trained):
-    message = r"other columns \(sepal length.*, … 4 in all\) than the data \(pixel_0_0.* 64 in all\)"
+    message = r"other columns \(sepal_length.*, … 4 in all\) than the data \(pixel_0_0.* 64 in all\)"
     with pytest.raises(ValueError, match=message):
         evaluate.classifier(data["digits"], trained(("iris", "tree")))
 

@@ -9,7 +9,7 @@ def test_iris_is_fishers():
     data = tables.load_iris()
     assert data.features.shape == (150, 4)
     assert data.classes == ["setosa", "versicolor", "virginica"]
-    assert data.feature_names[0] == "sepal length (cm)"
+    assert data.feature_names[0] == "sepal_length"
     assert np.bincount(data.target).tolist() == [50, 50, 50]
     np.testing.assert_array_equal(data.features[0], np.float32([5.1, 3.5, 1.4, 0.2]))
 

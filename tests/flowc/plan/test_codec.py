@@ -423,3 +423,49 @@ def test_parts_are_combined_as_the_format_says():
 
     lines = "default name 0000000000000000\nm:RATE fedcba9876543210\nm:load 0123456789abcdef\n"
     assert combined(PARTS) == hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+TYPED = [
+    '{"kind":"plan","format":1,"workflow":"m:w"}',
+    '{"kind":"site","site":"load","op":"m:load","code":"0","gives":"Dataset[{a: int64}]"}',
+    """{"kind":"site","site":"mixed","op":"m:mixed","code":"0","takes":{"data":"Dataset['C]","other":"Dataset['C]"},"gives":"Dataset['C]"}""",
+    r"""{"kind":"site","site":"fit","op":"m:fit","code":"0","takes":{"data":"Dataset[{a: int64}]","target":"str(column_of=\"data\")"},"gives":"float"}""",
+    '{"kind":"node","id":"load"}',
+    '{"kind":"node","id":"mixed","args":{"data":{"from":"load"},"other":{"from":"load"}}}',
+    '{"kind":"node","id":"fit","args":{"data":{"from":"mixed"},"target":"a"}}',
+    '{"kind":"level","level":0,"nodes":1,"sites":["load"]}',
+    '{"kind":"level","level":1,"nodes":1,"sites":["mixed"]}',
+    '{"kind":"level","level":2,"nodes":1,"sites":["fit"]}',
+    *(f'{{"kind":"span","site":"{site}","at":"m.py:1"}}' for site in ("load", "mixed", "fit")),
+]
+
+
+def test_a_reader_binds_variables_as_the_compiler_does():
+    assert encode(decode(as_bytes(TYPED), "p")) == as_bytes(TYPED)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"target":"a"',
+            '"target":"b"',
+            "`target` of `fit` names the column `b`, which `data` does not have",
+        ),
+        (
+            '"gives":"Dataset[{a: int64}]"',
+            '"gives":"Dataset[{b: int64}]"',
+            "`data` of `fit` must be `Dataset[{a: int64}]`, but is `Dataset[{b: int64}]`",
+        ),
+        (
+            '"other":{"from":"load"}',
+            '"other":3',
+            "`other` of `mixed` must be `Dataset[{a: int64}]`, but is `int`",
+        ),
+    ],
+)
+def test_generic_calls_are_checked_when_a_plan_is_read(old, new, message):
+    changed = as_bytes(TYPED).replace(old.encode(), new.encode())
+    with pytest.raises(Refused) as refusal:
+        decode(changed, "p")
+    assert [(d.code, d.message) for d in refusal.value.diagnostics] == [("FC207", message)]

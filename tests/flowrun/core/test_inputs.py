@@ -1,9 +1,12 @@
 """Binding what a user gives to a workflow's inputs."""
 
+# ruff: noqa: E501 - a case a line
+
 import pytest
 from graphs import plan
 
 from flowc.plan.diagnostics import Refused
+from flowc.plan.model import Structure
 from flowrun.core.inputs import bind
 
 HEADER = plan("", inputs={"epochs": ("int", 30), "name": "str", "share": ("float | None", None)}).header
@@ -116,3 +119,55 @@ def test_values_are_what_the_log_gives_back():
     assert bind_in({"day": "date", "tags": "set[str]"}, earlier=found) == found
     with pytest.raises(Refused):
         bind_in({"day": "date"}, "day=tomorrow")
+
+
+CLASSES = {
+    "m:Mode": Structure("m:Mode", values=("fast", "good")),
+    "m:Params": Structure("m:Params", {"rate": "float(ge=0, le=1)", "trees": "int"}, defaults={"trees": 3}),
+}
+
+
+@pytest.mark.parametrize(
+    ("expression", "given", "value"),
+    [
+        ("int(ge=1, le=20)", "20", 20),
+        ("m:Mode", "fast", "fast"),
+        ("m:Params", '{"rate": 1}', {"rate": 1.0, "trees": 3}),
+        ("date", "2024-02-29", "2024-02-29"),
+        ("Path", "a b.csv", "a b.csv"),
+        ("Secret", "env:KEY", "env:KEY"),
+        ("Secret | None", "null", None),
+    ],
+)
+def test_types_with_a_meaning(expression, given, value):
+    header = plan("", inputs={"x": expression}).header
+    assert bind(header, [f"x={given}"], None, CLASSES) == {"x": value}
+
+
+@pytest.mark.parametrize(
+    ("expression", "given", "code", "message", "notes"),
+    [
+        ("int(ge=1, le=20)", "50", "FR105", "input `x` must be from 1 to 20, got `50`", ()),
+        ("int(ge=1, le=20)", "a", "FR103", "input `x` must be of type `int(1..20)`, got `a`", ()),
+        ("m:Mode", "slow", "FR103", "input `x` must be one of `fast`, `good`, got `slow`", ()),
+        ("m:Params", '{"rate": 2}', "FR103", 'input `x` must be of type `Params`, got `{"rate": 2}`', ("Expected `float` <= 1.0 - at `$.rate`",)),
+        ("m:Params", '{"rat": 1}', "FR103", 'input `x` must be of type `Params`, got `{"rat": 1}`', ("Object contains unknown field `rat`",)),
+        ("Secret", "hunter2", "FR106", "input `x` takes the place of a secret, not its value", ()),
+        ("Secret | None", "hunter2", "FR106", "input `x` takes the place of a secret, not its value", ()),
+    ],
+)  # fmt: skip
+def test_values_that_mean_something_else(expression, given, code, message, notes):
+    header = plan("", inputs={"x": expression}).header
+    with pytest.raises(Refused) as caught:
+        bind(header, [f"x={given}"], None, CLASSES)
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message, diagnostic.notes) == (code, message, notes)
+
+
+def test_what_only_a_class_can_tell_is_asked_of_it():
+    def examine(value, of, classes):
+        raise ValueError(f"{value} is no {of}")
+
+    with pytest.raises(Refused) as caught:
+        bind(plan("", inputs={"x": "m:Track"}).header, ["x=3"], None, {}, examine)
+    assert caught.value.diagnostics[0].notes == ("3 is no m:Track",)

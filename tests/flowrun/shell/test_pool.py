@@ -1,6 +1,6 @@
 """Workers as real processes: how they end, what they leave, and what becomes of them when the zygote dies.
 
-No flowc here: anything with `fn`, `hints` and `code` is an operator.
+No compiler here: anything with `fn`, its types, `hints` and `code` is an operator.
 """
 
 import os
@@ -21,9 +21,11 @@ from flowrun.shell.pool import Pool
 
 OPERATORS = """
 import os, shutil, signal, subprocess, sys
+from collections import defaultdict
+from flowc.plan.types import ANY
 
 class Operator:
-    code, hints = "c0de", {}
+    code, hints, takes, gives = "c0de", {}, defaultdict(lambda: ANY), ANY
     def __init__(self, fn): self.fn = fn
 
 def wait_for_ever(pids=None):
