@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flowc.optimize import dead_nodes
 from flowc.plan.diagnostics import Diagnostic, Label
 from flowc.plan.edges import Mismatch, mismatches, select
+from flowc.plan.graph import waited_for
 from flowc.plan.model import InputRef, Node, Ref, Site, as_reference
+from flowc.plan.text import counted
 from flowc.plan.types import Type, assignable, parse
 from flowc.recording import argument_place
 from flowc.trace import Traced
@@ -53,6 +56,32 @@ def check(traced: Traced) -> list[Diagnostic]:
                 f"input {part} is declared `{wrong.want.short()}`, but its default is `{wrong.got.short()}`"
             )
             found.append(Diagnostic("FC103", message, (Label(traced.inputs[name]),)))
+    return found
+
+
+def unused(traced: Traced) -> list[Diagnostic]:
+    """A warning (FC210) for each call of a deterministic operator that is made for nothing.
+
+    Other operators may be called for an effect. What only feeds such a call is told with it.
+    """
+    dead = set(dead_nodes(traced.plan))
+    if not dead:
+        return []
+    sites = {site.site: site for site in traced.plan.sites}
+    nodes = [node for node in traced.plan.nodes if node.id in dead and sites[node.site].control != "branch"]
+    fed = {source for node in nodes for source in waited_for(node)}
+    ends: dict[str, int] = {}  # the calls that nothing waits for, by site
+    for node in nodes:
+        if node.id not in fed and sites[node.site].deterministic:
+            ends[node.site] = ends.get(node.site, 0) + 1
+    found = []
+    for site, count in ends.items():
+        operator = sites[site].op.rpartition(":")[2]
+        times = f", {counted(count, 'call')} of it" if count > 1 else ""
+        label = Label(traced.calls[site].place, "made here, used by nothing")
+        hint = "return it, pass it on, or drop the call"
+        message = f"the result of `{operator}` is not used{times}"
+        found.append(Diagnostic("FC210", message, (label,), hint=hint, severity="warning"))
     return found
 
 

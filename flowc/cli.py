@@ -5,10 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowc.plan.command import App, argument
+
+if TYPE_CHECKING:
+    from flowc.plan.diagnostics import Diagnostic
+    from flowc.plan.history import Record
+    from flowc.plan.model import Plan
 
 app = App("flowc", "Compile workflows written in Python into typed plan files.")
 
@@ -31,26 +37,66 @@ def main() -> None:
         metavar="NAME=VALUE",
         help="fix a static input; with --check, those of the committed plan hold unless given",
     ),
+    argument(
+        "--history",
+        type=Path,
+        metavar="FILE",
+        help="times of earlier runs (`flowrun history -o FILE`); with --check, as in the plan unless given",
+    ),
+    argument("--no-optimize", dest="optimize", action="store_false", help="leave every call in the plan"),
+    argument("--strict", action="store_true", help="take warnings for errors"),
+    argument("--timings", action="store_true", help="print how long each pass took"),
+    argument(
+        "--time-limit", type=float, default=0, metavar="SECONDS", help="give up after so long, and say where"
+    ),
+    argument("-v", "--verbose", action="store_true", help="tell each node that was simplified away"),
 )
-def compile(workflow: str, output: Path | None, check: bool, static: list[str]) -> None:  # noqa: A001 - the command's name
+def compile(  # noqa: A001 - the command's name
+    workflow: str,
+    output: Path | None,
+    check: bool,
+    static: list[str],
+    history: Path | None,
+    optimize: bool,
+    strict: bool,
+    timings: bool,
+    time_limit: float,
+    verbose: bool,
+) -> None:
     """Compile a workflow to plans/WORKFLOW.plan.jsonl."""
-    from flowc.compiler import compile_workflow
+    import time
+
+    from flowc import compiler, timing
     from flowc.plan.codec import encode
-    from flowc.show import summary
+    from flowc.show import changes, every_change, summary
     from flowc.source import load
 
-    source = load(workflow)
-    path = output or Path("plans") / f"{source.workflow.name}.plan.jsonl"
-    given = _static_inputs(static, path if check else None)
-    plan = compile_workflow(source.workflow, source.root, given)
+    watch = timing.Stopwatch(time.perf_counter)
+    with timing.time_limit(time_limit, watch):
+        with watch.lap("import"):
+            source = load(workflow)
+        path = output or Path("plans") / f"{source.workflow.name}.plan.jsonl"
+        committed = _committed(path) if check else None
+        given = _static_inputs(static, committed)
+        options = compiler.Options(source.root, given, optimize, _history(history, committed))
+        draft = compiler.compiled(source.workflow, options, watch)
+        with watch.lap("encode"):
+            data = encode(draft.plan)
+    _warn(draft.warnings, strict)
     if check:
-        options = [f" -o {output}"] if output else []
-        options += [f" --static {name}={value}" for name, value in given.items()]
-        _demand_current(path, encode(plan), f"flowc compile {workflow}{''.join(options)}")
-        print(f"{path} is current: {summary(plan)}")
+        words = [f" -o {output}"] if output else []
+        words += [f" --static {name}={value}" for name, value in given.items()]
+        words += [f" --history {history}"] if history else []
+        words += [] if optimize else [" --no-optimize"]
+        _demand_current(path, data, f"flowc compile {workflow}{''.join(words)}")
     else:
-        _write(path, encode(plan))
-        print(f"{path}: {summary(plan)}")
+        with watch.lap("write"):
+            _write(path, data)
+    print(f"{path}{' is current' if check else ''}: {summary(draft.plan)}{changes(draft.simplified)}")
+    if verbose:
+        print(*every_change(draft.simplified), sep="\n", end="\n" if changes(draft.simplified) else "")
+    if timings:
+        print(watch.table(), file=sys.stderr)
 
 
 @app.command(argument("plan", type=Path, metavar="PLAN", help="a plan file"))
@@ -84,23 +130,50 @@ def explain(code: str) -> None:
     print(CODES[code.upper()])
 
 
-def _static_inputs(given: list[str], committed: Path | None) -> dict[str, Any]:
-    """Static inputs as they are given, and those that a committed plan was compiled with."""
-    import contextlib
-
+def _committed(path: Path) -> Plan | None:
+    """The plan that is there, if it is one."""
     from flowc.plan.codec import read
-    from flowc.plan.diagnostics import Refused, refuse
+    from flowc.plan.diagnostics import Refused
 
-    found: dict[str, Any] = {}
-    if committed is not None:
-        with contextlib.suppress(Refused):  # no plan, or a broken one: the check is going to say so
-            found = dict(read(committed).header.static)
+    try:
+        return read(path)
+    except Refused:  # no plan, or a broken one: the check is going to say so
+        return None
+
+
+def _static_inputs(given: list[str], committed: Plan | None) -> dict[str, Any]:
+    """Static inputs as they are given, and those that a committed plan was compiled with."""
+    from flowc.plan.diagnostics import refuse
+
+    found: dict[str, Any] = dict(committed.header.static) if committed is not None else {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
             refuse("FC025", f"`--static {text}` is not NAME=VALUE", hint=f"for example `--static {text}=5`")
         found[name.strip()] = value
     return found
+
+
+def _history(given: Path | None, committed: Plan | None) -> tuple[Record, ...]:
+    """What earlier runs took: from a file, or as a committed plan has it."""
+    from flowc.plan import history
+
+    if given is not None:
+        return history.read(given)
+    return history.of_plan(committed) if committed is not None else ()
+
+
+def _warn(warnings: Iterable[Diagnostic], strict: bool) -> None:
+    """Print warnings, or refuse what they warn of."""
+    from msgspec.structs import replace
+
+    from flowc.plan.diagnostics import Refused, print_diagnostics
+
+    found = tuple(warnings)
+    if found and strict:
+        raise Refused(*(replace(warning, severity="error") for warning in found))
+    if found:
+        print_diagnostics(found)
 
 
 def _demand_current(path: Path, compiled: bytes, command: str) -> None:

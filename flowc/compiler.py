@@ -1,32 +1,124 @@
-"""The passes in order: trace, check, annotate."""
+"""The passes in order: trace, then each function of `PASSES` on what the one before has made."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from flowc.check import check
-from flowc.lang import Workflow
-from flowc.plan.diagnostics import Refused
+from flowc import estimates, locality
+from flowc.check import check, unused
+from flowc.folding import Folding
+from flowc.lang import Operator, Workflow
+from flowc.optimize import Simplified, simplify
+from flowc.plan.diagnostics import Diagnostic, Refused
 from flowc.plan.graph import dependencies, levels
+from flowc.plan.history import Record
 from flowc.plan.model import Plan
 from flowc.static import bind_static
-from flowc.trace import trace
+from flowc.timing import Stopwatch
+from flowc.trace import Traced, trace
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What may be chosen of a compilation. `root` is where the workflow's modules are imported from."""
+
+    root: str = "."
+    static: Mapping[str, Any] = {}
+    optimize: bool = True
+    history: Sequence[Record] = ()
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A plan on its way through the passes, and what they have to tell of it.
+
+    `depends_on` are the plan's dependencies, from the pass `graph` on.
+    """
+
+    traced: Traced
+    plan: Plan
+    options: Options
+    clock: Callable[[], float]
+    warnings: tuple[Diagnostic, ...] = ()
+    simplified: Simplified = Simplified()
+    depends_on: list[list[int]] = []
 
 
 def compile_workflow(
     workflow: Workflow[..., Any], root: str = ".", static: Mapping[str, Any] | None = None
 ) -> Plan:
     """Compile a workflow, with its static inputs as given; `Refused` carries every mistake found."""
-    traced = trace(workflow, root, bind_static(workflow, static or {}))
-    problems = [*traced.problems, *check(traced)]
+    return compiled(workflow, Options(root, static or {}), Stopwatch(time.perf_counter)).plan
+
+
+def compiled(workflow: Workflow[..., Any], options: Options, watch: Stopwatch) -> Draft:
+    """Compile a workflow, and keep what the passes had to tell; `Refused` carries every mistake found."""
+    with watch.lap("trace"):
+        traced = trace(workflow, options.root, bind_static(workflow, options.static))
+    draft = Draft(traced, traced.plan, options, watch.clock)
+    for name, run in PASSES:
+        with watch.lap(name):
+            draft = run(draft)
+    return draft
+
+
+def _check(draft: Draft) -> Draft:
+    problems = [*draft.traced.problems, *check(draft.traced)]
     if problems:
         raise Refused(*problems)
-    return annotate(traced.plan)
+    return _with(draft, warnings=(*draft.warnings, *unused(draft.traced)))
 
 
-def annotate(plan: Plan) -> Plan:
-    """Add what follows from the nodes: the levels."""
-    return msgspec.structs.replace(plan, levels=levels(plan.nodes, dependencies(plan.nodes)))
+def _simplify(draft: Draft) -> Draft:
+    if not draft.options.optimize:
+        return draft
+    foldable = {site.op: _operator(site.op) for site in draft.plan.sites if site.deterministic}
+    foldable = {name: op for name, op in foldable.items() if op.declaration.fold}
+    folding = Folding(foldable, {site: call.place for site, call in draft.traced.calls.items()}, draft.clock)
+    plan, simplified = simplify(draft.plan, folding, foldable)
+    return _with(
+        draft, plan=plan, simplified=simplified, warnings=(*draft.warnings, *folding.warnings.values())
+    )
+
+
+def _estimate(draft: Draft) -> Draft:
+    history = draft.options.history
+    plan = estimates.estimate(draft.plan, history)
+    places = {site: call.place for site, call in draft.traced.calls.items()} if history else {}
+    return _with(draft, plan=plan, warnings=(*draft.warnings, *estimates.objections(plan, history, places)))
+
+
+def _graph(draft: Draft) -> Draft:
+    return _with(draft, depends_on=dependencies(draft.plan.nodes))
+
+
+def _locality(draft: Draft) -> Draft:
+    return _with(draft, plan=locality.group(draft.plan, draft.depends_on))
+
+
+def _levels(draft: Draft) -> Draft:
+    found = levels(draft.plan.nodes, draft.depends_on)
+    return _with(draft, plan=msgspec.structs.replace(draft.plan, levels=found))
+
+
+PASSES: tuple[tuple[str, Callable[[Draft], Draft]], ...] = (
+    ("check", _check),
+    ("simplify", _simplify),
+    ("estimate", _estimate),
+    ("graph", _graph),
+    ("locality", _locality),
+    ("levels", _levels),
+)
+
+_with = msgspec.structs.replace
+
+
+def _operator(reference: str) -> Operator[..., Any]:
+    """An operator that was traced, so that its module is there and has it under its name."""
+    module, _, name = reference.partition(":")
+    found = getattr(sys.modules[module], name)
+    assert isinstance(found, Operator)
+    return found

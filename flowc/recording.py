@@ -194,6 +194,7 @@ class Trace:
         self.structures |= structures_of([hint for name, hint in op.hints.items() if name in known])
         takes = {name: str(of) for name, of in op.takes.items()}
         declared = msgspec.structs.asdict(op.declaration)
+        del declared["fold"]  # of concern to the compiler alone
         return Site(site, op.reference, op.code, takes, str(op.gives), imports=op.imports, **declared)
 
     def node_id(self, site: str, frames: list[Frame]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from flowc.plan.graph import bottom_levels, dependencies, depths
+from flowc.optimize import Simplified
+from flowc.plan.graph import bottom_levels, dependencies, depths, weights
 from flowc.plan.model import Node, Plan, Ref, Resources, Site, references
 from flowc.plan.text import columns, counted
 from flowc.plan.types import parse
@@ -25,6 +26,26 @@ def summary(plan: Plan) -> str:
     counts = ((len(plan.nodes), "node"), (len(plan.sites), "site"), (len(plan.levels), "level"))
     shown = ", ".join(counted(count, noun) for count, noun in counts)
     return f"{shown}, at most {widest} side by side"
+
+
+def changes(simplified: Simplified) -> str:
+    """What simplification did, as the end of a summary; empty if it did nothing."""
+    counts = (
+        (len(simplified.folded), "node", "computed"),
+        (len(simplified.shared), "node", "shared"),
+        (len(simplified.removed), "dead node", "removed"),
+    )
+    shown = ", ".join(f"{counted(count, noun)} {done}" for count, noun, done in counts if count)
+    return f"; {shown}" if shown else ""
+
+
+def every_change(simplified: Simplified) -> list[str]:
+    """A line for each node that simplification did something about, the first of very many."""
+    rows = [("computed", name, f"= {json.dumps(tree)[:100]}") for name, tree in simplified.folded.items()]
+    rows += [("shared", name, f"-> {by}") for name, by in simplified.shared.items()]
+    rows += [("removed", name, "") for name in simplified.removed]
+    more = len(rows) - _MOST_ROWS
+    return [f"  {line}" for line in columns(rows[:_MOST_ROWS])] + ([f"  ... {more} more"] if more > 0 else [])
 
 
 def _head(plan: Plan) -> list[str]:
@@ -92,7 +113,7 @@ def _tail(plan: Plan) -> list[str]:
     if not plan.nodes:
         return []
     depends_on = dependencies(plan.nodes)
-    weight = bottom_levels(depends_on, [1.0] * len(plan.nodes))
+    weight = bottom_levels(depends_on, weights(plan))
     path = [max(range(len(plan.nodes)), key=lambda i: (weight[i], -i))]
     waiting: dict[int, list[int]] = {}
     for i, sources in enumerate(depends_on):

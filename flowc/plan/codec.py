@@ -43,7 +43,11 @@ _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing
 def encode(plan: Plan) -> bytes:
     """The canonical bytes of a plan."""
     sites = (
-        _without_defaults(msgspec.structs.replace(site, needs=_without_defaults(site.needs)))
+        _without_defaults(
+            msgspec.structs.replace(
+                site, needs=_without_defaults(site.needs), estimate=_without_defaults(site.estimate)
+            )
+        )
         for site in plan.sites
     )
     rows = (plan.header, *plan.structures, *sites, *plan.nodes, *plan.levels, *plan.spans)
@@ -195,6 +199,10 @@ def _problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator
             missing = "node" if site.site not in used else "span"
             at = (Label(end, "the file ends here"), Label(place(site), "this site"))
             yield Diagnostic("FC204", f"no {missing} row for site `{site.site}`", at, hint=_RECOMPILE)
+        for name in site.follows:
+            if name not in sites:
+                message = f"site `{site.site}` follows site `{name}`, which is not in the plan"
+                yield Diagnostic("FC205", message, (Label(place(site)),), hint=_RECOMPILE)
     of_sites: tuple[Node | Span, ...] = (*plan.nodes, *plan.spans)
     for part in of_sites:
         if part.site not in sites:

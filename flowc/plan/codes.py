@@ -42,8 +42,16 @@ CODES: dict[str, str] = {
     "FC206": "nodes depend on each other in a circle",
     "FC207": "an edge of the plan has the wrong type",
     "FC209": "the committed plan does not match its source",
+    "FC210": "the result of a deterministic operator is not used",
+    "FC211": "an operator failed while it was called at compile time",
+    "FC212": "compiling takes longer than its time limit",
+    "FC213": "an operator that is called at compile time is slow",
+    "FC260": "the history file cannot be used",
+    "FC261": "the history knows none of the plan's operators",
     # FC3: resources
     "FC301": "a resource declaration is impossible",
+    "FC302": "an operator has taken more memory than it declares",
+    "FC303": "an operator has taken longer than its time limit",
     # FR1: starting a run
     "FR101": "an input is missing",
     "FR102": "the workflow has no such input",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowc.plan.model import Level, Node, sources_of
+from flowc.plan.model import Level, Node, Plan, sources_of
 
 Dependencies = Sequence[Sequence[int]]  # for each node, the nodes it waits for, ascending, each once
 
@@ -52,6 +52,18 @@ def levels(nodes: Sequence[Node], depends_on: Dependencies) -> tuple[Level, ...]
         Level(depth, len(group), tuple(dict.fromkeys(node.site for node in group)))
         for depth, group in sorted(members.items())
     )
+
+
+def weights(plan: Plan) -> list[float]:
+    """For each node the seconds that it is going to take: 1 if nothing is known, 0 if it needs no process.
+
+    Of a loop whose length only the run knows, the calls run side by side: it weighs as much as one.
+    """
+    of_site = {
+        site.site: 0.0 if site.control in ("branch", "choose") else (site.estimate.ms / 1000 or 1.0)
+        for site in plan.sites
+    }
+    return [of_site[node.site] for node in plan.nodes]
 
 
 def bottom_levels(depends_on: Dependencies, weights: Sequence[float]) -> list[float]:

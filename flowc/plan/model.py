@@ -18,6 +18,7 @@ Amount = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Control = Literal["none", "map", "reduce", "branch", "choose"]
 Trigger = Literal["success", "failure", "always"]
+Origin = Literal["default", "declared", "history", "earlier"]
 Reference = Annotated[str, msgspec.Meta(pattern="^[^:]+:[^:]+$")]  # module:name
 
 
@@ -79,6 +80,19 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     gpus_max: Amount = 0
 
 
+class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How long one call takes, and the most memory that it was seen to take: for planning, never a limit.
+
+    `source` is where the numbers come from: `declared` by the operator, measured in `runs` calls of the same
+    code (`history`) or of an `earlier` one, or nothing is known (`default`).
+    """
+
+    ms: Amount = 0
+    source: Origin = "default"
+    runs: Amount = 0
+    peak_mb: Amount = 0
+
+
 class Site(Row, frozen=True, tag="site"):
     """A call of an operator in the source, with everything that its nodes share.
 
@@ -93,6 +107,10 @@ class Site(Row, frozen=True, tag="site"):
       branch   tells the nodes whose `when` or `unless` names it whether `condition` holds
       choose   gives what `then` is if `condition` holds, else what `otherwise` is
     `takes` and `gives` are those of the nodes: a map over `int`s takes a `list[int]`.
+
+    A node of this site that waits for one of a site in `follows` is the only one that waits for that, and
+    waits for nothing that it did not wait for: the two can run in one process, and the value stay there. Up
+    to `batch` nodes of this site are short enough to run in one process, one after the other.
     """
 
     site: Name
@@ -109,6 +127,9 @@ class Site(Row, frozen=True, tag="site"):
     cache: bool = True
     secrets: tuple[Name, ...] = ()
     env: tuple[Name, ...] = ()
+    estimate: Estimate = Estimate()
+    follows: tuple[Name, ...] = ()
+    batch: Amount = 0
     control: Control = "none"
     each: tuple[Name, ...] = ()
     key: str = ""
