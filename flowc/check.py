@@ -68,11 +68,11 @@ def unused(traced: Traced) -> list[Diagnostic]:
     if not dead:
         return []
     sites = {site.site: site for site in traced.plan.sites}
-    nodes = [node for node in traced.plan.nodes if node.id in dead and sites[node.site].control != "branch"]
+    nodes = [node for node in traced.plan.nodes if node.id in dead and sites[node.site].deterministic]
     fed = {source for node in nodes for source in waited_for(node)}
-    ends: dict[str, int] = {}  # the calls that nothing waits for, by site
+    ends: dict[str, int] = {}  # the calls that no other call waits for, by site
     for node in nodes:
-        if node.id not in fed and sites[node.site].deterministic:
+        if node.id not in fed:
             ends[node.site] = ends.get(node.site, 0) + 1
     found = []
     for site, count in ends.items():

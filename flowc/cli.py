@@ -26,6 +26,17 @@ def main() -> None:
     app()
 
 
+def _seconds(text: str) -> float:
+    """A time limit; `ValueError` makes the command line a wrong one."""
+    seconds = float(text)
+    if not 0 < seconds < 1e9:
+        raise ValueError
+    return seconds
+
+
+_seconds.__name__ = "number of seconds"  # as argparse calls it
+
+
 @app.command(
     argument("workflow", metavar="WORKFLOW", help="MODULE:WORKFLOW or PATH.py:WORKFLOW"),
     argument("-o", "--output", type=Path, metavar="FILE", help="where to write the plan"),
@@ -47,7 +58,11 @@ def main() -> None:
     argument("--strict", action="store_true", help="take warnings for errors"),
     argument("--timings", action="store_true", help="print how long each pass took"),
     argument(
-        "--time-limit", type=float, default=0, metavar="SECONDS", help="give up after so long, and say where"
+        "--time-limit",
+        type=_seconds,
+        default=0,
+        metavar="SECONDS",
+        help="give up after so long, and say where",
     ),
     argument("-v", "--verbose", action="store_true", help="tell each node that was simplified away"),
 )

@@ -63,11 +63,11 @@ def _estimate_of(
 ) -> Estimate:
     record = same.get((site.op, site.code))
     if record is not None:
-        return Estimate(record.wall_ms, "history", record.runs, record.peak_mb)
+        return Estimate(max(1, record.wall_ms), "history", record.runs, record.peak_mb)
     record = earlier.get(site.op)
     if record is None or site.estimate.source == "declared":
         return site.estimate
-    return Estimate(record.wall_ms, "earlier", record.runs, record.peak_mb)
+    return Estimate(max(1, record.wall_ms), "earlier", record.runs, record.peak_mb)
 
 
 def _best_by_operator(history: Iterable[Record]) -> dict[str, Record]:

@@ -50,7 +50,7 @@ def encode(records: Iterable[Record]) -> bytes:
 
 def read(path: str | os.PathLike[str]) -> tuple[Record, ...]:
     """The records of a history file; `Refused` (FC260) says what is wrong with it and where."""
-    hint = f"`flowrun history -o {path}` writes one"
+    hint = "`flowrun history -o FILE` writes one"
     try:
         lines = Path(path).read_bytes().splitlines()
     except OSError as error:
