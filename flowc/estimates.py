@@ -33,7 +33,8 @@ def estimate(plan: Plan, history: Sequence[Record]) -> Plan:
 def objections(plan: Plan, history: Sequence[Record], places: Mapping[str, Place]) -> list[Diagnostic]:
     """Warnings: a history of other operators (FC261), or one that belies what operators declare.
 
-    More memory than is declared (FC302), more time than the limit (FC303). `places` are those of the sites.
+    More memory than is declared (FC302), more time than the limit (FC303), as far as it is of the same code.
+    `places` are those of the sites.
     """
     if not history:
         return []
@@ -41,19 +42,19 @@ def objections(plan: Plan, history: Sequence[Record], places: Mapping[str, Place
     if not any(site.estimate.runs for site in plan.sites):
         hint = "`flowrun history` shows what is measured in a state folder"
         found.append(Diagnostic("FC261", "the history knows none of the plan's operators", hint=hint))
-    p90 = {(record.op, record.code): record.wall_ms_p90 for record in history}
+    same = {(record.op, record.code): record for record in history}
     for site in {site.op: site for site in reversed(plan.sites)}.values():  # the first of each operator
-        name, measured = site.op.rpartition(":")[2], site.estimate
-        at = (Label(places[site.site]),)
+        measured = same.get((site.op, site.code))
+        if measured is None:
+            continue
+        name, at = site.op.rpartition(":")[2], (Label(places[site.site]),)
         if 0 < site.needs.memory_mb < measured.peak_mb:
             message = f"`{name}` declares {site.needs.memory_mb} MB, and has taken {measured.peak_mb} MB"
             hint = f'declare `memory="{measured.peak_mb}MB"` or more'
             found.append(Diagnostic("FC302", message, at, hint=hint))
-        took = p90.get((site.op, site.code), 0)
-        if 0 < site.timeout_ms < took:
-            message = (
-                f"`{name}` may take {_seconds(site.timeout_ms)}, and one call in ten took {_seconds(took)}"
-            )
+        if 0 < site.timeout_ms < measured.wall_ms_p90:
+            limit, took = _seconds(site.timeout_ms), _seconds(measured.wall_ms_p90)
+            message = f"`{name}` may take {limit}, and one call in ten took {took} or longer"
             found.append(Diagnostic("FC303", message, at, hint="declare a longer `timeout`"))
     return [msgspec.structs.replace(d, severity="warning") for d in found]
 

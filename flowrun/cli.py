@@ -140,6 +140,7 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
     """Show what each operator took in all runs: time and memory of the calls that succeeded."""
     from flowc.plan.diagnostics import refuse
     from flowc.plan.history import encode
+    from flowc.plan.text import counted
     from flowrun.shell.views import measurements
 
     records = _log(state).history()
@@ -155,7 +156,8 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
     elif output is None:
         print(measurements(records))
     else:
-        print(f"{output}: {sum(row.runs for row in records)} calls of {len(records)} operators")
+        calls = counted(sum(row.runs for row in records), "call")
+        print(f"{output}: {calls} of {counted(len(records), 'operator')}")
 
 
 def _log(folder: Path) -> RunLog:

@@ -85,7 +85,8 @@ def test_defaults_are_left_out_and_mappings_sorted():
 
 
 def test_defaults_that_are_written_out_mean_the_same():
-    data = edited("site load", timeout_ms=0, needs={"cpus": 1.0, "memory_mb": 512, "gpus": 0}, imports=[])
+    needs, estimate = {"cpus": 1.0, "memory_mb": 512, "gpus": 0}, {"ms": 0, "source": "default"}
+    data = edited("site load", timeout_ms=0, needs=needs, imports=[], estimate=estimate, follows=[])
     assert encode(decode(data, "p")) == DATA
 
 
@@ -162,6 +163,7 @@ def test_a_row_twice_is_refused(name):
         (edited("site load", needs={"gpus": 0.5}), "FC203:4"),
         (edited("site load", retries=-1), "FC203:4"),
         (edited("site load", timeout_ms=-1), "FC203:4"),
+        (edited("site load", estimate={"ms": 5, "source": "guessed"}), "FC203:4"),
         (edited("span load", at="flows/x.py:three"), "FC203:15"),
         (edited("span load", at="a:b:c:d"), "FC203:15"),
         (as_bytes([LINES[0], "", *LINES[1:]]), "FC203:2"),
@@ -180,6 +182,7 @@ def test_a_row_twice_is_refused(name):
         (edited("fit[a]", args={"data": {"from": "laod"}}), "FC205:8"),
         (edited("fit[a]", args={"data": {"from": "load", "at": ["tset"]}}), "FC205:8"),
         (edited("fit[b]", after=["fit[c]"]), "FC205:9"),
+        (edited("site fit", follows=["load", "laod"]), "FC205:5"),
         (edited("load", args={"name": {"input": "nmae"}}), "FC205:7"),
         (edited("header", result={"from": "fit"}), "FC205:1"),
         (edited("header", result={"from": "load", "at": ["tset"]}), "FC205:1"),
