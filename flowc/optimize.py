@@ -44,8 +44,10 @@ def simplify(plan: Plan, compute: Compute, foldable: Container[str] = ()) -> tup
     plan, folded = fold_constants(plan, compute, foldable)
     plan, shared = share_equal(plan)
     plan, removed = remove_dead(plan)
-    kept_for_some = [name for name in removed if name not in folded]
-    return plan, Simplified(kept_for_some, shared, folded)
+    # Told once: a constant is not news again for having become superfluous.
+    removed = [name for name in removed if name not in folded]
+    told = {name: by for name, by in shared.items() if name not in folded}
+    return plan, Simplified(removed, told, folded)
 
 
 def dead_nodes(plan: Plan) -> list[str]:
