@@ -9,6 +9,7 @@ from flowc.optimize import dead_nodes
 from flowc.plan.diagnostics import Diagnostic, Label
 from flowc.plan.edges import Mismatch, mismatches, select
 from flowc.plan.graph import waited_for
+from flowc.plan.host import Host, lacking
 from flowc.plan.model import InputRef, Node, Ref, Site, as_reference
 from flowc.plan.text import counted
 from flowc.plan.types import Type, assignable, parse
@@ -57,6 +58,19 @@ def check(traced: Traced) -> list[Diagnostic]:
             )
             found.append(Diagnostic("FC103", message, (Label(traced.inputs[name]),)))
     return found
+
+
+def infeasible(traced: Traced, host: Host) -> list[Diagnostic]:
+    """A call for each operator that the host could never run (FC304)."""
+    found = {}
+    for site in traced.plan.sites:
+        missing = lacking(site.needs, host)
+        if missing and site.op not in found:
+            operator, label = site.op.rpartition(":")[2], Label(traced.calls[site.site].place)
+            message = f"`{operator}` needs {missing}"
+            hint = "lower what its operator declares, or compile for a larger host"
+            found[site.op] = Diagnostic("FC304", message, (label,), hint=hint)
+    return list(found.values())
 
 
 def unused(traced: Traced) -> list[Diagnostic]:

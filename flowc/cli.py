@@ -54,6 +54,9 @@ _seconds.__name__ = "number of seconds"  # as argparse calls it
         metavar="FILE",
         help="times of earlier runs (`flowrun history -o FILE`); with --check, as in the plan unless given",
     ),
+    argument(
+        "--devices", type=Path, metavar="FILE", help="refuse what the host of a TOML file could never run"
+    ),
     argument("--no-optimize", dest="optimize", action="store_false", help="leave every call in the plan"),
     argument("--strict", action="store_true", help="take warnings for errors"),
     argument("--timings", action="store_true", help="print how long each pass took"),
@@ -72,6 +75,7 @@ def compile(  # noqa: A001 - the command's name
     check: bool,
     static: list[str],
     history: Path | None,
+    devices: Path | None,
     optimize: bool,
     strict: bool,
     timings: bool,
@@ -82,6 +86,7 @@ def compile(  # noqa: A001 - the command's name
     import time
 
     from flowc import compiler, timing
+    from flowc.plan import host
     from flowc.plan.codec import encode
     from flowc.show import changes, every_change, summary
     from flowc.source import load
@@ -93,7 +98,9 @@ def compile(  # noqa: A001 - the command's name
         path = output or Path("plans") / f"{source.workflow.name}.plan.jsonl"
         committed = _committed(path) if check else None
         given = _static_inputs(static, committed)
-        options = compiler.Options(source.root, given, optimize, _history(history, committed))
+        known = _history(history, committed)
+        target = host.read(devices) if devices else None
+        options = compiler.Options(source.root, given, optimize, known, target)
         draft = compiler.compiled(source.workflow, options, watch)
         with watch.lap("encode"):
             data = encode(draft.plan)

@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from flowc import estimates, locality
-from flowc.check import check, unused
+from flowc.check import check, infeasible, unused
 from flowc.folding import Folding
 from flowc.lang import Operator, Workflow
 from flowc.optimize import Simplified, simplify
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowc.plan.graph import dependencies, levels
 from flowc.plan.history import Record
+from flowc.plan.host import Host
 from flowc.plan.model import Plan
 from flowc.static import bind_static
 from flowc.timing import Stopwatch
@@ -24,12 +25,16 @@ from flowc.trace import Traced, trace
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What may be chosen of a compilation. `root` is where the workflow's modules are imported from."""
+    """What may be chosen of a compilation. `root` is where the workflow's modules are imported from.
+
+    With a `host`, calls that it could never run are refused; the plan does not depend on it.
+    """
 
     root: str = "."
     static: Mapping[str, Any] = {}
     optimize: bool = True
     history: Sequence[Record] = ()
+    host: Host | None = None
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -67,6 +72,8 @@ def compiled(workflow: Workflow[..., Any], options: Options, watch: Stopwatch) -
 
 def _check(draft: Draft) -> Draft:
     problems = [*draft.traced.problems, *check(draft.traced)]
+    if draft.options.host is not None:
+        problems += infeasible(draft.traced, draft.options.host)
     if problems:
         raise Refused(*problems)
     return _with(draft, warnings=(*draft.warnings, *unused(draft.traced)))

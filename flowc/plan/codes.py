@@ -52,6 +52,7 @@ CODES: dict[str, str] = {
     "FC301": "a resource declaration is impossible",
     "FC302": "an operator has taken more memory than it declares",
     "FC303": "an operator has taken longer than its time limit",
+    "FC304": "a call needs more than the host has",
     # FR1: starting a run
     "FR101": "an input is missing",
     "FR102": "the workflow has no such input",
