@@ -70,6 +70,8 @@ def declare(
     )
     hint = "add `deterministic=True`, if it always gives the same for the same arguments"
     _demand(deterministic or not fold, "fold", fold, "declared along with `deterministic=True`", hint)
+    hint = "leave it to the run, which has the environment that it is meant for"
+    _demand(not (fold and (secrets or env)), "fold", fold, "left out where `secrets` or `env` are read", hint)
     timeout_ms, ms = amount(timeout, "timeout", _TIME_MS, "s"), amount(estimate, "estimate", _TIME_MS, "s")
     _demand(not 0 < timeout_ms < ms, "estimate", estimate, f"at most the `timeout` of {timeout}")
     whole = int(cpus) if cpus == int(cpus) else cpus

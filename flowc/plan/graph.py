@@ -15,7 +15,18 @@ Dependencies = Sequence[Sequence[int]]  # for each node, the nodes it waits for,
 def dependencies(nodes: Sequence[Node]) -> list[list[int]]:
     """For each node the numbers of the nodes it waits for; `KeyError` on an undefined reference."""
     number = {node.id: i for i, node in enumerate(nodes)}
-    return [sorted([number[source] for source in waited_for(node)]) for node in nodes]
+    found = []
+    for node in nodes:
+        sources = set()
+        for tree in node.args.values():
+            if type(tree) is dict and "from" in tree:  # nearly every argument: worth no call
+                sources.add(number[tree["from"]])
+            elif type(tree) is dict or type(tree) is list:
+                sources.update([number[source] for source in sources_of(tree)])
+        if node.after or node.when or node.unless:
+            sources.update([number[source] for source in (*node.after, *node.when, *node.unless)])
+        found.append(sorted(sources))
+    return found
 
 
 def waited_for(node: Node) -> set[str]:

@@ -119,3 +119,5 @@ def test_an_estimate_is_in_milliseconds_and_fits_the_time_limit():
 
 def test_folding_goes_with_being_deterministic():
     assert declare(deterministic=True, fold=True).fold
+    with pytest.raises(Impossible, match="`fold` must be left out where"):
+        declare(deterministic=True, fold=True, env=["HOME"])
