@@ -6,8 +6,12 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from flowc.complaints import complaint, complaint_of_default
-from flowc.plan.diagnostics import Diagnostic
+from flowc.optimize import dead_nodes
+from flowc.plan.diagnostics import Diagnostic, Label
 from flowc.plan.edges import is_generic, mismatches, signature, wrong_in_call
+from flowc.plan.graph import waited_for
+from flowc.plan.host import Host, lacking
+from flowc.plan.text import counted
 from flowc.plan.types import parse
 from flowc.trace import Traced
 
@@ -48,6 +52,45 @@ def check(traced: Traced) -> list[Diagnostic]:
         if not declared.required:
             wrong_defaults = mismatches(declared.default, parse(declared.type), results, classes)
             found += [complaint_of_default(traced, name, wrong) for wrong in wrong_defaults]
+    return found
+
+
+def infeasible(traced: Traced, host: Host) -> list[Diagnostic]:
+    """A call for each operator that the host could never run (FC304)."""
+    found = {}
+    for site in traced.plan.sites:
+        missing = lacking(site.needs, host)
+        if missing and site.op not in found:
+            operator, label = site.op.rpartition(":")[2], Label(traced.calls[site.site].place)
+            message = f"`{operator}` needs {missing}"
+            hint = "lower what its operator declares, or compile for a larger host"
+            found[site.op] = Diagnostic("FC304", message, (label,), hint=hint)
+    return list(found.values())
+
+
+def unused(traced: Traced) -> list[Diagnostic]:
+    """A warning (FC210) for each call of a deterministic operator that is made for nothing.
+
+    Other operators may be called for an effect. What only feeds such a call is told with it.
+    """
+    dead = set(dead_nodes(traced.plan))
+    if not dead:
+        return []
+    sites = {site.site: site for site in traced.plan.sites}
+    nodes = [node for node in traced.plan.nodes if node.id in dead and sites[node.site].deterministic]
+    fed = {source for node in nodes for source in waited_for(node)}
+    ends: dict[str, int] = {}  # the calls that no other call waits for, by site
+    for node in nodes:
+        if node.id not in fed:
+            ends[node.site] = ends.get(node.site, 0) + 1
+    found = []
+    for site, count in ends.items():
+        operator = sites[site].op.rpartition(":")[2]
+        times = f", {counted(count, 'call')} of it" if count > 1 else ""
+        label = Label(traced.calls[site].place, "made here, used by nothing")
+        hint = "return it, pass it on, or drop the call"
+        message = f"the result of `{operator}` is not used{times}"
+        found.append(Diagnostic("FC210", message, (label,), hint=hint, severity="warning"))
     return found
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from flowc.plan.command import App, argument
 
@@ -15,19 +15,22 @@ OUTPUT_FORMATS = ("text", "json", "github", "sarif", "junit")
 app = App("flowc", "Compile workflows written in Python into typed plan files.")
 
 
-def seconds(text: str) -> float:
-    """A time limit on the command line."""
-    given = float(text)
-    if not 0 < given < 1e6:
-        raise ValueError
-    return given
-
-
 def main() -> None:
     """Entry point."""
     # A plan is made of many objects that all stay; looking among them for garbage takes a fifth of the time.
     gc.disable()
     app()
+
+
+def _seconds(text: str) -> float:
+    """A time limit; `ValueError` makes the command line a wrong one."""
+    seconds = float(text)
+    if not 0 < seconds < 1e9:
+        raise ValueError
+    return seconds
+
+
+_seconds.__name__ = "number of seconds"  # as argparse calls it
 
 
 @app.command(
@@ -45,35 +48,38 @@ def main() -> None:
         metavar="NAME=VALUE",
         help="fix a static input; with --check, those of the committed plan hold unless given",
     ),
-    argument("--no-cache", action="store_true", help="compile from scratch, also what has not changed since"),
+    argument(
+        "--history",
+        type=Path,
+        metavar="FILE",
+        help="times of earlier runs (`flowrun history -o FILE`); with --check, as in the plan unless given",
+    ),
+    argument(
+        "--devices", type=Path, metavar="FILE", help="refuse what the host of a TOML file could never run"
+    ),
+    argument("--no-optimize", dest="optimize", action="store_false", help="leave every call in the plan"),
+    argument("--strict", action="store_true", help="take warnings for errors"),
+    argument("--timings", action="store_true", help="print how long each pass took"),
+    argument(
+        "--time-limit",
+        type=_seconds,
+        default=0,
+        metavar="SECONDS",
+        help="give up after so long, and say where",
+    ),
+    argument("-v", "--verbose", action="store_true", help="tell each node that was simplified away"),
+    argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="compile from scratch, also what has not changed since",
+    ),
 )
-def compile(workflow: str, output: Path | None, check: bool, static: list[str], no_cache: bool) -> None:  # noqa: A001 - the command's name
+def compile(workflow: str, **options: Any) -> None:  # noqa: A001 - the command's name
     """Compile a workflow to plans/WORKFLOW.plan.jsonl."""
-    from flowc.compiler import compile_again
-    from flowc.keeping import read_kept, write_kept
-    from flowc.show import summary
-    from flowc.source import load
-    from flowc.static import given_static
+    from flowc.build import Request, build
 
-    source = load(workflow)
-    path = output or Path("plans") / f"{source.workflow.name}.plan.jsonl"
-    given = given_static(static, path if check else None)
-    cache = Path(".flow") / "compiled" / f"{source.workflow.reference.replace(':', '.')}.cache"
-    compiled = compile_again(source.workflow, source.root, given, {} if no_cache else read_kept(cache))
-    if check:
-        from flowc.committed import stale
-        from flowc.plan.diagnostics import Refused
-
-        options = [f" -o {output}"] if output else []
-        options += [f" --static {name}={value}" for name, value in given.items()]
-        if problem := stale(path, compiled.data, f"flowc compile {workflow}{''.join(options)}"):
-            raise Refused(problem)
-        print(f"{path} is current: {summary(compiled.plan)}")
-    else:
-        _write(path, compiled.data)
-        print(f"{path}: {summary(compiled.plan)}")
-    if compiled.kept and not no_cache:
-        write_kept(cache, compiled.kept)
+    build(Request(workflow, **options))
 
 
 def _count(text: str) -> int:
@@ -108,13 +114,14 @@ def show(plan: Path, form: str | None, output: Path | None, max_nodes: int) -> N
 )
 def import_(format: str, file: Path, output: Path | None) -> None:  # noqa: A002 - the argument's name
     """Make a plan of a recorded workflow, which replays what each task took."""
+    from flowc.build import write_plan
     from flowc.plan.codec import encode
     from flowc.show import summary
     from flowc.wfformat import import_workflow
 
     plan = import_workflow(file)
     path = output or Path("plans") / f"{plan.header.name}.plan.jsonl"
-    _write(path, encode(plan))
+    write_plan(path, encode(plan))
     print(f"{path}: {summary(plan)}")
 
 
@@ -183,7 +190,7 @@ def schema(plan: str) -> None:
     argument(
         "--timeout",
         dest="timeout_s",
-        type=seconds,
+        type=_seconds,
         default=60.0,
         metavar="SECONDS",
         help="how long a module or a workflow may take (default: 60)",
@@ -259,24 +266,3 @@ def _json(value: object) -> str:
     import json
 
     return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a whole plan or none, and only over a plan."""
-    import contextlib
-
-    from flowc.plan.diagnostics import refuse
-
-    partial = path.parent / f".{path.name}.{os.getpid()}"
-    try:
-        if path.exists() and path.stat().st_size and not path.read_bytes().startswith(b'{"kind":"plan"'):
-            refuse(
-                "FC201", f"`{path}` is not a plan: it is not written over", hint="name another file with -o"
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        refuse("FC201", f"cannot write the plan `{path}`: {error.strerror}")

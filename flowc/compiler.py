@@ -1,65 +1,150 @@
-"""The passes in order: trace, check, annotate."""
+"""The passes in order: trace, then each function of `PASSES` on what the one before has made."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from flowc.check import check
+from flowc import estimates
+from flowc.check import check, infeasible, unused
+from flowc.folding import Folding
 from flowc.incremental import Kept, Partitions
-from flowc.keeping import LEAST_NODES, encoded, flattened, lay_out, sum_up
-from flowc.lang import Workflow
-from flowc.plan import codec
-from flowc.plan.diagnostics import Refused
-from flowc.plan.graph import dependencies, levels
+from flowc.keeping import Layout, lay_out
+from flowc.lang import Operator, Workflow
+from flowc.optimize import Simplified, simplify
+from flowc.plan.diagnostics import Diagnostic, Refused
+from flowc.plan.history import Record
+from flowc.plan.host import Host
 from flowc.plan.model import Plan
 from flowc.static import bind_static
-from flowc.trace import trace
+from flowc.timing import Stopwatch
+from flowc.trace import Traced, trace
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What may be chosen of a compilation. `root` is where the workflow's modules are imported from.
+
+    With a `host`, calls that it could never run are refused; the plan does not depend on it.
+    """
+
+    root: str = "."
+    static: Mapping[str, Any] = {}
+    optimize: bool = True
+    history: Sequence[Record] = ()
+    host: Host | None = None
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A plan on its way through the passes, and what they have to tell of it.
+
+    `partitions` are given where an earlier compilation may spare this one work: then what it had kept stands,
+    in its place among the nodes, in `layout` only, which the pass `levels` makes.
+    """
+
+    traced: Traced
+    plan: Plan
+    options: Options
+    clock: Callable[[], float]
+    partitions: Partitions | None = None
+    warnings: tuple[Diagnostic, ...] = ()
+    simplified: Simplified = Simplified()
+    layout: Layout | None = None
 
 
 def compile_workflow(
     workflow: Workflow[..., Any], root: str = ".", static: Mapping[str, Any] | None = None
 ) -> Plan:
     """Compile a workflow, with its static inputs as given; `Refused` carries every mistake found."""
-    traced = trace(workflow, root, bind_static(workflow, static or {}))
-    problems = [*traced.problems, *check(traced)]
-    if problems:
-        raise Refused(*problems)
-    return annotate(traced.plan)
+    return compiled(workflow, Options(root, static or {}), Stopwatch(time.perf_counter)).plan
 
 
-class Compiled(msgspec.Struct, frozen=True):
-    """A compiled plan as it is written, and what to keep for the next compilation.
+def compiled(
+    workflow: Workflow[..., Any],
+    options: Options,
+    watch: Stopwatch,
+    known: Mapping[str, Kept] | None = None,
+) -> Draft:
+    """Compile a workflow, and keep what the passes had to tell; `Refused` carries every mistake found.
 
-    `plan` is without the nodes that did not have to be looked at.
+    `known` is what an earlier compilation kept: the plan is the same with it. Whatever is not sure, and
+    whatever is wrong, is told as if nothing had been kept.
     """
+    try:
+        draft = _passed(workflow, options, watch, known)
+    except Refused:
+        if not known:
+            raise
+    else:
+        if draft.partitions is None or not draft.partitions.spoilt:
+            return draft
+    return _passed(workflow, options, watch, {})
 
-    data: bytes
-    plan: Plan
-    kept: Mapping[str, Kept]
+
+def _passed(
+    workflow: Workflow[..., Any], options: Options, watch: Stopwatch, known: Mapping[str, Kept] | None
+) -> Draft:
+    partitions = None if known is None else Partitions(known)
+    with watch.lap("trace"):
+        traced = trace(workflow, options.root, bind_static(workflow, options.static), partitions)
+    if partitions is not None and any(site.deterministic for site in traced.plan.sites):
+        partitions.spoilt |= bool(known)  # to simplify a plan, all of its nodes are looked at
+    draft = Draft(traced, traced.plan, options, watch.clock, partitions)
+    for name, run in PASSES if partitions is None or not partitions.spoilt else ():
+        with watch.lap(name):
+            draft = run(draft)
+    return draft
 
 
-def compile_again(
-    workflow: Workflow[..., Any], root: str, static: Mapping[str, Any], known: Mapping[str, Kept]
-) -> Compiled:
-    """Compile a workflow with what an earlier compilation kept: the same bytes as without, sooner."""
-    partitions = Partitions(known)
-    traced = trace(workflow, root, bind_static(workflow, static), partitions)
-    problems = [*traced.problems, *check(traced)]
-    if known and (problems or partitions.spoilt):  # whatever is wrong, it is told as if nothing had been kept
-        return compile_again(workflow, root, static, {})
+def _check(draft: Draft) -> Draft:
+    problems = [*draft.traced.problems, *check(draft.traced)]
+    if draft.options.host is not None:
+        problems += infeasible(draft.traced, draft.options.host)
     if problems:
         raise Refused(*problems)
-    layout = lay_out(traced.trace.items)
-    plan = msgspec.structs.replace(traced.plan, levels=layout.levels())
-    rows = encoded(layout.items)
-    large = sum(level.nodes for level in plan.levels) >= LEAST_NODES
-    kept = sum_up(traced.trace, partitions, layout, rows) if large else {}
-    return Compiled(codec.encode(plan, flattened(rows)), plan, kept)
+    return _with(draft, warnings=(*draft.warnings, *unused(draft.traced)))
 
 
-def annotate(plan: Plan) -> Plan:
-    """Add what follows from the nodes: the levels."""
-    return msgspec.structs.replace(plan, levels=levels(plan.nodes, dependencies(plan.nodes)))
+def _simplify(draft: Draft) -> Draft:
+    foldable = {site.op: _operator(site.op) for site in draft.plan.sites if site.deterministic}
+    if not draft.options.optimize or not foldable:
+        return draft
+    foldable = {name: op for name, op in foldable.items() if op.declaration.fold}
+    folding = Folding(foldable, {site: call.place for site, call in draft.traced.calls.items()}, draft.clock)
+    plan, simplified = simplify(draft.plan, folding, foldable)
+    warnings = (*draft.warnings, *folding.warnings.values())
+    return _with(draft, plan=plan, simplified=simplified, warnings=warnings, partitions=None)
+
+
+def _estimate(draft: Draft) -> Draft:
+    history = draft.options.history
+    plan = estimates.estimate(draft.plan, history)
+    places = {site: call.place for site, call in draft.traced.calls.items()} if history else {}
+    return _with(draft, plan=plan, warnings=(*draft.warnings, *estimates.objections(plan, history, places)))
+
+
+def _levels(draft: Draft) -> Draft:
+    layout = lay_out(draft.plan.nodes if draft.partitions is None else draft.traced.trace.items)
+    plan = msgspec.structs.replace(draft.plan, levels=layout.levels())
+    return _with(draft, plan=plan, layout=layout)
+
+
+PASSES: tuple[tuple[str, Callable[[Draft], Draft]], ...] = (
+    ("check", _check),
+    ("simplify", _simplify),
+    ("estimate", _estimate),
+    ("levels", _levels),
+)
+
+_with = msgspec.structs.replace
+
+
+def _operator(reference: str) -> Operator[..., Any]:
+    """An operator that was traced, so that its module is there and has it under its name."""
+    module, _, name = reference.partition(":")
+    found = getattr(sys.modules[module], name)
+    assert isinstance(found, Operator)
+    return found

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flowc.plan.model import Resources
+from flowc.plan.model import Estimate, Resources
 
 _MEMORY_MB = {"mb": 1, "mib": 1, "gb": 1024, "gib": 1024, "tb": 1024**2, "tib": 1024**2}
 _TIME_MS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000}
@@ -24,7 +24,7 @@ class Impossible(ValueError):
 
 
 class Declaration(msgspec.Struct, frozen=True):
-    """What an operator declares, in the plan's units; named as the fields of `Site`."""
+    """What an operator declares, in the plan's units; named as the fields of `Site`, `fold` aside."""
 
     needs: Resources = Resources()
     retries: int = 0
@@ -35,6 +35,8 @@ class Declaration(msgspec.Struct, frozen=True):
     cache: bool = True
     secrets: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
+    estimate: Estimate = Estimate()
+    fold: bool = False
 
 
 def declare(
@@ -51,11 +53,13 @@ def declare(
     cache: bool = True,
     secrets: Sequence[str] = (),
     env: Sequence[str] = (),
+    estimate: float | str = 0,
+    fold: bool = False,
 ) -> Declaration:
     """Read a declaration; bare numbers are megabytes and seconds. `Impossible` names what makes no sense."""
     for name, value in (("cpus", cpus), ("retries", retries), ("priority", priority)):
         _demand(not isinstance(value, bool), name, value, "a number")
-    for name, flag in (("deterministic", deterministic), ("cache", cache)):
+    for name, flag in (("deterministic", deterministic), ("cache", cache), ("fold", fold)):
         _demand(isinstance(flag, bool), name, flag, "`True` or `False`")
     _demand(isinstance(cpus, (int, float)) and 0 <= cpus < math.inf, "cpus", cpus, "a number from 0 up")
     _demand(
@@ -64,6 +68,12 @@ def declare(
     _demand(
         isinstance(priority, int) and abs(priority) <= 1000, "priority", priority, "a whole number, +-1000"
     )
+    hint = "add `deterministic=True`, if it always gives the same for the same arguments"
+    _demand(deterministic or not fold, "fold", fold, "declared along with `deterministic=True`", hint)
+    hint = "leave it to the run, which has the environment that it is meant for"
+    _demand(not (fold and (secrets or env)), "fold", fold, "left out where `secrets` or `env` are read", hint)
+    timeout_ms, ms = amount(timeout, "timeout", _TIME_MS, "s"), amount(estimate, "estimate", _TIME_MS, "s")
+    _demand(not 0 < timeout_ms < ms, "estimate", estimate, f"at most the `timeout` of {timeout}")
     whole = int(cpus) if cpus == int(cpus) else cpus
     gpu_memory_mb = amount(gpu_memory, "gpu_memory", _MEMORY_MB, "mb")
     least, most = _gpus(gpus)
@@ -78,12 +88,14 @@ def declare(
         needs,
         retries,
         amount(backoff, "backoff", _TIME_MS, "s"),
-        amount(timeout, "timeout", _TIME_MS, "s"),
+        timeout_ms,
         priority,
         deterministic,
         cache,
         _names(secrets, "secrets"),
         _names(env, "env"),
+        Estimate(ms, "declared") if ms else Estimate(),
+        fold,
     )
 
 

@@ -207,6 +207,8 @@ def operator(
     cache: bool = ...,
     secrets: Sequence[str] = ...,
     env: Sequence[str] = ...,
+    estimate: float | str = ...,
+    fold: bool = ...,
 ) -> Callable[[Callable[P, R]], Operator[P, R]]: ...
 def operator(fn: Callable[..., Any] | None = None, /, **declared: Any) -> Any:
     """Make an operator of a typed function.
@@ -216,7 +218,9 @@ def operator(fn: Callable[..., Any] | None = None, /, **declared: Any) -> Any:
     with `backoff` in between, doubled each time, `timeout` (`"5m"`, or seconds), and `priority` (higher goes
     first). A `deterministic` operator gives the same for the same arguments and does nothing else, so that
     equal calls can be one. With `cache=False` a resumed run computes it again. `secrets` and `env` name the
-    environment variables that it reads; the values of secrets are kept from all other operators.
+    environment variables that it reads; the values of secrets are kept from all other operators. `estimate`
+    (`"30s"`) is about how long a call takes: what is on the longest way to the end goes first. With `fold`, a
+    deterministic operator is called while compiling where all of its arguments are known by then.
     """
     if fn is None:
         return lambda fn: operator_of(fn, declared)

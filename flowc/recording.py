@@ -254,6 +254,7 @@ class Trace:
         self.codes[op.reference] = Code(op.reference, op.reached.parts, op.reached.packages)
         takes = {name: str(of) for name, of in op.takes.items()}
         declared = msgspec.structs.asdict(op.declaration)
+        del declared["fold"]  # of concern to the compiler alone
         return Site(site, op.reference, op.code, takes, str(op.gives), imports=op.imports, **declared)
 
     def node_id(self, site: str, frames: list[Frame]) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from flowc.definitions import definition_of
 from flowc.lang import Workflow
-from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Refused, refuse
+from flowc.plan.model import Plan
 from flowc.plan.types import convert, parse_text
 
 
@@ -45,15 +43,12 @@ def bind_static(workflow: Workflow[..., Any], given: Mapping[str, Any]) -> dict[
     return bound
 
 
-def given_static(texts: Sequence[str], committed: Path | None = None) -> dict[str, Any]:
+def given_static(texts: Sequence[str], committed: Plan | None = None) -> dict[str, Any]:
     """Static inputs from `NAME=VALUE` texts, and those that a committed plan was compiled with.
 
     `Refused` (FC025) for a text that is not written so.
     """
-    found: dict[str, Any] = {}
-    if committed is not None:
-        with contextlib.suppress(Refused):  # whoever compares with it is going to say so
-            found = dict(codec.read(committed).header.static)
+    found: dict[str, Any] = dict(committed.header.static) if committed is not None else {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:

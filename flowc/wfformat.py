@@ -23,10 +23,9 @@ from typing import Annotated, Any, NoReturn
 
 import msgspec
 
-from flowc.compiler import annotate
 from flowc.lang import Workflow
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
-from flowc.plan.graph import circles, dependents
+from flowc.plan.graph import circles, dependencies, dependents, levels
 from flowc.plan.model import FORMAT, Header, Input, Node, Plan, Resources, Site, Span
 from flowc.trace import trace
 
@@ -175,7 +174,7 @@ def plan_of(tasks: Sequence[Task], file: str) -> Plan:
         nodes=tuple(_node(tasks[i], ids[i], [ids[parent] for parent in tasks[i].parents]) for i in order),
         spans=tuple(Span(site, _part_of_id(file)) for site in sites),
     )
-    return annotate(plan)
+    return msgspec.structs.replace(plan, levels=levels(plan.nodes, dependencies(plan.nodes)))
 
 
 def _raw_tasks(data: Any) -> tuple[list[dict[str, Any]], dict[str, float]]:

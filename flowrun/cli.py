@@ -131,6 +131,35 @@ def logs(run: str, node: str, attempt: int, state: Path, as_json: bool) -> None:
         print(f"`{node}` wrote nothing", file=sys.stderr)
 
 
+@app.command(
+    argument("-o", "--output", type=Path, metavar="FILE", help="write a file for `flowc compile --history`"),
+    _STATE,
+    _JSON,
+)
+def history(output: Path | None, state: Path, as_json: bool) -> None:
+    """Show what each operator took in all runs: time and memory of the calls that succeeded."""
+    from flowc.plan.diagnostics import refuse
+    from flowc.plan.history import encode
+    from flowc.plan.text import counted
+    from flowrun.shell.views import measurements
+
+    records = _log(state).history()
+    if output is not None:
+        try:
+            output.write_bytes(encode(records))
+        except OSError as error:
+            refuse("FC260", f"cannot write the history `{output}`: {error.strerror}")
+    if as_json:
+        _print_json(records)
+    elif not records:
+        print(f"nothing has been measured in `{state}` yet; `flowrun execute PLAN` does")
+    elif output is None:
+        print(measurements(records))
+    else:
+        calls = counted(sum(row.runs for row in records), "call")
+        print(f"{output}: {calls} of {counted(len(records), 'operator')}")
+
+
 def _log(folder: Path) -> RunLog:
     from flowrun.shell.runlog import Home, RunLog
 

@@ -53,7 +53,11 @@ _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing
 def encode(plan: Plan, nodes: Iterable[bytes] | None = None) -> bytes:
     """The canonical bytes of a plan; with the rows of its nodes, where these are known already."""
     sites = (
-        _without_defaults(msgspec.structs.replace(site, needs=_without_defaults(_whole(site.needs))))
+        _without_defaults(
+            msgspec.structs.replace(
+                site, needs=_without_defaults(_whole(site.needs)), estimate=_without_defaults(site.estimate)
+            )
+        )
         for site in plan.sites
     )
     first = [encode_row(row) for row in (plan.header, *plan.structures, *sites, *plan.codes)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import msgspec
 
@@ -47,7 +47,8 @@ class Diagnostic(msgspec.Struct, frozen=True):
     """One independent thing that is wrong.
 
     `labels[0]` is where it is wrong; further labels say where its cause lies. `notes` are facts printed as
-    they are (a log's tail, a list of nodes). `hint` is set only when following it would work.
+    they are (a log's tail, a list of nodes). `hint` is set only when following it would work. A `warning`
+    does not stop what is being done.
     """
 
     code: str
@@ -55,6 +56,7 @@ class Diagnostic(msgspec.Struct, frozen=True):
     labels: tuple[Label, ...] = ()
     notes: tuple[str, ...] = ()
     hint: str = ""
+    severity: Literal["error", "warning"] = "error"
 
     def __post_init__(self) -> None:
         """Every code is registered; an unknown one is our bug."""
@@ -85,7 +87,7 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 def render(diagnostic: Diagnostic, read_line: Callable[[str, int], str] = linecache.getline) -> str:
     """Return the text of a diagnostic; `read_line(file, line)` supplies source lines ("" if unknown)."""
-    lines = [f"error[{diagnostic.code}]: {diagnostic.message}"]
+    lines = [f"{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"]
     for label in diagnostic.labels:
         lines += _excerpt(label, read_line)
     lines += [f"  {line}" for note in diagnostic.notes for line in note.splitlines()]
@@ -97,7 +99,12 @@ def render(diagnostic: Diagnostic, read_line: Callable[[str, int], str] = lineca
 
 def print_refusal(refusal: Refused) -> None:
     """Print every diagnostic of a refusal on standard error."""
-    texts = [render(diagnostic) for diagnostic in in_order(refusal.diagnostics)]
+    print_diagnostics(refusal.diagnostics)
+
+
+def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    """Print diagnostics on standard error, in order of place."""
+    texts = [render(diagnostic) for diagnostic in in_order(diagnostics)]
     print("\n\n".join(texts), file=sys.stderr)
 
 

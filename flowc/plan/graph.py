@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
-from flowc.plan.model import Level, Node, sources_of
+from flowc.plan.model import Level, Node, Plan, sources_of
 
 Dependencies = Sequence[Sequence[int]]  # for each node, the nodes it waits for, ascending, each once
 
@@ -16,7 +16,18 @@ Dependencies = Sequence[Sequence[int]]  # for each node, the nodes it waits for,
 def dependencies(nodes: Sequence[Node]) -> list[list[int]]:
     """For each node the numbers of the nodes it waits for; `KeyError` on an undefined reference."""
     number = {node.id: i for i, node in enumerate(nodes)}
-    return [sorted([number[source] for source in waited_for(node)]) for node in nodes]
+    found = []
+    for node in nodes:
+        sources = set()
+        for tree in node.args.values():
+            if type(tree) is dict and "from" in tree:  # nearly every argument: worth no call
+                sources.add(number[tree["from"]])
+            elif type(tree) is dict or type(tree) is list:
+                sources.update([number[source] for source in sources_of(tree)])
+        if node.after or node.when or node.unless:
+            sources.update([number[source] for source in (*node.after, *node.when, *node.unless)])
+        found.append(sorted(sources))
+    return found
 
 
 def waited_for(node: Node) -> set[str]:
@@ -53,6 +64,18 @@ def levels(nodes: Sequence[Node], depends_on: Dependencies) -> tuple[Level, ...]
         Level(depth, len(group), tuple(dict.fromkeys(node.site for node in group)))
         for depth, group in sorted(members.items())
     )
+
+
+def weights(plan: Plan) -> list[float]:
+    """For each node the seconds that it is going to take: 1 if nothing is known, 0 if it needs no process.
+
+    Of a loop whose length only the run knows, the calls run side by side: it weighs as much as one.
+    """
+    of_site = {
+        site.site: 0.0 if site.control in ("branch", "choose") else (site.estimate.ms / 1000 or 1.0)
+        for site in plan.sites
+    }
+    return [of_site[node.site] for node in plan.nodes]
 
 
 def bottom_levels(depends_on: Dependencies, weights: Sequence[float]) -> list[float]:

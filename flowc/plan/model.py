@@ -18,6 +18,7 @@ Amount = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Control = Literal["none", "map", "reduce", "branch", "choose"]
 Trigger = Literal["success", "failure", "always"]
+Origin = Literal["default", "declared", "history", "earlier"]
 Reference = Annotated[str, msgspec.Meta(pattern="^[^:]+:[^:]+$")]  # module:name
 
 
@@ -89,6 +90,19 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     gpus_max: Amount = 0
 
 
+class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How long one call takes, and the most memory that it was seen to take: for planning, never a limit.
+
+    `source` is where the numbers come from: `declared` by the operator, measured in `runs` calls of the same
+    code (`history`) or of an `earlier` one, or nothing is known (`default`).
+    """
+
+    ms: Amount = 0
+    source: Origin = "default"
+    runs: Amount = 0
+    peak_mb: Amount = 0
+
+
 class Site(Row, frozen=True, tag="site"):
     """A call of an operator in the source, with everything that its nodes share.
 
@@ -119,6 +133,7 @@ class Site(Row, frozen=True, tag="site"):
     cache: bool = True
     secrets: tuple[Name, ...] = ()
     env: tuple[Name, ...] = ()
+    estimate: Estimate = Estimate()
     control: Control = "none"
     each: tuple[Name, ...] = ()
     key: str = ""

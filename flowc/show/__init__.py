@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from typing import NamedTuple
 
+from flowc.optimize import Simplified
 from flowc.plan.model import Plan
-from flowc.plan.text import counted
+from flowc.plan.text import columns, counted
+
+_MOST_ROWS = 40  # of changes: beyond, the rest is counted
 
 
 class Format(NamedTuple):
@@ -50,3 +54,23 @@ def summary(plan: Plan) -> str:
     counts = ((nodes, "node"), (len(plan.sites), "site"), (len(plan.levels), "level"))
     shown = ", ".join(counted(count, noun) for count, noun in counts)
     return f"{shown}, at most {widest} side by side"
+
+
+def changes(simplified: Simplified) -> str:
+    """What simplification did, as the end of a summary; empty if it did nothing."""
+    counts = (
+        (len(simplified.folded), "node", "computed"),
+        (len(simplified.shared), "node", "shared"),
+        (len(simplified.removed), "dead node", "removed"),
+    )
+    shown = ", ".join(f"{counted(count, noun)} {done}" for count, noun, done in counts if count)
+    return f"; {shown}" if shown else ""
+
+
+def every_change(simplified: Simplified) -> list[str]:
+    """A line for each node that simplification did something about, the first of very many."""
+    rows = [("computed", name, f"= {json.dumps(tree)[:100]}") for name, tree in simplified.folded.items()]
+    rows += [("shared", name, f"-> {by}") for name, by in simplified.shared.items()]
+    rows += [("removed", name, "") for name in simplified.removed]
+    more = len(rows) - _MOST_ROWS
+    return [f"  {line}" for line in columns(rows[:_MOST_ROWS])] + ([f"  ... {more} more"] if more > 0 else [])

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from flowc.plan.graph import critical_path, dependencies, depths
+from flowc.plan.graph import critical_path, dependencies, depths, weights
 from flowc.plan.model import Node, Plan, Site
 
 By = Literal["node", "site", "scope", "level"]
@@ -78,7 +78,7 @@ def collapse(plan: Plan, most: Most) -> Groups:
     level = depths(depends_on)
     sites = [node.site for node in plan.nodes]
     by, group_of, counts = _fitting(_ways(plan, sites, level, most), depends_on, most)
-    path = critical_path(depends_on, [1.0] * len(plan.nodes))
+    path = critical_path(depends_on, weights(plan))
     critical = {(group_of[a], group_of[b]) for a, b in pairwise(path)}
     edges = (Edge(*ends, n, ends in critical) for ends, n in sorted(counts.items()) if ends[0] != ends[1])
     groups = _groups(plan, by, sites, level, group_of, counts, set(path))

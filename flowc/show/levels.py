@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from flowc.plan.graph import critical_path, dependencies, depths
+from flowc.plan.graph import critical_path, dependencies, depths, weights
 from flowc.plan.model import Node, Plan, Site
 from flowc.plan.text import clipped, columns, printable, width
 from flowc.show import Options, summary
@@ -109,7 +109,7 @@ def _narrowed(rows: list[Row], most: int) -> list[Row]:
 def _longest_path(plan: Plan) -> list[str]:
     if not plan.nodes:
         return []
-    path = critical_path(dependencies(plan.nodes), [1.0] * len(plan.nodes))
+    path = critical_path(dependencies(plan.nodes), weights(plan))
     names = [printable(plan.nodes[i].id) for i in path]
     if len(names) > _MOST_ON_PATH:
         half = _MOST_ON_PATH // 2

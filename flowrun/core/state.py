@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
-from flowc.plan.graph import bottom_levels, dependencies, dependents
+from flowc.plan.graph import bottom_levels, dependencies, dependents, weights
 from flowc.plan.model import Node, Plan, Resources, Site, sources_of
 from flowc.plan.types import parse
 from flowrun.core.changes import (
@@ -95,8 +95,8 @@ class State:
         sites = {site.site: site for site in plan.sites}
         depends_on = dependencies(plan.nodes)
         self.dependents = dependents(depends_on)
-        # Without measured times, every node counts the same: the longest chain of nodes goes first.
-        priorities = bottom_levels(depends_on, [1.0] * len(plan.nodes))
+        # What is on the longest way to the end goes first: in time, as far as the plan knows times.
+        priorities = bottom_levels(depends_on, weights(plan))
         self.tasks = [
             Task(i, node, sites[node.site], priorities[i], len(depends_on[i]))
             for i, node in enumerate(plan.nodes)

@@ -8,11 +8,8 @@ import math
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from flowc.plan.diagnostics import Place, refuse
+from flowc.plan import host
 from flowrun.core.model import Capacity, Gpu
 
 _MB = 1024 * 1024
@@ -92,40 +89,12 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-class _GpuGroup(msgspec.Struct, forbid_unknown_fields=True):
-    count: int = 1
-    name: str = "GPU"
-    memory_mb: int = 0
-
-
-class _Specification(msgspec.Struct, forbid_unknown_fields=True):
-    cpus: float
-    memory_mb: int
-    gpus: list[_GpuGroup] = []
-
-
 def pretend(path: Path) -> Capacity:
-    """The host that a TOML file describes; `Refused` (FR111) if it makes no sense.
-
-    `cpus = 64`, `memory_mb = 1048576`, and any number of `[[gpus]]` with `count`, `name`, `memory_mb`.
-    """
-    import tomllib
-
-    try:
-        written: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-        specification = msgspec.convert(written, _Specification)
-        if not 0 < specification.cpus < 1e6 or specification.memory_mb <= 0:
-            raise ValueError("`cpus` and `memory_mb` must be above 0")
-        if any(not 0 < group.count <= 1_000_000 or group.memory_mb < 0 for group in specification.gpus):
-            raise ValueError("a group of GPUs must count at least 1, and its memory cannot be below 0")
-    except OSError as error:
-        refuse("FR111", f"cannot read the device specification `{path}`: {error.strerror}")
-    except ValueError as error:  # TOML's and msgspec's are ValueErrors too
-        hint = "for example: cpus = 8, memory_mb = 65536, and [[gpus]] with count = 2, memory_mb = 81920"
-        refuse("FR111", f"the device specification is not valid: {error}", Place(str(path)), hint=hint)
-    groups = [group for group in specification.gpus for _ in range(group.count)]
+    """The host that a TOML file describes; `Refused` (FR111) if it makes no sense."""
+    described = host.read(path)
+    groups = [group for group in described.gpus for _ in range(group.count)]
     gpus = tuple(Gpu(index, group.name, group.memory_mb) for index, group in enumerate(groups))
-    return Capacity(specification.cpus, specification.memory_mb, gpus)
+    return Capacity(described.cpus, described.memory_mb, gpus)
 
 
 def describe(capacity: Capacity) -> str:

@@ -20,8 +20,10 @@ from blake3 import blake3
 
 from flowc.plan import codec
 from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.history import Record
 from flowc.plan.model import Plan
 from flowrun.core.changes import AnyChange, Finish, Opened
+from flowrun.core.history import Call, calls, summarise
 from flowrun.core.state import State
 from flowrun.shell.artifacts import Store
 
@@ -186,6 +188,21 @@ class RunLog:
         for change in changes[openings[-1] :]:
             state.apply(change)
         return state
+
+    def history(self) -> list[Record]:
+        """What the operators of all runs took."""
+        plans: dict[str, Plan] = {}
+        measured: list[Call] = []
+        for row in self.runs():
+            changes = self.changes(row.run)
+            openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
+            for i, end in zip(openings, [*openings[1:], len(changes)], strict=True):
+                opened = changes[i]
+                assert isinstance(opened, Opened)
+                if opened.plan not in plans:
+                    plans[opened.plan] = self.plan(opened.plan)
+                measured += calls(plans[opened.plan], changes[i:end])
+        return summarise(measured)
 
     def _row(self, row: tuple[str, str, str, int, str, int]) -> RunRow:
         found = RunRow(*row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+from flowc.plan.history import Record
 from flowc.plan.text import columns, counted
 from flowrun.shell.report import NodeReport, RunReport, abbreviate
 from flowrun.shell.runlog import Home, RunRow
@@ -51,6 +52,15 @@ def table(rows: list[RunRow]) -> str:
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.created_ms / 1000))
         took = f"{(row.ended_ms - row.created_ms) / 1000:.2f} s" if row.ended_ms else ""
         cells.append((row.run, row.status, started, took, row.plan_file))
+    return "\n".join(columns(cells))
+
+
+def measurements(records: list[Record]) -> str:
+    """`flowrun history`."""
+    cells = [("operator", "code", "calls", "median", "9 of 10", "peak")]
+    for row in records:
+        times = (f"{row.wall_ms / 1000:.2f} s", f"{row.wall_ms_p90 / 1000:.2f} s")
+        cells.append((row.op, row.code[:8], str(row.runs), *times, f"{row.peak_mb} MB"))
     return "\n".join(columns(cells))
 
 

@@ -6,6 +6,8 @@ import subprocess
 import pytest
 from project import BIN, Project
 
+from flowc.plan import history
+
 FLOW = """
 import datetime
 
@@ -189,3 +191,26 @@ def other():
     x = square(3)
     return x
 """
+
+
+class TestHistory:
+    def test_is_a_table_json_or_a_file_that_the_compiler_reads(self, project):
+        table = project.flowrun("history").stdout.splitlines()
+        assert table[0].split() == ["operator", "code", "calls", "median", "9", "of", "10", "peak"]
+        assert [line.split()[0] for line in table[1:]] == ["flows:square", "flows:total", "flows:when"]
+        records = project.json("history")
+        assert {record["op"]: record["runs"] % 5 for record in records}["flows:square"] == 0
+        said = project.flowrun("history", "-o", "history.jsonl").stdout
+        assert said.startswith("history.jsonl: ")
+        assert said.endswith(" calls of 3 operators\n")
+        known = {record.op: record.wall_ms for record in history.read(project.folder / "history.jsonl")}
+        assert known == {record["op"]: record["wall_ms"] for record in records}
+
+    def test_of_nothing(self, project):
+        said = project.flowrun("history", "--state", "nowhere").stdout
+        assert said == "nothing has been measured in `nowhere` yet; `flowrun execute PLAN` does\n"
+        assert not (project.folder / "nowhere").exists()
+
+    def test_a_file_that_cannot_be_written(self, project):
+        refused = project.flowrun("history", "-o", "no/where.jsonl", status=1)
+        assert refused.stderr.startswith("error[FC260]: cannot write the history `no/where.jsonl`")

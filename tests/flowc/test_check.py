@@ -4,6 +4,12 @@
 
 import pytest
 
+from flowc.compiler import Options, compiled
+from flowc.plan.diagnostics import Refused
+from flowc.plan.host import GpuGroup, Host
+from flowc.source import load
+from flowc.timing import Stopwatch
+
 
 @pytest.mark.parametrize(
     ("call", "underlined", "message"),
@@ -159,3 +165,31 @@ def test_a_class_goes_where_its_base_is_expected(project):
     assert len(project.compile(source.replace("{}", "derived()")).nodes) == 3 + 1
     (diagnostic,) = project.refused(source.replace("{}", "base()"))
     assert diagnostic.message == "`demand` expects `Derived` for `one`, got `Base`"
+
+
+def test_what_a_host_could_never_run_is_told_once_for_each_operator(project):
+    source = """
+    from ops import *
+
+    @operator(cpus=16)
+    def many(data: list[int]) -> list[int]: ...
+
+    @operator(memory="2GB", gpus=1)
+    def large(data: list[int]) -> list[int]: ...
+
+    @workflow
+    def main():
+        return [many(load()), large(many(load())), clean(load())]
+    """
+    project.compile(source)
+    options = Options(host=Host(8, 1000))
+    with pytest.raises(Refused) as refusal:
+        compiled(load("flow.py:main").workflow, options, Stopwatch(lambda: 0.0))
+    assert [(d.code, d.message) for d in refusal.value.diagnostics] == [
+        ("FC304", "`many` needs 16 CPUs, and there are 8"),
+        ("FC304", "`large` needs 2048 MB of memory, and there are 1000"),
+    ]
+    larger = Options(host=Host(16, 4096, (GpuGroup(),)))
+    assert compiled(load("flow.py:main").workflow, larger, Stopwatch(lambda: 0.0)).plan == project.plan(
+        "flow.py:main"
+    )

@@ -10,6 +10,8 @@ import pytest
 from flowc.cli import main
 from flowc.plan.codec import read
 from flowc.plan.codes import CODES
+from flowc.plan.history import Record, encode
+from flowc.plan.model import Estimate
 from flowc.show import FORMATS
 
 FLOW = (
@@ -349,3 +351,87 @@ def test_why_says_it_as_text_as_json_and_by_its_exit_status(flowc, project):
     }
     assert flowc("why", "old.jsonl", "old.jsonl", "fit", "--exit-code")[0] == 0
     assert flowc("why", "old.jsonl", "new.jsonl", "dta")[0] == 1
+
+
+PURE = """
+from flowc import operator, workflow
+
+@operator(deterministic=True, fold=True)
+def double(n: int) -> int:
+    return 2 * n
+
+@operator(deterministic=True)
+def clean(n: int) -> int:
+    return n
+
+@workflow
+def main():
+    unused = clean(3)
+    return [clean(double(2)), clean(4)]
+"""
+SUMMARY = "1 node, 1 site, 1 level, at most 1 side by side"
+
+
+def test_simplification_is_told(flowc, project):
+    project.write("pure.py", PURE)
+    status, out, err = flowc("compile", "pure:main")
+    changes = "; 1 node computed, 1 node shared, 1 dead node removed"
+    assert (status, out) == (0, f"{PLAN}: {SUMMARY}{changes}\n")
+    assert err.startswith("warning[FC210]: the result of `clean` is not used\n  --> pure.py:13:14\n")
+    assert flowc("compile", "pure:main", "-v")[1].splitlines()[1:] == [
+        "  computed  double   = 4",
+        "  shared    clean~2  -> clean",
+        "  removed   unused",
+    ]
+    assert flowc("compile", "pure:main", "--check")[:2] == (0, f"{PLAN} is current: {SUMMARY}{changes}\n")
+
+
+def test_no_optimisation(flowc, project):
+    project.write("pure.py", PURE)
+    assert flowc("compile", "pure:main", "--no-optimize", "-v")[1] == (
+        f"{PLAN}: 4 nodes, 4 sites, 2 levels, at most 3 side by side\n"
+    )
+    assert "--no-optimize`" in flowc("compile", "pure:main", "--no-optimize", "--check", "-o", "x.jsonl")[2]
+
+
+def test_strict_takes_warnings_for_errors_and_writes_nothing(flowc, project, files):
+    project.write("pure.py", PURE)
+    status, out, err = flowc("compile", "pure:main", "--strict")
+    assert (status, out, err[:14]) == (1, "", "error[FC210]: ")
+    assert files() == []
+    project.write("flow.py", FLOW)
+    assert flowc("compile", "flow:main", "--strict")[0] == 0
+
+
+def test_timings(flowc, project):
+    project.write("flow.py", FLOW)
+    lines = flowc("compile", "flow:main", "--timings")[2].splitlines()
+    passes = "import trace check simplify estimate levels encode write sum"
+    assert [line.split()[0] for line in lines] == passes.split()
+
+
+@pytest.mark.parametrize("limit", ["-1", "0", "soon", "nan"])
+def test_a_time_limit_that_is_none(flowc, project, limit):
+    status, _, err = flowc("compile", "flow:main", "--time-limit", limit)
+    assert status == 2
+    assert "--time-limit: invalid number of seconds" in err
+
+
+def test_history_makes_the_plan_and_the_check_keeps_it(flowc, project):
+    project.write("flow.py", FLOW)
+    flowc("compile", "flow:main")
+    codes = {site.op: site.code for site in read(PLAN).sites}
+    project.write("h.jsonl", "").write_bytes(
+        encode([Record("ops:load", codes["ops:load"], 5, 70), Record("ops:fit", "0", 1, 9000, 9000, 5)])
+    )
+    assert flowc("compile", "flow:main", "--history", "h.jsonl")[0] == 0
+    assert [site.estimate for site in read(PLAN).sites] == [
+        Estimate(70, "history", 5),
+        Estimate(9000, "earlier", 1, 5),
+    ]
+    assert flowc("compile", "flow:main", "--check")[0] == 0
+    assert flowc("compile", "flow:main", "--check", "--history", "h.jsonl")[0] == 0
+    project.write("h.jsonl", "").write_bytes(encode([Record("ops:load", codes["ops:load"], 6, 80)]))
+    status, _, err = flowc("compile", "flow:main", "--check", "--history", "h.jsonl")
+    assert (status, "--history h.jsonl`" in err) == (1, True)
+    assert flowc("compile", "flow:main", "--history", "nothing")[2].startswith("error[FC260]")

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from flowc.declaration import Declaration, Impossible, declare
-from flowc.plan.model import Resources
+from flowc.plan.model import Estimate, Resources
 
 
 def test_nothing_declared_is_the_defaults():
@@ -92,6 +92,9 @@ def test_times(written, ms):
         ("timeout", "1GB"),
         ("backoff", -1),
         ("backoff", "1e400"),
+        ("estimate", "soon"),
+        ("fold", True),  # of no operator that is not deterministic
+        ("fold", 1),
     ],
 )
 def test_what_makes_no_sense(name, value):
@@ -104,3 +107,18 @@ def test_what_makes_no_sense(name, value):
 def test_an_unknown_name_is_pythons_own_complaint():
     with pytest.raises(TypeError):
         declare(cpu=1)
+
+
+def test_an_estimate_is_in_milliseconds_and_fits_the_time_limit():
+    assert declare(estimate="30s").estimate == Estimate(30_000, "declared")
+    assert declare(estimate=1.5, timeout="1500ms").estimate.ms == 1500
+    assert declare().estimate == Estimate()
+    with pytest.raises(Impossible, match="at most the `timeout`") as impossible:
+        declare(estimate="2m", timeout="1m")
+    assert impossible.value.name == "estimate"
+
+
+def test_folding_goes_with_being_deterministic():
+    assert declare(deterministic=True, fold=True).fold
+    with pytest.raises(Impossible, match="`fold` must be left out where"):
+        declare(deterministic=True, fold=True, env=["HOME"])

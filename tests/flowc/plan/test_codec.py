@@ -86,7 +86,8 @@ def test_defaults_are_left_out_and_mappings_sorted():
 
 
 def test_defaults_that_are_written_out_mean_the_same():
-    data = edited("site load", timeout_ms=0, needs={"cpus": 1.0, "memory_mb": 512, "gpus": 0}, imports=[])
+    needs, estimate = {"cpus": 1.0, "memory_mb": 512, "gpus": 0}, {"ms": 0, "source": "default"}
+    data = edited("site load", timeout_ms=0, needs=needs, imports=[], estimate=estimate)
     assert encode(decode(data, "p")) == DATA
 
 
@@ -163,6 +164,7 @@ def test_a_row_twice_is_refused(name):
         (edited("site load", needs={"gpus": 0.5}), "FC203:4"),
         (edited("site load", retries=-1), "FC203:4"),
         (edited("site load", timeout_ms=-1), "FC203:4"),
+        (edited("site load", estimate={"ms": 5, "source": "guessed"}), "FC203:4"),
         (edited("span load", at="flows/x.py:three"), "FC203:15"),
         (edited("span load", at="a:b:c:d"), "FC203:15"),
         (edited("span load", at="a:-3"), "FC203:15"),

@@ -45,6 +45,11 @@ def test_a_whole_diagnostic():
     )
 
 
+def test_a_warning_says_so():
+    found = Diagnostic("FC210", "it is for nothing", severity="warning")
+    assert render(found) == "warning[FC210]: it is for nothing\n      `flowc explain FC210`"
+
+
 @pytest.mark.parametrize(
     ("label", "shown"),
     [

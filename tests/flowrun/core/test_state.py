@@ -1,7 +1,9 @@
 """The state of a run: what each change does to it, resume, and the clock."""
 
 from graphs import Run, host, plan
+from msgspec import structs
 
+from flowc.plan.model import Estimate
 from flowrun.core.changes import Earlier, Opened, Start
 from flowrun.core.model import Artifact, Placement, Usage
 from flowrun.core.state import GRACE_MS, State
@@ -24,6 +26,14 @@ class TestBeginning:
     def test_priority_is_the_longest_chain_below(self):
         state = State(plan("a\nb < a\nc < b\nd < a"), {})
         assert [task.priority for task in state.tasks] == [3, 2, 1, 1]
+
+    def test_known_times_count_instead_of_the_number_of_nodes(self):
+        graph = plan("long\na\nb < a\nc < b")
+        times = {"long": Estimate(5000, "declared"), "b": Estimate(500, "history", 3)}
+        sites = tuple(structs.replace(s, estimate=times.get(s.site, s.estimate)) for s in graph.sites)
+        run = Run(structs.replace(graph, sites=sites), host(cpus=1))
+        assert [task.priority for task in run.state.tasks] == [5, 2.5, 1.5, 1]
+        assert run.opened == ["start long.1"]
 
     def test_an_attempt_is_remembered(self):
         run = Run("a timeout=900", now=50)

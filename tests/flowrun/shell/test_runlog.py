@@ -9,6 +9,7 @@ import pytest
 from graphs import Run, host, plan
 
 from flowc.plan.diagnostics import Refused
+from flowc.plan.history import Record
 from flowrun.core.changes import CancelRequested, Earlier, Exited, Finish, Opened, Woke
 from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Failure, Usage
@@ -74,6 +75,27 @@ class TestRuns:
         play(log, run)
         del lock
         assert [(row.status, row.ended_ms) for row in log.runs()] == [("interrupted", 0)]
+
+
+class TestHistory:
+    def test_is_of_all_runs_and_counts_what_was_kept_once(self, log):
+        assert log.history() == []
+        done = Artifact("a" * 64, 7)
+        first = log.create("main", "p", 1)
+        play(log, first, Exited(31, "a", 1, done, usage=Usage(1, 20)))
+        second = log.create("main", "p", 1)
+        play(log, second, Exited(51, "a", 1, failure=Failure("FR201", "no")), Exited(91, "a", 2, done))
+        # Resumed: what is done is not done again.
+        earlier = {"a": Earlier(2, 51, 91, Usage(), done)}
+        opened = Opened(200, log.keep_plan(PLAN), {"n": 5}, HOST, earlier)
+        state, position = State(PLAN, {"n": 5}), len(log.changes(second))
+        position = log.append(second, position, [opened, *decide(state, opened)])
+        ended = Exited(207, "b", 1, done)
+        log.append(second, position, [ended, *decide(state, ended)])
+        assert log.history() == [
+            Record("flows:a", "c0de", 2, 30, 40, 20),
+            Record("flows:b", "c0de", 1, 7, 7, 0),
+        ]
 
 
 def _create_some(home, gate):

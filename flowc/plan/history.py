@@ -1,0 +1,86 @@
+"""What operators took in earlier runs, as a file: `flowrun history` writes it, `flowc compile` reads it.
+
+JSON Lines, specified in `docs/formats/history.md`: a header, then a row for each operator and code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.model import Amount, Plan, Reference
+
+FORMAT = 1
+
+
+class Head(msgspec.Struct, frozen=True, tag_field="kind", tag="history", forbid_unknown_fields=True):
+    """The first row."""
+
+    format: int
+
+
+class Record(msgspec.Struct, frozen=True, tag_field="kind", tag="operator", forbid_unknown_fields=True):
+    """What the calls of an operator that succeeded took, from their start to their end.
+
+    `code` is the hash of its source; empty if that is not known. `wall_ms` is the median, `wall_ms_p90` what
+    nine of ten calls stayed within, `peak_mb` the most memory that any of them had.
+    """
+
+    op: Reference
+    code: str
+    runs: Amount
+    wall_ms: Amount
+    wall_ms_p90: Amount = 0
+    peak_mb: Amount = 0
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Head | Record).decode
+
+
+def encode(records: Iterable[Record]) -> bytes:
+    """The canonical bytes of a history: one row for each operator and code, sorted."""
+    rows: list[Head | Record] = [Head(FORMAT), *sorted(records, key=lambda row: (row.op, row.code))]
+    return b"".join(_encode(row) + b"\n" for row in rows)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Record, ...]:
+    """The records of a history file; `Refused` (FC260) says what is wrong with it and where."""
+    hint = "`flowrun history -o FILE` writes one"
+    try:
+        lines = Path(path).read_bytes().splitlines()
+    except OSError as error:
+        refuse("FC260", f"cannot read the history `{path}`: {error.strerror}", hint=hint)
+    rows: list[Head | Record] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(_decode(line))
+        except ValueError as error:  # neither UTF-8 nor JSON nor such a row
+            refuse("FC260", f"malformed row of a history: {error}", Place(os.fspath(path), number), hint=hint)
+    head = rows[0] if rows else None
+    if not isinstance(head, Head) or not all(isinstance(row, Record) for row in rows[1:]):
+        refuse("FC260", f"`{path}` is not a history", Place(os.fspath(path), 1), hint=hint)
+    if head.format != FORMAT:
+        message = f"the history is of format {head.format}; this version reads format {FORMAT}"
+        refuse("FC260", message, Place(os.fspath(path), 1), hint=hint)
+    return tuple(row for row in rows if isinstance(row, Record))
+
+
+def of_plan(plan: Plan) -> tuple[Record, ...]:
+    """The records that a plan's estimates were taken from, as far as the plan tells."""
+    found = {
+        Record(
+            site.op,
+            site.code if site.estimate.source == "history" else "",
+            site.estimate.runs,
+            site.estimate.ms,
+            peak_mb=site.estimate.peak_mb,
+        )
+        for site in plan.sites
+        if site.estimate.runs
+    }
+    return tuple(sorted(found, key=lambda row: (row.op, row.code)))

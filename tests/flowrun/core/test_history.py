@@ -1,0 +1,51 @@
+"""What operators took, from the changes of runs."""
+
+import graphs
+
+from flowc.plan.history import Record
+from flowrun.core.changes import Exited, Start
+from flowrun.core.history import Call, calls, summarise
+from flowrun.core.model import Artifact, Failure, Placement, Usage
+
+
+def start(node, at_ms, attempt=1):
+    return Start(at_ms, node, attempt, Placement(1), "key")
+
+
+def done(node, at_ms, attempt=1, peak_mb=0):
+    return Exited(at_ms, node, attempt, Artifact("hash", 1), usage=Usage(5, peak_mb))
+
+
+def test_attempts_that_succeeded_count():
+    plan = graphs.plan("load\nfit[a] < load\nfit[b] < load")
+    failed = Exited(1200, "fit[a]", 1, failure=Failure("FR201", "no"))
+    changes = [start("load", 0), done("load", 100, peak_mb=7), start("fit[a]", 150), start("fit[b]", 200)]
+    changes += [failed, done("fit[b]", 500), start("fit[a]", 2000, 2), done("fit[a]", 2001, 2)]
+    assert calls(plan, changes) == [
+        Call("flows:load", "c0de", 100, 7),
+        Call("flows:fit", "c0de", 300, 0),
+        Call("flows:fit", "c0de", 1, 0),
+    ]
+
+
+def test_the_calls_of_a_loop_count_for_its_operator():
+    plan = graphs.plan("each op=ops:fit")
+    assert calls(plan, [start("each[3]", 0), done("each[3]", 4)]) == [Call("ops:fit", "c0de", 4, 0)]
+
+
+def test_a_clock_that_is_set_back():
+    assert calls(graphs.plan("load"), [start("load", 50), done("load", 20)])[0].wall_ms == 0
+
+
+def test_records():
+    times = [5, 1, 2, 3, 4, 6, 10, 9, 8, 7]
+    measured = [Call("ops:b", "c0", ms, ms) for ms in times] + [
+        Call("ops:a", "c1", 4, 0),
+        Call("ops:b", "", 3, 1),
+    ]
+    assert summarise(measured) == [
+        Record("ops:a", "c1", 1, 4, 4, 0),
+        Record("ops:b", "", 1, 3, 3, 1),
+        Record("ops:b", "c0", 10, 5, 9, 10),
+    ]
+    assert summarise([]) == []
