@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Container
 from typing import Any, Literal, NamedTuple, assert_never
 
@@ -76,7 +77,8 @@ class Doomed(NamedTuple):
 class State:
     """A run as it stands. Changed only by `apply`.
 
-    `doomed` (a heap) and `unresolved` are tasks about which a decision is due.
+    `doomed` (a heap) and `unresolved` are tasks about which a decision is due. `earlier` is what nodes did
+    before the run was resumed that cannot count yet: they are not there, or it is open whether they run.
     """
 
     def __init__(self, plan: Plan, inputs: Inputs) -> None:
@@ -90,7 +92,7 @@ class State:
         self.unresolved: list[Task] = []
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
         self.keys = node_keys(plan, inputs)
-        self._earlier: dict[str, Earlier] = {}  # of nodes that are not there yet
+        self.earlier: dict[str, Earlier] = {}
         sites = {site.site: site for site in plan.sites}
         depends_on = dependencies(plan.nodes)
         self.dependents = dependents(depends_on)
@@ -109,9 +111,11 @@ class State:
         # to the top.
         self._ready: dict[Resources, list[tuple[int, float, int]]] = {}
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
+        self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
         for task in self.tasks:
             if task.missing == 0:
                 self._make_ready(task)
+        self._tell_dependents()
 
     def most_urgent(self, except_for: Container[Resources]) -> Task | None:
         """The ready task that goes first, among those whose needs are not in `except_for`."""
@@ -141,15 +145,15 @@ class State:
 
     def apply(self, change: AnyChange) -> None:
         """Bring the state up to date with a change."""
+        self._apply(change)
+        self._tell_dependents()
+
+    def _apply(self, change: AnyChange) -> None:
         match change:
             case Opened():
                 self.opened_ms = change.at_ms
                 self.free = Free(change.capacity)
-                for node_id, earlier in change.earlier.items():
-                    if node_id in self.by_id:
-                        self._remember(self.by_id[node_id], earlier)
-                    else:
-                        self._earlier[node_id] = earlier
+                self._reopen(change.earlier)
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
                     task = self.tasks[heapq.heappop(self._waiting)[1]]
@@ -211,13 +215,26 @@ class State:
         if exited.artifact is not None:
             self._succeed(task, exited.artifact)
 
-    def _remember(self, task: Task, earlier: Earlier) -> None:
-        """What a task did before the run was resumed."""
-        task.attempt = earlier.attempt
-        if earlier.artifact is not None:
-            task.kept, task.usage = True, earlier.usage
-            task.started_ms, task.ended_ms = earlier.started_ms, earlier.ended_ms
-            self._succeed(task, earlier.artifact)
+    def _reopen(self, earlier: dict[str, Earlier]) -> None:
+        """What tasks did before the run was resumed counts at once, but for those that may not run now."""
+        for node_id, was in earlier.items():
+            task = self.by_id.get(node_id)
+            if task is None or task.node.when or task.node.unless:
+                self.earlier[node_id] = was
+            if task is not None:
+                task.attempt = was.attempt
+                if node_id not in self.earlier:
+                    self._remember(task, was)
+
+    def _remember(self, task: Task, earlier: Earlier) -> bool:
+        """Whether a task need not run, as it did so before the run was resumed."""
+        same = task.site.cache and earlier.key in ("", self.keys[task.index])
+        if earlier.artifact is None or not same or task.node.trigger != "success":
+            return False
+        task.kept, task.usage = True, earlier.usage
+        task.started_ms, task.ended_ms = earlier.started_ms, earlier.ended_ms
+        self._succeed(task, earlier.artifact)
+        return True
 
     def _succeed(self, task: Task, artifact: Artifact | None) -> None:
         task.artifact = artifact
@@ -225,6 +242,8 @@ class State:
 
     def _resolve(self, task: Task, known: Resolved) -> None:
         """A branch is decided, a loop has its nodes; or neither is possible."""
+        if task.state != "running":  # cancelled while it waited for the answer
+            return
         task.failure = known.failure
         if known.failure is not None:
             return
@@ -251,17 +270,15 @@ class State:
             self.dependents[self.by_id[ref].index].append(task.index)
             task.missing += 1
         for child in made:
-            earlier = self._earlier.pop(child.node.id, None)
-            if earlier is not None and earlier.key == self.keys[child.index] and child.site.cache:
-                self._remember(child, earlier)
-            elif child.missing == 0:
+            if child.missing == 0:
                 self._make_ready(child)
 
     def _add(self, node: Node, site: Site, priority: float) -> Task:
         keys = {
             ref: self.keys[self.by_id[ref].index] for tree in node.args.values() for ref in sources_of(tree)
         }
-        task = Task(len(self.tasks), node, site, priority, 0)
+        earlier = self.earlier.get(node.id)
+        task = Task(len(self.tasks), node, site, priority, 0, attempt=earlier.attempt if earlier else 0)
         self.tasks.append(task)
         self.by_id[node.id] = task
         self.dependents.append([])
@@ -272,18 +289,22 @@ class State:
     def _conclude(self, task: Task, result: Any, now_ms: int) -> None:
         """A control node has come to its result."""
         task.result = self.results[task.node.id] = result
-        task.ended_ms = now_ms
+        task.ended_ms = max(now_ms, task.started_ms)  # all nodes of a loop may be kept from long ago
         self._end(task, "succeeded")
 
     def _end(self, task: Task, state: TaskState) -> None:
         task.state = state
         self.unfinished -= 1
-        for index in self.dependents[task.index]:
-            dependent = self.tasks[index]
-            if dependent.state == "pending" or (
-                dependent.site.control != "none" and dependent.state == "running"
-            ):
-                self._tell(dependent, task)
+        self._over.append(task)
+
+    def _tell_dependents(self) -> None:
+        """Let all tasks know what is over by now, and what is over by that. Without recursion."""
+        while self._over:
+            over = self._over.popleft()
+            for index in self.dependents[over.index]:
+                task = self.tasks[index]
+                if task.state == "pending" or (task.site.control != "none" and task.state == "running"):
+                    self._tell(task, over)
 
     def _tell(self, waiting: Task, over: Task) -> None:
         """Let a task know that one that it waits for is over."""
@@ -300,7 +321,7 @@ class State:
         """Nothing is left to wait for."""
         if task.state == "running":  # a loop, all of whose nodes are done
             self._conclude(task, task.result, last.ended_ms)
-        elif task.node.trigger == "failure" and not task.alarmed:
+        elif task.node.trigger == "failure" and task.node.after and not task.alarmed:
             heapq.heappush(self.doomed, Doomed(task.index, "skipped", ""))
         else:
             self._make_ready(task)
@@ -309,18 +330,27 @@ class State:
         task.state = "ready"
         match task.site.control:
             case "none":
-                entry = (-task.site.priority, -task.priority, task.index)
-                heapq.heappush(self._ready.setdefault(task.site.needs, []), entry)
+                earlier = self.earlier.pop(task.node.id, None)
+                if earlier is None or not self._remember(task, earlier):
+                    entry = (-task.site.priority, -task.priority, task.index)
+                    heapq.heappush(self._ready.setdefault(task.site.needs, []), entry)
             case "choose":
-                args = task.node.args
-                taken = args["then"] if flat(args["condition"], self.results) else args.get("otherwise")
-                self._conclude(task, flat(taken, self.results), self._latest_ms(args))
+                self._choose(task)
             case "branch" | "map" | "reduce":
                 self.unresolved.append(task)
 
-    def _latest_ms(self, args: dict[str, Any]) -> int:
-        """When the last of the nodes that arguments refer to was over."""
-        return max(self.by_id[ref].ended_ms for tree in args.values() for ref in sources_of(tree))
+    def _choose(self, task: Task) -> None:
+        """Take one of two values, for which it does not matter what became of the other."""
+        args = task.node.args
+        taken = args.get("then" if flat(args["condition"], self.results) else "otherwise")
+        without = [over for ref in sources_of(taken) if (over := self.by_id[ref]).state != "succeeded"]
+        for over in without:
+            skipped = over.state == "skipped" or task.node.trigger != "success"
+            how: Literal["blocked", "skipped"] = "skipped" if skipped else "blocked"
+            heapq.heappush(self.doomed, Doomed(task.index, how, over.blocked_by or over.node.id))
+        if not without:
+            ended = [self.by_id[ref].ended_ms for tree in args.values() for ref in sources_of(tree)]
+            self._conclude(task, flat(taken, self.results), max(ended, default=self.opened_ms))
 
 
 def _effect(waiting: Task, over: Task) -> Literal["go", "blocked", "skipped"]:
@@ -331,16 +361,22 @@ def _effect(waiting: Task, over: Task) -> Literal["go", "blocked", "skipped"]:
             source in node.unless and over.result is True
         )
         return "skipped" if misses else "go"
-    only_order = source in node.after and source not in {
-        *node.when,
-        *node.unless,
-        *(ref for tree in node.args.values() for ref in sources_of(tree)),
-    }
-    if over.state == "skipped":
-        return "go" if only_order or waiting.site.control == "choose" else "skipped"
-    if node.trigger != "success":
-        return "go" if only_order else "skipped"
-    return "blocked"
+    lenient = over.state == "skipped" or node.trigger != "success"
+    if not _needs(waiting, source) and (lenient or source not in node.after):
+        return "go"
+    return "skipped" if lenient else "blocked"
+
+
+def _needs(task: Task, source: str) -> bool:
+    """Whether a task cannot run without the success of a node that it waits for.
+
+    It can if it waits only for the end of that node, or for a value that a choice may not take.
+    """
+    node, chooses = task.node, task.site.control == "choose"
+    if not node.after and not chooses:  # most nodes, and some of them wait for very many
+        return True
+    trees = (tree for name, tree in node.args.items() if not chooses or name == "condition")
+    return source in {*node.when, *node.unless, *(ref for tree in trees for ref in sources_of(tree))}
 
 
 GRACE_MS = 5000  # between asking a process to end and ending it

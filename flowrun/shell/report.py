@@ -14,7 +14,7 @@ from flowrun.core.state import State, Task
 from flowrun.shell.artifacts import Damaged
 from flowrun.shell.execution import log_path
 from flowrun.shell.runlog import Home
-from flowrun.shell.values import Values, loaded
+from flowrun.shell.values import Unfit, Values, loaded
 
 _LOG_TAIL = 12  # lines of a failed node's log that a diagnostic shows
 _LONGEST = 200  # characters of a value that is shown
@@ -111,7 +111,10 @@ def _result(state: State, home: Home) -> Any:
         except Damaged as error:
             return f"<{error}>"
 
-    return loaded(Values(state, home.store).located(state.plan.header.result), load)
+    try:
+        return loaded(Values(state, home.store).located(state.plan.header.result), load)
+    except Unfit as error:
+        return f"<{error}>"
 
 
 def abbreviate(value: Any) -> Any:
