@@ -19,7 +19,7 @@ from flowc.lang import Operator
 from flowc.plan.diagnostics import Diagnostic, Label, Refused
 from flowc.plan.edges import select, type_of_tree
 from flowc.plan.graph import waited_for
-from flowc.plan.model import Control, InputRef, Ref, Resources, Site, site_of
+from flowc.plan.model import Control, InputRef, Ref, Resources, Site, site_of, sources_of
 from flowc.plan.types import Type, parse, union
 from flowc.spans import Frame, clean, innermost_place
 
@@ -291,7 +291,10 @@ def _at_end(what: str, trigger: Trigger, handler: Any, of: Any) -> None:
 
 
 def _sinks(trace: Trace) -> tuple[str, ...]:
-    """The nodes so far that no other waits for, handlers aside: when these are over, all are."""
+    """The nodes so far, handlers aside, such that if any failed, one of these did not succeed."""
     plain = [node for node in trace.nodes.values() if node.trigger == "success"]
-    inner = {source for node in plain for source in waited_for(node)}
-    return tuple(node.id for node in plain if node.id not in inner)
+    needed = {source for node in plain for source in waited_for(node)}
+    for node in plain:
+        if trace.sites[node.site].control == "choose":  # it can do without one of its values
+            needed -= {source for name in ("then", "otherwise") for source in sources_of(node.args.get(name))}
+    return tuple(node.id for node in plain if node.id not in needed)

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
-from flowc.plan.graph import bottom_levels, dependencies, dependents
+from flowc.plan.graph import ancestors, bottom_levels, dependencies, dependents
 from flowc.plan.model import Node, Plan, Resources, Site, sources_of
 from flowc.plan.types import parse
 from flowrun.core.changes import (
@@ -39,7 +39,7 @@ from flowrun.core.policy import Free
 class Task(msgspec.Struct):
     """A node in a run. `attempt` counts from 1; `failures` and `losses` are those so far.
 
-    `alarmed`: one of the nodes that it waits for to be over did not succeed. `result` is the argument tree
+    `alarmed`: one of the nodes in its `after` did not succeed. `result` is the argument tree
     that a control node came to.
     """
 
@@ -95,9 +95,13 @@ class State:
         self.earlier: dict[str, Earlier] = {}
         sites = {site.site: site for site in plan.sites}
         depends_on = dependencies(plan.nodes)
-        self.dependents = dependents(depends_on)
         # Without measured times, every node counts the same: the longest chain of nodes goes first.
         priorities = bottom_levels(depends_on, [1.0] * len(plan.nodes))
+        for i, node in enumerate(plan.nodes):
+            if node.trigger != "success":
+                # A node can be blocked or cancelled while others that it waits for are still running.
+                depends_on[i] = ancestors(depends_on, i)
+        self.dependents = dependents(depends_on)
         self.tasks = [
             Task(i, node, sites[node.site], priorities[i], len(depends_on[i]))
             for i, node in enumerate(plan.nodes)
@@ -266,6 +270,11 @@ class State:
                 if self.by_id[source].index >= made[0].index:
                     self.dependents[self.by_id[source].index].append(child.index)
                     child.missing += 1
+        for handler in [self.tasks[i] for i in self.dependents[task.index]]:
+            if handler.node.trigger != "success":  # it waits for all that is going on
+                for child in made:
+                    self.dependents[child.index].append(handler.index)
+                handler.missing += len(made)
         for ref in dict.fromkeys(sources_of(result)):
             self.dependents[self.by_id[ref].index].append(task.index)
             task.missing += 1
@@ -310,7 +319,7 @@ class State:
         """Let a task know that one that it waits for is over."""
         how = _effect(waiting, over)
         if how == "go":
-            waiting.alarmed |= over.state in ("failed", "blocked")
+            waiting.alarmed |= over.state in ("failed", "blocked") and over.node.id in waiting.node.after
             waiting.missing -= 1
             if waiting.missing == 0:
                 self._release(waiting, over)
@@ -370,10 +379,11 @@ def _effect(waiting: Task, over: Task) -> Literal["go", "blocked", "skipped"]:
 def _needs(task: Task, source: str) -> bool:
     """Whether a task cannot run without the success of a node that it waits for.
 
-    It can if it waits only for the end of that node, or for a value that a choice may not take.
+    It can if it waits only for the end of that node, or for a value that a choice may not take. A loop that
+    is running needs its own nodes.
     """
     node, chooses = task.node, task.site.control == "choose"
-    if not node.after and not chooses:  # most nodes, and some of them wait for very many
+    if task.state == "running" or (not node.after and not chooses):  # a loop; most nodes, maybe very wide
         return True
     trees = (tree for name, tree in node.args.items() if not chooses or name == "condition")
     return source in {*node.when, *node.unless, *(ref for tree in trees for ref in sources_of(tree))}
