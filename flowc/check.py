@@ -9,7 +9,7 @@ from flowc.plan.diagnostics import Diagnostic, Label
 from flowc.plan.edges import Mismatch, mismatches, select
 from flowc.plan.model import InputRef, Node, Ref, Site, as_reference
 from flowc.plan.types import Type, assignable, parse
-from flowc.recording import argument_place
+from flowc.recording import argument_place, positions_in_call
 from flowc.trace import Traced
 
 
@@ -65,8 +65,7 @@ def _origin(tree: Any, site_of: Mapping[str, str]) -> tuple[str, ...]:
 
 def _complaint(traced: Traced, site: Site, parameter: str, wrong: Mismatch) -> Diagnostic:
     call = traced.calls[site.site]
-    operator = site.op.rpartition(":")[2]
-    at = argument_place(call, tuple(site.takes), parameter, wrong.path)
+    at = argument_place(call, positions_in_call(site), parameter, wrong.path)
     labels = [Label(at, f"this is `{wrong.got.short()}`")]
     if isinstance(wrong.part, dict) and "from" in wrong.part:
         origin = traced.calls.get(Node(wrong.part["from"]).site)
@@ -75,8 +74,15 @@ def _complaint(traced: Traced, site: Site, parameter: str, wrong: Mismatch) -> D
     want, got = wrong.want.short(), wrong.got.short()
     if want == got:  # two classes of one name
         want, got = str(wrong.want), str(wrong.got)
-    message = f"`{operator}` expects `{want}` for `{parameter}{wrong.where}`, got `{got}`"
+    message = f"`{_called(site)}` expects `{want}` for `{parameter}{wrong.where}`, got `{got}`"
     return Diagnostic("FC101", message, tuple(labels), hint=_hint(traced, wrong))
+
+
+def _called(site: Site) -> str:
+    """What the author wrote to make a call."""
+    operator = site.op.rpartition(":")[2]
+    written = {"map": f"foreach({operator})", "reduce": f"reduce({operator})", "none": operator}
+    return written.get(site.control, "when")
 
 
 def _hint(traced: Traced, wrong: Mismatch) -> str:

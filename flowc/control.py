@@ -15,12 +15,14 @@ import msgspec
 
 from flowc import lang
 from flowc.futures import Future
+from flowc.hints import structures_of
 from flowc.lang import Operator
 from flowc.plan.diagnostics import Diagnostic, Label, Refused
 from flowc.plan.edges import select, type_of_tree
 from flowc.plan.graph import waited_for
-from flowc.plan.model import Control, InputRef, Ref, Resources, Site, site_of, sources_of
-from flowc.plan.types import Type, parse, union
+from flowc.plan.model import Control, InputRef, Node, Ref, Resources, Site, site_of, sources_of
+from flowc.plan.types import Type, assignable, parse, union
+from flowc.recording import argument_place, positions_in_call
 from flowc.spans import Frame, clean, innermost_place
 
 if TYPE_CHECKING:
@@ -42,10 +44,12 @@ def foreach(op: Operator[..., R], items: Any, /, *, key: str = "", **shared: Any
     trace = _tracing()
     parameter = _free_parameters(op, 1, "foreach", shared)[0]
     if trace is None:
-        return [op.fn(**{parameter: item}, **shared) for item in items]
+        return [op(**{parameter: item}, **shared) for item in items]
     if not isinstance(items, Future):
         return [_unrolled(trace, op, name, {parameter: item, **shared}) for name, item in _named(items, key)]
     with _reporting(trace):
+        if key:
+            _demand_field(trace, op, op.takes[parameter], key)
         takes = {**op.takes, parameter: Type("list", (op.takes[parameter],))}
         gives = Type("list", (op.gives,))
         shape = _Shape("map", takes, gives, (parameter,), key)
@@ -62,8 +66,9 @@ def reduce(op: Operator[..., R], items: Any, /, initial: Any = None, **shared: A
     left, right = _free_parameters(op, 2, "reduce", shared)
     if trace is None:
         whole = [*([] if initial is None else [initial]), *items]
-        combine: Callable[[Any, Any], R] = lambda a, b: op.fn(**{left: a, right: b}, **shared)  # noqa: E731
+        combine: Callable[[Any, Any], R] = lambda a, b: op(**{left: a, right: b}, **shared)  # noqa: E731
         return cast(R, functools.reduce(combine, whole))
+    _demand_closed(trace, op, (left, right))
     if not isinstance(items, Future):
         return _tree_of_calls(trace, op, (left, right), items, initial, shared)
     with _reporting(trace):
@@ -155,7 +160,7 @@ def _free_parameters(op: Any, count: int, what: str, shared: dict[str, Any]) -> 
     if not isinstance(op, Operator):
         hint = "put the steps into one operator"
         _refuse("FC026", f"`{what}` takes an operator, not {_described(op)}", hint)
-    unknown = [name for name in shared if name not in op.signature.parameters]
+    unknown = [name for name in shared if name not in (*op.signature.parameters, "after")]
     free = [name for name in op.signature.parameters if name not in shared]
     if unknown or len(free) < count:
         declared = ", ".join(f"`{name}`" for name in op.signature.parameters) or "none"
@@ -165,20 +170,52 @@ def _free_parameters(op: Any, count: int, what: str, shared: dict[str, Any]) -> 
 
 
 def _described(value: Any) -> str:
-    name = getattr(value, "__name__", None) if not isinstance(value, Future) else None
-    return f"`{name}`" if name else f"a `{type(value).__name__}`"
+    if isinstance(value, Future):
+        return "a future"
+    name = getattr(value, "__name__", None)
+    return f"`{name}`" if name else f"a value of type `{type(value).__name__}`"
+
+
+def _demand_field(trace: Trace, op: Operator[..., Any], of: Type, key: str) -> None:
+    """Refuse (FC026) a field to name nodes after that items of a known class do not have."""
+    structures = trace.structures | structures_of([*op.hints.values()])
+    structure = structures.get(of.name)
+    if structure is not None and structure.fields and key not in structure.fields:
+        known = ", ".join(f"`{name}`" for name in structure.fields)
+        _refuse(
+            "FC026", f"`{of.short()}` has no field `{key}` to name nodes after", f"its fields are {known}"
+        )
+
+
+def _demand_closed(trace: Trace, op: Operator[..., Any], pair: tuple[str, str]) -> None:
+    """Refuse (FC026) an operator whose results it cannot take itself."""
+    bases = {name: structure.bases for name, structure in structures_of([*op.hints.values()]).items()}
+    for name in pair:
+        if not assignable(op.gives, op.takes[name], bases):
+            message = (
+                f"`reduce` gives the results of `{op.name}`, which are `{op.gives.short()}`, "
+                f"to its parameter `{name}`, which is `{op.takes[name].short()}`"
+            )
+            _refuse("FC026", message, "reduce with an operator that gives what it takes")
+
+
+def _listed(items: Any, what: str) -> list[Any]:
+    try:
+        return list(items)
+    except TypeError:
+        _refuse("FC026", f"`{what}` takes a list or the future of one, not {_described(items)}")
 
 
 def _named(items: Any, key: str) -> list[tuple[str, Any]]:
     """The items of a list that is known while tracing, each with what stands for it in an id."""
-    try:
-        known = list(items)
-    except TypeError:
-        _refuse("FC026", f"`foreach` takes a list or the future of one, not {_described(items)}")
-    names = [
-        clean(str(getattr(item, key))) if key and not isinstance(item, Future) else str(i)
-        for i, item in enumerate(known)
-    ]
+    known = _listed(items, "foreach")
+    names = [str(i) for i in range(len(known))]
+    for i, item in enumerate(known if key else []):
+        if not isinstance(item, Future):
+            value = item.get(key) if isinstance(item, dict) else getattr(item, key, None)
+            if value is None:
+                _refuse("FC026", f"item {i} of `foreach` has no field `{key}` to name its node after")
+            names[i] = clean(str(value))
     return list(zip(names, known, strict=True))
 
 
@@ -199,7 +236,7 @@ def _tree_of_calls(
     shared: dict[str, Any],
 ) -> R:
     """A reduction of a list that is known while tracing, as a balanced tree of calls."""
-    level = [*([] if initial is None else [initial]), *items]
+    level = [*([] if initial is None else [initial]), *_listed(items, "reduce")]
     if not level:
         _refuse("FC026", "`reduce` of an empty list needs an `initial`")
     height = 0
@@ -235,7 +272,12 @@ def _spread(trace: Trace, op: Operator[..., Any], given: dict[str, Any], shape: 
 
     site = trace.site(f"{shape.control} {op.reference}", op.name, frames, make)
     node = trace.node_id(site, frames)
-    trace.add(node, trace.trees(op.name, given, trace.calls[site], tuple(shape.takes)))
+    call, order = trace.calls[site], positions_in_call(trace.sites[site])
+    after: tuple[str, ...] = ()
+    if "after" in given and "after" not in op.signature.parameters:
+        place = argument_place(call, order, "after")
+        after = trace.nodes_of(given.pop("after"), place, f"`after` of `{op.name}`")
+    trace.add(node, trace.trees(op.name, given, call, order), after)
     return Future(trace, Ref(node), shape.gives)
 
 
@@ -295,6 +337,17 @@ def _sinks(trace: Trace) -> tuple[str, ...]:
     plain = [node for node in trace.nodes.values() if node.trigger == "success"]
     needed = {source for node in plain for source in waited_for(node)}
     for node in plain:
-        if trace.sites[node.site].control == "choose":  # it can do without one of its values
-            needed -= {source for name in ("then", "otherwise") for source in sources_of(node.args.get(name))}
+        if trace.sites[node.site].control == "choose":
+            needed -= _spare(trace, node)
     return tuple(node.id for node in plain if node.id not in needed)
+
+
+def _spare(trace: Trace, choice: Node) -> set[str]:
+    """The values of a choice that may fail without harm to it: those that are not made in its branches."""
+    branch = choice.args["condition"]["from"]
+    return {
+        source
+        for name, taken in (("then", "when"), ("otherwise", "unless"))
+        for source in sources_of(choice.args.get(name))
+        if branch not in getattr(trace.nodes[source], taken)
+    }

@@ -40,7 +40,7 @@ class Task(msgspec.Struct):
     """A node in a run. `attempt` counts from 1; `failures` and `losses` are those so far.
 
     `alarmed`: one of the nodes in its `after` did not succeed. `result` is the argument tree
-    that a control node came to.
+    that a control node came to, `parts` the number of a loop's nodes.
     """
 
     index: int
@@ -61,6 +61,7 @@ class Task(msgspec.Struct):
     failure: Failure | None = None
     usage: Usage = Usage()
     result: Any = None
+    parts: int = 0
     alarmed: bool = False
     blocked_by: str = ""
     kept: bool = False  # done in an earlier execution of the run
@@ -259,7 +260,7 @@ class State:
         if not nodes:
             self._conclude(task, result, known.at_ms)
             return
-        task.result, task.missing = result, 0
+        task.result, task.missing, task.parts = result, 0, len(nodes)
         # Of a map, `gives` is the list: what one call gives is inside of it.
         of = parse(task.site.gives)
         one = str(of.args[0]) if task.site.control == "map" and of.args else task.site.gives

@@ -57,6 +57,8 @@ def table(rows: list[RunRow]) -> str:
 def _row(node: NodeReport) -> tuple[str, ...]:
     if node.failure is not None:
         last = f"[{node.failure.code}] {node.failure.message.splitlines()[0][:100]}"
+    elif node.note:
+        last = node.note
     elif node.blocked_by:
         last = f"waits for `{node.blocked_by}`"
     else:
