@@ -19,7 +19,7 @@ def check(traced: Traced) -> list[Diagnostic]:
     sites = {site.site: site for site in plan.sites}
     structures = {structure.type: structure for structure in plan.structures}
     bases = {structure.type: structure.bases for structure in plan.structures}
-    records = {structure.type for structure in plan.structures if structure.fields}
+    records = {structure.type: structure for structure in plan.structures if structure.fields}
 
     def type_of(ref: Ref | InputRef) -> Type:
         whole = (

@@ -73,6 +73,10 @@ def reduce(op: Operator[..., R], items: Any, /, initial: Any = None, **shared: A
         return _tree_of_calls(trace, op, (left, right), items, initial, shared)
     with _reporting(trace):
         rest = {name: of for name, of in op.takes.items() if name not in (left, right)}
+        taken = [name for name in ("items", "initial") if name in rest]
+        if taken:
+            message = f"`{op.name}` has a parameter `{taken[0]}`, which `reduce` needs for itself"
+            _refuse("FC026", message, "call it something else")
         takes = {"items": Type("list", (op.takes[left],)), "initial": op.takes[left], **rest}
         given = {"items": items, **({} if initial is None else {"initial": initial}), **shared}
         return cast(R, _spread(trace, op, given, _Shape("reduce", takes, op.gives, (left, right))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
 import math
@@ -9,6 +10,8 @@ import numbers
 import os
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from flowc.futures import Future
 
@@ -54,9 +57,21 @@ def tree_of(value: Any, of_future: Callable[[Future], Any], depth: int = 0) -> A
         case os.PathLike():
             return tree_of(os.fspath(value), of_future)
         case _:
-            raise Unwritable(
-                f"it is a `{type(value).__qualname__}`: only JSON-like values and futures can be"
-            )
+            return {
+                "map": {name: tree_of(part, of_future, depth + 1) for name, part in _fields(value).items()}
+            }
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass or a msgspec Struct; `Unwritable` for any other value."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+    elif isinstance(value, msgspec.Struct):
+        names = [*value.__struct_fields__]
+    else:
+        what = f"it is a `{type(value).__qualname__}`"
+        raise Unwritable(f"{what}: only JSON-like values, dataclasses and futures can be")
+    return {name: getattr(value, name) for name in names}
 
 
 def _text(value: str) -> str:

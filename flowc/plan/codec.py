@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from flowc.plan.consistency import control_problems, row_problem
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
 from flowc.plan.edges import mismatches, select
 from flowc.plan.graph import dependencies, find_circle, levels
@@ -153,6 +154,12 @@ def _check_insides(row: Row) -> None:
                 parse(declared.type)
                 if not declared.required and _check_tree(declared.default):
                     raise ValueError(f"the default of `{name}` refers to something else")
+            for name, tree in row.static.items():
+                if _check_tree(tree):
+                    raise ValueError(f"the static input `{name}` refers to something else")
+    problem = row_problem(row)
+    if problem:
+        raise ValueError(problem)
 
 
 def _check_tree(tree: Any) -> int:
@@ -210,13 +217,15 @@ def _problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator
                 message = f"{name} refers to {what}, which is not in the plan"
                 yield Diagnostic("FC205", message, (Label(place(row)),), hint=_RECOMPILE)
     for node in plan.nodes:
-        for name in node.after:
+        for name in (*node.after, *node.when, *node.unless):
             if name not in nodes:
                 undefined = True
                 message = f"`{node.id}` waits for node `{name}`, which is not in the plan"
                 yield Diagnostic("FC205", message, (Label(place(node)),), hint=_RECOMPILE)
     if undefined or not used | spans <= sites.keys():
         return
+    for node, message in control_problems(plan, sites, nodes):
+        yield Diagnostic("FC204", message, (Label(place(node)),), hint=_RECOMPILE)
     yield from _order_problems(plan, place, end)
     yield from _edge_problems(plan, sites, nodes, place)
 
@@ -256,7 +265,7 @@ def _edge_problems(
 ) -> Iterator[Diagnostic]:
     structures = {structure.type: structure for structure in plan.structures}
     bases = {structure.type: structure.bases for structure in plan.structures}
-    records = {structure.type for structure in plan.structures if structure.fields}
+    records = {structure.type: structure for structure in plan.structures if structure.fields}
 
     def type_of(ref: Ref | InputRef) -> Type:
         whole = (

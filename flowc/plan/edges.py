@@ -6,7 +6,7 @@ reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -61,12 +61,13 @@ def mismatches(
     want: Type,
     type_of: TypeOf,
     bases: Bases,
-    records: Container[str],
+    records: Mapping[str, Structure],
     path: tuple[int | str, ...] = (),
 ) -> list[Mismatch]:
     """Every part of `tree` that does not fit `want`. Literals are checked by value, references by type.
 
-    `records` are the classes with fields: no scalar is one, while it may well be an Enum or a path.
+    `records` are the classes with fields: a map with just these is one, no scalar is, while that may well be
+    an Enum or a path. A NamedTuple is written as a list.
     """
     if want.name == "|" and isinstance(tree, (list, dict)):
         for member in want.args:
@@ -92,10 +93,29 @@ def mismatches(
             for key, part in tree["map"].items()
             for found in mismatches(part, member, type_of, bases, records, (*path, key))
         ]
+    members_of = _fields(tree, records[want.name]) if want.name in records else None
+    if members_of is not None:
+        return [
+            found
+            for name, part, member in members_of
+            for found in mismatches(part, parse(member), type_of, bases, records, (*path, name))
+        ]
     got = type_of_tree(tree, type_of)
     if isinstance(tree, (str, int, float, bool, type(None))):
         return [] if _fits(tree, want, records) else [Mismatch(path, got, want, tree)]
     return [] if assignable(got, want, bases) else [Mismatch(path, got, want, tree)]
+
+
+def _fields(tree: Any, record: Structure) -> list[tuple[int | str, Any, str]] | None:
+    """The parts of a tree that is written as a record is, each with its type; `None` if it is not."""
+    types = [*record.fields.values()]
+    if isinstance(tree, list) and record.positional and len(tree) == len(types):
+        return [(i, part, of) for i, (part, of) in enumerate(zip(tree, types, strict=True))]
+    if isinstance(tree, dict) and "map" in tree and not record.positional:
+        parts = tree["map"]
+        if parts.keys() == record.fields.keys():
+            return [(name, part, record.fields[name]) for name, part in parts.items()]
+    return None
 
 
 def type_of_tree(tree: Any, type_of: TypeOf) -> Type:
@@ -112,7 +132,7 @@ def type_of_tree(tree: Any, type_of: TypeOf) -> Type:
     return type_of_scalar(tree)
 
 
-def _fits(value: Any, want: Type, records: Container[str]) -> bool:
+def _fits(value: Any, want: Type, records: Mapping[str, Structure]) -> bool:
     if want.name == "|":
         return any(_fits(value, member, records) for member in want.args if isinstance(member, Type))
     if ":" in want.name:  # only the worker can tell more
