@@ -40,7 +40,13 @@ from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Capacity, Failure, Gpu
 from flowrun.core.state import State
 
-_AMOUNTS = {"cpus": "cpus", "memory": "memory_mb", "gpus": "gpus", "gpu_memory": "gpu_memory_mb"}
+_AMOUNTS = {
+    "cpus": "cpus",
+    "memory": "memory_mb",
+    "gpus": "gpus",
+    "gpu_memory": "gpu_memory_mb",
+    "gpus_max": "gpus_max",
+}
 _LIMITS = {
     "retries": "retries",
     "backoff": "backoff_ms",
