@@ -377,7 +377,7 @@ class World:
         if of.trigger == "success":
             return lacking | {ref for ref in of.after if not self._is(ref, "succeeded", "skipped")}
         over = ("succeeded", "failed", "blocked", "skipped", "cancelled")
-        lacking |= {ref for ref in self._above(node) if not self._is(ref, *over)}
+        lacking |= {ref for ref in self._above(node, all_of_it=True) if not self._is(ref, *over)}
         if of.trigger == "failure" and of.after and not self._is_alarmed(of):
             lacking.add("a failure")
         return lacking
@@ -581,13 +581,13 @@ class World:
         demand(node not in self.ends, node, "ended twice")
         self.ends[node] = how
 
-    def _above(self, node):
-        """Everything that a node still waits for, near or far."""
+    def _above(self, node, all_of_it=False):
+        """Everything that a node still waits for, or ever did, near or far."""
         found, todo = set(), [node]
         while todo:
             waiting = todo.pop()
             for source in waited_for(self.shadow.by_id[waiting].node) | {*self._parts(waiting)}:
-                if source not in found and not self._is(source, "succeeded"):
+                if source not in found and (all_of_it or not self._is(source, "succeeded")):
                     found.add(source)
                     todo.append(source)
         return found
