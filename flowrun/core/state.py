@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
-from flowc.plan.graph import ancestors, bottom_levels, dependencies, dependents
+from flowc.plan.graph import ancestors, bottom_levels, dependencies, dependents, waited_for
 from flowc.plan.model import Node, Plan, Resources, Site, sources_of
 from flowc.plan.types import parse
 from flowrun.core.changes import (
@@ -221,10 +221,14 @@ class State:
             self._succeed(task, exited.artifact)
 
     def _reopen(self, earlier: dict[str, Earlier]) -> None:
-        """What tasks did before the run was resumed counts at once, but for those that may not run now."""
+        """What tasks did before the run was resumed counts at once, but for those that may be skipped now."""
+        uncertain: set[str] = set()
+        for node in self.plan.nodes:
+            if node.when or node.unless or (uncertain and not uncertain.isdisjoint(waited_for(node))):
+                uncertain.add(node.id)
         for node_id, was in earlier.items():
             task = self.by_id.get(node_id)
-            if task is None or task.node.when or task.node.unless:
+            if task is None or node_id in uncertain:
                 self.earlier[node_id] = was
             if task is not None:
                 task.attempt = was.attempt
