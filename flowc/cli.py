@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from flowc.plan.command import App, argument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowc.plan.types import Type
 
 app = App("flowc", "Compile workflows written in Python into typed plan files.")
 
@@ -41,11 +47,11 @@ def compile(workflow: str, output: Path | None, check: bool, static: list[str]) 
 
     source = load(workflow)
     path = output or Path("plans") / f"{source.workflow.name}.plan.jsonl"
-    given = _static_inputs(static, path if check else None)
+    given = _static_inputs(static, source.workflow.static, path if check else None)
     plan = compile_workflow(source.workflow, source.root, given)
     if check:
         options = [f" -o {output}"] if output else []
-        options += [f" --static {name}={value}" for name, value in given.items()]
+        options += [f" --static {shlex.quote(f'{name}={value}')}" for name, value in given.items()]
         _demand_current(path, encode(plan), f"flowc compile {workflow}{''.join(options)}")
         print(f"{path} is current: {summary(plan)}")
     else:
@@ -84,17 +90,19 @@ def explain(code: str) -> None:
     print(CODES[code.upper()])
 
 
-def _static_inputs(given: list[str], committed: Path | None) -> dict[str, Any]:
+def _static_inputs(given: list[str], types: Mapping[str, Type], committed: Path | None) -> dict[str, str]:
     """Static inputs as they are given, and those that a committed plan was compiled with."""
     import contextlib
 
     from flowc.plan.codec import read
     from flowc.plan.diagnostics import Refused, refuse
+    from flowc.static import text_of
 
-    found: dict[str, Any] = {}
+    found: dict[str, str] = {}
     if committed is not None:
         with contextlib.suppress(Refused):  # no plan, or a broken one: the check is going to say so
-            found = dict(read(committed).header.static)
+            static = read(committed).header.static
+            found = {name: text_of(tree, types[name]) for name, tree in static.items() if name in types}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:

@@ -12,7 +12,7 @@ import msgspec
 from flowc.definitions import definition_of
 from flowc.lang import Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Refused
-from flowc.plan.types import convert, parse_text
+from flowc.plan.types import Type, convert, parse_text
 
 
 def bind_static(workflow: Workflow[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,6 +40,17 @@ def bind_static(workflow: Workflow[..., Any], given: Mapping[str, Any]) -> dict[
     if problems:
         raise Refused(*problems)
     return bound
+
+
+def text_of(tree: Any, of: Type) -> str:
+    """A static input of a plan as it would be given with `--static`."""
+    return tree if of.name == "str" else msgspec.json.encode(_value(tree)).decode()
+
+
+def _value(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _value(part) for key, part in tree["map"].items()}
+    return [_value(part) for part in tree] if isinstance(tree, list) else tree
 
 
 def _unknown(workflow: Workflow[..., Any], name: str) -> Diagnostic:
