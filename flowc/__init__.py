@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowc.control import finally_, foreach, on_failure, reduce, when
+    from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
+    from flowc.loops import foreach, reduce
 
 __all__ = [
     "Array",
@@ -25,12 +26,15 @@ __all__ = [
     "when",
     "workflow",
 ]
-_CONTROL = {"finally_", "foreach", "on_failure", "reduce", "when"}
+_MODULES = {
+    **dict.fromkeys(("finally_", "on_failure", "when"), "flowc.control"),
+    **dict.fromkeys(("foreach", "reduce"), "flowc.loops"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module("flowc.control" if name in _CONTROL else "flowc.lang"), name)
+        return getattr(import_module(_MODULES.get(name, "flowc.lang")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

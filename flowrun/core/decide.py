@@ -26,7 +26,8 @@ from flowrun.core.changes import (
     Woke,
 )
 from flowrun.core.model import Rejected, RunStatus
-from flowrun.core.state import State, Task
+from flowrun.core.state import State
+from flowrun.core.task import Task
 
 MAX_LOSSES = 3  # times that a task is started again after its process was lost through no fault of its own
 MAX_BACKOFF_MS = 10 * 60 * 1000

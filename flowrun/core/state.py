@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Container
-from typing import Any, Literal, NamedTuple, assert_never
+from typing import Any, Literal, assert_never
 
 import msgspec
 
@@ -32,47 +32,9 @@ from flowrun.core.changes import (
 )
 from flowrun.core.control import flat, unfold
 from flowrun.core.keys import key_of, node_keys
-from flowrun.core.model import Artifact, Failure, Inputs, Placement, RunStatus, TaskState, Usage
+from flowrun.core.model import Artifact, Inputs, RunStatus, TaskState
 from flowrun.core.policy import Free
-
-
-class Task(msgspec.Struct):
-    """A node in a run. `attempt` counts from 1; `failures` and `losses` are those so far.
-
-    `alarmed`: one of the nodes in its `after` did not succeed. `result` is the argument tree
-    that a control node came to, `parts` the number of a loop's nodes.
-    """
-
-    index: int
-    node: Node
-    site: Site
-    priority: float
-    missing: int  # dependencies that are not done
-    state: TaskState = "pending"
-    attempt: int = 0
-    failures: int = 0
-    losses: int = 0
-    ready_at_ms: int = 0
-    started_ms: int = 0
-    ended_ms: int = 0
-    placement: Placement | None = None
-    kill: Kill | None = None
-    artifact: Artifact | None = None
-    failure: Failure | None = None
-    usage: Usage = Usage()
-    result: Any = None
-    parts: int = 0
-    alarmed: bool = False
-    blocked_by: str = ""
-    kept: bool = False  # done in an earlier execution of the run
-
-
-class Doomed(NamedTuple):
-    """A task that is not going to run, for the sake of another one."""
-
-    number: int
-    how: Literal["blocked", "skipped"]
-    by: str
+from flowrun.core.task import Doomed, Task, effect
 
 
 class State:
@@ -322,7 +284,7 @@ class State:
 
     def _tell(self, waiting: Task, over: Task) -> None:
         """Let a task know that one that it waits for is over."""
-        how = _effect(waiting, over)
+        how = effect(waiting, over)
         if how == "go":
             waiting.alarmed |= over.state in ("failed", "blocked") and over.node.id in waiting.node.after
             waiting.missing -= 1
@@ -365,33 +327,6 @@ class State:
         if not without:
             ended = [self.by_id[ref].ended_ms for tree in args.values() for ref in sources_of(tree)]
             self._conclude(task, flat(taken, self.results), max(ended, default=self.opened_ms))
-
-
-def _effect(waiting: Task, over: Task) -> Literal["go", "blocked", "skipped"]:
-    """What it means to a task that another one, which it waits for, is over."""
-    node, source = waiting.node, over.node.id
-    if over.state == "succeeded":
-        misses = (source in node.when and over.result is False) or (
-            source in node.unless and over.result is True
-        )
-        return "skipped" if misses else "go"
-    lenient = over.state == "skipped" or node.trigger != "success"
-    if not _needs(waiting, source) and (lenient or source not in node.after):
-        return "go"
-    return "skipped" if lenient else "blocked"
-
-
-def _needs(task: Task, source: str) -> bool:
-    """Whether a task cannot run without the success of a node that it waits for.
-
-    It can if it waits only for the end of that node, or for a value that a choice may not take. A loop that
-    is running needs its own nodes.
-    """
-    node, chooses = task.node, task.site.control == "choose"
-    if task.state == "running" or (not node.after and not chooses):  # a loop; most nodes, maybe very wide
-        return True
-    trees = (tree for name, tree in node.args.items() if not chooses or name == "condition")
-    return source in {*node.when, *node.unless, *(ref for tree in trees for ref in sources_of(tree))}
 
 
 GRACE_MS = 5000  # between asking a process to end and ending it

@@ -35,7 +35,8 @@ from flowrun.core.changes import (
 )
 from flowrun.core.decide import decide
 from flowrun.core.model import Failure
-from flowrun.core.state import State, Task
+from flowrun.core.state import State
+from flowrun.core.task import Task
 from flowrun.shell.messages import Spawn
 from flowrun.shell.pool import Pool
 from flowrun.shell.runlog import Home, RunLog

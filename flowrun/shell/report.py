@@ -12,7 +12,8 @@ from flowc.plan.diagnostics import Diagnostic, Label, Place
 from flowc.plan.text import counted
 from flowrun.core.control import flat
 from flowrun.core.model import Artifact, Failure, Inputs, Usage
-from flowrun.core.state import State, Task
+from flowrun.core.state import State
+from flowrun.core.task import Task
 from flowrun.shell.artifacts import Damaged
 from flowrun.shell.execution import log_path
 from flowrun.shell.runlog import Home

@@ -19,7 +19,8 @@ from flowrun.core.changes import Resolved
 from flowrun.core.control import flat
 from flowrun.core.keys import substitute
 from flowrun.core.model import Failure
-from flowrun.core.state import State, Task
+from flowrun.core.state import State
+from flowrun.core.task import Task
 from flowrun.shell.artifacts import Damaged, Store
 
 MAX_ITEMS = 100_000  # of a loop: each is a node, which the scheduler has to hold
