@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowc.control import finally_, foreach, on_failure, reduce, when
+    from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
+    from flowc.loops import foreach, reduce
     from flowc.show.notebook import draw
 
 __all__ = [
@@ -28,7 +29,8 @@ __all__ = [
     "workflow",
 ]
 _ELSEWHERE = {
-    **dict.fromkeys(["finally_", "foreach", "on_failure", "reduce", "when"], "flowc.control"),
+    **dict.fromkeys(["finally_", "on_failure", "when"], "flowc.control"),
+    **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
     "draw": "flowc.show.notebook",
 }
 

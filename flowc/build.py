@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +53,7 @@ def build(request: Request) -> None:
             source = load(request.workflow)
         path = request.output or Path("plans") / f"{source.workflow.name}.plan.jsonl"
         committed = _committed(path) if request.check else None
-        given = given_static(request.static, committed)
+        given = given_static(request.static, source.workflow.static, committed)
         known = _history(request.history, committed)
         target = host.read(request.devices) if request.devices else None
         options = compiler.Options(source.root, given, request.optimize, known, target)
@@ -110,7 +111,7 @@ def _command(request: Request, static: Mapping[str, object]) -> str:
     """The command that makes the plan current."""
     words = ["flowc compile", request.workflow]
     words += [f"-o {request.output}"] if request.output else []
-    words += [f"--static {name}={value}" for name, value in static.items()]
+    words += [f"--static {shlex.quote(f'{name}={value}')}" for name, value in static.items()]
     words += [f"--history {request.history}"] if request.history else []
     words += [] if request.optimize else ["--no-optimize"]
     return " ".join(words)

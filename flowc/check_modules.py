@@ -29,6 +29,7 @@ from flowc.plan.codec import encode
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
 from flowc.plan.model import Plan
 from flowc.source import load_module, own_place
+from flowc.static import texts_of
 
 _GRACE_S = 2.0  # after the time limit, for a module that catches everything: then its process is ended
 _LOOK_S = 0.2  # how soon the end of a process is noticed if somebody else holds its pipe open
@@ -246,7 +247,7 @@ def _check(
         with _limited(timeout_s):
             committed = [c for c in target.plans if c.name == workflow.name]
             for plan in committed:  # each with the static inputs that it was compiled with
-                compiled = compile_workflow(workflow, root, plan.static)
+                compiled = compile_workflow(workflow, root, texts_of(plan.static, workflow.static))
                 found += [d for d in [_stale(plan, compiled, f"{target.file}:{name}", at)] if d]
             if not committed:
                 compile_workflow(workflow, root)

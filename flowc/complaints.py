@@ -26,13 +26,13 @@ from flowc.plan.types import (
     plain,
     requirement,
 )
-from flowc.recording import argument_place
+from flowc.recording import argument_place, positions_in_call
 from flowc.trace import Traced
 
 
 def complaint(traced: Traced, site: Site, node: Node, parameter: str, wrong: Wrong) -> Diagnostic:
     """The diagnostic of what is wrong with an argument of a call."""
-    operator = site.op.rpartition(":")[2]
+    operator = _called(site)
     match wrong:
         case Mismatch():
             return _mismatch(traced, site, operator, parameter, wrong)
@@ -42,6 +42,13 @@ def complaint(traced: Traced, site: Site, node: Node, parameter: str, wrong: Wro
             return _conflict(traced, site, node, operator, wrong)
         case _:
             assert_never(wrong)
+
+
+def _called(site: Site) -> str:
+    """What the author wrote to make a call."""
+    operator = site.op.rpartition(":")[2]
+    written = {"map": f"foreach({operator})", "reduce": f"reduce({operator})", "none": operator}
+    return written.get(site.control, "when")
 
 
 def complaint_of_default(traced: Traced, name: str, wrong: Mismatch) -> Diagnostic:
@@ -67,7 +74,7 @@ def _unseen(place: Place) -> Label:
 
 
 def _mismatch(traced: Traced, site: Site, operator: str, parameter: str, wrong: Mismatch) -> Diagnostic:
-    at = argument_place(traced.calls[site.site], tuple(site.takes), parameter, wrong.path)
+    at = argument_place(traced.calls[site.site], positions_in_call(site), parameter, wrong.path)
     where = f"`{parameter}{wrong.where}`"
     if _expects_secret(wrong.want) and isinstance(wrong.part, str):
         # A literal secret in a plan would be committed: it is neither written nor shown.
@@ -113,8 +120,8 @@ def _no_column(
     traced: Traced, site: Site, node: Node, operator: str, parameter: str, wrong: NoColumn
 ) -> Diagnostic:
     call = traced.calls[site.site]
-    written = argument_place(call, tuple(site.takes), parameter, wrong.path)
-    data = argument_place(call, tuple(site.takes), wrong.of)
+    written = argument_place(call, positions_in_call(site), parameter, wrong.path)
+    data = argument_place(call, positions_in_call(site), wrong.of)
     have = _listed(f"`{name}: {of.short()}`" for name, of in wrong.columns.items()) or "no columns"
     labels = [Label(written), Label(data, f"this has {have}"), *_origins(traced, node.args[wrong.of], data)]
     if wrong.column in wrong.columns:
@@ -134,7 +141,7 @@ def _no_column(
 def _conflict(traced: Traced, site: Site, node: Node, operator: str, wrong: Conflict) -> Diagnostic:
     call = traced.calls[site.site]
     first, second = (
-        argument_place(call, tuple(site.takes), parameter) for parameter in (wrong.first, wrong.second)
+        argument_place(call, positions_in_call(site), parameter) for parameter in (wrong.first, wrong.second)
     )
     labels = [Label(second, f"here `{wrong.variable}` is {_kind(wrong.second_type)}")]
     if first != second:

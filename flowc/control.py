@@ -1,4 +1,4 @@
-"""What only the run knows: loops over results, branches on results, and what to do at the end.
+"""What only the run knows: branches on results, and what to do at the end. Loops are in `loops.py`.
 
 Each of these makes nodes with a `control` (see `Site`), on which the scheduler acts when it has the values.
 Outside of a workflow that is being traced they are what they say in plain Python.
@@ -7,71 +7,26 @@ Outside of a workflow that is being traced they are what they say in plain Pytho
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import msgspec
 
 from flowc import lang
 from flowc.futures import Future
-from flowc.lang import Operator
 from flowc.plan.diagnostics import Diagnostic, Label, Refused
 from flowc.plan.edges import type_of_tree
 from flowc.plan.graph import waited_for
-from flowc.plan.model import Control, Ref, Resources, Site
+from flowc.plan.model import Control, Node, Ref, Resources, Site, sources_of
 from flowc.plan.types import Type, parse, union
-from flowc.recording import columns_by_default
-from flowc.spans import Frame, clean, innermost_place
+from flowc.spans import Frame, innermost_place
 
 if TYPE_CHECKING:
     from flowc.plan.model import Trigger
     from flowc.recording import Trace
 
-R = TypeVar("R")
 _BOOL = Type("bool")
 _NOTHING = Resources(cpus=0)
-
-
-def foreach(op: Operator[..., R], items: Any, /, *, key: str = "", **shared: Any) -> list[R]:
-    """Call an operator for each item of a list, and give the list of results, in the items' order.
-
-    The item goes to the operator's first parameter that is not among `shared`, which is the same for all. The
-    list may be a future: how long it is, is then known when the run gets there. Nodes are numbered, or named
-    after the items' field `key`.
-    """
-    trace = _tracing()
-    parameter = _free_parameters(op, 1, "foreach", shared)[0]
-    if trace is None:
-        return [op.fn(**{parameter: item}, **shared) for item in items]
-    if not isinstance(items, Future):
-        return [_unrolled(trace, op, name, {parameter: item, **shared}) for name, item in _named(items, key)]
-    with _reporting(trace):
-        takes = {**op.takes, parameter: Type("list", (op.takes[parameter],))}
-        gives = Type("list", (op.gives,))
-        shape = _Shape("map", takes, gives, (parameter,), key)
-        return cast("list[R]", _spread(trace, op, {parameter: items, **shared}, shape))
-
-
-def reduce(op: Operator[..., R], items: Any, /, initial: Any = None, **shared: Any) -> R:
-    """Combine the items of a list, two at a time, with an associative operator; the last result is given.
-
-    Neighbours are combined first, so that many pairs run side by side: log2(n) steps for n items. `initial`
-    comes before the first item; without it, an empty list fails.
-    """
-    trace = _tracing()
-    left, right = _free_parameters(op, 2, "reduce", shared)
-    if trace is None:
-        whole = [*([] if initial is None else [initial]), *items]
-        combine: Callable[[Any, Any], R] = lambda a, b: op.fn(**{left: a, right: b}, **shared)  # noqa: E731
-        return cast(R, functools.reduce(combine, whole))
-    if not isinstance(items, Future):
-        return _tree_of_calls(trace, op, (left, right), items, initial, shared)
-    with _reporting(trace):
-        rest = {name: of for name, of in op.takes.items() if name not in (left, right)}
-        takes = {"items": Type("list", (op.takes[left],)), "initial": op.takes[left], **rest}
-        given = {"items": items, **({} if initial is None else {"initial": initial}), **shared}
-        return cast(R, _spread(trace, op, given, _Shape("reduce", takes, op.gives, (left, right))))
 
 
 def when(condition: Any, then: Any, otherwise: Any = None, /) -> Any:
@@ -80,10 +35,10 @@ def when(condition: Any, then: Any, otherwise: Any = None, /) -> Any:
     Either is a function without parameters, whose calls run only if it is taken, or simply a value. The calls
     of the branch that is not taken are skipped, and with them what needs their results.
     """
-    trace = _tracing()
+    trace = tracing()
     if trace is None or not isinstance(condition, Future):
         return _value_of(then if condition else otherwise)
-    with _reporting(trace):
+    with reporting(trace):
         frames = trace.frames()
         branch = _control(trace, "branch", frames, {"condition": _BOOL}, _BOOL, suffix=".if")
         node = trace.node_id(branch, frames)
@@ -117,22 +72,13 @@ def finally_(handler: Callable[[], object], /, of: Any = None) -> None:
     _at_end("finally_", "always", handler, of)
 
 
-class _Shape(msgspec.Struct, frozen=True):
-    """What makes the nodes of a map or a reduction differ from plain calls of their operator."""
-
-    control: Control
-    takes: dict[str, Type]
-    gives: Type
-    each: tuple[str, ...]
-    key: str = ""
-
-
-def _tracing() -> Trace | None:
+def tracing() -> Trace | None:
+    """The trace that is on, if one is."""
     return cast("Trace | None", lang.recorder)
 
 
 @contextlib.contextmanager
-def _reporting(trace: Trace) -> Iterator[None]:
+def reporting(trace: Trace) -> Iterator[None]:
     """What is refused inside is noted as well as raised: a broad `except` of the author cannot hide it."""
     try:
         yield
@@ -142,8 +88,9 @@ def _reporting(trace: Trace) -> Iterator[None]:
         raise
 
 
-def _refuse(code: str, message: str, hint: str = "") -> NoReturn:
-    trace = _tracing()
+def refuse_call(code: str, message: str, hint: str = "") -> NoReturn:
+    """Refuse what the author wrote at this moment; outside of a trace, as Python would."""
+    trace = tracing()
     if trace is None:
         raise TypeError(message)
     diagnostic = Diagnostic(code, message, (Label(innermost_place()),), hint=hint)
@@ -151,97 +98,12 @@ def _refuse(code: str, message: str, hint: str = "") -> NoReturn:
     raise Refused(diagnostic)
 
 
-def _free_parameters(op: Any, count: int, what: str, shared: dict[str, Any]) -> tuple[str, ...]:
-    """The operator's first parameters that are not among the shared arguments."""
-    if not isinstance(op, Operator):
-        hint = "put the steps into one operator"
-        _refuse("FC026", f"`{what}` takes an operator, not {_described(op)}", hint)
-    unknown = [name for name in shared if name not in op.signature.parameters]
-    free = [name for name in op.signature.parameters if name not in shared]
-    if unknown or len(free) < count:
-        declared = ", ".join(f"`{name}`" for name in op.signature.parameters) or "none"
-        wrong = f"has no parameter `{unknown[0]}`" if unknown else f"has no parameter for {what}'s items"
-        _refuse("FC026", f"`{op.name}` {wrong}", f"its parameters are {declared}")
-    return tuple(free[:count])
-
-
-def _described(value: Any) -> str:
-    name = getattr(value, "__name__", None) if not isinstance(value, Future) else None
-    return f"`{name}`" if name else f"a `{type(value).__name__}`"
-
-
-def _named(items: Any, key: str) -> list[tuple[str, Any]]:
-    """The items of a list that is known while tracing, each with what stands for it in an id."""
-    try:
-        known = list(items)
-    except TypeError:
-        _refuse("FC026", f"`foreach` takes a list or the future of one, not {_described(items)}")
-    names = [
-        clean(str(getattr(item, key))) if key and not isinstance(item, Future) else str(i)
-        for i, item in enumerate(known)
-    ]
-    return list(zip(names, known, strict=True))
-
-
-def _unrolled(trace: Trace, op: Operator[..., R], name: str, given: dict[str, Any]) -> R:
-    """One call of a loop whose items are known: a node like any other."""
-    with _reporting(trace):
-        *outer, innermost = trace.frames()
-        keyed = Frame(innermost.call, (*innermost.keys, name))
-        return cast(R, trace.record(op, (), given, [*outer, keyed]))
-
-
-def _tree_of_calls(
-    trace: Trace,
-    op: Operator[..., R],
-    pair: tuple[str, str],
-    items: Any,
-    initial: Any,
-    shared: dict[str, Any],
-) -> R:
-    """A reduction of a list that is known while tracing, as a balanced tree of calls."""
-    level = [*([] if initial is None else [initial]), *items]
-    if not level:
-        _refuse("FC026", "`reduce` of an empty list needs an `initial`")
-    height = 0
-    while len(level) > 1:
-        pairs = [level[i : i + 2] for i in range(0, len(level), 2)]
-        level = [
-            _unrolled(trace, op, f"{height}.{i}", dict(zip(pair, both, strict=True)) | shared)
-            if len(both) == 2
-            else both[0]
-            for i, both in enumerate(pairs)
-        ]
-        height += 1
-    return cast(R, level[0])
-
-
-def _spread(trace: Trace, op: Operator[..., Any], given: dict[str, Any], shape: _Shape) -> Future:
-    """Record a map or a reduction over a list of which only the run knows the length."""
-    frames = trace.frames()
-    missing = [
-        name
-        for name, parameter in op.signature.parameters.items()
-        if parameter.default is parameter.empty and name not in given and name not in shape.each
-    ]
-    if missing:
-        _refuse("FC026", f"`{op.name}` is not given `{missing[0]}`", f"give it: `{missing[0]}=...`")
-
-    def make(site: str) -> Site:
-        plain = trace.plain_site(op, site, frames)
-        takes = {name: str(of) for name, of in shape.takes.items()}
-        return msgspec.structs.replace(
-            plain, takes=takes, gives=str(shape.gives), control=shape.control, each=shape.each, key=shape.key
-        )
-
-    site = trace.site(f"{shape.control} {op.reference}", op.name, frames, make)
-    node = trace.node_id(site, frames)
-    trees = trace.trees(op.name, given, trace.calls[site], tuple(shape.takes))
-    if not op.is_generic:
-        trace.add(node, trees)
-        return Future(trace, Ref(node), shape.gives)
-    added = trace.add(node, trees | columns_by_default(op, trees))
-    return Future(trace, Ref(node), trace.results.bind(added))
+def described(value: Any) -> str:
+    """How a diagnostic calls what was given in the wrong place."""
+    if isinstance(value, Future):
+        return "a future"
+    name = getattr(value, "__name__", None)
+    return f"`{name}`" if name else f"a value of type `{type(value).__name__}`"
 
 
 def _control(
@@ -272,26 +134,40 @@ def _value_of(branch: Any) -> Any:
 def _at_end(what: str, trigger: Trigger, handler: Any, of: Any) -> None:
     if isinstance(handler, Future) or not callable(handler):
         hint = "write `lambda: ...` around it"
-        _refuse("FC028", f"`{what}` takes a function, not {_described(handler)}", hint)
-    trace = _tracing()
+        refuse_call("FC028", f"`{what}` takes a function, not {described(handler)}", hint)
+    trace = tracing()
     if trace is None:
         # In plain Python, whatever came before has succeeded, or this line would not be reached.
         if trigger == "always":
             handler()
         return
-    with _reporting(trace):
+    with reporting(trace):
         if trace.circumstances.trigger != "success":
-            _refuse("FC028", f"`{what}` cannot stand inside `on_failure` or `finally_`")
+            refuse_call("FC028", f"`{what}` cannot stand inside `on_failure` or `finally_`")
         watched = _sinks(trace) if of is None else trace.nodes_of(of, innermost_place(), f"`{what}`: `of`")
         if not watched:
-            _refuse("FC028", f"`{what}` has no calls to wait for", "write it after them")
+            refuse_call("FC028", f"`{what}` has no calls to wait for", "write it after them")
         outer = trace.circumstances
         with trace.under(msgspec.structs.replace(outer, after=watched, trigger=trigger)):
             handler()
 
 
 def _sinks(trace: Trace) -> tuple[str, ...]:
-    """The nodes so far that no other waits for, handlers aside: when these are over, all are."""
-    plain = [node for node in trace.all_nodes() if node.trigger == "success"]
-    inner = {source for node in plain for source in waited_for(node)}
-    return tuple(node.id for node in plain if node.id not in inner)
+    """The nodes so far, handlers aside, such that if any failed, one of these did not succeed."""
+    plain = {node.id: node for node in trace.all_nodes() if node.trigger == "success"}
+    needed = {source for node in plain.values() for source in waited_for(node)}
+    for node in plain.values():
+        if trace.sites[node.site].control == "choose":
+            needed -= _spare(plain, node)
+    return tuple(name for name in plain if name not in needed)
+
+
+def _spare(nodes: Mapping[str, Node], choice: Node) -> set[str]:
+    """The values of a choice that may fail without harm to it: those that are not made in its branches."""
+    branch = choice.args["condition"]["from"]
+    return {
+        source
+        for name, taken in (("then", "when"), ("otherwise", "unless"))
+        for source in sources_of(choice.args.get(name))
+        if branch not in getattr(nodes[source], taken)
+    }

@@ -117,6 +117,8 @@ class Operator(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function, or record the call if a workflow is being traced."""
         if recorder is None:
+            if "after" in kwargs and "after" not in self.signature.parameters:
+                kwargs.pop("after")  # in plain Python, that is over already
             return self.fn(*args, **kwargs)
         # The author writes as if results were there; the future stands in for one.
         return cast(R, recorder.call(self, args, kwargs))
@@ -276,8 +278,22 @@ def _builder_of(cls: type) -> Callable[..., Any]:
         return filled(*args, **kwargs).define()
 
     functools.update_wrapper(build, cls, updated=())
-    build.__signature__ = inspect.signature(filled)  # type: ignore[attr-defined] # what `inspect` looks for
+    build.__signature__ = _signature_of(filled)  # type: ignore[attr-defined] # what `inspect` looks for
     return build
+
+
+def _signature_of(cls: Any) -> inspect.Signature:
+    """The signature of a dataclass, with the values that default factories make."""
+    signature = inspect.signature(cls)
+    made = {
+        field.name: field.default_factory()
+        for field in dataclasses.fields(cls)
+        if field.default_factory is not dataclasses.MISSING and field.name in signature.parameters
+    }
+    parameters = signature.parameters.values()
+    return signature.replace(
+        parameters=[p.replace(default=made[p.name]) if p.name in made else p for p in parameters]
+    )
 
 
 def _named(fn: Callable[..., Any], what: str) -> None:

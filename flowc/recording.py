@@ -294,6 +294,19 @@ def columns_by_default(op: Operator[..., Any], trees: Mapping[str, Any]) -> dict
     }
 
 
+def positions_in_call(site: Site) -> tuple[str, ...]:
+    """The parameters of a site in the order in which its call takes them by position."""
+    match site.control:
+        case "map":
+            return ("op", site.each[0])
+        case "reduce":
+            return ("op", "items", "initial")
+        case "branch" | "choose":
+            return ("condition", "then", "otherwise")
+        case _:
+            return tuple(site.takes)
+
+
 def argument_place(
     call: Call, parameters: Sequence[str], parameter: str, path: tuple[int | str, ...] = ()
 ) -> Place:

@@ -13,7 +13,7 @@ from flowc.definitions import definition_of
 from flowc.lang import Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Refused, refuse
 from flowc.plan.model import Plan
-from flowc.plan.types import convert, parse_text
+from flowc.plan.types import Type, convert, parse_text
 
 
 def bind_static(workflow: Workflow[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,18 +43,35 @@ def bind_static(workflow: Workflow[..., Any], given: Mapping[str, Any]) -> dict[
     return bound
 
 
-def given_static(texts: Sequence[str], committed: Plan | None = None) -> dict[str, Any]:
+def given_static(
+    texts: Sequence[str], types: Mapping[str, Type], committed: Plan | None = None
+) -> dict[str, str]:
     """Static inputs from `NAME=VALUE` texts, and those that a committed plan was compiled with.
 
     `Refused` (FC025) for a text that is not written so.
     """
-    found: dict[str, Any] = dict(committed.header.static) if committed is not None else {}
+    found = texts_of(committed.header.static, types) if committed is not None else {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             refuse("FC025", f"`--static {text}` is not NAME=VALUE", hint=f"for example `--static {text}=5`")
         found[name.strip()] = value
     return found
+
+
+def texts_of(static: Mapping[str, Any], types: Mapping[str, Type]) -> dict[str, str]:
+    """The static inputs of a plan, as far as there still are such, as they would be given with `--static`."""
+    return {
+        name: tree if types[name].name == "str" else msgspec.json.encode(_value(tree)).decode()
+        for name, tree in static.items()
+        if name in types
+    }
+
+
+def _value(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _value(part) for key, part in tree["map"].items()}
+    return [_value(part) for part in tree] if isinstance(tree, list) else tree
 
 
 def _unknown(workflow: Workflow[..., Any], name: str) -> Diagnostic:

@@ -79,7 +79,7 @@ def trace(
     except Refused as refusal:  # no line of the author's is being run any more: the workflow stands for it
         at = (Label(definition_of(workflow.origin)),)
         tracing.problems += [msgspec.structs.replace(d, labels=at) for d in refusal.diagnostics]
-    written = {name: tracing.tree(value) for name, value in given.items()}
+    written = _static(workflow, tracing, given)
     header = Header(FORMAT, workflow.reference, root, inputs, tree, written, _about(workflow))
     structures = tuple(tracing.structures[name] for name in sorted(tracing.structures))
     spans = tuple(Span(site, str(call.place)) for site, call in tracing.calls.items())
@@ -127,6 +127,19 @@ def _inputs(workflow: Workflow[..., Any], tracing: Trace) -> dict[str, Input]:
             message = f"the default of input `{name}` cannot be written into a plan: {error}"
             tracing.problems.append(Diagnostic("FC021", message, at))
     return found
+
+
+def _static(workflow: Workflow[..., Any], tracing: Trace, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of static inputs, as the plan tells them."""
+    written = {}
+    for name, value in given.items():
+        try:
+            written[name] = tracing.tree(value)
+        except Unwritable as error:
+            at = (Label(definition_of(workflow.origin, name)),)
+            message = f"the static input `{name}` cannot be written into a plan: {error}"
+            tracing.problems.append(Diagnostic("FC021", message, at))
+    return written
 
 
 def _raised(workflow: Workflow[..., Any], error: BaseException) -> Diagnostic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
 import math
@@ -9,6 +10,8 @@ import numbers
 import os
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from flowc.futures import Future
 from flowc.plan.registry import TypeDefinition, definition_of_class
@@ -63,9 +66,21 @@ def tree_of(value: Any, of_future: Callable[[Future], Any], depth: int = 0) -> A
             definition = definition_of_class(type(value))
             if definition is not None:
                 return tree_of(_parts(definition, value), of_future, depth + 1)
-            raise Unwritable(
-                f"it is a `{type(value).__qualname__}`: only JSON-like values and futures can be"
-            )
+            return {
+                "map": {name: tree_of(part, of_future, depth + 1) for name, part in _fields(value).items()}
+            }
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass or a msgspec Struct; `Unwritable` for any other value."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+    elif isinstance(value, msgspec.Struct):
+        names = [*value.__struct_fields__]
+    else:
+        what = f"it is a `{type(value).__qualname__}`"
+        raise Unwritable(f"{what}: only JSON-like values, dataclasses and futures can be")
+    return {name: getattr(value, name) for name in names}
 
 
 def _parts(definition: TypeDefinition, value: Any) -> Any:

@@ -125,6 +125,8 @@ def logs(run: str, node: str, attempt: int, state: Path, as_json: bool) -> None:
         )
     elif text:
         sys.stdout.write(text)
+    elif task.site.control != "none":
+        print(f"`{node}` has no process of its own, and so no log", file=sys.stderr)
     elif attempt > task.attempt or number == 0:
         print(f"`{node}` has not run{f' {attempt} times' if attempt else ''} in `{row.run}`", file=sys.stderr)
     else:

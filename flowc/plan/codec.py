@@ -14,6 +14,7 @@ from typing import Any, TypeVar, assert_never
 
 import msgspec
 
+from flowc.plan.consistency import control_problems, row_problem
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
 from flowc.plan.edges import Mismatch, NoColumn, Results, Wrong, is_generic, mismatches, wrong_in_call
 from flowc.plan.graph import Circles, circles, dependencies, levels
@@ -181,6 +182,12 @@ def _check_insides(row: Row) -> None:
                 parse(declared.type)
                 if not declared.required and _check_tree(declared.default):
                     raise ValueError(f"the default of `{name}` refers to something else")
+            for name, tree in row.static.items():
+                if _check_tree(tree):
+                    raise ValueError(f"the static input `{name}` refers to something else")
+    problem = row_problem(row)
+    if problem:
+        raise ValueError(problem)
 
 
 def _check_tree(tree: Any) -> int:
@@ -255,13 +262,15 @@ def _problems(plan: Plan, place: Callable[[Row], Place], end: Place) -> Iterator
                 message = f"{name} refers to {what}, which is not in the plan"
                 yield Diagnostic("FC205", message, (Label(place(row)),), hint=_RECOMPILE)
     for node in plan.nodes:
-        for name in node.after:
+        for name in (*node.after, *node.when, *node.unless):
             if name not in nodes:
                 undefined = True
                 message = f"`{node.id}` waits for node `{name}`, which is not in the plan"
                 yield Diagnostic("FC205", message, (Label(place(node)),), hint=_RECOMPILE)
     if undefined or not used | spans <= sites.keys():
         return
+    for node, message in control_problems(plan, sites, nodes):
+        yield Diagnostic("FC204", message, (Label(place(node)),), hint=_RECOMPILE)
     yield from _order_problems(plan, place, end)
     yield from _edge_problems(plan, sites, nodes, place)
 

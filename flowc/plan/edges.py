@@ -224,6 +224,9 @@ def _parts_and_types(tree: Any, want: Type, classes: Classes) -> list[tuple[int 
         return [(i, part, wanted[0]) for i, part in enumerate(tree)] if wanted else []
     if isinstance(tree, list) and want.name == "tuple" and (not wanted or len(wanted) == len(tree)):
         return [(i, part, member) for i, (part, member) in enumerate(zip(tree, wanted, strict=False))]
+    structure = classes.get(want.name)
+    if isinstance(tree, list) and structure is not None and len(tree) == len(structure.positional) > 0:
+        return [(i, tree[i], select(want, (name,), classes)) for i, name in enumerate(structure.positional)]
     if not isinstance(tree, dict) or "map" not in tree:
         return None
     fields = tree["map"]
@@ -231,7 +234,6 @@ def _parts_and_types(tree: Any, want: Type, classes: Classes) -> list[tuple[int 
         return [(key, part, Type("float")) for key, part in fields.items()]
     if want.name == "dict" and len(wanted) == 2:
         return [(key, part, wanted[1]) for key, part in fields.items()]
-    structure = classes.get(want.name)
     if structure is None or not structure.fields or structure.positional:
         return None
     needed = structure.fields.keys() - structure.defaults.keys() - set(structure.optional)

@@ -47,6 +47,17 @@ def dependents(depends_on: Dependencies) -> list[list[int]]:
     return found
 
 
+def ancestors(depends_on: Dependencies, node: int) -> list[int]:
+    """All that a node waits for, near and far, ascending."""
+    found = set(depends_on[node])
+    todo = list(found)
+    while todo:
+        new = [source for source in depends_on[todo.pop()] if source not in found]
+        found.update(new)
+        todo += new
+    return sorted(found)
+
+
 def depths(depends_on: Dependencies) -> list[int]:
     """For each node the edges on its longest path from a root. Nodes must stand in topological order."""
     depth: list[int] = []

@@ -157,7 +157,8 @@ class Node(Row, frozen=True, tag="node"):
     """One call. `args` maps parameters to argument trees; `after` names nodes to wait for.
 
     It runs only if every branch in `when` holds, and none in `unless`. A node with a `trigger` runs once the
-    nodes in `after` are over, however they ended: `always`, or only if one of them failed (`failure`).
+    nodes in `after`, and all that they wait for, are over, however they ended: `always`, or only if one in
+    `after` failed or could not run for that reason (`failure`).
     """
 
     id: Name

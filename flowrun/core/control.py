@@ -20,7 +20,10 @@ class Unfolded(NamedTuple):
 
 
 def flat(tree: Any, results: Mapping[str, Any]) -> Any:
-    """An argument tree without references to control nodes. `results` are theirs, and flat."""
+    """An argument tree without references to control nodes. `results` are theirs, and flat.
+
+    What a result does not have stays a reference to the control node, which nobody can read.
+    """
     if isinstance(tree, list):
         return [flat(part, results) for part in tree]
     if isinstance(tree, dict):
@@ -28,7 +31,10 @@ def flat(tree: Any, results: Mapping[str, Any]) -> Any:
             return {"map": {key: flat(part, results) for key, part in tree["map"].items()}}
         ref = as_reference(tree)
         if isinstance(ref, Ref) and ref.source in results:
-            return part_of(results[ref.source], ref.at)
+            try:
+                return part_of(results[ref.source], ref.at)
+            except KeyError:
+                return tree
     return tree
 
 
@@ -58,10 +64,14 @@ def unfold(
 
 def _map(node: Node, parameter: str, args: dict[str, Any], names: tuple[str, ...]) -> Unfolded:
     nodes = [
-        Node(f"{node.id}[{name}]", {**args, parameter: part_of(args[parameter], (i,))})
-        for i, name in enumerate(names)
+        _part(node, name, {**args, parameter: part_of(args[parameter], (i,))}) for i, name in enumerate(names)
     ]
     return Unfolded(nodes, [{"from": made.id} for made in nodes])
+
+
+def _part(node: Node, name: str, args: dict[str, Any]) -> Node:
+    """A node of a loop. In a handler for the end it is to run when the loop is: even in a cancelled run."""
+    return Node(f"{node.id}[{name}]", args, trigger=node.trigger)
 
 
 def _reduce(node: Node, pair: tuple[str, ...], args: dict[str, Any], count: int) -> Unfolded:
@@ -75,7 +85,7 @@ def _reduce(node: Node, pair: tuple[str, ...], args: dict[str, Any], count: int)
         above = []
         for i in range(0, len(level) - 1, 2):
             both = dict(zip(pair, level[i : i + 2], strict=True))
-            nodes.append(Node(f"{node.id}[{height}.{i // 2}]", {**both, **shared}))
+            nodes.append(_part(node, f"{height}.{i // 2}", {**both, **shared}))
             above.append({"from": nodes[-1].id})
         level = above + (level[-1:] if len(level) % 2 else [])
         height += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable, Iterator
 from typing import assert_never
 
 from flowc.plan.model import Resources
@@ -25,7 +26,8 @@ from flowrun.core.changes import (
     Woke,
 )
 from flowrun.core.model import Rejected, RunStatus
-from flowrun.core.state import State, Task
+from flowrun.core.state import State
+from flowrun.core.task import Task
 
 MAX_LOSSES = 3  # times that a task is started again after its process was lost through no fault of its own
 MAX_BACKOFF_MS = 10 * 60 * 1000
@@ -40,10 +42,9 @@ def decide(state: State, event: Event) -> list[Command]:
     match event:
         case Exited(failure=failure, node=node_id) if failure is not None:
             _carry_out(state, commands, [_after_failure(state, state.by_id[node_id], event.at_ms)])
-        case Resolved(node=node_id) if state.cancelling and state.by_id[node_id].state == "running":
-            _carry_out(state, commands, [Cancel(node_id)])
         case Resolved(failure=failure, node=node_id) if failure is not None:
-            _carry_out(state, commands, [Fail(node_id)])
+            if state.by_id[node_id].state == "running":  # else it was cancelled meanwhile
+                _carry_out(state, commands, [Fail(node_id)])
         case CancelRequested():
             _carry_out(state, commands, _cancel(state, event.at_ms))
         case Woke():
@@ -60,7 +61,7 @@ def decide(state: State, event: Event) -> list[Command]:
     return commands
 
 
-def _carry_out(state: State, commands: list[Command], decided: list[Command]) -> None:
+def _carry_out(state: State, commands: list[Command], decided: Iterable[Command]) -> None:
     for command in decided:
         state.apply(command)
         commands.append(command)
@@ -85,7 +86,7 @@ def _follow(state: State, commands: list[Command], now_ms: int) -> None:
         while state.doomed:
             index, how, by = heapq.heappop(state.doomed)
             task = state.tasks[index]
-            if task.state in _WAITING or (task.state == "running" and task.site.control != "none"):
+            if _is_to_come(task):
                 node = task.node.id
                 _carry_out(state, commands, [Block(node, by) if how == "blocked" else Skip(node, by)])
         unresolved, state.unresolved = state.unresolved, []
@@ -106,21 +107,20 @@ def _after_failure(state: State, task: Task, now_ms: int) -> Command:
     return Fail(task.node.id)
 
 
-def _cancel(state: State, now_ms: int) -> list[Command]:
+def _cancel(state: State, now_ms: int) -> Iterator[Command]:
     """What runs is asked to end, and at the second request made to. Nothing starts but what always should."""
     force = state.cancelling > 1
-    kills: list[Command] = [
-        Kill(now_ms, task.node.id, task.attempt, "cancelled", force)
-        for task in state.running.values()
-        if force or task.node.trigger != "always"
-    ]
-    ending = [
-        task
-        for task in state.tasks
-        if (task.state in _WAITING or (task.site.control != "none" and task.state == "running"))
-        and (force or task.node.trigger != "always")
-    ]
-    return kills + [Cancel(task.node.id) for task in ending]
+    for task in state.running.values():
+        if force or task.node.trigger != "always":
+            yield Kill(now_ms, task.node.id, task.attempt, "cancelled", force)
+    for task in state.tasks:  # one may be over by the end of another
+        if (force or task.node.trigger != "always") and _is_to_come(task):
+            yield Cancel(task.node.id)
+
+
+def _is_to_come(task: Task) -> bool:
+    """Whether a task can be ended without ending a process."""
+    return task.state in _WAITING or (task.state == "running" and task.site.control != "none")
 
 
 def _enforce_limits(state: State, now_ms: int) -> list[Command]:

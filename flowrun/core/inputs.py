@@ -67,10 +67,17 @@ def bind(
             hint = f"give it with `-i {name}=...`, of type `{types.parse(declared.type).short()}`"
             problems.append(Diagnostic("FR101", f"input `{name}` of `{header.name}` is missing", hint=hint))
         else:
-            bound[name] = declared.default
+            bound[name] = _value(declared.default)
     if problems:
         raise Refused(*problems)
     return bound
+
+
+def _value(tree: Any) -> Any:
+    """The value of an argument tree without references."""
+    if isinstance(tree, dict):
+        return {key: _value(part) for key, part in tree["map"].items()}
+    return [_value(part) for part in tree] if isinstance(tree, list) else tree
 
 
 def _plain(value: Any) -> Any:

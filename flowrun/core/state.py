@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Container, Mapping
-from typing import Any, Literal, NamedTuple, assert_never
+from typing import Any, Literal, assert_never
 
 import msgspec
 
-from flowc.plan.graph import bottom_levels, dependencies, dependents, weights
+from flowc.plan.graph import ancestors, bottom_levels, dependencies, dependents, waited_for, weights
 from flowc.plan.model import Node, Plan, Resources, Site, sources_of
 from flowc.plan.types import parse
 from flowrun.core.changes import (
@@ -31,52 +32,16 @@ from flowrun.core.changes import (
 )
 from flowrun.core.control import flat, unfold
 from flowrun.core.keys import key_of, node_keys, versions_by_operator
-from flowrun.core.model import Artifact, Failure, Inputs, Placement, RunStatus, TaskState, Usage
+from flowrun.core.model import Artifact, Inputs, RunStatus, TaskState
 from flowrun.core.policy import Free
-
-
-class Task(msgspec.Struct):
-    """A node in a run. `attempt` counts from 1; `failures` and `losses` are those so far.
-
-    `alarmed`: one of the nodes that it waits for to be over did not succeed. `result` is the argument tree
-    that a control node came to.
-    """
-
-    index: int
-    node: Node
-    site: Site
-    priority: float
-    missing: int  # dependencies that are not done
-    state: TaskState = "pending"
-    attempt: int = 0
-    failures: int = 0
-    losses: int = 0
-    ready_at_ms: int = 0
-    started_ms: int = 0
-    ended_ms: int = 0
-    placement: Placement | None = None
-    kill: Kill | None = None
-    artifact: Artifact | None = None
-    failure: Failure | None = None
-    usage: Usage = Usage()
-    result: Any = None
-    alarmed: bool = False
-    blocked_by: str = ""
-    kept: bool = False  # done in an earlier execution of the run
-
-
-class Doomed(NamedTuple):
-    """A task that is not going to run, for the sake of another one."""
-
-    number: int
-    how: Literal["blocked", "skipped"]
-    by: str
+from flowrun.core.task import Doomed, Task, effect
 
 
 class State:
     """A run as it stands. Changed only by `apply`.
 
-    `doomed` (a heap) and `unresolved` are tasks about which a decision is due.
+    `doomed` (a heap) and `unresolved` are tasks about which a decision is due. `earlier` is what nodes did
+    before the run was resumed that cannot count yet: they are not there, or it is open whether they run.
     """
 
     def __init__(self, plan: Plan, inputs: Inputs, versions: Mapping[str, str] | None = None) -> None:
@@ -91,12 +56,16 @@ class State:
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
         self._versions = versions_by_operator(plan, versions or {})
         self.keys = node_keys(plan, inputs, versions)
-        self._earlier: dict[str, Earlier] = {}  # of nodes that are not there yet
+        self.earlier: dict[str, Earlier] = {}
         sites = {site.site: site for site in plan.sites}
         depends_on = dependencies(plan.nodes)
-        self.dependents = dependents(depends_on)
         # What is on the longest way to the end goes first: in time, as far as the plan knows times.
         priorities = bottom_levels(depends_on, weights(plan))
+        for i, node in enumerate(plan.nodes):
+            if node.trigger != "success":
+                # A node can be blocked or cancelled while others that it waits for are still running.
+                depends_on[i] = ancestors(depends_on, i)
+        self.dependents = dependents(depends_on)
         self.tasks = [
             Task(i, node, sites[node.site], priorities[i], len(depends_on[i]))
             for i, node in enumerate(plan.nodes)
@@ -110,9 +79,11 @@ class State:
         # to the top.
         self._ready: dict[Resources, list[tuple[int, float, int]]] = {}
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
+        self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
         for task in self.tasks:
             if task.missing == 0:
                 self._make_ready(task)
+        self._tell_dependents()
 
     def most_urgent(self, except_for: Container[Resources]) -> Task | None:
         """The ready task that goes first, among those whose needs are not in `except_for`."""
@@ -142,15 +113,15 @@ class State:
 
     def apply(self, change: AnyChange) -> None:
         """Bring the state up to date with a change."""
+        self._apply(change)
+        self._tell_dependents()
+
+    def _apply(self, change: AnyChange) -> None:
         match change:
             case Opened():
                 self.opened_ms = change.at_ms
                 self.free = Free(change.capacity)
-                for node_id, earlier in change.earlier.items():
-                    if node_id in self.by_id:
-                        self._remember(self.by_id[node_id], earlier)
-                    else:
-                        self._earlier[node_id] = earlier
+                self._reopen(change.earlier)
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
                     task = self.tasks[heapq.heappop(self._waiting)[1]]
@@ -212,13 +183,30 @@ class State:
         if exited.artifact is not None:
             self._succeed(task, exited.artifact)
 
-    def _remember(self, task: Task, earlier: Earlier) -> None:
-        """What a task did before the run was resumed."""
-        task.attempt = earlier.attempt
-        if earlier.artifact is not None:
-            task.kept, task.usage = True, earlier.usage
-            task.started_ms, task.ended_ms = earlier.started_ms, earlier.ended_ms
-            self._succeed(task, earlier.artifact)
+    def _reopen(self, earlier: dict[str, Earlier]) -> None:
+        """What tasks did before the run was resumed counts at once, but for those that may be skipped now."""
+        uncertain: set[str] = set()
+        for node in self.plan.nodes:
+            if node.when or node.unless or (uncertain and not uncertain.isdisjoint(waited_for(node))):
+                uncertain.add(node.id)
+        for node_id, was in earlier.items():
+            task = self.by_id.get(node_id)
+            if task is None or node_id in uncertain:
+                self.earlier[node_id] = was
+            if task is not None:
+                task.attempt = was.attempt
+                if node_id not in self.earlier:
+                    self._remember(task, was)
+
+    def _remember(self, task: Task, earlier: Earlier) -> bool:
+        """Whether a task need not run, as it did so before the run was resumed."""
+        same = task.site.cache and earlier.key in ("", self.keys[task.index])
+        if earlier.artifact is None or not same or task.node.trigger != "success":
+            return False
+        task.kept, task.usage = True, earlier.usage
+        task.started_ms, task.ended_ms = earlier.started_ms, earlier.ended_ms
+        self._succeed(task, earlier.artifact)
+        return True
 
     def _succeed(self, task: Task, artifact: Artifact | None) -> None:
         task.artifact = artifact
@@ -226,6 +214,8 @@ class State:
 
     def _resolve(self, task: Task, known: Resolved) -> None:
         """A branch is decided, a loop has its nodes; or neither is possible."""
+        if task.state != "running":  # cancelled while it waited for the answer
+            return
         task.failure = known.failure
         if known.failure is not None:
             return
@@ -237,7 +227,7 @@ class State:
         if not nodes:
             self._conclude(task, result, known.at_ms)
             return
-        task.result, task.missing = result, 0
+        task.result, task.missing, task.parts = result, 0, len(nodes)
         # Of a map, `gives` is the list: what one call gives is inside of it.
         of = parse(task.site.gives)
         one = str(of.args[0]) if task.site.control == "map" and of.args else task.site.gives
@@ -248,21 +238,24 @@ class State:
                 if self.by_id[source].index >= made[0].index:
                     self.dependents[self.by_id[source].index].append(child.index)
                     child.missing += 1
+        for handler in [self.tasks[i] for i in self.dependents[task.index]]:
+            if handler.node.trigger != "success":  # it waits for all that is going on
+                for child in made:
+                    self.dependents[child.index].append(handler.index)
+                handler.missing += len(made)
         for ref in dict.fromkeys(sources_of(result)):
             self.dependents[self.by_id[ref].index].append(task.index)
             task.missing += 1
         for child in made:
-            earlier = self._earlier.pop(child.node.id, None)
-            if earlier is not None and earlier.key == self.keys[child.index] and child.site.cache:
-                self._remember(child, earlier)
-            elif child.missing == 0:
+            if child.missing == 0:
                 self._make_ready(child)
 
     def _add(self, node: Node, site: Site, priority: float) -> Task:
         keys = {
             ref: self.keys[self.by_id[ref].index] for tree in node.args.values() for ref in sources_of(tree)
         }
-        task = Task(len(self.tasks), node, site, priority, 0)
+        earlier = self.earlier.get(node.id)
+        task = Task(len(self.tasks), node, site, priority, 0, attempt=earlier.attempt if earlier else 0)
         self.tasks.append(task)
         self.by_id[node.id] = task
         self.dependents.append([])
@@ -273,24 +266,28 @@ class State:
     def _conclude(self, task: Task, result: Any, now_ms: int) -> None:
         """A control node has come to its result."""
         task.result = self.results[task.node.id] = result
-        task.ended_ms = now_ms
+        task.ended_ms = max(now_ms, task.started_ms)  # all nodes of a loop may be kept from long ago
         self._end(task, "succeeded")
 
     def _end(self, task: Task, state: TaskState) -> None:
         task.state = state
         self.unfinished -= 1
-        for index in self.dependents[task.index]:
-            dependent = self.tasks[index]
-            if dependent.state == "pending" or (
-                dependent.site.control != "none" and dependent.state == "running"
-            ):
-                self._tell(dependent, task)
+        self._over.append(task)
+
+    def _tell_dependents(self) -> None:
+        """Let all tasks know what is over by now, and what is over by that. Without recursion."""
+        while self._over:
+            over = self._over.popleft()
+            for index in self.dependents[over.index]:
+                task = self.tasks[index]
+                if task.state == "pending" or (task.site.control != "none" and task.state == "running"):
+                    self._tell(task, over)
 
     def _tell(self, waiting: Task, over: Task) -> None:
         """Let a task know that one that it waits for is over."""
-        how = _effect(waiting, over)
+        how = effect(waiting, over)
         if how == "go":
-            waiting.alarmed |= over.state in ("failed", "blocked")
+            waiting.alarmed |= over.state in ("failed", "blocked") and over.node.id in waiting.node.after
             waiting.missing -= 1
             if waiting.missing == 0:
                 self._release(waiting, over)
@@ -301,7 +298,7 @@ class State:
         """Nothing is left to wait for."""
         if task.state == "running":  # a loop, all of whose nodes are done
             self._conclude(task, task.result, last.ended_ms)
-        elif task.node.trigger == "failure" and not task.alarmed:
+        elif task.node.trigger == "failure" and task.node.after and not task.alarmed:
             heapq.heappush(self.doomed, Doomed(task.index, "skipped", ""))
         else:
             self._make_ready(task)
@@ -310,38 +307,27 @@ class State:
         task.state = "ready"
         match task.site.control:
             case "none":
-                entry = (-task.site.priority, -task.priority, task.index)
-                heapq.heappush(self._ready.setdefault(task.site.needs, []), entry)
+                earlier = self.earlier.pop(task.node.id, None)
+                if earlier is None or not self._remember(task, earlier):
+                    entry = (-task.site.priority, -task.priority, task.index)
+                    heapq.heappush(self._ready.setdefault(task.site.needs, []), entry)
             case "choose":
-                args = task.node.args
-                taken = args["then"] if flat(args["condition"], self.results) else args.get("otherwise")
-                self._conclude(task, flat(taken, self.results), self._latest_ms(args))
+                self._choose(task)
             case "branch" | "map" | "reduce":
                 self.unresolved.append(task)
 
-    def _latest_ms(self, args: dict[str, Any]) -> int:
-        """When the last of the nodes that arguments refer to was over."""
-        return max(self.by_id[ref].ended_ms for tree in args.values() for ref in sources_of(tree))
-
-
-def _effect(waiting: Task, over: Task) -> Literal["go", "blocked", "skipped"]:
-    """What it means to a task that another one, which it waits for, is over."""
-    node, source = waiting.node, over.node.id
-    if over.state == "succeeded":
-        misses = (source in node.when and over.result is False) or (
-            source in node.unless and over.result is True
-        )
-        return "skipped" if misses else "go"
-    only_order = source in node.after and source not in {
-        *node.when,
-        *node.unless,
-        *(ref for tree in node.args.values() for ref in sources_of(tree)),
-    }
-    if over.state == "skipped":
-        return "go" if only_order or waiting.site.control == "choose" else "skipped"
-    if node.trigger != "success":
-        return "go" if only_order else "skipped"
-    return "blocked"
+    def _choose(self, task: Task) -> None:
+        """Take one of two values, for which it does not matter what became of the other."""
+        args = task.node.args
+        taken = args.get("then" if flat(args["condition"], self.results) else "otherwise")
+        without = [over for ref in sources_of(taken) if (over := self.by_id[ref]).state != "succeeded"]
+        for over in without:
+            skipped = over.state == "skipped" or task.node.trigger != "success"
+            how: Literal["blocked", "skipped"] = "skipped" if skipped else "blocked"
+            heapq.heappush(self.doomed, Doomed(task.index, how, over.blocked_by or over.node.id))
+        if not without:
+            ended = [self.by_id[ref].ended_ms for tree in args.values() for ref in sources_of(tree)]
+            self._conclude(task, flat(taken, self.results), max(ended, default=self.opened_ms))
 
 
 GRACE_MS = 5000  # between asking a process to end and ending it

@@ -34,11 +34,13 @@ from flowrun.core.changes import (
     Woke,
 )
 from flowrun.core.decide import decide
-from flowrun.core.state import State, Task
+from flowrun.core.model import Failure
+from flowrun.core.state import State
+from flowrun.core.task import Task
 from flowrun.shell.messages import Spawn
 from flowrun.shell.pool import Pool
 from flowrun.shell.runlog import Home, RunLog
-from flowrun.shell.values import Values
+from flowrun.shell.values import Unfit, Values
 
 
 class Watcher(Protocol):
@@ -84,7 +86,7 @@ class Execution:
         self._position = len(log.changes(run))
         self._values = Values(state, home.store)
         self._secrets = {name for site in state.plan.sites for name in site.secrets}
-        self._known: list[Event] = []  # what control nodes asked for
+        self._known: list[Event] = []  # what control nodes asked for, and what cannot even start
         self._has_gpus = False
 
     def go(self, opened: Opened) -> None:
@@ -154,7 +156,7 @@ class Execution:
     def _carry_out(self, change: Event | Command) -> None:
         match change:
             case Start():
-                self._pool.spawn(self._order(change))
+                self._start(change)
             case Kill(node=node, attempt=attempt, force=force):
                 self._pool.kill(node, attempt, force)
             case Resolve(node=node):
@@ -175,6 +177,13 @@ class Execution:
                 pass  # these change the state only
             case _:
                 assert_never(change)
+
+    def _start(self, start: Start) -> None:
+        try:
+            self._pool.spawn(self._order(start))
+        except Unfit as error:
+            failure = Failure("FR206", f"its arguments cannot be had: {error}")
+            self._known.append(Exited(now_ms(), start.node, start.attempt, failure=failure))
 
     def _order(self, start: Start) -> Spawn:
         task = self.state.by_id[start.node]

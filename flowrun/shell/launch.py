@@ -131,7 +131,7 @@ def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:
         say([msgspec.json.encode({"run": run}).decode()])
         return
     kept = sum(earlier.artifact is not None for earlier in opened.earlier.values())
-    note = f", {kept} of them done before" if request.resume else ""
+    note = f", {counted(kept, 'result')} kept" if request.resume else ""
     say([f"{run}: {counted(nodes, 'node')}{note}, on {devices.describe(opened.capacity)}"])
 
 

@@ -9,19 +9,25 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Label, Place
+from flowc.plan.text import counted
+from flowrun.core.control import flat
 from flowrun.core.model import Artifact, Failure, Inputs, Usage
-from flowrun.core.state import State, Task
+from flowrun.core.state import State
+from flowrun.core.task import Task
 from flowrun.shell.artifacts import Damaged
 from flowrun.shell.execution import log_path
 from flowrun.shell.runlog import Home
-from flowrun.shell.values import Values, loaded
+from flowrun.shell.values import Unfit, Values, loaded
 
 _LOG_TAIL = 12  # lines of a failed node's log that a diagnostic shows
 _LONGEST = 200  # characters of a value that is shown
 
 
 class NodeReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A node of a run. Times are milliseconds; `wait_ms` is from when it could have started."""
+    """A node of a run. Times are milliseconds.
+
+    `note` tells what a control node came to, or why a node was skipped.
+    """
 
     node: str
     state: str
@@ -32,6 +38,7 @@ class NodeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     artifact: Artifact | None = None
     failure: Failure | None = None
     blocked_by: str = ""
+    note: str = ""
     kept: bool = False
     log: str = ""
 
@@ -53,7 +60,7 @@ def report(run: str, status: str, state: State, home: Home, now_ms: int) -> RunR
     """Everything about a run as it stands."""
     if status == "interrupted":  # nobody executes it: what ran does not, and its time does not run on
         now_ms = max([state.opened_ms, *(max(task.started_ms, task.ended_ms) for task in state.tasks)])
-    nodes = [_node_report(run, status, task, home, now_ms) for task in state.tasks]
+    nodes = [_node_report(run, status, state, task, home, now_ms) for task in _in_order(state)]
     ended = state.ended_ms or now_ms
     result = _result(state, home) if state.status == "succeeded" else None
     header = state.plan.header
@@ -72,20 +79,25 @@ def failures(run: str, state: State, home: Home) -> list[Diagnostic]:
         labels = [Label(spans[task.site.site], f"node `{task.node.id}`, called here")]
         if task.failure.at:
             labels.insert(0, Label(Place.parse(task.failure.at)))
-        log = log_path(home, run, task, task.attempt)
-        tail = _tail(log)
-        notes = (
-            [f"last lines of {log}:", *(f"| {line}" for line in tail)]
-            if tail
-            else [f"its log {log} is empty"]
-        )
+        notes = _log_notes(log_path(home, run, task, task.attempt)) if task.attempt else []
         tries = f" after {task.attempt} attempts" if task.failures else ""
         message = f"node `{task.node.id}` failed{tries}: {task.failure.message}"
         found.append(Diagnostic(task.failure.code, message, tuple(labels), tuple(notes), task.failure.hint))
     return found
 
 
-def _node_report(run: str, status: str, task: Task, home: Home, now_ms: int) -> NodeReport:
+def _in_order(state: State) -> list[Task]:
+    """The tasks in the order of the plan, the nodes of a loop after it."""
+
+    def place(task: Task) -> tuple[int, int]:
+        in_plan = task.index < len(state.plan.nodes)
+        loop = task if in_plan else state.by_id[task.node.id[: task.node.id.rindex("[")]]
+        return (loop.index, task.index)
+
+    return sorted(state.tasks, key=place)
+
+
+def _node_report(run: str, status: str, state: State, task: Task, home: Home, now_ms: int) -> NodeReport:
     ended = now_ms if task.state == "running" else task.ended_ms
     return NodeReport(
         task.node.id,
@@ -97,9 +109,35 @@ def _node_report(run: str, status: str, task: Task, home: Home, now_ms: int) -> 
         task.artifact,
         task.failure,
         task.blocked_by,
+        _note(state, task),
         task.kept,
         str(log_path(home, run, task, task.attempt)) if task.attempt else "",
     )
+
+
+def _note(state: State, task: Task) -> str:
+    if task.state == "skipped":
+        cause = state.by_id.get(task.blocked_by)
+        if cause is None:
+            return "nothing failed"
+        decided = cause.site.control == "branch" and cause.state == "succeeded"
+        return f"`{task.blocked_by}` is {_truth(cause)}" if decided else f"`{task.blocked_by}` gave no result"
+    match task.site.control:
+        case "map" | "reduce" if task.state == "succeeded":
+            return counted(task.parts, "node")
+        case "map" if task.state == "running" and task.parts:
+            return f"{task.parts - task.missing} of {counted(task.parts, 'node')}"
+        case "branch" if task.state == "succeeded":
+            return _truth(task)
+        case "choose" if task.state == "succeeded":
+            branch = flat(task.node.args["condition"], state.results)
+            return "`then` is taken" if branch else "`otherwise` is taken"
+        case _:
+            return ""
+
+
+def _truth(branch: Task) -> str:
+    return "true" if branch.result else "false"
 
 
 def _result(state: State, home: Home) -> Any:
@@ -111,7 +149,10 @@ def _result(state: State, home: Home) -> Any:
         except Damaged as error:
             return f"<{error}>"
 
-    return loaded(Values(state, home.store).located(state.plan.header.result), load)
+    try:
+        return loaded(Values(state, home.store).located(state.plan.header.result), load)
+    except Unfit as error:
+        return f"<{error}>"
 
 
 def abbreviate(value: Any) -> Any:
@@ -130,6 +171,11 @@ def abbreviate(value: Any) -> Any:
     if hasattr(value, "dtype"):
         return f"<{value.dtype} array {list(value.shape)}>"
     return str(value)
+
+
+def _log_notes(log: Path) -> list[str]:
+    tail = _tail(log)
+    return [f"last lines of {log}:", *(f"| {line}" for line in tail)] if tail else [f"its log {log} is empty"]
 
 
 def _tail(log: Path) -> list[str]:

@@ -19,7 +19,8 @@ from flowrun.core.changes import Resolved
 from flowrun.core.control import flat
 from flowrun.core.keys import substitute
 from flowrun.core.model import Failure
-from flowrun.core.state import State, Task
+from flowrun.core.state import State
+from flowrun.core.task import Task
 from flowrun.shell.artifacts import Damaged, Store
 
 MAX_ITEMS = 100_000  # of a loop: each is a node, which the scheduler has to hold
@@ -34,7 +35,7 @@ class Values:
         self._structures: dict[str, Structure] = {s.type: s for s in state.plan.structures}
 
     def arguments(self, task: Task) -> dict[str, Any]:
-        """The trees that a worker is sent."""
+        """The trees that a worker is sent; `Unfit` if one selects what its value does not have."""
         return {name: self.located(tree) for name, tree in task.node.args.items()}
 
     def located(self, tree: Any) -> Any:
@@ -45,6 +46,8 @@ class Values:
         if isinstance(ref, InputRef):
             return {"value": self._input(ref)}
         task = self._state.by_id[ref.source]
+        if ref.source in self._state.results:
+            raise Unfit(f"what `{ref.source}` came to has no {_path(ref)}")
         if task.artifact is None:
             return {"value": None}
         gives = parse(task.site.gives)
@@ -52,8 +55,11 @@ class Values:
 
     def _input(self, ref: InputRef) -> Any:
         value = self._state.inputs[ref.input]
-        for step in ref.at:
-            value = value[step]
+        try:
+            for step in ref.at:
+                value = value[step]
+        except (KeyError, IndexError, TypeError):
+            raise Unfit(f"the value of input `{ref.input}` has no {_path(ref)}") from None
         return msgspec.to_builtins(value)
 
     def resolve(self, task: Task, now_ms: int) -> Resolved:
@@ -63,13 +69,13 @@ class Values:
             if task.site.control == "branch":
                 return Resolved(now_ms, node, truth=self._truth(task))
             return Resolved(now_ms, node, names=self._names(task))
-        except (_Unfit, Damaged) as error:
+        except (Unfit, Damaged) as error:
             return Resolved(now_ms, node, failure=Failure("FR208", str(error)))
 
     def _truth(self, task: Task) -> bool:
         value = self._read(task.node.args["condition"])
         if not isinstance(value, bool):
-            raise _Unfit(f"a condition must be a `bool`, got {_shown(value)}")
+            raise Unfit(f"a condition must be a `bool`, got {_shown(value)}")
         return value
 
     def _names(self, task: Task) -> tuple[str, ...]:
@@ -77,12 +83,12 @@ class Values:
         items = "items" if task.site.control == "reduce" else task.site.each[0]
         values = self._read(task.node.args[items])
         if not isinstance(values, list):
-            raise _Unfit(f"a loop needs a list, got {_shown(values)}")
+            raise Unfit(f"a loop needs a list, got {_shown(values)}")
         if len(values) > MAX_ITEMS:
-            raise _Unfit(f"a loop over {len(values)} items is too long: at most {MAX_ITEMS} can be scheduled")
+            raise Unfit(f"a loop over {len(values)} items is too long: at most {MAX_ITEMS} can be scheduled")
         if task.site.control == "reduce":
             if not values and "initial" not in task.node.args:
-                raise _Unfit("a reduction of an empty list needs an `initial`")
+                raise Unfit("a reduction of an empty list needs an `initial`")
             return tuple(map(str, range(len(values))))
         if not task.site.key:
             return tuple(map(str, range(len(values))))
@@ -91,10 +97,10 @@ class Values:
             step = positions(of, (task.site.key,), self._structures)[0]
             names = tuple(_name(value[step]) for value in values)
         except (KeyError, IndexError, TypeError):
-            raise _Unfit(f"not every item has a field `{task.site.key}` to be named after") from None
+            raise Unfit(f"not every item has a field `{task.site.key}` to be named after") from None
         if len(set(names)) < len(names):
             twice = Counter(names).most_common(1)[0][0]
-            raise _Unfit(f"two items are called `{twice}`: their `{task.site.key}` must tell them apart")
+            raise Unfit(f"two items are called `{twice}`: their `{task.site.key}` must tell them apart")
         return names
 
     def _read(self, tree: Any) -> Any:
@@ -113,8 +119,12 @@ def loaded(tree: Any, load: Callable[[str, list[str | int]], Any]) -> Any:
     return tree
 
 
-class _Unfit(ValueError):
-    """The value is not what the control node needs."""
+class Unfit(ValueError):
+    """A value is not what a node needs of it."""
+
+
+def _path(ref: Ref | InputRef) -> str:
+    return f"`{'.'.join(map(str, ref.at))}`"
 
 
 def _item(of: Type) -> Type:

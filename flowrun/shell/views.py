@@ -67,6 +67,8 @@ def measurements(records: list[Record]) -> str:
 def _row(node: NodeReport) -> tuple[str, ...]:
     if node.failure is not None:
         last = f"[{node.failure.code}] {node.failure.message.splitlines()[0][:100]}"
+    elif node.note:
+        last = node.note
     elif node.blocked_by:
         last = f"waits for `{node.blocked_by}`"
     else:

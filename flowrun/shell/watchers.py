@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flowc.plan.text import counted
-from flowrun.core.changes import AnyChange, Exited, Retry, Start
+from flowrun.core.changes import AnyChange, Exited, Resolved, Retry, Start
 from flowrun.core.state import State
 
 if TYPE_CHECKING:
@@ -101,6 +101,12 @@ def _line(state: State, change: AnyChange) -> str:
         case Exited(failure=failure) if failure is not None:
             sentence = failure.message.splitlines()[0][:120]
             return f"{_clock(state, change.at_ms)}  failed {change.node:<{width}}  {sentence}"
+        case Resolved(failure=None):
+            control = state.by_id[change.node].site.control
+            came_to = str(change.truth).lower() if control == "branch" else counted(len(change.names), "item")
+            return f"{_clock(state, change.at_ms)}  known  {change.node:<{width}}  {came_to}"
+        case Resolved(failure=failure) if failure is not None:
+            return f"{_clock(state, change.at_ms)}  failed {change.node:<{width}}  {failure.message}"
         case Retry():
             wait = _seconds(change.ready_at_ms - change.at_ms).strip()
             return f"{_clock(state, change.at_ms)}  retry  {change.node:<{width}}  in {wait}"

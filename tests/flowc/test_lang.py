@@ -127,3 +127,71 @@ def test_names_are_loaded_when_they_are_asked_for():
         assert getattr(flowc, name).__module__.startswith(("flowc.", "typing")), name
     with pytest.raises(AttributeError, match="no attribute 'compile'"):
         flowc.compile  # noqa: B018
+
+
+class TestWorkflowClasses:
+    SOURCE = """
+    from dataclasses import field
+    from typing import ClassVar
+    from flowc import Static
+    from ops import *
+
+    @workflow
+    class main:
+        path: str
+        rate: float = 0.5
+        names: list[str] = field(default_factory=lambda: ["a"])
+        folds: Static[int] = 2
+        unit: ClassVar[str] = "cm"
+
+        def define(self):
+            data = self.prepared()
+            return [fit(data, self.rate) for fold in range(self.folds)]
+
+        def prepared(self):
+            return clean(load(self.path))
+    """
+
+    def test_attributes_are_the_inputs_of_define(self, project):
+        plan = project.compile(self.SOURCE)
+        inputs = {name: (of.type, of.required or of.default) for name, of in plan.header.inputs.items()}
+        assert inputs == {"path": ("str", True), "rate": ("float", 0.5), "names": ("list[str]", ["a"])}
+        assert plan.header.static == {"folds": 2}
+        assert plan.header.workflow == "flow:main"
+        assert [node.id for node in plan.nodes] == ["data/load", "data/clean", "fit[0]", "fit[1]"]
+
+    def test_one_within_another_workflow_is_called_with_its_inputs(self, project):
+        source = self.SOURCE.replace("class main", "class Fit") + (
+            "\n    @workflow\n    def main(rate: float):\n        return Fit('p', rate=rate, folds=1)\n"
+        )
+        plan = project.compile(source)
+        assert [node.id for node in plan.nodes] == ["Fit/data/load", "Fit/data/clean", "Fit/fit[0]"]
+        assert plan.nodes[2].args["rate"] == {"input": "rate"}
+
+    def test_outside_of_a_trace_it_simply_runs(self):
+        @workflow
+        class Doubled:
+            n: int
+
+            def define(self):
+                return double(self.n)
+
+        assert Doubled(4) == 8
+
+    def test_without_define(self):
+        class Empty:
+            n: int
+
+        found = refused(lambda: workflow(Empty))
+        assert (found.code, "has no `define`" in found.message) == ("FC024", True)
+
+    def test_declared_wrongly(self):
+        class Wrong:
+            names: list = []  # noqa: RUF012 - that is the mistake
+
+            def define(self):
+                return 1
+
+        found = refused(lambda: workflow(Wrong))
+        assert found.code == "FC024"
+        assert "default_factory" in found.message

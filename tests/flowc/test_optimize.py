@@ -277,19 +277,20 @@ def test_a_deep_plan():
 def plans(draw):
     """A plan of `add` and `double`, deterministic or not, with branches and order, and its result."""
     sites = [
-        Site("pure", "ops:add", "c0", {"a": "int", "b": "int"}, "int", deterministic=True),
-        Site("twin", "ops:add", "c0", {"a": "int", "b": "int"}, "int", deterministic=True),
-        Site("other", "ops:double", "c1", {"a": "int", "b": "int"}, "int", deterministic=True),
+        Site("pure", "ops:add", "c0", {"a": "int", "b": "int"}, "Any", deterministic=True),
+        Site("twin", "ops:add", "c0", {"a": "int", "b": "int"}, "Any", deterministic=True),
+        Site("other", "ops:double", "c1", {"a": "int", "b": "int"}, "Any", deterministic=True),
         Site("quiet", "ops:note", "c3", {"a": "int", "b": "int"}, "None", deterministic=True),
-        Site("effect", "ops:add", "c2", {"a": "int", "b": "int"}, "int"),
-        Site("if", "flowc.control:branch", "", {"condition": "int"}, "bool", control="branch"),
+        Site("effect", "ops:add", "c2", {"a": "int", "b": "int"}, "Any"),
+        Site("if", "flowc.control:branch", "", {"condition": "bool"}, "bool", control="branch"),
     ]
     nodes: list[Node] = []
     branches: list[str] = []
     for i in range(draw(st.integers(1, 14))):
         site = draw(st.sampled_from(sites))
         values = [node.id for node in nodes if not node.id.startswith(("if", "quiet"))]
-        known = [st.integers(0, 2), st.just({"input": "x"})]
+        literal = st.booleans() if site.control == "branch" else st.integers(0, 2)
+        known = [literal, st.just({"input": "x"})]
         tree = st.one_of(*known, *([st.sampled_from([{"from": name} for name in values])] if values else []))
         taken = {name: draw(tree) for name in site.takes}
         guards = draw(st.lists(st.sampled_from(branches), max_size=1)) if branches else []
@@ -302,7 +303,7 @@ def plans(draw):
     values = [{"from": node.id} for node in nodes if not node.id.startswith(("if", "quiet"))]
     result = draw(st.lists(st.sampled_from(values), max_size=3)) if values else []
     spans = tuple(Span(site.site, "flow.py:1:1") for site in kept)
-    header = Header(FORMAT, "flow:main", inputs={"x": Input("int", 5)}, result=result)
+    header = Header(FORMAT, "flow:main", inputs={"x": Input("Any", 5)}, result=result)
     return Plan(header, sites=kept, nodes=tuple(nodes), spans=spans)
 
 

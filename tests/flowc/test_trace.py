@@ -39,16 +39,22 @@ def args(project, body, parameters=""):
         ("split(x).train", {"from": "split", "at": ["train"]}),
         ("[x, {'k': (x, n)}]", [{"from": "x"}, {"map": {"k": [{"from": "x"}, {"input": "n"}]}}]),
         ("{'from': 'x', 'map': 1}", {"map": {"from": "x", "map": 1}}),
+        ("Parts(x, [n, (1,)])", {"map": {"train": {"from": "x"}, "test": [{"input": "n"}, [1]]}}),
+        ("Pair(x, Parts([], n))", [{"from": "x"}, {"map": {"train": [], "test": {"input": "n"}}}]),
+        ("Point(1, x)", {"map": {"x": 1, "y": {"from": "x"}}}),
     ],
 )
 def test_an_argument_becomes_a_tree(project, written, tree):
     body = f"""
-    import numpy
+    import msgspec, numpy
+    from collections import namedtuple
     from datetime import date, datetime
     from enum import Enum
     from pathlib import Path
     class Color(Enum):
         RED = "red"
+    Pair = namedtuple("Pair", "a b")
+    Point = msgspec.defstruct("Point", ["x", "y"])
     x = load()
     return gather({written})
     """
@@ -64,7 +70,8 @@ def test_an_argument_becomes_a_tree(project, written, tree):
         ("b'x'", "it is a `bytes`"),
         ("{1}", "it is a `set`"),
         ("load", "it is a `Operator`"),
-        ("Parts([], [])", "it is a `Parts`"),
+        ("Parts", "it is a `type`"),
+        ("Parts([], object())", "it is a `object`"),
         ("float('nan')", "`nan` is no JSON number"),
         ("[1, [float('-inf')]]", "`-inf` is no JSON number"),
         ("2 ** 63", "the number does not fit 64 bits"),

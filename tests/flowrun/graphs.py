@@ -4,10 +4,16 @@ A line of a graph is a node, what it depends on, and settings::
 
     train[a] < load split  cpus=2 retries=1 reads=epochs depth=3
 
-Settings of the site are `cpus`, `memory`, `gpus`, `gpu_memory`, `retries`, `backoff`, `timeout`, `op`,
-`code`, `gives`; they are those of the first node of a site. `reads` names inputs of the workflow, `after`
-nodes to wait for, and all else is an argument, written as JSON. `run.done("train[a]")` is an event, and the
-core's decisions come back as text, too: `["start eval.1", "finish succeeded"]`.
+Settings of the site are `cpus`, `memory`, `gpus`, `gpu_memory`, `retries`, `backoff`, `timeout`, `priority`,
+`cache`, `op`, `code`, `gives`, `control`; they are those of the first node of a site. `reads` names inputs of
+the workflow, `after`, `when` and `unless` name nodes, `trigger` says when a handler runs, and all else is an
+argument, written as JSON. What a control node depends on is, in this order::
+
+    big    control=branch < flag               m control=map    < items shared
+    either control=choose < big this that      r control=reduce < items initial
+
+`run.done("train[a]")` and `run.knows("big", True)` are events, and the core's decisions come back as text,
+too: `["start eval.1", "finish succeeded"]`.
 """
 
 import json
@@ -23,7 +29,10 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Opened,
+    Resolve,
+    Resolved,
     Retry,
+    Skip,
     Start,
     Woke,
 )
@@ -31,8 +40,28 @@ from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Capacity, Failure, Gpu
 from flowrun.core.state import State
 
-_AMOUNTS = {"cpus": "cpus", "memory": "memory_mb", "gpus": "gpus", "gpu_memory": "gpu_memory_mb"}
-_LIMITS = {"retries": "retries", "backoff": "backoff_ms", "timeout": "timeout_ms"}
+_AMOUNTS = {
+    "cpus": "cpus",
+    "memory": "memory_mb",
+    "gpus": "gpus",
+    "gpu_memory": "gpu_memory_mb",
+    "gpus_max": "gpus_max",
+}
+_LIMITS = {
+    "retries": "retries",
+    "backoff": "backoff_ms",
+    "timeout": "timeout_ms",
+    "priority": "priority",
+    "cache": "cache",
+}
+_PARAMETERS = {
+    "none": (),
+    "branch": ("condition",),
+    "choose": ("condition", "then", "otherwise"),
+    "map": ("item",),
+    "reduce": ("items", "initial"),
+}
+_EACH = {"map": ("item",), "reduce": ("left", "right")}
 
 
 def plan(text, inputs=None, result=None, name="main"):
@@ -43,14 +72,19 @@ def plan(text, inputs=None, result=None, name="main"):
         node_id = words[0]
         settings = dict(word.split("=", 1) for word in words[1:] if "=" in word)
         sources = [word for word in words[1:] if "=" not in word and word != "<"]
-        args = {f"a{i}": {"from": source} for i, source in enumerate(sources)}
-        args |= {read: {"input": read} for read in settings.pop("reads", "").split(",") if read}
-        after = tuple(filter(None, settings.pop("after", "").split(",")))
         site = site_of(node_id)
         if site not in sites:
             sites[site] = _site(site, settings)
+        names = [*_PARAMETERS[sites[site].control], *(f"a{i}" for i in range(len(sources)))]
+        args = {name: {"from": source} for name, source in zip(names, sources, strict=False)}
+        args |= {read: {"input": read} for read in settings.pop("reads", "").split(",") if read}
+        conditions = {
+            name: tuple(filter(None, settings.pop(name, "").split(",")))
+            for name in ("after", "when", "unless")
+        }
+        trigger = settings.pop("trigger", "success")
         args |= {name: json.loads(value) for name, value in settings.items()}
-        nodes.append(Node(node_id, args, after))
+        nodes.append(Node(node_id, args, **conditions, trigger=trigger))
         sites[site].takes.update(dict.fromkeys(args, "Any"))
     declared = {n: Input(*t) if isinstance(t, tuple) else Input(t) for n, t in (inputs or {}).items()}
     return Plan(
@@ -68,7 +102,10 @@ def _site(site, settings):
     limits = {long: int(settings.pop(short)) for short, long in _LIMITS.items() if short in settings}
     op = settings.pop("op", f"flows:{site.replace('/', '_')}")
     code, gives = settings.pop("code", "c0de"), settings.pop("gives", "Any")
-    return Site(site, op, code, {}, gives, needs=Resources(**needs), **limits)
+    limits["cache"] = bool(limits.get("cache", True))
+    control = settings.pop("control", "none")
+    each = _EACH.get(control, ())
+    return Site(site, op, code, {}, gives, needs=Resources(**needs), **limits, control=control, each=each)
 
 
 def host(cpus=2, memory=1000, gpus=()):
@@ -93,6 +130,18 @@ class Run:
 
     def is_lost(self, node):
         return self.fails(node, "FR207")
+
+    def knows(self, node, answer):
+        """What a control node asked for: whether a condition holds, the number or the names of items."""
+        match answer:
+            case bool():
+                return self._step(Resolved(self.now, node, truth=answer))
+            case Failure():
+                return self._step(Resolved(self.now, node, failure=answer))
+            case int():
+                return self._step(Resolved(self.now, node, names=tuple(map(str, range(answer)))))
+            case _:
+                return self._step(Resolved(self.now, node, names=tuple(answer)))
 
     def cancel(self):
         return self._step(CancelRequested(self.now))
@@ -121,6 +170,8 @@ def say(command):
         case Start(node=node, attempt=attempt, placement=placement):
             gpus = f" on gpu {','.join(map(str, placement.gpus))}" if placement.gpus else ""
             return f"start {node}.{attempt}{gpus}"
+        case Resolve(node=node):
+            return f"resolve {node}"
         case Kill(node=node, attempt=attempt, reason=reason, force=force):
             return f"kill {node}.{attempt} {reason}{' by force' if force else ''}"
         case Retry(node=node, ready_at_ms=at, lost=lost):
@@ -129,6 +180,8 @@ def say(command):
             return f"fail {node}"
         case Block(node=node, by=by):
             return f"block {node} by {by}"
+        case Skip(node=node, by=by):
+            return f"skip {node} by {by}" if by else f"skip {node}"
         case Cancel(node=node):
             return f"cancel {node}"
         case Finish(status=status):

@@ -8,10 +8,13 @@ from world import Broken, World
 
 # Seeds that once found something, and what.
 REGRESSIONS = {
-    0: "a signal that came together with the last exit was logged after the end of the run",
-    1: "by a mutant: deadlines compared with `<`, so that the scheduler woke at them and did nothing",
-    2: "by mutants: one loss too many was forgiven, and a second Ctrl-C did not force",
-    4: "by a mutant: a key without the operator's name kept what another operator had made",
+    3: "handlers started when a node was blocked, though others that it waited for were still running",
+    8: "an answer for a branch that was cancelled meanwhile ended it a second time",
+    10: "a resumed run forgot the nodes of a loop if it ended before the loop was reached again",
+    43: "handlers did not wait for the nodes of a loop, one of which had failed",
+    398: "the nodes of a loop in a handler were cancelled, though the loop itself was not",
+    477: "a choice was skipped for the sake of the value that it did not take",
+    2919: "what a skipped node's dependent had done before the run was resumed counted still",
 }
 
 

@@ -1,8 +1,9 @@
 """A simulated world around the scheduler's core: `World(seed)` plays what the shell and the host would.
 
-It makes up a plan and a host, runs "processes" that end, fail, hang, get lost or are killed, cancels, crashes
-before or after the log is written, and resumes, perhaps with changed source or with artifacts gone. It keeps
-its own books, and after every change compares them with the scheduler's; `Broken` says what is wrong.
+It makes up a plan and a host, runs "processes" that end, fail, hang, get lost or are killed, answers what
+branches and loops ask, cancels, crashes before or after the log is written, and resumes, perhaps with changed
+source or with artifacts gone. It keeps its own books, and after every change compares them with the
+scheduler's; `Broken` says what is wrong.
 
     safety     while faults happen: every invariant in `_check_*`
     liveness   then, without faults: every task is done within a bound
@@ -10,13 +11,15 @@ its own books, and after every change compares them with the scheduler's; `Broke
 
 import hashlib
 import itertools
+from collections import defaultdict
 from operator import le
 from random import Random
 
 import msgspec
 from graphs import host, plan
 
-from flowc.plan.graph import dependencies
+from flowc.plan.graph import waited_for
+from flowc.plan.model import references, sources_of
 from flowrun.core.changes import (
     AnyChange,
     Block,
@@ -27,10 +30,14 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Opened,
+    Resolve,
+    Resolved,
     Retry,
+    Skip,
     Start,
     Woke,
 )
+from flowrun.core.control import flat
 from flowrun.core.decide import MAX_BACKOFF_MS, MAX_LOSSES, decide
 from flowrun.core.model import Artifact, Failure, Rejected
 from flowrun.core.resume import carry_over
@@ -81,7 +88,8 @@ class World:
         self.log = []  # durable rows: JSON
         self.plans = {}  # digest -> plan
         self.store = set()  # hashes of artifacts
-        self.attempts = dict.fromkeys((node.id for node in self.plan.nodes), 0)  # the last one, ever
+        self.attempts = defaultdict(int)  # the last one, ever
+        self.made = {}  # node -> Artifact: the last one that is in the log, if it is in the store
         self._open({})
 
     def play(self):
@@ -114,6 +122,9 @@ class World:
 
     def _advance(self, crash=""):
         """Go on to the next moment at which something happens, and let all of it happen in one step."""
+        if self.asked:
+            asked, self.asked = self.asked, []
+            return self._step([self._answer(node) for node in asked], crash)
         wake = self.state.next_wake_ms()
         moments = [process.ends_ms for process in self.live.values()] + ([wake] if wake is not None else [])
         demand(moments, "the run has not ended, but nothing will ever happen")
@@ -141,6 +152,27 @@ class World:
         self.store.add(artifact.hash)
         return Exited(self.now, node, attempt, artifact)
 
+    def _answer(self, node):
+        """What a control node asks for; it follows from what it depends on, as results do."""
+        if self.faults and self.random.random() < 0.05:
+            return Resolved(self.now, node, failure=Failure("FR208", "it is no list"))
+        if self._control(node) == "branch":
+            return Resolved(self.now, node, truth=self._truth(node))
+        return Resolved(self.now, node, names=self._names(node))
+
+    def _truth(self, node):
+        return int(self.computes[node], 16) % 2 == 0
+
+    def _names(self, node):
+        args, reduces = self.nodes[node].args, self._control(node) == "reduce"
+        items = flat(args["items" if reduces else "item"], self.state.results)
+        count = int(self.computes[node], 16) % 5
+        count = len(items) if isinstance(items, list) else max(count, reduces and "initial" not in args)
+        return tuple(f"k{i}" for i in range(count))
+
+    def _control(self, node):
+        return self.state.by_id[node].site.control
+
     def _lose_all(self):
         """The fork server dies, and every process with it. A report that was on its way comes too late."""
         lost = sorted(self.live)
@@ -156,6 +188,7 @@ class World:
                 changes += [event, *decide(self.state, event)]
         if crash == "before":
             return self._resume(compare=False)
+        self.asked += [change.node for change in changes if isinstance(change, Resolve)]
         self.log += [msgspec.json.encode(change) for change in changes]
         for change in changes:
             self._check_change(_decode(msgspec.json.encode(change)))
@@ -189,7 +222,7 @@ class World:
         opened, before = self._rebuild()
         if compare:
             demand(_picture(before) == _picture(self.state), "the log does not give the state")
-        demand(before.keys == self.state.keys, "the log does not give the keys")
+        demand(before.keys == self.state.keys[: len(before.keys)], "the log does not give the keys")
         if self.faults and self.random.random() < 0.3:
             changed = self.random.randrange(len(self.source))
             self.code[changed] = self.random.choice(["code", "op"]) + f"={self.random.random()}"
@@ -198,44 +231,63 @@ class World:
             self.store -= set(
                 self.random.sample(sorted(self.store), self.random.randrange(len(self.store) + 1))
             )
+        self.made = {node: made for node, made in self.made.items() if made.hash in self.store}
         state = State(self.plan, opened.inputs)
         earlier = carry_over(before, state, lambda artifact: artifact.hash in self.store)
         kept = {node for node, was in earlier.items() if was.artifact is not None}
         expected = {
-            task.node.id
-            for task in before.tasks
-            if task.artifact == self._artifact(task.node.id) and task.artifact.hash in self.store
+            node.id
+            for node in self.plan.nodes
+            if node.id in self.made
+            and self.made[node.id] == self._artifact(node.id)
+            and node.trigger == "success"
         }
-        demand(kept == expected, "kept", kept, "instead of", expected)
+        in_plan = kept & self.nodes.keys()
+        demand(in_plan == expected, "kept", in_plan, "instead of", expected)
+        demand(kept <= self.made.keys(), "kept what was not made:", kept - self.made.keys())
         self.now += self.random.randrange(1000)
         self._open(earlier)
 
     def _compile(self):
         """The plan of now, and for each node what stands for its computation: its source and all above it."""
         self.plan = plan("\n".join(map("  ".join, zip(self.source, self.code, strict=True))))
+        self.nodes = {node.id: node for node in self.plan.nodes}
+        self.codes = dict(zip(self.nodes, self.code, strict=True))
         self.computes = {}
-        for node, code, above in zip(self.plan.nodes, self.code, dependencies(self.plan.nodes), strict=True):
-            sources = [self.computes[self.plan.nodes[i].id] for i in above]
-            self.computes[node.id] = hashlib.sha256(repr((node.id, code, sources)).encode()).hexdigest()
+        for node in self.plan.nodes:
+            self.computes[node.id] = self._digest(node.id, node)
+
+    def _digest(self, site, node):
+        def of(tree):
+            refs = [(self._computed(ref.source), ref.at) for ref in references(tree)]
+            return refs or tree
+
+        args = sorted((name, of(tree)) for name, tree in node.args.items())
+        return hashlib.sha256(repr((site, self.codes[site], args)).encode()).hexdigest()
+
+    def _computed(self, node):
+        """What a node computes; one of a loop is there only when that has unfolded."""
+        if node not in self.computes:
+            self.computes[node] = self._digest(_loop(node), self.state.by_id[node].node)
+        return self.computes[node]
 
     def _artifact(self, node):
         """A result is a function of what is computed: as if operators were deterministic."""
-        return Artifact(self.computes[node], 10)
+        return Artifact(self._computed(node), 10)
 
     def _open(self, earlier):
         """Begin with empty books: no process survives the scheduler."""
         self.live = {}  # (node, attempt) -> Process: what really runs
         self.held = {}  # (node, attempt) -> Placement: what the scheduler handed out
-        self.done = {node for node, was in earlier.items() if was.artifact is not None}
-        self.failures = dict.fromkeys(self.attempts, 0)
-        self.losses = dict.fromkeys(self.attempts, 0)
-        self.not_before_ms = dict.fromkeys(self.attempts, 0)
+        self.asked = []  # control nodes that wait for an answer
+        self.failures = defaultdict(int)
+        self.losses = defaultdict(int)
+        self.not_before_ms = defaultdict(int)
         self.ends = {}  # node -> its end for good
         self.cancelled = 0
         self.kills = {}
         self.state = State(self.plan, {})
         self.shadow = State(self.plan, {})
-        self.depends_on = [[self.plan.nodes[i].id for i in ids] for ids in dependencies(self.plan.nodes)]
         digest = f"plan-{len(self.plans)}"
         self.plans[digest] = self.plan
         self._step([Opened(self.now, digest, {}, self.host, earlier)])
@@ -263,27 +315,30 @@ class World:
                 del self.held[node, attempt]
                 if change.artifact is not None:
                     self._end(node, change)
-                    self.done.add(node)
+                    self.made[node] = change.artifact
             case CancelRequested():
                 self.cancelled += 1
             case Start(node=node):
                 self._check_start(change, self.shadow.by_id[node])
                 self.held[node, change.attempt] = change.placement
                 self.attempts[node] = change.attempt
+            case Resolve(node=node):
+                demand(not self._is_cancelled(node), node, "asks after the run was cancelled")
+                demand(not self._lacks(node), node, "asks before", self._lacks(node))
             case Retry(node=node):
                 self._check_retry(change, self.shadow.by_id[node])
             case Fail(node=node):
-                task = self.shadow.by_id[node]
-                lost = task.failure.code == "FR207"
-                spent = self.losses[node] == MAX_LOSSES if lost else self.failures[node] == task.site.retries
-                demand(spent and not self.cancelled, node, "failed for good too soon")
+                self._check_fail(self.shadow.by_id[node])
                 self._end(node, change)
             case Block(node=node, by=by):
                 demand(isinstance(self.ends.get(by), Fail), node, "blocked by", by, "which has not failed")
                 demand(by in self._above(node), node, "does not wait for", by)
                 self._end(node, change)
+            case Skip(node=node):
+                demand(self._why_skipped(node), node, "is skipped for no reason")
+                self._end(node, change)
             case Cancel(node=node):
-                demand(self.cancelled, node, "cancelled, but nobody wanted that")
+                demand(self._is_cancelled(node), node, "cancelled, but nobody wanted that")
                 self._end(node, change)
             case Kill(node=node, attempt=attempt):
                 demand((node, attempt) in self.held, "killed what does not run:", change)
@@ -294,28 +349,90 @@ class World:
         self.shadow.apply(change)
         self._check_resources()
 
+    def _is_cancelled(self, node):
+        """Whether a node is not to run any more because the user said so."""
+        return self.cancelled > (self.shadow.by_id[node].node.trigger == "always")
+
+    def _is(self, node, *states):
+        return self.shadow.by_id[node].state in states
+
+    def _parts(self, loop):
+        """The nodes that a loop turned out to have."""
+        return [task.node.id for task in self.shadow.tasks[len(self.nodes) :] if _loop(task.node.id) == loop]
+
+    def _needs(self, node):
+        """The nodes without whose success a node cannot run; a choice finds out about its values late."""
+        task = self.shadow.by_id[node]
+        chooses = task.site.control == "choose"
+        trees = (tree for name, tree in task.node.args.items() if not chooses or name == "condition")
+        found = {*task.node.when, *task.node.unless, *(ref for tree in trees for ref in sources_of(tree))}
+        return found | {*self._parts(node)}
+
+    def _lacks(self, node):
+        """What a node must still wait for, or what says that it is not to run at all."""
+        of = self.shadow.by_id[node].node
+        lacking = {ref for ref in self._needs(node) if not self._is(ref, "succeeded")}
+        lacking |= {ref for ref in of.when if not self._truth(ref)}
+        lacking |= {ref for ref in of.unless if self._truth(ref)}
+        if of.trigger == "success":
+            return lacking | {ref for ref in of.after if not self._is(ref, "succeeded", "skipped")}
+        over = ("succeeded", "failed", "blocked", "skipped", "cancelled")
+        lacking |= {ref for ref in self._above(node, all_of_it=True) if not self._is(ref, *over)}
+        if of.trigger == "failure" and of.after and not self._is_alarmed(of):
+            lacking.add("a failure")
+        return lacking
+
+    def _is_alarmed(self, node):
+        return any(self._is(ref, "failed", "blocked") for ref in node.after)
+
+    def _why_skipped(self, node):
+        task = self.shadow.by_id[node]
+        of = task.node
+        without = ("skipped",) if of.trigger == "success" else ("skipped", "failed", "blocked", "cancelled")
+        if task.site.control == "choose":
+            values = {ref for name in ("then", "otherwise") for ref in sources_of(of.args.get(name))}
+            if any(self._is(ref, *without) for ref in values):
+                return True
+        return (
+            any(self._is(ref, *without) for ref in self._needs(node))
+            or any(self._is(ref, "succeeded") and not self._truth(ref) for ref in of.when)
+            or any(self._is(ref, "succeeded") and self._truth(ref) for ref in of.unless)
+            or (of.trigger == "failure" and not self._is_alarmed(of))
+        )
+
+    def _check_fail(self, task):
+        node = task.node.id
+        if task.site.control != "none":
+            demand(task.failure.code == "FR208", node, "failed without an answer")
+            return
+        lost = task.failure.code == "FR207"
+        spent = self.losses[node] == MAX_LOSSES if lost else self.failures[node] == task.site.retries
+        demand(spent and not self._is_cancelled(node), node, "failed for good too soon")
+
     def _check_start(self, start, task):
         node, placement, needs = start.node, start.placement, task.site.needs
-        demand(not self.cancelled, node, "started after the run was cancelled")
-        demand(node not in self.ends and node not in self.done, node, "started after its end")
+        demand(task.site.control == "none", node, "is no process")
+        demand(not self._is_cancelled(node), node, "started after the run was cancelled")
+        demand(node not in self.ends, node, "started after its end")
         demand(all(key[0] != node for key in self.held), node, "started while it runs")
         demand(start.attempt == self.attempts[node] + 1, node, "has attempt", start.attempt)
-        missing = set(self.depends_on[task.index]) - self.done
-        demand(not missing, node, "started before", missing)
+        demand(not self._lacks(node), node, "started before", self._lacks(node))
+        again = self.made.get(node) == self._artifact(node) and task.node.trigger == "success"
+        demand(not again, node, "is computed again")
         demand(start.at_ms >= self.not_before_ms[node], node, "started before its wait was over")
         demand(start.key == self.state.keys[task.index], node, "has another key")
         demand((placement.cpus, placement.memory_mb) == (needs.cpus, needs.memory_mb), "placed", placement)
-        demand(len(set(placement.gpus)) == len(placement.gpus) == needs.gpus, "placed", placement)
+        demand(len(set(placement.gpus)) == len(placement.gpus), "placed", placement)
+        demand(needs.gpus <= len(placement.gpus) <= max(needs.gpus, needs.gpus_max), "placed", placement)
         demand(not needs.gpus or placement.gpu_memory_mb == needs.gpu_memory_mb, "placed", placement)
         for other in self.shadow.tasks:
-            urgent = (-other.priority, other.index) < (-task.priority, task.index)
-            if other.state == "ready" and urgent:
+            if other.state == "ready" and other.site.control == "none" and _urgency(other) < _urgency(task):
                 fits = not isinstance(self.shadow.free.place(other.site.needs), Rejected)
                 demand(not fits, node, "started before", other.node.id, "which is more urgent")
 
     def _check_retry(self, retry, task):
         node = retry.node
-        demand(not self.cancelled, node, "is to be retried in a cancelled run")
+        demand(not self._is_cancelled(node), node, "is to be retried in a cancelled run")
         demand(retry.lost == (task.failure.code == "FR207"), "wrong kind of", retry)
         if retry.lost:
             self.losses[node] += 1
@@ -331,7 +448,7 @@ class World:
     def _check_kill(self, kill, task):
         before = self.kills.get((kill.node, kill.attempt))
         over = task.started_ms + task.site.timeout_ms <= kill.at_ms and task.site.timeout_ms
-        reasons = {"timeout": over, "cancelled": self.cancelled}
+        reasons = {"timeout": over, "cancelled": self._is_cancelled(kill.node)}
         demand(reasons.get(kill.reason), "no reason for", kill)
         if kill.force and self.cancelled < 2:
             demand(before and before.at_ms + GRACE_MS <= kill.at_ms, "no time to end in peace:", kill)
@@ -339,11 +456,12 @@ class World:
     def _check_finish(self, finish):
         states = {task.state for task in self.shadow.tasks}
         demand(not self.held, "the run ended while something runs")
-        demand(states <= {"succeeded", "failed", "blocked", "cancelled"}, "the run ended with", states)
+        ends = {"succeeded", "failed", "blocked", "skipped", "cancelled"}
+        demand(states <= ends, "the run ended with", states)
         if self.cancelled and "cancelled" in states:
             expected = "cancelled"
         else:
-            expected = "succeeded" if states <= {"succeeded"} else "failed"
+            expected = "failed" if states & {"failed", "blocked"} else "succeeded"
         demand(finish.status == expected, "the run ended as", finish.status, "not", expected)
 
     def _check_resources(self):
@@ -369,25 +487,9 @@ class World:
         demand(set(state.running) == {node for node, _ in self.held}, "running:", set(state.running))
         demand(state.unfinished == sum(t.state in ("pending", "ready", "running") for t in state.tasks))
         demand((state.status == "running") == (state.unfinished > 0), "the run is", state.status)
-        succeeded = {task.node.id for task in state.tasks if task.state == "succeeded"}
-        demand(succeeded == self.done, "done are", self.done)
+        demand(not state.doomed and not state.unresolved, "undecided:", state.doomed, state.unresolved)
         for task in state.tasks:
-            node = task.node.id
-            ended = self.ends.get(node)
-            waits = task.state in ("pending", "ready")
-            demand(not (waits and isinstance(ended, (Fail, Block, Cancel))), node, "came back to life")
-            if waits:
-                gone = [a for a in self._above(node) if isinstance(self.ends.get(a), (Fail, Block, Cancel))]
-                demand(not gone, node, "still waits, though", gone, "will never be done")
-                demand(not self.cancelled, node, "still waits, though the run is cancelled")
-                startable = (
-                    set(self.depends_on[task.index]) <= self.done and self.not_before_ms[node] <= self.now
-                )
-                if startable and task.state == "ready":
-                    demand(isinstance(state.free.place(task.site.needs), Rejected), node, "idles")
-                if startable and task.state == "pending":
-                    demand(self.not_before_ms[node] > 0, node, "is not ready")
-                    demand((state.next_wake_ms() or 0) >= self.not_before_ms[node] > 0, node, "sleeps on")
+            self._check_task(task)
         wake = state.next_wake_ms()
         if woke and state.status == "running":
             demand(wake is None or wake > self.now, "it wakes, and does nothing about", wake)
@@ -397,28 +499,107 @@ class World:
             if kill and not kill.force:
                 limit = kill.at_ms + GRACE_MS
             demand(limit is None or (wake is not None and wake <= limit), task.node.id, "has no deadline")
-            demand(not self.cancelled or kill, task.node.id, "runs on, though the run is cancelled")
+            demand(
+                not self._is_cancelled(task.node.id) or kill,
+                task.node.id,
+                "runs on, though the run is cancelled",
+            )
             demand(self.cancelled < 2 or kill.force, task.node.id, "runs on, though the user insists")
 
+    def _check_task(self, task):
+        state, node = self.state, task.node.id
+        if task.site.control != "none":
+            self._check_control(task)
+        elif task.state == "succeeded":
+            demand(self.made.get(node) == task.artifact == self._artifact(node), node, "has another result")
+        ended = self.ends.get(node)
+        waits = task.state in ("pending", "ready")
+        demand(not (waits and ended), node, "came back to life")
+        if waits:
+            gone = [
+                ref for ref in self._needs(node) if self._is(ref, "failed", "blocked", "skipped", "cancelled")
+            ]
+            demand(not gone, node, "still waits, though", gone, "will never be done")
+            demand(not self._is_cancelled(node), node, "still waits, though the run is cancelled")
+            startable = not self._lacks(node) and self.not_before_ms[node] <= self.now
+            if startable and task.state == "ready":
+                demand(isinstance(state.free.place(task.site.needs), Rejected), node, "idles")
+            if startable and task.state == "pending":
+                demand(task.site.control == "choose" or self.not_before_ms[node] > 0, node, "is not ready")
+                demand(
+                    task.site.control == "choose"
+                    or (state.next_wake_ms() or 0) >= self.not_before_ms[node] > 0,
+                    *(node, "sleeps on"),
+                )
+
+    def _check_control(self, task):
+        """A control node has no process, and comes to what its answer says."""
+        node, state = task.node.id, task.state
+        demand(task.attempt == 0 and task.artifact is None, node, "is no process")
+        demand(state != "ready", node, "neither asks nor is done")
+        parts = self._parts(node)
+        if state == "running" and not parts:
+            demand(node in self.asked, node, "waits for an answer to nothing")
+        if state == "running" and parts:
+            demand(not all(self._is(part, "succeeded") for part in parts), node, "has all its nodes done")
+        if state != "succeeded":
+            return
+        demand(not self._needs(node) or all(self._is(ref, "succeeded") for ref in self._needs(node)), node)
+        match task.site.control:
+            case "branch":
+                demand(task.result is self._truth(node), node, "is decided wrongly")
+            case "map":
+                demand(
+                    parts == [f"{node}[{name}]" for name in self._names(node)], node, "has the parts", parts
+                )
+                demand(task.result == [{"from": part} for part in parts], node, "comes to", task.result)
+            case "reduce":
+                items = len(self._names(node)) + ("initial" in task.node.args)
+                demand(len(parts) == items - 1, node, "has the parts", parts)
+        for ref in sources_of(task.result):
+            demand(self.state.by_id[ref].site.control == "none", node, "comes to a control node")
+            demand(self._is(ref, "succeeded"), node, "comes to what is not there")
+
     def _check_done(self):
+        """Without faults, all that is not skipped is done; which that is, is worked out here once more."""
         demand(self.state.status == "succeeded", "it does not end:", self.state.status)
-        for task in self.state.tasks:
-            demand(task.artifact == self._artifact(task.node.id), task.node.id, "has another result")
+        skipped = set()
+        for node in self.plan.nodes:
+            args = dict(node.args)
+            missed = [b for b in node.when if b in skipped or not self._truth(b)]
+            missed += [b for b in node.unless if b in skipped or self._truth(b)]
+            if self._control(node.id) == "choose":
+                branch = args["condition"]["from"]
+                args.pop("otherwise" if branch in skipped or self._truth(branch) else "then", None)
+            missed += [ref for tree in args.values() for ref in sources_of(tree) if ref in skipped]
+            if missed or node.trigger == "failure":
+                skipped.add(node.id)
+        found = {task.node.id for task in self.state.tasks if task.state == "skipped"}
+        demand(found == skipped, "skipped are", found, "instead of", skipped)
 
     def _end(self, node, how):
-        demand(node not in self.ends and node not in self.done, node, "ended twice")
+        demand(node not in self.ends, node, "ended twice")
         self.ends[node] = how
 
-    def _above(self, node):
-        """Everything that a node still waits for, near or far."""
-        number = {n.id: i for i, n in enumerate(self.plan.nodes)}
+    def _above(self, node, all_of_it=False):
+        """Everything that a node still waits for, or ever did, near or far."""
         found, todo = set(), [node]
         while todo:
-            for source in self.depends_on[number[todo.pop()]]:
-                if source not in found and source not in self.done:
+            waiting = todo.pop()
+            for source in waited_for(self.shadow.by_id[waiting].node) | {*self._parts(waiting)}:
+                if source not in found and (all_of_it or not self._is(source, "succeeded")):
                     found.add(source)
                     todo.append(source)
         return found
+
+
+def _loop(node):
+    """The loop that a node is of, by its id."""
+    return node.rpartition("[")[0] or node
+
+
+def _urgency(task):
+    return (-task.site.priority, -task.priority, task.index)
 
 
 def _picture(state):
@@ -427,6 +608,7 @@ def _picture(state):
         state.tasks,
         sorted(state.running),
         (state.status, state.unfinished, state.cancelling, state.opened_ms, state.ended_ms),
+        (state.results, state.earlier),
         (round(state.free.cpus, 6), state.free.memory_mb, state.free.gpu_memory_mb),
         state.next_wake_ms(),
     )
@@ -441,10 +623,43 @@ def _random_source(random, capacity):
     """The lines of a graph, see `graphs`, in which every node fits on the host."""
     count = random.randrange(1, random.choice([4, 12, 25]))
     density = random.choice([0.05, 0.15, 0.5])
-    lines = []
+    conditions = random.choice([0, 0.1, 0.3])  # of the nodes
+    controls = random.choice([0, 0.2, 0.4])
+    handlers = random.choice([0, 0, 2, 5])
+    lines, branches, controls_of = [], [], {}
     for i in range(count):
-        sources = [f"n{j}" for j in range(max(0, i - 8), i) if random.random() < density]
-        lines.append(" ".join([f"n{i}", "<", *sources, *_random_settings(random, capacity)]))
+        near = [f"n{j}" for j in range(max(0, i - 8), i)]
+        sources = [name for name in near if random.random() < density]
+        words = []
+        if i >= count - handlers and near:
+            words.append(f"trigger={random.choice(['failure', 'always'])}")
+        if near and (words or random.random() < conditions / 2):
+            words.append(f"after={','.join(random.sample(near, random.randrange(1, min(3, len(near)) + 1)))}")
+        if branches and random.random() < conditions:
+            words.append(f"{random.choice(['when', 'unless'])}={random.choice(branches)}")
+        lists = [name for name in near if controls_of[name] in ("", "map")]
+        control = random.choice(["branch", "map", "reduce", "choose"]) if random.random() < controls else ""
+        match control:
+            case "choose" if branches:
+                values = random.sample(near, random.randrange(min(2, len(near)) + 1))
+                sources = [random.choice(branches), *values]
+            case "map" | "reduce" if lists:
+                first = random.choice(lists)
+                sources = [first, *(name for name in sources if name != first)]
+                if control == "reduce" and len(sources) == 1 and controls_of[first] == "map":
+                    words.append("initial=0")  # or it fails if there are no items
+            case "map":
+                sources = []
+                words.append("item=[1,2,3]")
+            case _:
+                control = random.choice(["branch", ""])
+                sources, words = (sources[:1], words) if control else (sources, words)
+                words += ["condition=true"] if control and not sources else []
+        words += [f"control={control}"] if control else []
+        controls_of[f"n{i}"] = control
+        if control == "branch":
+            branches.append(f"n{i}")
+        lines.append(" ".join([f"n{i}", "<", *sources, *words, *_random_settings(random, capacity)]))
     return lines
 
 
@@ -458,9 +673,11 @@ def _random_settings(random, capacity):
             "retries": random.choice([0, 0, 1, 3]),
             "backoff": random.choice([0, 1, 1000, 500_000]),
             "timeout": random.choice([0, 0, 20, 3000]),
+            "priority": random.choice([0, 0, 0, 1, -5]),
         }
         if settings["gpus"]:
             settings["gpu_memory"] = random.choice([0, 3000, 8000, 12000, 16000])
+            settings["gpus_max"] = random.choice([0, settings["gpus"] + 1])
         words = [f"{name}={value}" for name, value in settings.items()]
         large_enough = sum(gpu.memory_mb >= settings["gpu_memory"] for gpu in capacity.gpus)
         amounts = (settings["cpus"], settings["memory"], settings["gpus"])

@@ -116,6 +116,20 @@ def test_type_of_tree(tree, of):
         (["x"], "list[date] | None", {"": "list[str]"}),
         ({"map": {"k": "a"}}, 'None | dict[str, Literal["a"]]', {}),
         ({"from": "n"}, "int | None", {}),
+        # a class with fields, written out: a NamedTuple as a list, all others as a map
+        ([1, ["a"]], "m:Data", {}),
+        ([{"from": "n"}, [1, {"from": "s"}]], "m:Data", {"[1][0]": "int"}),
+        ([1], "m:Data", {"": "list[int]"}),
+        ({"map": {"rows": 1, "names": []}}, "m:Data", {"": "dict[str, int | list]"}),
+        ({"map": {"train": {"from": "data"}, "rest": 5}}, "m:Parts", {}),
+        (
+            {"map": {"train": [1.5, []], "rest": 5}},
+            "m:Parts | None",
+            {"": "dict[str, list[float | list] | int]"},
+        ),
+        ({"map": {"train": [1.5, []], "rest": 5}}, "m:Parts", {"['train'][0]": "float"}),
+        ({"map": {"train": [1, []]}}, "m:Parts", {"": "dict[str, list[int | list]]"}),
+        ({"map": {"train": 1, "rest": 1, "more": 1}}, "m:Parts", {"": "dict[str, int]"}),
     ],
 )
 def test_mismatches(tree, want, wrong):

@@ -28,6 +28,11 @@ def test_given_values_and_defaults():
     assert bind(HEADER, ["epochs=5", "name=a=b", "share=0.5"]) == {"epochs": 5, "name": "a=b", "share": 0.5}
 
 
+def test_a_default_is_the_value_of_its_tree():
+    tree = [{"map": {"a": {"map": {}}, "b": [1]}}, None]
+    assert bind_in({"x": ("Any", tree)}) == {"x": [{"a": {}, "b": [1]}, None]}
+
+
 @pytest.mark.parametrize(
     ("expression", "text", "value"),
     [

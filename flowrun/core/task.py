@@ -1,0 +1,77 @@
+"""A task: a node in a run, and what it means to it that another one is over."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from flowc.plan.model import Node, Site, sources_of
+from flowrun.core.changes import Kill
+from flowrun.core.model import Artifact, Failure, Placement, TaskState, Usage
+
+
+class Task(msgspec.Struct):
+    """A node in a run. `attempt` counts from 1; `failures` and `losses` are those so far.
+
+    `alarmed`: one of the nodes in its `after` did not succeed. `result` is the argument tree
+    that a control node came to, `parts` the number of a loop's nodes.
+    """
+
+    index: int
+    node: Node
+    site: Site
+    priority: float
+    missing: int  # dependencies that are not done
+    state: TaskState = "pending"
+    attempt: int = 0
+    failures: int = 0
+    losses: int = 0
+    ready_at_ms: int = 0
+    started_ms: int = 0
+    ended_ms: int = 0
+    placement: Placement | None = None
+    kill: Kill | None = None
+    artifact: Artifact | None = None
+    failure: Failure | None = None
+    usage: Usage = Usage()
+    result: Any = None
+    parts: int = 0
+    alarmed: bool = False
+    blocked_by: str = ""
+    kept: bool = False  # done in an earlier execution of the run
+
+
+class Doomed(NamedTuple):
+    """A task that is not going to run, for the sake of another one."""
+
+    number: int
+    how: Literal["blocked", "skipped"]
+    by: str
+
+
+def effect(waiting: Task, over: Task) -> Literal["go", "blocked", "skipped"]:
+    """What it means to a task that another one, which it waits for, is over."""
+    node, source = waiting.node, over.node.id
+    if over.state == "succeeded":
+        misses = (source in node.when and over.result is False) or (
+            source in node.unless and over.result is True
+        )
+        return "skipped" if misses else "go"
+    lenient = over.state == "skipped" or node.trigger != "success"
+    if not _needs(waiting, source) and (lenient or source not in node.after):
+        return "go"
+    return "skipped" if lenient else "blocked"
+
+
+def _needs(task: Task, source: str) -> bool:
+    """Whether a task cannot run without the success of a node that it waits for.
+
+    It can if it waits only for the end of that node, or for a value that a choice may not take. A loop that
+    is running needs its own nodes.
+    """
+    node, chooses = task.node, task.site.control == "choose"
+    if task.state == "running" or (not node.after and not chooses):  # a loop; most nodes, maybe very wide
+        return True
+    trees = (tree for name, tree in node.args.items() if not chooses or name == "condition")
+    return source in {*node.when, *node.unless, *(ref for tree in trees for ref in sources_of(tree))}
