@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from flowc import compiler, timing
-from flowc.committed import stale
+from flowc.checks.committed import stale
 from flowc.compiler import Draft
 from flowc.incremental import Kept
 from flowc.keeping import LEAST_NODES, encoded, flattened, read_kept, sum_up, write_kept

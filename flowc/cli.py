@@ -9,7 +9,7 @@ from typing import Any
 
 from flowc.plan.command import App, argument
 
-# Those of `flowc.reports.FORMATS`, which a start of the command does not load.
+# Those of `flowc.checks.reports.FORMATS`, which a start of the command does not load.
 OUTPUT_FORMATS = ("text", "json", "github", "sarif", "junit")
 
 app = App("flowc", "Compile workflows written in Python into typed plan files.")
@@ -149,8 +149,8 @@ def why(before: Path, after: Path, node: str, as_json: bool, exit_code: bool) ->
     import msgspec
 
     from flowc.plan.codec import read
-    from flowc.why import as_text
-    from flowc.why import why as why_of
+    from flowc.review.why import as_text
+    from flowc.review.why import why as why_of
 
     found = why_of(read(before), read(after), node)
     print(msgspec.json.encode(found).decode() if as_json else as_text(found))
@@ -202,7 +202,7 @@ def check(paths: list[str], output_format: str, with_plans: bool, timeout_s: flo
 
     Exits: 0 if nothing is wrong, 1 if something is, 2 for wrong usage, 130 when it is cancelled.
     """
-    from flowc.check_paths import run
+    from flowc.checks.paths import run
 
     sys.exit(run(paths, output_format, with_plans, timeout_s, watch))
 
@@ -235,11 +235,11 @@ def diff(sides: list[str], style: str, exit_code: bool, textconv: str | None) ->
     Where a file has the name of a revision, the file is meant: write refs/heads/NAME.
     """
     if textconv is not None:
-        from flowc.plan_lines import write_lines
+        from flowc.review.lines import write_lines
 
         write_lines(textconv)
         return
-    from flowc.review import diff as print_difference
+    from flowc.review.command import diff as print_difference
 
     differ = print_difference(sides, style)
     if differ and exit_code:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from flowc import hints as _hints
+from flowc.code.fingerprint import Code, code_of, imports_of
 from flowc.declaration import Declaration, Impossible, declare
 from flowc.definitions import definition_of
-from flowc.fingerprint import Code, code_of, imports_of
 from flowc.futures import Future
 from flowc.hints import Meaningless, Static, hints_of, is_static, type_of
 from flowc.plan.diagnostics import refuse

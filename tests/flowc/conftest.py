@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from flowc import fingerprint, spans
+from flowc import spans
+from flowc.code import fingerprint
 from flowc.compiler import compile_workflow
 from flowc.plan.codec import encode
 from flowc.plan.diagnostics import Diagnostic, Refused, in_order

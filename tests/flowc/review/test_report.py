@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from flowc.diff import compare
-from flowc.diff_markdown import MOST_CHARACTERS, as_markdown
-from flowc.diff_report import report
-from flowc.diff_text import as_text
 from flowc.plan.model import FORMAT, Header, Level, Node, Plan, Site, Span
+from flowc.review.diff import compare
+from flowc.review.markdown import MOST_CHARACTERS, as_markdown
+from flowc.review.report import report
+from flowc.review.text import as_text
 
 SOURCE = """
 from ops import *

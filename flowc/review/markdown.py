@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from flowc.diff_report import Cell, Code, Report, Section
 from flowc.plan.text import counted, printable
+from flowc.review.report import Cell, Code, Report, Section
 
 MOST_CHARACTERS = 60_000  # GitHub takes 65,536 in a comment; the rest is for what a CI job writes around it
 _SAFE_IN_BACKTICKS = re.compile(r"[^`|\\]+")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flowc import fingerprint
-from flowc.fingerprint import code_of, imports_of
+from flowc.code import fingerprint
+from flowc.code.fingerprint import code_of, imports_of
 from flowc.plan.parts import combined
 
 HEAD = "from flowc import operator\n"
@@ -384,7 +384,7 @@ ASK = """
 import sys
 sys.dont_write_bytecode = True
 sys.path[:0] = [sys.argv[1], sys.argv[2]]
-from flowc.fingerprint import code_of
+from flowc.code.fingerprint import code_of
 import flow
 print(code_of(flow.op).hash, "pkg.late" in sys.modules)
 """
@@ -402,7 +402,7 @@ def test_every_process_finds_the_same_hash_and_imports_nothing(python, sources):
     sys.path.insert(0, str(sources.project.folder))
     here = code_of(importlib.import_module("flow").op)
     assert set(here.parts) == {"default x", "flow:op", "pkg.late:clean", "pkg.late:strip"}
-    root = str(Path(fingerprint.__file__).parent.parent)
+    root = str(Path(fingerprint.__file__).parent.parent.parent)
     command = [python, "-c", ASK, root, str(sources.project.folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

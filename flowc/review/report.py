@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import UNSET
 
-from flowc.diff import Both, Difference, Edit, Rewrite, SiteDifference, Size
-from flowc.expressions import written
 from flowc.plan.text import counted
+from flowc.review.diff import Both, Difference, Edit, Rewrite, SiteDifference, Size
+from flowc.review.expressions import written
 
 MOST_ROWS = 20  # of a section
 _MOST_LINES = 4  # of one site

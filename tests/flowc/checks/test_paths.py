@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from flowc.check_paths import check_paths
+from flowc.checks.paths import check_paths
 from flowc.plan.diagnostics import in_order
 
 FLOW = """

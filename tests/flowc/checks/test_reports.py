@@ -5,11 +5,11 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from flowc.check_modules import Checked
+from flowc.checks.modules import Checked
+from flowc.checks.reports import FORMATS, problems
 from flowc.cli import OUTPUT_FORMATS
 from flowc.plan.codes import CODES
 from flowc.plan.diagnostics import Diagnostic, Label, Place
-from flowc.reports import FORMATS, problems
 
 LINES = {("flow.py", 7): '    parts = split(data, "\U0001f600")\n', ("flow.py", 8): "    fit(parts)\n"}
 TYPED = Diagnostic(

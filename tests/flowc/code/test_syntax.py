@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flowc import syntax
-from flowc.syntax import text_of
+from flowc.code import syntax
+from flowc.code.syntax import text_of
 
 PLAIN = '''
 def op(a: int, b: str = "#") -> int:
@@ -175,14 +175,14 @@ ASK = """
 import ast, sys
 sys.dont_write_bytecode = True
 sys.path[:0] = [sys.argv[1]]
-from flowc.syntax import text_of
+from flowc.code.syntax import text_of
 print(text_of([ast.parse(sys.stdin.read())]))
 """
 
 
 @pytest.mark.parametrize("python", PYTHONS, ids=lambda path: path.parent.parent.name)
 def test_every_python_writes_the_same_text(python):
-    root = str(Path(syntax.__file__).parent.parent)
+    root = str(Path(syntax.__file__).parent.parent.parent)
     command = [python, "-c", ASK, root]
     done = subprocess.run(command, input=EVERYTHING, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

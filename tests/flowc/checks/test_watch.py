@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from flowc import watch as watching
-from flowc.watch import snapshot, watch
+from flowc.checks import watch as watching
+from flowc.checks.watch import snapshot, watch
 
 
 class Enough(Exception):

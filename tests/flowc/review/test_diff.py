@@ -3,8 +3,8 @@
 import pytest
 from msgspec import UNSET
 
-from flowc.diff import compare
 from flowc.plan.codec import decode, encode
+from flowc.review.diff import compare
 
 FLOW = """
 from ops import *

@@ -8,12 +8,12 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET
 
-from flowc.cost import CriticalPath, Demand, Weigh, by_count, demands, longest_path
-from flowc.expressions import declaration, expression
 from flowc.plan.graph import dependencies
 from flowc.plan.model import Header, Node, Plan, Site, Structure, site_of
-from flowc.renames import renamed_nodes, renamed_sites, with_ids
-from flowc.rerun import Rerun, runs_again
+from flowc.review.cost import CriticalPath, Demand, Weigh, by_count, demands, longest_path
+from flowc.review.expressions import declaration, expression
+from flowc.review.renames import renamed_nodes, renamed_sites, with_ids
+from flowc.review.rerun import Rerun, runs_again
 
 _T = TypeVar("_T")
 _Text = str | msgspec.UnsetType

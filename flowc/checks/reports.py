@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from flowc.check_modules import Checked
+from flowc.checks.modules import Checked
 from flowc.explain import explanation
 from flowc.plan.codes import CODES
 from flowc.plan.diagnostics import Diagnostic, Label, Place, in_order, render

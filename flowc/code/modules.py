@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from flowc.uses import Imported, bound_by, imported_by
+from flowc.code.uses import Imported, bound_by, imported_by
 
 # One distribution, whether it is installed or run from a checkout: its version stands for its code.
 TOOLCHAIN = {"flowc", "flowrun", "flowserve"}

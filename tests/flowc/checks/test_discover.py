@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from flowc.discover import defines_workflow, discover
+from flowc.checks.discover import defines_workflow, discover
 
 FLOW = "from flowc import workflow\n\n@workflow\ndef main(): ...\n"
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
-from flowc.committed import Committed, orphan, stale
+from flowc.checks.committed import Committed, orphan, stale
 from flowc.compiler import compile_workflow
 from flowc.definitions import definition_of
 from flowc.lang import Workflow

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flowc.committed import Committed, committed_plan, source_of, stale
+from flowc.checks.committed import Committed, committed_plan, source_of, stale
 from flowc.plan.diagnostics import Place
 
 HEADER = '{{"kind":"plan","format":1,"workflow":"{}:main","root":"{}"}}\n'

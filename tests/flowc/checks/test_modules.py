@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from flowc.check_modules import Checked, Imported, Target, check_modules
+from flowc.checks.modules import Checked, Imported, Target, check_modules
 from flowc.plan.diagnostics import in_order
 
 HEAD = "import os, sys\nfrom ops import *\n"
@@ -102,7 +102,7 @@ def test_what_does_not_come_to_its_end(check):
 
 
 def test_what_evades_the_time_limit_is_ended(check, monkeypatch):
-    monkeypatch.setattr("flowc.check_modules._GRACE_S", 0.0)
+    monkeypatch.setattr("flowc.checks.modules._GRACE_S", 0.0)
     stubborn = """
         import signal
         signal.setitimer(signal.ITIMER_REAL, 0)

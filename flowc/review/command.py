@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flowc.diff import Difference, compare
-from flowc.diff_markdown import as_markdown
-from flowc.diff_report import report
-from flowc.diff_text import as_text
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowc.plan.model import FORMAT, Header, Plan
-from flowc.sides import Pair, pairs
+from flowc.review.diff import Difference, compare
+from flowc.review.markdown import as_markdown
+from flowc.review.report import report
+from flowc.review.sides import Pair, pairs
+from flowc.review.text import as_text
 
 
 class Compared(msgspec.Struct, frozen=True):

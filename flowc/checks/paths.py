@@ -12,14 +12,14 @@ from pathlib import Path
 
 import msgspec
 
-from flowc.check_modules import Checked, Imported, Target, check_modules
-from flowc.committed import Committed, committed_plan, orphan, source_of
-from flowc.discover import PLAN_SUFFIX, discover, shown
+from flowc.checks.committed import Committed, committed_plan, orphan, source_of
+from flowc.checks.discover import PLAN_SUFFIX, discover, shown
+from flowc.checks.modules import Checked, Imported, Target, check_modules
+from flowc.checks.reports import FORMATS
+from flowc.checks.watch import watch
 from flowc.plan.codec import read
 from flowc.plan.diagnostics import Diagnostic, Refused
-from flowc.reports import FORMATS
 from flowc.source import place_file
-from flowc.watch import watch
 
 
 class Outcome(msgspec.Struct, frozen=True):

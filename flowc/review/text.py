@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flowc.diff_report import Report, Section, Sign
 from flowc.plan.text import columns, printable
+from flowc.review.report import Report, Section, Sign
 
 _COLOURS: dict[Sign, str] = {"+": "32", "-": "31", "~": "33", ">": "36"}
 

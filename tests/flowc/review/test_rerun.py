@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowc.diff import compare
 from flowc.plan.graph import dependencies, levels
 from flowc.plan.model import FORMAT, Header, Input, Node, Plan, Site, Span
-from flowc.rerun import node_keys
+from flowc.review.diff import compare
+from flowc.review.rerun import node_keys
 from flowrun.core.keys import node_keys as keys_of_a_run
 
 LITERALS = st.sampled_from([None, True, 1, 1.0, "1", [1], {"map": {"k": 1}}])

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn, assert_never
 
-from flowc import revisions
 from flowc.plan.codec import decode, read
 from flowc.plan.diagnostics import refuse
 from flowc.plan.model import Plan
+from flowc.review import revisions
 
 
 class File(NamedTuple):

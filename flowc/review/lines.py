@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from flowc.expressions import declaration, expression, written
 from flowc.plan.diagnostics import refuse
 from flowc.plan.model import AnyRow, Header, Node, Package, Row, Site, Structure
 from flowc.plan.text import printable
+from flowc.review.expressions import declaration, expression, written
 
 _decoder = msgspec.json.Decoder(AnyRow)
 

@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flowc import modules
-from flowc.modules import Module, Piece, exists, module_at, module_of
+from flowc.code import modules
+from flowc.code.modules import Module, Piece, exists, module_at, module_of
+from flowc.code.syntax import text_of
+from flowc.code.uses import Imported, Uses, chain_of, uses_of
 from flowc.plan.parts import combined
-from flowc.syntax import text_of
-from flowc.uses import Imported, Uses, chain_of, uses_of
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 Target = tuple[str, str] | Imported  # a unit, as (module, name), or what is not looked into

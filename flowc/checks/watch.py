@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from flowc.discover import PLAN_SUFFIX, files_below
+from flowc.checks.discover import PLAN_SUFFIX, files_below
 
 _EVERY_S = 0.5
 _SHARE = 0.1  # of a core at most that looking for changes may take, in a project with very many files

@@ -1,7 +1,7 @@
 """A plan as lines for git to compare."""
 
 from flowc.plan.codec import encode
-from flowc.plan_lines import lines
+from flowc.review.lines import lines
 
 
 def test_the_whole_text(project):

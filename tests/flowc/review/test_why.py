@@ -5,7 +5,7 @@ import pytest
 
 from flowc.plan.diagnostics import Refused
 from flowc.plan.model import Package
-from flowc.why import Difference, as_text, why
+from flowc.review.why import Difference, as_text, why
 
 OPS = """
 from flowc import operator, workflow

@@ -1,0 +1,1 @@
+"""What a change does to plans: compared, explained, and told to reviewers and to git."""
