@@ -167,9 +167,13 @@ def _noted(of: Type, name: str, value: Scalar) -> Type:
         if fitting is not None:
             return union([_noted(m, name, value) if m is fitting else m for m in members])
     elif not NOTES[name] or of.name in NOTES[name]:
-        notes = {**dict(of.notes), name: value}
+        notes = {key: old for key, old in of.notes if key != _REPLACES.get(name)} | {name: value}
         return msgspec.structs.replace(of, notes=tuple(sorted(notes.items())))
     raise Meaningless(f"`{of.short()}` with `{name}={value}`")
+
+
+# A number has one lower bound and one upper bound: the one that was noted last.
+_REPLACES = {"ge": "gt", "gt": "ge", "le": "lt", "lt": "le"}
 
 
 def _dimension(dim: Any) -> Type | int:
