@@ -161,7 +161,7 @@ def _decode_row(line: bytes, place: Place) -> Any:
 
 
 def _check_insides(row: Row) -> None:
-    """Check the types, trees and places inside of single members of a row; `ValueError` says what is wrong."""
+    """Check the types, trees and places inside of a row's single members; `ValueError` says what is wrong."""
     match row:
         case Node():
             for tree in row.args.values():

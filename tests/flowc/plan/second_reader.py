@@ -56,45 +56,13 @@ def level_rows(graph):
     ]
 
 
-_BUILTIN = set(
-    [
-        "Any",
-        "None",
-        "bool",
-        "int",
-        "float",
-        "str",
-        "bytes",
-        "date",
-        "datetime",
-        "list",
-        "dict",
-        "tuple",
-        "set",
-        "Array",
-        "Literal",
-        "Path",
-        "Secret",
-        "Tensor",
-        "Dataset",
-        "FeatureSet",
-        "Model",
-        "Predictions",
-        "Metrics",
-        "HyperparameterSet",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "float16",
-        "float32",
-        "float64",
-    ]
-)
+_BUILTIN = {
+    *("Any", "None", "bool", "int", "float", "str", "bytes", "date", "datetime"),
+    *("list", "dict", "tuple", "set", "Array", "Literal", "Path", "Secret"),
+    *("Tensor", "Dataset", "FeatureSet", "Model", "Predictions", "Metrics", "HyperparameterSet"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64"),
+}
 _NUMBERS = {name for name in _BUILTIN if "int" in name or "float" in name}
 # Of each note the types that take it (all, if none are named), and whether a value will do.
 _NOTES = {
