@@ -138,6 +138,26 @@ def plain(of: Type) -> Type:
     return Type(of.name, args, of.keys)
 
 
+def is_sound(note: str, value: Scalar) -> bool:
+    """Whether a note can have a value."""
+    if note in _AMOUNTS:
+        return type(value) in (int, float) and (note != "multiple_of" or value > 0)  # type: ignore[operator]
+    if note in _LENGTHS:
+        return type(value) is int and value >= 0
+    if note not in ("pattern", "column_of", "column_type"):
+        return True
+    if not isinstance(value, str):
+        return False
+    try:
+        if note == "pattern":
+            re.compile(value)
+        elif note == "column_type":
+            parse(value)
+    except (re.error, OverflowError, TypeSyntaxError):
+        return False
+    return True
+
+
 def is_variable(of: Type) -> bool:
     """Whether it is a type variable, `'T`, which stands for whatever a call has there."""
     return of.name.startswith("'")
@@ -156,7 +176,7 @@ def parse(text: str) -> Type:
     while at < len(text.rstrip()):
         match = _TOKEN.match(text, at)
         if match is None or len(tokens) == _MOST_TOKENS:
-            raise TypeSyntaxError(f"`{text}` is not a type")
+            raise TypeSyntaxError(f"`{_clipped(text)}` is not a type")
         tokens.append(match[1])
         at = match.end()
     reader = _Reader(text, tokens[::-1])
@@ -173,8 +193,7 @@ class _Reader(msgspec.Struct):
     tokens: list[str]
 
     def refuse(self, why: str) -> typing.NoReturn:
-        shown = self.text if len(self.text) <= 200 else f"{self.text[:200]}..."
-        raise TypeSyntaxError(f"`{shown}` is not a type: {why}")
+        raise TypeSyntaxError(f"`{_clipped(self.text)}` is not a type: {why}")
 
     def next(self) -> str:
         return self.tokens.pop() if self.tokens else ""
@@ -246,7 +265,7 @@ class _Reader(msgspec.Struct):
             if not self.skip("="):
                 self.refuse(f"no `=` after `{key}`")
             found[key] = self.scalar()
-            if not _is_sound(key, found[key]):
+            if not is_sound(key, found[key]):
                 self.refuse(f"`{key}` cannot be `{_json(found[key])}`")
             if self.skip(")"):
                 if any(one in found and other in found for one, other in _ONE_OF):
@@ -268,24 +287,8 @@ class _Reader(msgspec.Struct):
             self.refuse(f"`{token}` is not a JSON scalar")
 
 
-def _is_sound(note: str, value: Scalar) -> bool:
-    """Whether a note can have a value."""
-    if note in _AMOUNTS:
-        return type(value) in (int, float) and (note != "multiple_of" or value > 0)  # type: ignore[operator]
-    if note in _LENGTHS:
-        return type(value) is int and value >= 0
-    if note not in ("pattern", "column_of", "column_type"):
-        return True
-    if not isinstance(value, str):
-        return False
-    try:
-        if note == "pattern":
-            re.compile(value)
-        elif note == "column_type":
-            parse(value)
-    except (re.error, OverflowError, TypeSyntaxError):
-        return False
-    return True
+def _clipped(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _json(value: Scalar) -> str:
