@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from flowc.plan.model import Structure
-from flowc.plan.types import ANY, BUILTIN, DTYPES, NONE, NOTES, RECORD, UNION, Scalar, Type, union
+from flowc.plan.types import ANY, BUILTIN, DTYPES, NONE, NOTES, RECORD, UNION, Scalar, Type, is_sound, union
 
 _PLAIN: dict[Any, Type] = {
     Any: ANY,
@@ -166,10 +166,14 @@ def _noted(of: Type, name: str, value: Scalar) -> Type:
         fitting = next((m for m in members if m.name in (NOTES[name] or (m.name,))), None)
         if fitting is not None:
             return union([_noted(m, name, value) if m is fitting else m for m in members])
-    elif not NOTES[name] or of.name in NOTES[name]:
-        notes = {**dict(of.notes), name: value}
+    elif is_sound(name, value) and (not NOTES[name] or of.name in NOTES[name]):
+        notes = {key: old for key, old in of.notes if key != _REPLACES.get(name)} | {name: value}
         return msgspec.structs.replace(of, notes=tuple(sorted(notes.items())))
     raise Meaningless(f"`{of.short()}` with `{name}={value}`")
+
+
+# A number has one lower bound and one upper bound: the one that was noted last.
+_REPLACES = {"ge": "gt", "gt": "ge", "le": "lt", "lt": "le"}
 
 
 def _dimension(dim: Any) -> Type | int:

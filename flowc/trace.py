@@ -106,8 +106,14 @@ def _call(tracing: Trace, workflow: Workflow[..., Any], inputs: dict[str, Any]) 
 
 
 def _about(workflow: Workflow[..., Any]) -> str:
-    """The first paragraph of the workflow's docstring, on one line."""
-    return " ".join((inspect.getdoc(workflow.origin) or "").partition("\n\n")[0].split())
+    """The first paragraph of the workflow's docstring, on one line.
+
+    A dataclass without one has its signature there, whose text is Python's affair.
+    """
+    origin = workflow.origin
+    text = inspect.getdoc(origin) or ""
+    made_up = isinstance(origin, type) and text.startswith(f"{origin.__name__}(")
+    return "" if made_up else " ".join(text.partition("\n\n")[0].split())
 
 
 def _inputs(workflow: Workflow[..., Any], tracing: Trace) -> dict[str, Input]:

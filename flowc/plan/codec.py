@@ -150,17 +150,18 @@ def _decode_row(line: bytes, place: Place) -> Any:
     try:
         row = _decoder.decode(line)
         _check_insides(row)
+        problem = row_problem(row)
+        if problem:
+            raise ValueError(problem)
     except (ValueError, AttributeError, RecursionError) as error:  # not UTF-8, not JSON, no such row, no type
         refuse("FC203", f"malformed row: {error}", place, hint=_RECOMPILE)
-    if isinstance(row, Header) and (row.root.startswith("/") or ".." in row.root.split("/")):
-        refuse("FC203", f"`root` must lie inside the project, got `{row.root}`", place, hint=_RECOMPILE)
     if isinstance(row, Header) != (place.line == 1):
         refuse("FC203", "the header must be the first row, and the only one", place, hint=_RECOMPILE)
     return row
 
 
 def _check_insides(row: Row) -> None:
-    """Check the types, trees and places that are written inside of a row; `ValueError` says what is wrong."""
+    """Check the types, trees and places inside of a row's single members; `ValueError` says what is wrong."""
     match row:
         case Node():
             for tree in row.args.values():
@@ -171,12 +172,12 @@ def _check_insides(row: Row) -> None:
         case Structure():
             for expression in row.fields.values():
                 parse(expression)
-            if row.positional and sorted(row.positional) != sorted(row.fields):
-                raise ValueError("`positional` must name each of the fields once")
         case Span():
             if not _AT.fullmatch(row.at):
                 raise ValueError(f"`at` must be PATH:LINE:COLUMN, got `{row.at}`")
         case Header():
+            if row.root.startswith("/") or ".." in row.root.split("/"):
+                raise ValueError(f"`root` must lie inside the project, got `{row.root}`")
             _check_tree(row.result)
             for name, declared in row.inputs.items():
                 parse(declared.type)
@@ -185,9 +186,6 @@ def _check_insides(row: Row) -> None:
             for name, tree in row.static.items():
                 if _check_tree(tree):
                     raise ValueError(f"the static input `{name}` refers to something else")
-    problem = row_problem(row)
-    if problem:
-        raise ValueError(problem)
 
 
 def _check_tree(tree: Any) -> int:

@@ -1,10 +1,10 @@
-"""What control nodes need in order to make sense, within a row of a plan and among its rows."""
+"""What must agree among the members of one row, and among the rows of control nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from flowc.plan.model import Control, Header, Node, Plan, Row, Site
+from flowc.plan.model import Control, Header, Node, Plan, Row, Site, Structure
 from flowc.plan.types import Type, parse
 
 # For each control, how many parameters are in `each`; and which arguments a node cannot do without.
@@ -17,7 +17,7 @@ _NEEDED: dict[Control, tuple[str, ...]] = {
 
 
 def row_problem(row: Row) -> str:
-    """What is wrong with a row by itself; "" if nothing is."""
+    """How the members of one row contradict each other; "" if they do not."""
     match row:
         case Header():
             both = sorted(row.static.keys() & row.inputs.keys())
@@ -27,6 +27,9 @@ def row_problem(row: Row) -> str:
             return f"the trigger `{row.trigger}` needs nodes to wait for in `after`" if late else ""
         case Site():
             return _site_problem(row)
+        case Structure():
+            askew = row.positional and sorted(row.positional) != sorted(row.fields)
+            return "`positional` must name each of the fields once" if askew else ""
         case _:
             return ""
 

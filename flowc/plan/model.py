@@ -15,6 +15,7 @@ import msgspec
 FORMAT = 1
 
 Amount = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Control = Literal["none", "map", "reduce", "branch", "choose"]
 Trigger = Literal["success", "failure", "always"]
@@ -72,7 +73,7 @@ class Structure(Row, frozen=True, tag="type"):
     bases: tuple[str, ...] = ()
     positional: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
-    values: tuple[str | int | bool | None, ...] = ()
+    values: tuple[str | Whole | bool | None, ...] = ()
     defaults: dict[str, Any] = {}
     optional: tuple[str, ...] = ()
 
@@ -128,7 +129,7 @@ class Site(Row, frozen=True, tag="site"):
     retries: Amount = 0
     backoff_ms: Amount = 1000
     timeout_ms: Amount = 0
-    priority: int = 0
+    priority: Whole = 0
     deterministic: bool = False
     cache: bool = True
     secrets: tuple[Name, ...] = ()
@@ -177,8 +178,8 @@ class Node(Row, frozen=True, tag="node"):
 class Level(Row, frozen=True, tag="level"):
     """The nodes whose longest path from a root has this many edges; none of them waits for another."""
 
-    level: int
-    nodes: int
+    level: Amount
+    nodes: Amount
     sites: tuple[str, ...]
 
 
@@ -221,14 +222,14 @@ class Ref(
     """
 
     source: str
-    at: tuple[str | int, ...] = ()
+    at: tuple[str | Amount, ...] = ()
 
 
 class InputRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The value of a workflow input, or a part of it: `{"input": "epochs"}`."""
 
     input: str
-    at: tuple[str | int, ...] = ()
+    at: tuple[str | Amount, ...] = ()
 
 
 # An argument tree, as it stands in a plan, is JSON in which every object is one of

@@ -87,6 +87,7 @@ class Box(Generic[T]):
         (Literal["a", 1, True, None], 'Literal["a", 1, true, null]'),
         (Literal[Color.RED], 'Literal["red"]'),
         (Annotated[int, "positive"], "int"),
+        (Annotated[Annotated[int, msgspec.Meta(ge=1, le=9)], msgspec.Meta(gt=2)], "int(gt=2, le=9)"),
         (Grams, "float"),
         (T, "'T"),
         (list[T], "list['T]"),

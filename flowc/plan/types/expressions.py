@@ -105,7 +105,13 @@ NOTES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("column_of", "column_type"), ("str",)),
     **dict.fromkeys(("title", "description", "unit", "component"), ()),
 }
+# Notes whose values are checked here, as others rely on them; the rest are any scalar.
+_AMOUNTS = ("ge", "gt", "le", "lt", "multiple_of")
+_LENGTHS = ("min_length", "max_length")
+_ONE_OF = (("ge", "gt"), ("le", "lt"))  # a number has one lower bound and one upper bound
+_MOST_TOKENS = 10_000
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
+_SIZE = re.compile(r"0|[1-9][0-9]{0,17}")
 # A module is named after its file, which may hold more than an identifier does: `01-train:Parts`.
 _TOKEN = re.compile(
     r"""\s*("(?:[^"\\]|\\.)*" | [\w.-]+:[^\W\d][\w.]* | -?\d+(?:\.\d+)?(?:[eE][+-]?\d+)? | '[^\W\d]\w*
@@ -132,6 +138,26 @@ def plain(of: Type) -> Type:
     return Type(of.name, args, of.keys)
 
 
+def is_sound(note: str, value: Scalar) -> bool:
+    """Whether a note can have a value."""
+    if note in _AMOUNTS:
+        return type(value) in (int, float) and (note != "multiple_of" or value > 0)  # type: ignore[operator]
+    if note in _LENGTHS:
+        return type(value) is int and value >= 0
+    if note not in ("pattern", "column_of", "column_type"):
+        return True
+    if not isinstance(value, str):
+        return False
+    try:
+        if note == "pattern":
+            re.compile(value)
+        elif note == "column_type":
+            parse(value)
+    except (re.error, OverflowError, TypeSyntaxError):
+        return False
+    return True
+
+
 def is_variable(of: Type) -> bool:
     """Whether it is a type variable, `'T`, which stands for whatever a call has there."""
     return of.name.startswith("'")
@@ -149,8 +175,8 @@ def parse(text: str) -> Type:
     at = 0
     while at < len(text.rstrip()):
         match = _TOKEN.match(text, at)
-        if match is None or len(tokens) > 10_000:
-            raise TypeSyntaxError(f"`{text}` is not a type")
+        if match is None or len(tokens) == _MOST_TOKENS:
+            raise TypeSyntaxError(f"`{_clipped(text)}` is not a type")
         tokens.append(match[1])
         at = match.end()
     reader = _Reader(text, tokens[::-1])
@@ -167,8 +193,7 @@ class _Reader(msgspec.Struct):
     tokens: list[str]
 
     def refuse(self, why: str) -> typing.NoReturn:
-        shown = self.text if len(self.text) <= 200 else f"{self.text[:200]}..."
-        raise TypeSyntaxError(f"`{shown}` is not a type: {why}")
+        raise TypeSyntaxError(f"`{_clipped(self.text)}` is not a type: {why}")
 
     def next(self) -> str:
         return self.tokens.pop() if self.tokens else ""
@@ -211,7 +236,7 @@ class _Reader(msgspec.Struct):
             if isinstance(scalar, float):
                 self.refuse("a Literal has no fractions")
             return scalar
-        if self.tokens and self.tokens[-1].isdecimal() and name == "Tensor":
+        if name == "Tensor" and self.tokens and _SIZE.fullmatch(self.tokens[-1]):
             return int(self.next())
         if name == "Tensor" and self.skip("..."):
             return Type("...")
@@ -235,12 +260,16 @@ class _Reader(msgspec.Struct):
         found: dict[str, Scalar] = {}
         while True:
             key = self.next()
-            if key not in NOTES or (NOTES[key] and name not in NOTES[key]):
-                self.refuse(f"`{name}` takes no `{key}`")
+            if key not in NOTES or key in found or (NOTES[key] and name not in NOTES[key]):
+                self.refuse(f"`{name}` takes no `{key}`, or a second one")
             if not self.skip("="):
                 self.refuse(f"no `=` after `{key}`")
             found[key] = self.scalar()
+            if not is_sound(key, found[key]):
+                self.refuse(f"`{key}` cannot be `{_json(found[key])}`")
             if self.skip(")"):
+                if any(one in found and other in found for one, other in _ONE_OF):
+                    self.refuse("it has two lower bounds, or two upper ones")
                 return tuple(sorted(found.items()))
             if not self.skip(","):
                 self.refuse("a bracket is not closed")
@@ -256,6 +285,10 @@ class _Reader(msgspec.Struct):
             return msgspec.json.decode(token)
         except ValueError:
             self.refuse(f"`{token}` is not a JSON scalar")
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _json(value: Scalar) -> str:

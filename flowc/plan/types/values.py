@@ -26,7 +26,11 @@ def convert(value: Any, target: Type, classes: Classes | None = None) -> Any:
     Classes are as the plan describes them: fields, values of an enumeration. A value for a class that it says
     nothing of passes as it is, and is checked where the class is loaded.
     """
-    if target.name == UNION and python_type(target, classes) is Any:
+    try:
+        wanted = python_type(target, classes)
+    except (TypeError, ValueError) as error:  # a literal of nothing
+        raise msgspec.ValidationError(f"no value can be of type `{target}`: {error}") from None
+    if target.name == UNION and wanted is Any:
         failure = None
         for member in target.args:
             try:
@@ -35,8 +39,10 @@ def convert(value: Any, target: Type, classes: Classes | None = None) -> Any:
                 failure = error
         raise failure or msgspec.ValidationError(f"no value is of type `{target}`")
     try:
-        return msgspec.convert(value, python_type(target, classes))
-    except (TypeError, NotImplementedError) as error:  # a set of lists, a literal beyond 64 bits
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError:
+        raise
+    except (TypeError, ValueError, NotImplementedError) as error:  # a set of lists, a bound beyond 64 bits
         raise msgspec.ValidationError(f"no value can be of type `{target}`: {error}") from None
 
 

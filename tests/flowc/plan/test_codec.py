@@ -178,6 +178,10 @@ def test_a_row_twice_is_refused(name):
         (as_bytes([LINES[0], '{"kind":"node","id":""}', *LINES[1:]]), "FC203:2"),
         (DATA.replace(b"flows/x.py:3:5", b"flows/\xff.py:3:5"), "FC203:15"),
         (as_bytes([LINES[0], LINES[0], *LINES[1:]]), "FC203:2"),
+        (edited("level 0", level=-1), "FC203:11"),
+        (edited("site load", priority=2**63), "FC203:4"),
+        (edited("fit[a]", args={"data": {"from": "load", "at": [-1]}}), "FC203:8"),
+        (edited("site load", gives='str(pattern="(")'), "FC203:4"),
         # FC204: rows that do not belong together
         (DATA[:-1], "FC204:17"),
         (edited("level 1", nodes=2), "FC204:11"),
