@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from flowc.plan.command import App, argument
 
@@ -35,7 +35,7 @@ def main() -> None:
 )
 def compile(workflow: str, output: Path | None, check: bool, static: list[str], no_cache: bool) -> None:  # noqa: A001 - the command's name
     """Compile a workflow to plans/WORKFLOW.plan.jsonl."""
-    from flowc.compiler import compile_again
+    from flowc.compiler import Spoilt, compile_again
     from flowc.keeping import read_kept, write_kept
     from flowc.show import summary
     from flowc.source import load
@@ -44,7 +44,10 @@ def compile(workflow: str, output: Path | None, check: bool, static: list[str], 
     path = output or Path("plans") / f"{source.workflow.name}.plan.jsonl"
     given = _static_inputs(static, path if check else None)
     cache = Path(".flow") / "compiled" / f"{source.workflow.reference.replace(':', '.')}.cache"
-    compiled = compile_again(source.workflow, source.root, given, {} if no_cache else read_kept(cache))
+    try:
+        compiled = compile_again(source.workflow, source.root, given, {} if no_cache else read_kept(cache))
+    except Spoilt:
+        _start_over(cache)
     if check:
         options = [f" -o {output}"] if output else []
         options += [f" --static {name}={value}" for name, value in given.items()]
@@ -86,6 +89,20 @@ def explain(code: str) -> None:
             print(page.read_text(encoding="utf-8").rstrip())
             return
     print(CODES[code.upper()])
+
+
+def _start_over(cache: Path) -> NoReturn:
+    """Run this command again, in a new process and without what was kept."""
+    import subprocess
+
+    arguments = sys.argv[1:]
+    try:
+        cache.unlink()
+    except OSError:
+        arguments.append("--no-cache")
+    start = f"import sys; sys.path[:] = {sys.path!r}; from flowc.cli import main; main()"
+    sys.stdout.flush()
+    sys.exit(subprocess.run([sys.executable, "-P", "-c", start, *arguments], check=False).returncode)
 
 
 def _static_inputs(given: list[str], committed: Path | None) -> dict[str, Any]:

@@ -7,6 +7,8 @@ into. Then every partition that was traced is summed up for the next compilation
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ from flowc.recording import Trace
 LEAST_NODES = 1000  # of a plan that is worth keeping: smaller ones compile in no time
 _LEAST_OF_PARTITION = 30  # nodes: smaller ones are kept with the one around them
 _LARGEST_BYTES = 1 << 30  # of a file: more is not read
-_CHECKSUM_BYTES = 4
+_HEAD_BYTES = 16
 
 Counts = dict[int, tuple[int, dict[str, None]]]  # by depth: how many nodes, and their sites in order
 
@@ -135,9 +137,10 @@ class _Summary:
         self.sites[node.site] = None
         self._inside[node.id] = None
         _count(self.counts, self._layout.depths[node.id], node.site)
+        plain = node.trigger == "success"  # what only handlers wait for may still be waited for by others
         for tree in node.args.values():
-            self._wait(sources_of(tree))
-        self._wait((*node.after, *node.when, *node.unless))
+            self._wait(sources_of(tree), plain)
+        self._wait((*node.after, *node.when, *node.unless), plain)
 
     def add_part(self, key: str, kept: Kept) -> None:
         """Add a partition within this one."""
@@ -146,13 +149,13 @@ class _Summary:
         self.sites |= dict.fromkeys(site.row.site for site in kept.sites)
         self._inside |= dict.fromkeys(kept.ends)
         _add(self.counts, kept.levels)
-        self._wait(kept.needs)
+        self._wait(kept.needs, False)  # by handlers, perhaps
 
-    def _wait(self, sources: Sequence[str] | Mapping[str, int]) -> None:
+    def _wait(self, sources: Sequence[str] | Mapping[str, int], plain: bool) -> None:
         for source in sources:
             if self._layout.places[source] < self._start:
                 self.needs[source] = self._layout.depths[source]
-            else:
+            elif plain:
                 self._waited.add(source)
 
     def close(self, inner: str = "") -> None:
@@ -178,6 +181,8 @@ def sum_up(
         int, tuple[TracedPartition, int]
     ] = {}  # by where it starts: the outermost so far, and its end
     for traced in partitions.traced:  # the inner ones come first
+        if traced.key in kept:  # restored, and taken over as it is
+            continue
         start, end = layout.moved[traced.start], layout.moved[traced.end]
         with contextlib.suppress(Unknown):
             summary = _summary(start, end, layout, rows, built, kept)
@@ -218,8 +223,11 @@ def _kept(trace: Trace, traced: TracedPartition, summary: _Summary) -> Kept:
         if site in trace.widened:  # by calls that may be outside of the partition
             raise Unknown
         origin = trace.origins[site]
-        path = "/".join(origin.path.split("/")[traced.outer :])
-        calls = tuple(kept_call(call, traced.reach.lines) for call in origin.calls[traced.outer :])
+        outer = len(traced.outer)
+        if [c.place for c in origin.calls[:outer]] != [c.place for c in traced.outer]:
+            raise Unknown  # the workflow is a lambda, which is not told apart from its caller
+        path = "/".join(origin.path.split("/")[outer:])
+        calls = tuple(kept_call(call, traced.lines) for call in origin.calls[outer:])
         sites.append(KeptSite(trace.sites[site], origin.reference, path, origin.operator, calls))
     levels = [(depth, n, list(found)) for depth, (n, found) in sorted(summary.counts.items())]
     ends = summary.ends(traced.sources)
@@ -227,24 +235,41 @@ def _kept(trace: Trace, traced: TracedPartition, summary: _Summary) -> Kept:
 
 
 def read_kept(path: Path) -> dict[str, Kept]:
-    """What an earlier compilation kept; nothing where there is none, or what is there is damaged."""
-    with contextlib.suppress(OSError, msgspec.DecodeError):
+    """What an earlier compilation kept; nothing if there is none, or it is damaged, or of another flowc."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         if path.stat().st_size <= _LARGEST_BYTES:
             data = memoryview(path.read_bytes())
-            checksum, body = bytes(data[:_CHECKSUM_BYTES]), data[_CHECKSUM_BYTES:]
-            if zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") == checksum:
-                return msgspec.msgpack.decode(body, type=dict[str, Kept])
+            head, body = bytes(data[:_HEAD_BYTES]), data[_HEAD_BYTES:]
+            if head == _head(body):
+                kept = msgspec.msgpack.decode(body, type=dict[str, Kept])
+                inner = {part.inner for partition in kept.values() for part in partition.parts}
+                return kept if inner <= {"", *kept} else {}
     return {}
 
 
 def write_kept(path: Path, kept: Mapping[str, Kept]) -> None:
     """Keep it for the next compilation. That it cannot be written is no reason to complain."""
-    body = msgspec.msgpack.encode(kept)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     with contextlib.suppress(OSError):
+        body = msgspec.msgpack.encode(kept)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") + body)
+            partial.write_bytes(_head(body) + body)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _head(body: bytes | memoryview) -> bytes:
+    """What a file begins with: which compiler wrote it, and a checksum."""
+    return _compiler() + zlib.crc32(body).to_bytes(4, "little")
+
+
+@functools.cache
+def _compiler() -> bytes:
+    """12 bytes that stand for this compiler's source: another one may have other rows."""
+    found = hashlib.blake2b(digest_size=_HEAD_BYTES - 4)
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        found.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return found.digest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType
@@ -67,6 +68,8 @@ class Trace:
         self.problems: list[Diagnostic] = []
         self.origins: dict[str, Origin] = {}
         self.widened: set[str] = set()  # sites whose types depend on more than one call
+        self.surveys = 0  # how often all nodes so far were looked at
+        self._closures: dict[tuple[int, str], list[Structure]] = {}
         self._site_of_chain: dict[tuple[object, ...], str] = {}
         self._site_of_places: dict[tuple[object, ...], str] = {}
         self._repeats: dict[str, int] = {}
@@ -86,8 +89,27 @@ class Trace:
             return workflow.fn(*args, **kwargs)
         return self.partitions.enter(self, workflow, args, kwargs)
 
+    def noted(self) -> tuple[int, int]:
+        """Numbers that stay the same while nothing goes wrong and only what is given is looked at."""
+        return len(self.problems), self.surveys
+
+    def structures_in(self, of: Type) -> list[Structure]:
+        """The structures so far that a type leads to."""
+        at = len(self.structures), str(of)
+        if at not in self._closures:
+            found: dict[str, Structure] = {}
+            todo = _names_in(at[1])
+            while todo:
+                name = todo.pop()
+                if name in self.structures and name not in found:
+                    structure = found[name] = self.structures[name]
+                    todo += [*structure.bases, *(n for f in structure.fields.values() for n in _names_in(f))]
+            self._closures[at] = [found[name] for name in sorted(found)]
+        return self._closures[at]
+
     def all_nodes(self) -> Iterator[Node]:
         """The nodes so far, those that were restored included."""
+        self.surveys += 1
         for item in self.items:
             if isinstance(item, Node):
                 yield item
@@ -314,6 +336,11 @@ def _part(node: ast.expr, path: tuple[int | str, ...]) -> ast.expr:
 def scope_of(frames: Sequence[Frame]) -> str:
     """The path of the functions that are being called: what each call is assigned to, or calls."""
     return "/".join([frame.call.name or _called(frame.call) for frame in frames])
+
+
+def _names_in(of: str) -> list[str]:
+    """The names of the classes in a type expression."""
+    return re.findall(r"[^\s\[\],|]+:[^\s\[\],|]+", of)
 
 
 def _called(call: Call) -> str:

@@ -1,0 +1,205 @@
+"""Incremental compilation: whatever is edited, the bytes are those of a clean compilation, or the diagnostics.
+
+Every case is a project and edits of it, one after the other; each time both sides see the files as a new
+process would. `again` tells which nodes were traced: the others were taken over.
+"""
+
+import pytest
+
+from flowc import keeping
+from flowc.compiler import Spoilt, compile_again, compile_workflow
+from flowc.keeping import read_kept, write_kept
+from flowc.plan.codec import encode
+from flowc.plan.diagnostics import Refused, in_order
+from flowc.plan.model import Site
+from flowc.source import load
+
+OPS = """
+from dataclasses import dataclass
+from typing import Any
+from flowc import operator, workflow, foreach, reduce, when, on_failure, finally_
+
+@dataclass
+class Parts:
+    train: list[int]
+    test: list[int]
+
+@operator
+def load(path: Any = "") -> list[int]:
+    return [1, 2, 3]
+
+@operator
+def split(data: list[int]) -> Parts:
+    return Parts(data, data)
+
+@operator(retries=1)
+def fit(data: Any, rate: float = 0.1) -> float:
+    return rate
+
+@operator
+def positive(x: float) -> bool:
+    return x > 0
+
+@operator
+def show(items: Any = None, more: Any = None) -> Any:
+    return items
+"""
+HEAD = "from ops import *\n"
+
+
+@pytest.fixture
+def again(project, monkeypatch):
+    """Write files and compile `flow.py:main` both ways; give the ids that were traced, or the diagnostics."""
+    monkeypatch.setattr(keeping, "LEAST_NODES", 0)
+    monkeypatch.setattr(keeping, "_LEAST_OF_PARTITION", 1)
+    project.write("ops.py", OPS)
+    cache = project.folder / ".flow" / "it.cache"
+
+    def loaded():
+        project.forget()
+        return load("flow.py:main")
+
+    def clean():
+        source = loaded()
+        try:
+            return encode(compile_workflow(source.workflow, source.root))
+        except Refused as refusal:
+            return in_order(refusal.diagnostics)
+
+    def incremental():
+        try:
+            try:
+                source = loaded()
+                compiled = compile_again(source.workflow, source.root, {}, read_kept(cache))
+            except Spoilt:
+                source = loaded()
+                compiled = compile_again(source.workflow, source.root, {}, {})
+        except Refused as refusal:
+            return in_order(refusal.diagnostics), None
+        write_kept(cache, compiled.kept)
+        return compiled.data, [node.id for node in compiled.plan.nodes]
+
+    def again(flow, **files):
+        for name, text in {"flow": flow, **files}.items():
+            project.write(f"{name}.py", text)
+        expected = clean()
+        found, traced = incremental()
+        assert found == expected
+        return traced if traced is not None else [diagnostic.code for diagnostic in found]
+
+    return again
+
+
+# What edits are made of in most tests: two workflows that `main` calls.
+FLOW = """
+from ops import *
+from helpers import *
+
+@workflow
+def prepare(path: str, times: int = 2):
+    data = load(path)
+    for i in range(times):
+        data = load(data)
+    return split(data)
+
+@workflow
+def study(parts: Parts, rates: list[float]):
+    fitted = [fit(parts.train, rate) for rate in rates]
+    return show(fitted, LABEL)
+
+@workflow
+def main():
+    parts = prepare("a")
+    first = study(parts, RATES)
+    second = study(parts, [scaled(2)])
+    return show(first, second)
+"""
+HELPERS = """
+LABEL = "x"
+RATES = [0.1, 0.2]
+FACTOR = 3
+
+def scaled(n: float, by: float = 1.0) -> float:
+    return n * by * FACTOR
+"""
+PREPARE = ["parts/data", "parts/data~load[0]", "parts/data~load[1]", "parts/split"]
+FIRST = ["first/fitted[0.1]", "first/fitted[0.2]", "first/show"]
+SECOND = ["second/fitted[6]", "second/show"]
+MAIN = ["show"]
+
+
+def test_nothing_is_traced_when_nothing_has_changed(again):
+    assert len(again(FLOW, helpers=HELPERS)) == 10
+    assert again(FLOW, helpers=HELPERS) == []
+
+
+EDITS = {
+    "an operator's body": ("ops", "return rate", "return rate + 1", []),
+    "a comment in an operator": ("ops", "return rate", "return rate  # now", []),
+    "an operator's imports": ("ops", "    return rate", "    import numpy\n    return rate", []),
+    "an operator's declaration": ("ops", "retries=1", "retries=2", [*FIRST, *SECOND, *MAIN]),
+    "an operator's parameter": ("ops", "rate: float = 0.1", "rate: Any = 0.1", [*FIRST, *SECOND, *MAIN]),
+    "an operator's default": ("ops", "rate: float = 0.1", "rate: float = 0.3", []),
+    "a required parameter": ("ops", "rate: float = 0.1", "rate: float", [*FIRST, *SECOND, *MAIN]),
+    "an operator's result": ("ops", "Any) -> bool", "Any) -> Any", []),
+    "the type of a field": ("ops", "test: list[int]", "test: list[str]", [*PREPARE, *FIRST, *SECOND, *MAIN]),
+    "another field": ("ops", "test: list", "more: int\n    test: list", [*PREPARE, *FIRST, *SECOND, *MAIN]),
+    "a workflow's body": ("flow", "return split(data)", "return split(load(data))", None),
+    "a local variable's name": ("flow", "fitted", "trained", None),
+    "a default argument": ("flow", "times: int = 2", "times: int = 3", None),
+    "a default argument's keyword": ("helpers", "n: float, by", "n: float, *, by", [*FIRST, *SECOND, *MAIN]),
+    "the bounds of a loop": ("flow", "range(times)", "range(times + 1)", None),
+    "a global constant": ("helpers", '"x"', '"y"', [*FIRST, *SECOND, *MAIN]),
+    "a constant of the caller": ("helpers", "0.2]", "0.3]", None),
+    "a list that is changed when imported": ("helpers", "FACTOR", "RATES.append(0.5)\nFACTOR", None),
+    "a constant of a function of the caller": ("helpers", "FACTOR = 3", "FACTOR = 4", [*SECOND, *MAIN]),
+    "a function of the caller": ("helpers", "n * by", "n + by", None),
+    "a default of a function": ("helpers", "by: float = 1.0", "by: float = 1.5", [*SECOND, *MAIN]),
+    "the name of a call": ("flow", "    first = s", "    one = s", None),
+    "an argument of a call": ("flow", 'prepare("a")', 'prepare("b")', [*PREPARE, *MAIN]),
+    "a call before": ("flow", "    parts = prep", "    load('x')\n    parts = prep", ["load", *MAIN]),
+    "a call of an operator that moves levels": ("flow", 'prepare("a")', 'prepare(load("a"))', None),
+    "a call of the same workflow before": ("flow", "    first =", "    zero = study(parts, [])\n    first =", None),
+    "a call of the same name before": ("flow", "    first =", "    first = study(parts, [])\n    first =", None),
+    "a call after": ("flow", "    return show(first", "    load()\n    return show(first", ["load", *MAIN]),
+    "a call less": ("flow", "second = study(parts, [scaled(2)])", "second = 3", None),
+    "the order of calls": ("flow", '    parts = prepare("a")', '    b = prepare("b")\n    parts = prepare("a")', None),
+    "a comment on top": ("flow", "from ops", "# hello\n\nfrom ops", []),
+    "a comment within": ("flow", "    data = load(path)", "    # hello\n    data = load(path)", None),
+    "a space within": ("flow", "load(path)", "load( path )", None),
+    "a line break within": ("flow", "load(path)", "load(\n        path\n    )", None),
+    "a docstring": ("flow", "    data = load(path)", '    """Hello."""\n    data = load(path)', None),
+    "an operator that moves": ("ops", "@operator\ndef load", "\n\n\n@operator\ndef load", []),
+    "an operator's other name": ("ops", "def positive", "def negative", []),
+    "a mistake": ("flow", "fit(parts.train, rate)", "fit(parts.train, rate, 3)", ["FC020"]),
+    "a wrong type": ("flow", "load(data)", "fit(data, data)", ["FC101", "FC101", "FC101", "FC101"]),
+    "a wrong field": ("ops", "    train:", "    training:", ["FC016"]),
+    "an exception": ("helpers", "return n", "return 1 / 0", ["FC018"]),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_and_back(again, edit):
+    where, old, new, expected = EDITS[edit]
+    sources = {"flow": FLOW, "helpers": HELPERS, "ops": OPS}
+    again(**sources)
+    assert old in sources[where]
+    changed = {**sources, where: sources[where].replace(old, new)}
+    traced = again(**changed)
+    if expected is not None:
+        assert traced == expected
+    again(**changed)
+    again(**sources)
+
+
+def test_edits_one_upon_the_other(again):
+    sources = {"flow": FLOW, "helpers": HELPERS, "ops": OPS}
+    for where, old, new, _ in EDITS.values():
+        if old in sources[where]:
+            before, sources[where] = sources[where], sources[where].replace(old, new, 1)
+            if isinstance(again(**sources), list):
+                sources[where] = before if again(**sources) and _is_wrong(again, sources) else sources[where]
+
+
+def _is_wrong(again, sources):
+    return any(code.startswith("FC") for code in again(**sources))
