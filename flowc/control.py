@@ -19,7 +19,7 @@ from flowc.lang import Operator
 from flowc.plan.diagnostics import Diagnostic, Label, Refused
 from flowc.plan.edges import select, type_of_tree
 from flowc.plan.graph import waited_for
-from flowc.plan.model import Control, InputRef, Ref, Resources, Site, site_of
+from flowc.plan.model import NOTHING, Control, InputRef, Ref, Site, site_of
 from flowc.plan.types import Type, parse, union
 from flowc.spans import Frame, clean, innermost_place
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 _BOOL = Type("bool")
-_NOTHING = Resources(cpus=0)
 
 
 def foreach(op: Operator[..., R], items: Any, /, *, key: str = "", **shared: Any) -> list[R]:
@@ -247,7 +246,7 @@ def _control(
     written = {name: str(of) for name, of in takes.items()}
 
     def make(site: str) -> Site:
-        return Site(site, reference, "", written, str(gives), _NOTHING, control=control)
+        return Site(site, reference, "", written, str(gives), NOTHING, control=control)
 
     site = trace.site(reference, "when", frames, make, suffix)
     known = trace.sites[site]

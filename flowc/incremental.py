@@ -18,7 +18,7 @@ import msgspec
 from flowc.futures import Future
 from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Place, Refused
-from flowc.plan.model import Node, Site, as_reference, site_of, sources_of
+from flowc.plan.model import NOTHING, Node, Site, as_reference, site_of, sources_of
 from flowc.plan.types import parse
 from flowc.reach import Function, Reach, Unknown, Walk, hash_of, reach_of
 from flowc.recording import Origin, Trace, scope_of
@@ -319,11 +319,14 @@ def _sources(written: Any) -> Iterator[str]:
 
 
 def _renewed(trace: Trace, row: Site, operators: Mapping[str, Operator[..., Any]]) -> Site:
-    """A site's row with what its operator's body says by now."""
+    """A site's row with all that its operator says by now; what is decoded may have 2.0 for 2."""
     if row.control in ("branch", "choose"):
-        return row
+        return msgspec.structs.replace(row, needs=NOTHING)
     plain = trace.plain_site(operators[row.op], row.site, [])
-    return msgspec.structs.replace(row, code=plain.code, imports=plain.imports)
+    control, each, key = row.control, row.each, row.key
+    return msgspec.structs.replace(
+        plain, takes=row.takes, gives=row.gives, control=control, each=each, key=key
+    )
 
 
 def _call_of(kept: KeptCall, lines: Mapping[Function, int]) -> Call | None:

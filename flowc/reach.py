@@ -78,8 +78,9 @@ _MADE = _words("""
     """)
 # What operators and workflows have, of their own and by `functools.update_wrapper`.
 _ATTRIBUTES = _words("""
-    fn origin declaration signature name _positional _ordinary _required reference code imports hints takes gives
-    inputs static _types __wrapped__ __module__ __name__ __qualname__ __doc__ __annotations__ __type_params__
+    fn origin declaration signature name _positional _ordinary _required reference code imports hints takes
+    gives inputs static _types __wrapped__ __module__ __name__ __qualname__ __doc__ __annotations__
+    __type_params__
     """)
 _ABSENT = object()
 _DEEPEST = 20

@@ -79,6 +79,9 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     gpus_max: Amount = 0
 
 
+NOTHING = Resources(cpus=0)  # what the scheduler's own nodes need
+
+
 class Site(Row, frozen=True, tag="site"):
     """A call of an operator in the source, with everything that its nodes share.
 
