@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flowc import keeping
 from flowc.compiler import Spoilt, compile_again, compile_workflow
@@ -244,3 +246,72 @@ def test_a_hard_case(again, case):
         seen.append(dict(sources))
     for version in (*reversed(seen), seen[-1]):
         again(**version)
+
+
+# Random projects: what `main` and the workflows `w0` to `w2` do, line by line, and edits of lines.
+WORKFLOWS = ["w0", "w1", "w2", "main"]
+VALUES = ["1", "N", "M[0]", "helped(2)", "len(M)", "x", "a", "b", "c", "[a, x]", "(b, N)", "i"]
+CALLS = ["load({0})", "split({0})", "fit({0}, rate={1})", "show({0}, more={1})", "show({0}, after={1})"]
+CALLS += [
+    "w0({0})",
+    "w1({0})",
+    "w2({0})",
+    "when(cond, lambda: w0({0}), lambda: show({1}))",
+    "foreach(show, [{0}, {1}])",
+]
+LINES = [
+    "{2} = {3}",
+    "{2} = [{3} for i in range(N)]",
+    "for i in range(2):\n        {2} = {3}",
+    "for x in list(M):\n        {3}",
+]
+LINES += [
+    "{2} = (lambda: {3})()",
+    "if N > 1:\n        {2} = {3}",
+    "{2} = split({0}).train",
+    "on_failure(lambda: {3})",
+]
+LINES += [
+    "finally_(lambda: {3}, of=cond)",
+    "M.append(1)",
+    "return {0}",
+    "{2} = foreach(fit, load({0}))",
+    "# {0}",
+    "",
+]
+
+
+def lines(draw, level):
+    """A line of the workflow of a level, which calls only those below."""
+    values = [draw(st.sampled_from(VALUES)) for _ in range(2)]
+    call = draw(
+        st.sampled_from([call for call in CALLS if not any(w + "(" in call for w in WORKFLOWS[level:])])
+    )
+    return draw(st.sampled_from(LINES)).format(*values, draw(st.sampled_from("abc")), call.format(*values))
+
+
+def rendered(heads, bodies):
+    parts = [HEAD, "N = {}\nM = [1, {}]\n\ndef helped(n): return n * {}\n".format(*heads)]
+    for name, body in zip(WORKFLOWS, bodies, strict=True):
+        parameters = "" if name == "main" else "x"
+        first = ["a = b = c = i = x = 0"] if name == "main" else ["a = b = c = i = x"]
+        written = "\n    ".join([*first, "cond = positive(0.5)", *body])
+        parts.append(f"\n@workflow\ndef {name}({parameters}):\n    {written}\n")
+    return "".join(parts)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_edits_of_random_projects(again, data):
+    draw = data.draw
+    heads = [draw(st.integers(1, 3)) for _ in range(3)]
+    bodies = [[lines(draw, level) for _ in range(draw(st.integers(1, 4)))] for level in range(4)]
+    again(rendered(heads, bodies))
+    for _ in range(6):
+        level = draw(st.integers(-1, 3))
+        if level < 0:
+            heads[draw(st.integers(0, 2))] = draw(st.integers(1, 3))
+        else:
+            at = draw(st.integers(0, len(bodies[level])))
+            bodies[level][at : at + draw(st.integers(0, 1))] = [lines(draw, level)] * draw(st.integers(0, 1))
+        again(rendered(heads, bodies))
