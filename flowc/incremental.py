@@ -192,9 +192,10 @@ class Partitions:
         lines: Mapping[Function, int],
         operators: Mapping[str, Operator[..., Any]],
     ) -> bool:
-        """Add a partition's sites; whether they can be what they were."""
+        """Add a partition's sites; whether they can be what they were. If not, there is none of them."""
         outer = tuple(frame.call for frame in frames)
         scope = scope_of(frames)
+        added: list[str] = []
         for site in kept.sites:
             inner = [_call_of(call, lines) for call in site.calls]
             calls = (*outer, *[call for call in inner if call is not None])
@@ -202,16 +203,18 @@ class Partitions:
             origin = Origin(site.reference, "/".join(filter(None, [scope, site.path])), site.operator, calls)
             as_before = site.row.site == (known or trace.unused_site(origin))
             if known is not None:  # by a call with other types, perhaps, of which the row tells all
-                as_before &= types_in(trace.sites[known]) == types_in(site.row)
+                as_before &= _types_in(trace.sites[known]) == _types_in(site.row)
             if len(calls) < len(outer) + len(inner) or not as_before:
-                self.spoilt = True
+                for name in added:
+                    trace.drop_site(name)
                 return False
             if known is None:
                 trace.add_site(_renewed(trace, site.row, operators), origin, calls[-1])
+                added.append(site.row.site)
         return True
 
 
-def types_in(site: Site) -> tuple[dict[str, str], str]:
+def _types_in(site: Site) -> tuple[dict[str, str], str]:
     """The types of a site."""
     return site.takes, site.gives
 

@@ -10,20 +10,18 @@ Of operators only the interface counts: what is in their bodies does not run whi
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import datetime
 import enum
 import functools
 import hashlib
 import inspect
-import os
 import re
 import sys
 import typing
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -42,46 +40,25 @@ from flowc.futures import Future
 from flowc.hints import structures_of
 from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Refused
+from flowc.purity import (
+    GENERATED,
+    HARMLESS,
+    IMPURE,
+    INNER,
+    MADE,
+    WORLDLY,
+    is_generated,
+    is_own,
+    is_plain,
+    is_pure,
+    is_pure_module,
+    is_sunder,
+    is_untouched,
+)
 
 Function = tuple[str, str]  # file, and the name of the outermost function that code stands in
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# Libraries whose functions give the same for the same, and keep nothing.
-_PURE = _words("""
-    abc bisect builtins collections copy dataclasses enum flowc fractions functools heapq itertools json math
-    msgspec numbers operator re string textwrap types typing typing_extensions
-    """)
-_IMPURE = _words("""
-    __import__ attrgetter breakpoint builtins compile delattr dir eval exec getattr globals hash id input
-    locals methodcaller open setattr vars
-    """)
-# Attributes that lead into operators and functions, and of those that Python makes the harmless ones.
-_INNER = _words("fn code imports signature hints")
-_HARMLESS = _words("""
-    __init__ __new__ __post_init__ __init_subclass__ __name__ __qualname__ __class__ __members__ __enter__
-    __exit__ __iter__ __next__ __len__ __contains__ __getitem__ __setitem__ __setattr__ __eq__ __str__
-    __repr__ __call__ __add__
-    """)
-# What can be asked of paths and dates that is not in them.
-_WORLDLY = frozenset({*dir(Path)} - {*dir(PurePath)}) | _words(
-    "astimezone fromtimestamp now strftime timestamp today utcfromtimestamp utcnow"
-)
-# What Python adds to a class on its own.
-_MADE = _words("""
-    __module__ __qualname__ __doc__ __dict__ __weakref__ __annotations__ __dataclass_fields__ __match_args__
-    __dataclass_params__ __parameters__ __orig_bases__ __abstractmethods__ _abc_impl __static_attributes__
-    __firstlineno__ __type_params__ __hash__ _field_defaults _fields __slots__ __replace__
-    """)
-# What operators and workflows have, of their own and by `functools.update_wrapper`.
-_ATTRIBUTES = _words("""
-    fn origin declaration signature name _positional _ordinary _required reference code imports hints takes
-    gives inputs static _types __wrapped__ __module__ __name__ __qualname__ __doc__ __annotations__
-    __type_params__
-    """)
 _ABSENT = object()
 _DEEPEST = 20
 
@@ -164,7 +141,7 @@ class Walk:
             all(names.get(name, _ABSENT) is value for names, name, value in self._names)
             and all(_content_of(cell) is value for cell, value in self._cells)
             and all(_size_of(names) == size for names, size in self._sizes)
-            and all(_is_untouched(value) for value in self._plain)
+            and all(is_untouched(value) for value in self._plain)
         )
 
     def finish(self, also: Walk | None = None) -> list[Any]:
@@ -174,9 +151,9 @@ class Walk:
             number, value = self._todo.popleft()
             parts.append([number, self._inside(value)])
         used = self.attributes | (also.attributes if also else set())
-        if used & _INNER or (used & _WORLDLY and (self.worldly or (also is not None and also.worldly))):
+        if used & INNER or (used & WORLDLY and (self.worldly or (also is not None and also.worldly))):
             raise Unknown
-        if any(name.startswith("__") and name.endswith("__") and name not in _HARMLESS for name in used):
+        if any(name.startswith("__") and name.endswith("__") and name not in HARMLESS for name in used):
             raise Unknown
         return parts
 
@@ -203,10 +180,12 @@ class Walk:
             case FunctionType() | Operator() | Workflow() | type():
                 self._todo.append((number, value))
                 return ["see", number]
-            case BuiltinFunctionType() if _is_pure(value) and isinstance(
-                value.__self__, (ModuleType, type(None))
-            ):
-                return ["builtin", value.__module__, value.__qualname__]
+            case BuiltinFunctionType() if is_pure(value):
+                of = value.__self__  # a method of a list is bound to it
+                if not isinstance(of, (ModuleType, type, type(None))):
+                    raise Unknown
+                bound = self.shown(of) if isinstance(of, type) else None
+                return ["builtin", value.__module__, value.__qualname__, bound]
             case staticmethod() | classmethod():
                 return [kind.__name__, self.shown(value.__func__)]
             case property():
@@ -245,7 +224,7 @@ class Walk:
         if kind is dict:
             pairs = value.items()
             return ["dict", [[self.shown(k, depth + 1), self.shown(v, depth + 1)] for k, v in pairs]]
-        if _is_plain(kind):
+        if is_plain(kind):
             pairs = vars(value).items()
             return ["instance", self.shown(kind), [[k, self.shown(v, depth + 1)] for k, v in pairs]]
         raise Unknown
@@ -262,11 +241,14 @@ class Walk:
                 return self._class(value)
 
     def _function(self, fn: FunctionType) -> Any:
-        if not _is_own(fn.__module__):
-            return [fn.__module__, fn.__qualname__] if _is_pure(fn) else self._unknown()
+        module = fn.__globals__.get("__name__", "")
+        if not is_own(module):  # what a function of a library wraps may be the project's own
+            closure = [self._cell(cell) for cell in fn.__closure__ or ()]
+            pure = is_pure_module(module) and fn.__name__ not in IMPURE
+            return [module, fn.__module__, fn.__qualname__, closure] if pure else self._unknown()
         code = fn.__code__
         uses = uses_of(code)
-        if not all(_is_pure_module(name) for name in uses.imports):
+        if not all(is_pure_module(name) for name in uses.imports):
             raise Unknown
         self.attributes |= uses.attributes
         self._note_line(code)
@@ -276,7 +258,7 @@ class Walk:
             [self.shown(value) for value in fn.__defaults__ or ()],
             [[name, self.shown(value)] for name, value in (fn.__kwdefaults__ or {}).items()],
             [self._cell(cell) for cell in fn.__closure__ or ()],
-            [[name, self.shown(value)] for name, value in vars(fn).items()],
+            [[name, self.shown(self._follow(vars(fn), name))] for name in vars(fn)],
             self._globals(uses, fn.__globals__),
             # A process has one seed for the order of all its sets of strings.
             hash("seed") if uses.sets or any(c[0] in ("set", "frozenset") for c in uses.chains) else 0,
@@ -292,16 +274,16 @@ class Walk:
         found = []
         for chain in sorted(uses.chains):
             value = self._follow(names, chain[0])
-            if value is _ABSENT and chain[0] in _IMPURE:
+            if value is _ABSENT and chain[0] in IMPURE:
                 raise Unknown
             rest = list(chain[1:])
             library = ""
             while isinstance(value, ModuleType):
-                if not rest or (not _is_own(value.__name__) and not _is_pure_module(value.__name__)):
+                if not rest or (not is_own(value.__name__) and not is_pure_module(value.__name__)):
                     raise Unknown
-                library = "" if _is_own(value.__name__) else value.__name__
+                library = "" if is_own(value.__name__) else value.__name__
                 name = rest.pop(0)
-                if name in _IMPURE if library else hasattr(value, "__getattr__"):
+                if name in IMPURE if library else hasattr(value, "__getattr__"):
                     raise Unknown
                 value = self._follow(vars(value), name)
             if value is _ABSENT or library:
@@ -341,23 +323,23 @@ class Walk:
 
     def _demand_plain(self, value: Operator[..., Any] | Workflow[..., Any]) -> None:
         """`Unknown` if somebody has set attributes of their own."""
-        if not _is_untouched(value):
+        if not is_untouched(value):
             raise Unknown
         self._plain.append(value)
 
     def _class(self, cls: type) -> Any:
-        if not _is_own(cls.__module__):
-            return [cls.__module__, cls.__qualname__] if _is_pure(cls) else self._unknown()
+        if not is_own(cls.__module__):
+            return [cls.__module__, cls.__qualname__] if is_pure(cls) else self._unknown()
         names = vars(cls)
         self._note_size(names)
         members = []
         for name in sorted(names):
             value = self._follow(names, name)
-            made = isinstance(value, FunctionType) and value.__code__.co_filename.startswith("<")
+            made = name in GENERATED and is_generated(value)
             described = isinstance(value, (MemberDescriptorType, GetSetDescriptorType))
-            if name in _MADE or made or described or type(value).__name__ == "_tuplegetter":
+            if name in MADE or made or described or type(value).__name__ == "_tuplegetter":
                 members.append([name])
-            elif not isinstance(cls, enum.EnumMeta) or not (name in cls.__members__ or _is_sunder(name)):
+            elif not isinstance(cls, enum.EnumMeta) or not (name in cls.__members__ or is_sunder(name)):
                 members.append([name, self.shown(value)])
         return [
             [cls.__module__, cls.__qualname__],
@@ -381,14 +363,6 @@ class Walk:
         raise Unknown
 
 
-def _is_plain(kind: type) -> bool:
-    """Whether all that is in an object of the project's own is in its attributes."""
-    own = [cls for cls in kind.__mro__ if cls not in (object, abc.ABC)]
-    return type(kind) in (type, abc.ABCMeta) and all(
-        _is_own(cls.__module__) and not vars(cls).get("__slots__") for cls in own
-    )
-
-
 def _content_of(cell: CellType) -> Any:
     """What a closure has a variable for; `_ABSENT` if that is not bound yet."""
     try:
@@ -399,34 +373,4 @@ def _content_of(cell: CellType) -> Any:
 
 def _size_of(names: Mapping[str, Any]) -> int:
     """How many attributes somebody has set."""
-    return len(names.keys() - _MADE)
-
-
-def _is_untouched(value: Operator[..., Any] | Workflow[..., Any]) -> bool:
-    """Whether it has the attributes that all of its kind have, and no more."""
-    return vars(value).keys() <= _ATTRIBUTES
-
-
-def _is_sunder(name: str) -> bool:
-    """Whether a name is of an enumeration's machinery."""
-    return name.startswith("_") and name.endswith("_")
-
-
-def _is_pure(value: Any) -> bool:
-    name = getattr(value, "__name__", "")
-    return _is_pure_module(getattr(value, "__module__", None) or "builtins") and name not in _IMPURE
-
-
-def _is_pure_module(name: str) -> bool:
-    return name.partition(".")[0].lstrip("_") in _PURE and not _is_own(name)
-
-
-_LIBRARY = os.path.dirname(os.__file__) + os.sep
-_PACKAGE = os.path.dirname(__file__) + os.sep
-
-
-def _is_own(name: str) -> bool:
-    """Whether a module is of the project, and not installed."""
-    file = getattr(sys.modules.get(name), "__file__", None) or ""
-    installed = "site-packages" in file or "dist-packages" in file
-    return bool(file) and not installed and not file.startswith((_LIBRARY, _PACKAGE))
+    return len(names.keys() - MADE)

@@ -263,6 +263,12 @@ class Trace:
         self.calls[row.site] = innermost
         self._site_of_places[(origin.reference, *[call.place for call in origin.calls])] = row.site
 
+    def drop_site(self, site: str) -> None:
+        """Take back a site that was just added."""
+        origin = self.origins.pop(site)
+        del self.sites[site], self.calls[site]
+        del self._site_of_places[(origin.reference, *[call.place for call in origin.calls])]
+
     def plain_site(self, op: Operator[..., Any], site: str, frames: list[Frame]) -> Site:
         """The row for a call of an operator."""
         self._demand_importable(op, frames)
