@@ -30,7 +30,7 @@ def check(traced: Traced) -> list[Diagnostic]:
         return select(parse(whole), ref.at, structures)
 
     found = []
-    site_of = {node.id: node.site for node in plan.nodes}
+    site_of = traced.trace.site_of
     sound: set[tuple[str, ...]] = set()  # edges between sites: what holds for one pair of nodes holds for all
     for node in plan.nodes:
         site = sites[site_of[node.id]]

@@ -19,7 +19,7 @@ from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
 from flowc.plan.edges import select
 from flowc.plan.model import InputRef, Node, Ref, Site, Structure, Trigger
 from flowc.plan.types import Type
-from flowc.spans import Call, Frame, calls_from, innermost_place, place_of
+from flowc.spans import Call, Frame, Stack, innermost_place, place_of
 from flowc.values import Unwritable, tree_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Trace:
         self.open = True
         self.input_types = input_types
         self.partitions = partitions
-        self._stop = stop  # the code whose frame lies between the author's and ours
+        self._stack = Stack(stop)  # the code whose frame lies between the author's and ours
         self.circumstances = _ALWAYS
         self.sites: dict[str, Site] = {}
         self.items: list[Node | Slice] = []
@@ -72,6 +72,7 @@ class Trace:
         self._closures: dict[tuple[int, str], list[Structure]] = {}
         self._site_of_chain: dict[tuple[object, ...], str] = {}
         self._site_of_places: dict[tuple[object, ...], str] = {}
+        self.site_of: dict[str, str] = {}  # by node
         self._repeats: dict[str, int] = {}
 
     def call(self, op: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
@@ -118,7 +119,7 @@ class Trace:
 
     def frames(self) -> list[Frame]:
         """The author's calls that are under way, outermost first."""
-        return calls_from(self._stop)
+        return self._stack.frames()
 
     def record(
         self, op: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], frames: list[Frame]
@@ -148,6 +149,9 @@ class Trace:
         """The argument trees of a call; what has none is a problem (FC021)."""
         trees = {}
         for parameter, value in values.items():
+            if type(value) is Future and value._trace is self:  # nearly every argument
+                trees[parameter] = value._tree
+                continue
             try:
                 trees[parameter] = self.tree(value)
             except Unwritable as error:
@@ -280,14 +284,25 @@ class Trace:
 
     def node_id(self, site: str, frames: list[Frame]) -> str:
         """The id of the next call of a site: its loop keys tell it from others."""
-        segments = site.split("/")
-        keyed = [
-            f"{segment}[{','.join(frame.keys)}]" if frame.keys else segment
-            for segment, frame in zip(segments, frames, strict=False)
-        ]
-        node_id = "/".join(keyed) if frames else site
-        times = self._repeats[node_id] = self._repeats.get(node_id, 0) + 1
-        return node_id if times == 1 else f"{node_id}#{times}"
+        if len(frames) == 1:
+            keys = frames[0].keys
+            node_id = f"{site}[{','.join(keys)}]" if keys else site
+        else:
+            keyed = [
+                f"{segment}[{','.join(frame.keys)}]" if frame.keys else segment
+                for segment, frame in zip(site.split("/"), frames, strict=False)
+            ]
+            node_id = "/".join(keyed) if frames else site
+        if node_id in self.site_of:
+            times = self._repeats[node_id] = self._repeats.get(node_id, 1) + 1
+            node_id = f"{node_id}#{times}"
+        self.site_of[node_id] = site
+        return node_id
+
+    def close(self) -> None:
+        """No call is recorded any more."""
+        self.open = False
+        self._stack.forget()
 
     def _demand_importable(self, op: Operator[..., Any], frames: list[Frame]) -> None:
         """Refuse (FC022) an operator that a worker could not import."""
