@@ -67,7 +67,7 @@ def compile_again(
         return compile_again(workflow, root, static, {})
     if problems:
         raise Refused(*problems)
-    layout = lay_out(traced.trace.items)
+    layout = lay_out(traced.trace.items, traced.trace.site_of)
     plan = msgspec.structs.replace(traced.plan, levels=layout.levels())
     rows = encoded(layout.items)
     large = sum(level.nodes for level in plan.levels) >= keeping.LEAST_NODES
