@@ -33,8 +33,8 @@ Counts = dict[int, tuple[list[int], dict[str, None]]]  # by depth: how many node
 class Layout(msgspec.Struct, frozen=True, eq=False):
     """The items of a trace with what follows from their order.
 
-    `depths` are those of nodes, and of the ends of slices. `moved` tells for each item of the trace where it is
-    now: slices that had to be opened are longer.
+    `depths` are those of nodes, and of the ends of slices. `moved` tells for each item of the trace where it
+    is now: slices that had to be opened are longer.
     """
 
     items: list[Node | Slice]

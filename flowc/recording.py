@@ -78,7 +78,7 @@ class Trace:
     def call(self, op: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """Record a call of an operator."""
         try:
-            return self.record(op, args, kwargs, self.frames())
+            return self.record(op, args, kwargs, self._stack.frames())
         except Refused as refusal:
             # Reported as well as raised: a broad `except` in the workflow must not swallow it.
             self.problems += refusal.diagnostics

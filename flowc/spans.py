@@ -81,11 +81,10 @@ class Stack:
         """The calls, outermost first."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code is not self._stop:
-            code = frame.f_code
-            if not code.co_filename.startswith(_PACKAGE):
+            if frame is self._innermost or not frame.f_code.co_filename.startswith(_PACKAGE):
                 if frame is not self._innermost and not self._look_around(frame):
                     return []
-                call = call_at(code, frame.f_lasti)
+                call = call_at(frame.f_code, frame.f_lasti)
                 keys = _loop_keys(call, frame, self._around) if call.loops else ()
                 return [*self._outer, Frame(call, keys)]
             frame = frame.f_back
@@ -328,24 +327,24 @@ def _loop_keys(call: Call, frame: FrameType, around: Sequence[_Scope]) -> tuple[
     scope = frame.f_locals  # a copy each time it is asked for
     found = []
     for name in call.loops:
-        holder: Mapping[str, Any] | None = scope
-        if name not in scope:
-            holder = next((_now(outer, name) for outer in around if name in outer[1]), None)
-        if holder is not None and (key := _key(holder[name])):
+        if name in scope:
+            value = scope[name]
+        else:
+            for outer, seen in around:
+                if name in seen:
+                    # A function within may have changed it.
+                    value = (outer.f_locals if name in outer.f_code.co_cellvars else seen)[name]
+                    break
+            else:
+                continue
+        key = str(value) if type(value) is int else _key(value)
+        if key:
             found.append(key)
     return tuple(found)
 
 
-def _now(scope: _Scope, name: str) -> Mapping[str, Any]:
-    """The variables of a scope, read again if the one of this name may have been changed from within."""
-    frame, seen = scope
-    return frame.f_locals if name in frame.f_code.co_cellvars else seen
-
-
 def _key(value: Any) -> str:
     """What stands in an id for the value of a loop variable; "" for what cannot."""
-    if type(value) is int:
-        return str(value)
     if isinstance(value, (str, numbers.Real, datetime.date)):
         return clean(str(value))
     return ""
