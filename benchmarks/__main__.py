@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-QUICK = ("six_step", "start_up", "compile_layers", "serve_latency")
+QUICK = ("six_step", "start_up", "compile_layers", "recompile", "serve_latency")
 
 
 def main() -> None:

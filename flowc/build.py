@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
-from flowc import compiler, timing
+from flowc import compiler, keeping, timing
 from flowc.checks.committed import stale
 from flowc.compiler import Draft
 from flowc.incremental import Kept
-from flowc.keeping import LEAST_NODES, encoded, flattened, read_kept, sum_up, write_kept
+from flowc.keeping import read_kept, write_kept
+from flowc.lang import Workflow
 from flowc.plan import codec, history, host
 from flowc.plan.diagnostics import Diagnostic, Refused, print_diagnostics, refuse
 from flowc.plan.history import Record
@@ -59,9 +62,10 @@ def build(request: Request) -> None:
         options = compiler.Options(source.root, given, request.optimize, known, target)
         cache = _KEPT / f"{source.workflow.reference.replace(':', '.')}.cache"
         earlier = read_kept(cache) if request.cache else None
-        draft = compiler.compiled(source.workflow, options, watch, earlier)
-        with watch.lap("encode"):
-            data, kept = _encoded(draft)
+        try:
+            draft, data, kept = compiled_bytes(source.workflow, options, watch, earlier)
+        except compiler.Spoilt:
+            _start_over(cache)
     _warn(draft.warnings, request.strict)
     if request.check:
         problem = stale(path, data, _command(request, given))
@@ -80,6 +84,36 @@ def build(request: Request) -> None:
         print(watch.table(), file=sys.stderr)
 
 
+class Compiled(NamedTuple):
+    """A compilation, its plan as it is written, and what to keep for the next one: nothing of a small plan.
+
+    The draft's plan is without the nodes that did not have to be looked at.
+    """
+
+    draft: Draft
+    data: bytes
+    kept: Mapping[str, Kept]
+
+
+def compiled_bytes(
+    workflow: Workflow[..., Any],
+    options: compiler.Options,
+    watch: timing.Stopwatch,
+    known: Mapping[str, Kept] | None,
+) -> Compiled:
+    """Compile a workflow with what an earlier compilation kept: the same bytes as without, sooner."""
+    draft = compiler.compiled(workflow, options, watch, known)
+    assert draft.layout is not None
+    with watch.lap("encode"):
+        rows = keeping.encoded(draft.layout.items)
+        data = codec.encode(draft.plan, keeping.flattened(rows))
+    large = sum(level.nodes for level in draft.plan.levels) >= keeping.LEAST_NODES
+    if draft.partitions is None or not large:
+        return Compiled(draft, data, {})
+    with watch.lap("keep"):
+        return Compiled(draft, data, keeping.sum_up(draft.traced.trace, draft.partitions, draft.layout, rows))
+
+
 def write_plan(path: Path, data: bytes) -> None:
     """Write a whole plan or none, and only over a plan; `Refused` (FC201) if that is not possible."""
     partial = path.parent / f".{path.name}.{os.getpid()}"
@@ -96,15 +130,16 @@ def write_plan(path: Path, data: bytes) -> None:
         refuse("FC201", f"cannot write the plan `{path}`: {error.strerror}")
 
 
-def _encoded(draft: Draft) -> tuple[bytes, Mapping[str, Kept]]:
-    """The bytes of a plan, and what to keep for its next compilation: nothing of a small one."""
-    assert draft.layout is not None
-    rows = encoded(draft.layout.items)
-    data = codec.encode(draft.plan, flattened(rows))
-    large = sum(level.nodes for level in draft.plan.levels) >= LEAST_NODES
-    if draft.partitions is None or not large:
-        return data, {}
-    return data, sum_up(draft.traced.trace, draft.partitions, draft.layout, rows)
+def _start_over(cache: Path) -> NoReturn:
+    """Run this command again, in a new process and without what was kept."""
+    arguments = sys.argv[1:]
+    try:
+        cache.unlink()
+    except OSError:
+        arguments.append("--no-cache")
+    start = f"import sys; sys.path[:] = {sys.path!r}; from flowc.cli import main; main()"
+    sys.stdout.flush()
+    sys.exit(subprocess.run([sys.executable, "-P", "-c", start, *arguments], check=False).returncode)
 
 
 def _command(request: Request, static: Mapping[str, object]) -> str:

@@ -26,7 +26,7 @@ def check(traced: Traced) -> list[Diagnostic]:
         if is_generic(site)
     }
     found: list[Diagnostic] = []
-    site_of = {node.id: node.site for node in plan.nodes}
+    site_of = traced.trace.site_of
     sound: set[tuple[str, ...]] = set()  # edges between sites: what holds for one pair of nodes holds for all
     sound_calls: set[Hashable] = set()  # of generic operators, by the types of all arguments
     for node in plan.nodes:

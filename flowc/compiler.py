@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ import msgspec
 from flowc import estimates
 from flowc.check import check, infeasible, unused
 from flowc.folding import Folding
-from flowc.incremental import Kept, Partitions
+from flowc.incremental import Kept, Partitions, Slice, rests_on
 from flowc.keeping import Layout, lay_out
 from flowc.lang import Operator, Workflow
 from flowc.optimize import Simplified, simplify
@@ -20,6 +21,8 @@ from flowc.plan.diagnostics import Diagnostic, Refused
 from flowc.plan.history import Record
 from flowc.plan.host import Host
 from flowc.plan.model import Plan
+from flowc.reach import Unknown, reach_of
+from flowc.recording import Trace
 from flowc.static import bind_static
 from flowc.timing import Stopwatch
 from flowc.trace import Traced, trace
@@ -36,6 +39,10 @@ class Options(msgspec.Struct, frozen=True):
     optimize: bool = True
     history: Sequence[Record] = ()
     host: Host | None = None
+
+
+class Spoilt(Exception):
+    """What was kept does not fit, and tracing may have changed the process: another one has to compile."""
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -71,8 +78,9 @@ def compiled(
     """Compile a workflow, and keep what the passes had to tell; `Refused` carries every mistake found.
 
     `known` is what an earlier compilation kept: the plan is the same with it. Whatever is not sure, and
-    whatever is wrong, is told as if nothing had been kept.
+    whatever is wrong, is told as if nothing had been kept. `Spoilt` if that cannot be in this process.
     """
+    before = _state_of(workflow) if known else ""
     try:
         draft = _passed(workflow, options, watch, known)
     except Refused:
@@ -81,7 +89,22 @@ def compiled(
     else:
         if draft.partitions is None or not draft.partitions.spoilt:
             return draft
+    if not before or _state_of(workflow) != before:
+        raise Spoilt
     return _passed(workflow, options, watch, {})
+
+
+def _state_of(workflow: Workflow[..., Any]) -> str:
+    """A hash of all that a trace depends on, if that can be told; else ""."""
+    with contextlib.suppress(Unknown):
+        return reach_of(workflow).hash
+    return ""
+
+
+def _is_widened(trace: Trace) -> bool:
+    """Whether calls that were restored have other types by now: those in a loop share one row."""
+    slices = [item for item in trace.items if isinstance(item, Slice)]
+    return bool(trace.widened) and any(rests_on(item, trace.widened) for item in slices)
 
 
 def _passed(
@@ -90,8 +113,10 @@ def _passed(
     partitions = None if known is None else Partitions(known)
     with watch.lap("trace"):
         traced = trace(workflow, options.root, bind_static(workflow, options.static), partitions)
-    if partitions is not None and any(site.deterministic for site in traced.plan.sites):
-        partitions.spoilt |= bool(known)  # to simplify a plan, all of its nodes are looked at
+    if known and partitions is not None:
+        # To simplify a plan, all of its nodes are looked at.
+        partitions.spoilt |= any(site.deterministic for site in traced.plan.sites)
+        partitions.spoilt |= _is_widened(traced.trace)
     draft = Draft(traced, traced.plan, options, watch.clock, partitions)
     for name, run in PASSES if partitions is None or not partitions.spoilt else ():
         with watch.lap(name):
@@ -127,7 +152,8 @@ def _estimate(draft: Draft) -> Draft:
 
 
 def _levels(draft: Draft) -> Draft:
-    layout = lay_out(draft.plan.nodes if draft.partitions is None else draft.traced.trace.items)
+    trace = draft.traced.trace
+    layout = lay_out(draft.plan.nodes if draft.partitions is None else trace.items, trace.site_of)
     plan = msgspec.structs.replace(draft.plan, levels=layout.levels())
     return _with(draft, plan=plan, layout=layout)
 

@@ -17,7 +17,7 @@ from flowc.futures import Future
 from flowc.plan.diagnostics import Diagnostic, Label, Refused
 from flowc.plan.edges import type_of_tree
 from flowc.plan.graph import waited_for
-from flowc.plan.model import Control, Node, Ref, Resources, Site, sources_of
+from flowc.plan.model import NOTHING, Control, Node, Ref, Site, sources_of
 from flowc.plan.types import Type, parse, union
 from flowc.spans import Frame, innermost_place
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from flowc.recording import Trace
 
 _BOOL = Type("bool")
-_NOTHING = Resources(cpus=0)
 
 
 def when(condition: Any, then: Any, otherwise: Any = None, /) -> Any:
@@ -114,7 +113,7 @@ def _control(
     written = {name: str(of) for name, of in takes.items()}
 
     def make(site: str) -> Site:
-        return Site(site, reference, "", written, str(gives), _NOTHING, control=control)
+        return Site(site, reference, "", written, str(gives), NOTHING, control=control)
 
     site = trace.site(reference, "when", frames, make, suffix)
     known = trace.sites[site]

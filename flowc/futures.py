@@ -28,11 +28,10 @@ class Future:
     _type: Type
 
     def __init__(self, trace: Trace, ref: Ref | InputRef, of: Type) -> None:
-        setting = object.__setattr__
-        setting(self, "_trace", trace)
-        setting(self, "_ref", ref)
-        setting(self, "_type", of)
-        setting(self, "_tree", as_tree(ref))  # made once, and shared by all that refer to it
+        _set_trace(self, trace)
+        _set_ref(self, ref)
+        _set_type(self, of)
+        _set_tree(self, as_tree(ref))  # made once, and shared by all that refer to it
 
     def __getattr__(self, name: str) -> Future:
         """The future of a field."""
@@ -44,6 +43,13 @@ class Future:
         return f"<future {describe(self._ref)}: {self._type.short()}>"
 
     __hash__ = object.__hash__
+
+
+# A future refuses to be changed, by the author. (There is one for each node: `object.__setattr__` is slower.)
+_set_trace = vars(Future)["_trace"].__set__
+_set_ref = vars(Future)["_ref"].__set__
+_set_type = vars(Future)["_type"].__set__
+_set_tree = vars(Future)["_tree"].__set__
 
 
 def describe(ref: Ref | InputRef) -> str:

@@ -7,6 +7,8 @@ into. Then every partition that was traced is summed up for the next compilation
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,53 +25,62 @@ from flowc.recording import Trace
 LEAST_NODES = 1000  # of a plan that is worth keeping: smaller ones compile in no time
 _LEAST_OF_PARTITION = 30  # nodes: smaller ones are kept with the one around them
 _LARGEST_BYTES = 1 << 30  # of a file: more is not read
-_CHECKSUM_BYTES = 4
+_HEAD_BYTES = 16
 
-Counts = dict[int, tuple[int, dict[str, None]]]  # by depth: how many nodes, and their sites in order
+Counts = dict[int, tuple[list[int], dict[str, None]]]  # by depth: how many nodes, and their sites in order
 
 
 class Layout(msgspec.Struct, frozen=True, eq=False):
     """The items of a trace with what follows from their order.
 
-    `depths` and `places` (indices of items) are those of nodes, and of the ends of slices. `moved` tells for
-    each item of the trace where it is now: slices that had to be opened are longer.
+    `depths` are those of nodes, and of the ends of slices. `moved` tells for each item of the trace where it
+    is now: slices that had to be opened are longer.
     """
 
     items: list[Node | Slice]
     depths: dict[str, int]
-    places: dict[str, int]
     counts: Counts
     moved: list[int]
 
     def levels(self) -> tuple[Level, ...]:
         """The level rows."""
-        return tuple(Level(depth, n, tuple(sites)) for depth, (n, sites) in sorted(self.counts.items()))
+        return tuple(Level(depth, n[0], tuple(sites)) for depth, (n, sites) in sorted(self.counts.items()))
+
+    def places(self) -> dict[str, int]:
+        """The indices of items, by their nodes; of slices, by their ends."""
+        found: dict[str, int] = {}
+        for place, item in enumerate(self.items):
+            if isinstance(item, Node):
+                found[item.id] = place
+            else:
+                found.update(dict.fromkeys(item.kept.ends, place))
+        return found
 
 
-def lay_out(traced: Sequence[Node | Slice]) -> Layout:
-    """Find the depth of every node: the edges on its longest path from a root."""
+def lay_out(traced: Sequence[Node | Slice], site_of: Mapping[str, str]) -> Layout:
+    """Find the depth of every node: the edges on its longest path from a root. `site_of` are nodes' sites."""
     items: list[Node | Slice] = []
     depths: dict[str, int] = {}
-    places: dict[str, int] = {}
     counts: Counts = {}
     moved = []
     for item in traced:
         moved.append(len(items))
-        if isinstance(item, Slice) and all(depths.get(n) == d for n, d in item.kept.needs.items()):
+        if isinstance(item, Node):
+            _lay(item, site_of[item.id], depths, counts)
+            items.append(item)
+        elif all(depths.get(node) == depth for node, depth in item.kept.needs.items()):
             depths.update(item.kept.ends)
-            places.update(dict.fromkeys(item.kept.ends, len(items)))
             _add(counts, item.kept.levels)
             items.append(item)
-            continue
-        for node in (item,) if isinstance(item, Node) else item.nodes():
-            depth = _depth(node, depths)
-            depths[node.id], places[node.id] = depth, len(items)
-            _count(counts, depth, node.site)
-            items.append(node)
-    return Layout(items, depths, places, counts, [*moved, len(items)])
+        else:
+            for node in item.nodes():
+                _lay(node, node.site, depths, counts)
+                items.append(node)
+    return Layout(items, depths, counts, [*moved, len(items)])
 
 
-def _depth(node: Node, depths: Mapping[str, int]) -> int:
+def _lay(node: Node, site: str, depths: dict[str, int], counts: Counts) -> None:
+    """Find a node's depth, and count it there."""
     deepest = -1
     for tree in node.args.values():
         if type(tree) is dict and "from" in tree:  # by far the most common
@@ -77,26 +88,29 @@ def _depth(node: Node, depths: Mapping[str, int]) -> int:
             if depth > deepest:
                 deepest = depth
         elif type(tree) in (list, dict):
-            deepest = max([deepest, *[depths[source] for source in sources_of(tree)]])
-    for sources in (node.after, node.when, node.unless):
-        if sources:
-            deepest = max([deepest, *[depths[source] for source in sources]])
-    return deepest + 1
+            for source in sources_of(tree):
+                deepest = max(deepest, depths[source])
+    if node.after or node.when or node.unless:
+        deepest = max([deepest, *[depths[s] for s in (*node.after, *node.when, *node.unless)]])
+    deepest += 1
+    depths[node.id] = deepest
+    _count(counts, deepest, site)
 
 
 def _count(counts: Counts, depth: int, site: str) -> None:
     known = counts.get(depth)
     if known is None:
-        counts[depth] = (1, {site: None})
+        counts[depth] = ([1], {site: None})
     else:
+        known[0][0] += 1
         known[1][site] = None
-        counts[depth] = (known[0] + 1, known[1])
 
 
 def _add(counts: Counts, levels: Sequence[tuple[int, int, list[str]]]) -> None:
     for depth, n, sites in levels:
-        known = counts.get(depth, (0, {}))
-        counts[depth] = (known[0] + n, known[1] | dict.fromkeys(sites))
+        total, known = counts.setdefault(depth, ([0], {}))
+        total[0] += n
+        known.update(dict.fromkeys(sites))
 
 
 def encoded(items: Sequence[Node | Slice]) -> list[bytes | Slice]:
@@ -114,9 +128,9 @@ def flattened(rows: Sequence[bytes | Slice]) -> Iterator[bytes]:
 
 
 class _Summary:
-    """What a partition comes to, part by part."""
+    """What a partition comes to, part by part. `places` are those of nodes among the items of the layout."""
 
-    def __init__(self, start: int, layout: Layout) -> None:
+    def __init__(self, start: int, layout: Layout, places: Mapping[str, int]) -> None:
         self.count = 0
         self.parts: list[Part] = []
         self.sites: dict[str, None] = {}
@@ -126,18 +140,22 @@ class _Summary:
         self._inside: dict[str, None] = {}
         self._waited: set[str] = set()
         self._start = start
-        self._layout = layout
+        self._depths = layout.depths
+        self._places = places
 
-    def add_node(self, node: Node, row: bytes) -> None:
+    def add_node(self, node: Node, site: str, row: bytes) -> None:
         """Add a node of the partition's own."""
         self.count += 1
         self._own.append(row)
-        self.sites[node.site] = None
+        self.sites[site] = None
         self._inside[node.id] = None
-        _count(self.counts, self._layout.depths[node.id], node.site)
+        _count(self.counts, self._depths[node.id], site)
+        plain = node.trigger == "success"  # what only handlers wait for may still be waited for by others
         for tree in node.args.values():
-            self._wait(sources_of(tree))
-        self._wait((*node.after, *node.when, *node.unless))
+            if type(tree) is dict or type(tree) is list:
+                self._wait(sources_of(tree), plain)
+        if node.after or node.when or node.unless:
+            self._wait((*node.after, *node.when, *node.unless), plain)
 
     def add_part(self, key: str, kept: Kept) -> None:
         """Add a partition within this one."""
@@ -146,13 +164,13 @@ class _Summary:
         self.sites |= dict.fromkeys(site.row.site for site in kept.sites)
         self._inside |= dict.fromkeys(kept.ends)
         _add(self.counts, kept.levels)
-        self._wait(kept.needs)
+        self._wait(kept.needs, False)  # by handlers, perhaps
 
-    def _wait(self, sources: Sequence[str] | Mapping[str, int]) -> None:
+    def _wait(self, sources: Sequence[str] | Mapping[str, int], plain: bool) -> None:
         for source in sources:
-            if self._layout.places[source] < self._start:
-                self.needs[source] = self._layout.depths[source]
-            else:
+            if self._places[source] < self._start:
+                self.needs[source] = self._depths[source]
+            elif plain:
                 self._waited.add(source)
 
     def close(self, inner: str = "") -> None:
@@ -163,7 +181,7 @@ class _Summary:
     def ends(self, result: Sequence[str]) -> dict[str, int]:
         """The nodes that others may come to wait for: of the result, and those that nobody waits for."""
         found = dict.fromkeys([*(name for name in self._inside if name not in self._waited), *result])
-        return {name: self._layout.depths[name] for name in found if self._layout.places[name] >= self._start}
+        return {name: self._depths[name] for name in found if self._places[name] >= self._start}
 
 
 def sum_up(
@@ -174,42 +192,44 @@ def sum_up(
     for item in layout.items:
         if isinstance(item, Slice):
             kept |= {key: partitions.known[key] for key in item.keys()}  # noqa: SIM118 - a walk, not a mapping
-    built: dict[
-        int, tuple[TracedPartition, int]
-    ] = {}  # by where it starts: the outermost so far, and its end
+    built: dict[int, tuple[str, int]] = {}  # by where it starts: the outermost so far, and its end
+    places = layout.places() if partitions.traced else {}
     for traced in partitions.traced:  # the inner ones come first
+        if traced.key in kept:  # restored, and taken over as it is
+            continue
         start, end = layout.moved[traced.start], layout.moved[traced.end]
         with contextlib.suppress(Unknown):
-            summary = _summary(start, end, layout, rows, built, kept)
+            summary = _Summary(start, layout, places)
+            _sum_up_items(summary, range(start, end), layout, rows, built, kept, trace.site_of)
             if summary.count >= _LEAST_OF_PARTITION:
                 kept[traced.key] = _kept(trace, traced, summary)
-                built[start] = (traced, end)
+                built[start] = (traced.key, end)
     return kept
 
 
-def _summary(
-    start: int,
-    end: int,
+def _sum_up_items(
+    summary: _Summary,
+    span: range,
     layout: Layout,
     rows: Sequence[bytes | Slice],
-    built: Mapping[int, tuple[TracedPartition, int]],
+    built: Mapping[int, tuple[str, int]],
     kept: Mapping[str, Kept],
-) -> _Summary:
-    summary = _Summary(start, layout)
-    at = start
-    while at < end:
+    site_of: Mapping[str, str],
+) -> None:
+    at = span.start
+    while at < span.stop:
         item, row = layout.items[at], rows[at]
-        if at in built and built[at][1] <= end:
-            part, at = built[at]
-            summary.add_part(part.key, kept[part.key])
+        key, end = built.get(at, ("", at))
+        if key and end <= span.stop:
+            summary.add_part(key, kept[key])
+            at = end
             continue
         if isinstance(item, Slice):
             summary.add_part(item.key, item.kept)
         elif isinstance(row, bytes):
-            summary.add_node(item, row)
+            summary.add_node(item, site_of.get(item.id) or item.site, row)
         at += 1
     summary.close()
-    return summary
 
 
 def _kept(trace: Trace, traced: TracedPartition, summary: _Summary) -> Kept:
@@ -218,33 +238,53 @@ def _kept(trace: Trace, traced: TracedPartition, summary: _Summary) -> Kept:
         if site in trace.widened:  # by calls that may be outside of the partition
             raise Unknown
         origin = trace.origins[site]
-        path = "/".join(origin.path.split("/")[traced.outer :])
-        calls = tuple(kept_call(call, traced.reach.lines) for call in origin.calls[traced.outer :])
+        outer = len(traced.outer)
+        if [c.place for c in origin.calls[:outer]] != [c.place for c in traced.outer]:
+            raise Unknown  # the workflow is a lambda, which is not told apart from its caller
+        path = "/".join(origin.path.split("/")[outer:])
+        calls = tuple(kept_call(call, traced.lines) for call in origin.calls[outer:])
         sites.append(KeptSite(trace.sites[site], origin.reference, path, origin.operator, calls))
-    levels = [(depth, n, list(found)) for depth, (n, found) in sorted(summary.counts.items())]
+    levels = [(depth, n[0], list(found)) for depth, (n, found) in sorted(summary.counts.items())]
     ends = summary.ends(traced.sources)
     return Kept(summary.count, summary.parts, sites, summary.needs, ends, levels, traced.result)
 
 
 def read_kept(path: Path) -> dict[str, Kept]:
-    """What an earlier compilation kept; nothing where there is none, or what is there is damaged."""
-    with contextlib.suppress(OSError, msgspec.DecodeError):
+    """What an earlier compilation kept; nothing if there is none, or it is damaged, or of another flowc."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         if path.stat().st_size <= _LARGEST_BYTES:
             data = memoryview(path.read_bytes())
-            checksum, body = bytes(data[:_CHECKSUM_BYTES]), data[_CHECKSUM_BYTES:]
-            if zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") == checksum:
-                return msgspec.msgpack.decode(body, type=dict[str, Kept])
+            head, body = bytes(data[:_HEAD_BYTES]), data[_HEAD_BYTES:]
+            if head == _head(body):
+                kept = msgspec.msgpack.decode(body, type=dict[str, Kept])
+                inner = {part.inner for partition in kept.values() for part in partition.parts}
+                return kept if inner <= {"", *kept} else {}
     return {}
 
 
 def write_kept(path: Path, kept: Mapping[str, Kept]) -> None:
     """Keep it for the next compilation. That it cannot be written is no reason to complain."""
-    body = msgspec.msgpack.encode(kept)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     with contextlib.suppress(OSError):
+        body = msgspec.msgpack.encode(kept)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") + body)
+            partial.write_bytes(_head(body) + body)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _head(body: bytes | memoryview) -> bytes:
+    """What a file begins with: which compiler wrote it, and a checksum."""
+    return _compiler() + zlib.crc32(body).to_bytes(4, "little")
+
+
+@functools.cache
+def _compiler() -> bytes:
+    """12 bytes that stand for this compiler's source: another one may have other rows."""
+    found = hashlib.blake2b(digest_size=_HEAD_BYTES - 4)
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        found.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return found.digest()

@@ -108,6 +108,8 @@ class Operator(Generic[P, R]):
         """The given arguments by parameter; `TypeError`, as Python would raise it, if they do not match."""
         # `Signature.bind` takes 7 us. Most calls are ordinary, and compiling a large plan is all calls.
         names = self._positional
+        if not kwargs and self._ordinary and len(args) == len(names):
+            return dict(zip(names, args, strict=True))
         bound = dict(zip(names, args, strict=False)) | kwargs
         fits = self._ordinary and len(args) <= len(names) and len(bound) == len(args) + len(kwargs)
         if fits and self._required <= bound.keys() and kwargs.keys() <= self.signature.parameters.keys():

@@ -1,57 +1,66 @@
 """What the tracing of a workflow depends on: the code and the values that its function reaches.
 
-Two traces with equal reach and equal arguments record the same calls, so that one of them can be spared. Read
-from the functions as they are loaded, not from their source: a `CodeType` holds all that matters to a trace,
-the places of calls within the function included, and nothing has to be parsed. What might make a trace differ
-in another way (files, the environment, the clock, libraries) makes a workflow's reach unknown.
+Two traces with equal reach and equal arguments record the same calls, so that one of them can be spared. A
+walk from value to value writes down all that they are, as JSON, with numbers for what is met again. Whatever
+might make a trace differ in another way (files, the environment, the clock, libraries, names that are
+computed) makes a workflow's reach unknown.
 
 Of operators only the interface counts: what is in their bodies does not run while a workflow is traced.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import enum
+import functools
 import hashlib
 import inspect
-import opcode
+import re
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+import typing
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    ModuleType,
+)
 from typing import Any
 
 import msgspec
 
+from flowc.bytecode import Uses, digest_of, uses_of
 from flowc.futures import Future
 from flowc.hints import structures_of
 from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Refused
+from flowc.purity import (
+    GENERATED,
+    HARMLESS,
+    IMPURE,
+    INNER,
+    MADE,
+    WORLDLY,
+    is_generated,
+    is_own,
+    is_plain,
+    is_pure,
+    is_pure_module,
+    is_sunder,
+    is_untouched,
+)
 
 Function = tuple[str, str]  # file, and the name of the outermost function that code stands in
 
-_PURE = {
-    *(
-        "__future__",
-        "_operator",
-        "abc",
-        "bisect",
-        "builtins",
-        "collections",
-        "copy",
-        "dataclasses",
-        "decimal",
-    ),
-    *("enum", "flowc", "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "operator"),
-    *("re", "statistics", "string", "textwrap", "types", "typing", "typing_extensions", "msgspec"),
-}
-_IMPURE_BUILTINS = {
-    *("__import__", "breakpoint", "compile", "eval", "exec", "globals", "hash", "id", "input", "locals"),
-    *("open", "vars"),
-}
-_LOADS = {
-    opcode.opmap["LOAD_GLOBAL"]: 1,
-    opcode.opmap["LOAD_NAME"]: 0,
-}  # by how much their argument is shifted
+
+_ABSENT = object()
+_DEEPEST = 20
 
 
 class Unknown(Exception):
@@ -59,139 +68,243 @@ class Unknown(Exception):
 
 
 class Reach(msgspec.Struct, frozen=True, eq=False):
-    """All that a function reaches: a hash, where its functions begin, its operators, what may change."""
+    """All that a function reaches, and how to tell whether it is still the same.
+
+    `lines` says where its functions begin; 0 where two of one name are reached. `numbers` knows what was met.
+    """
 
     hash: str
     lines: dict[Function, int]
     operators: dict[str, Operator[..., Any]]
-    changeable: list[Any]
+    numbers: Mapping[int, tuple[int, Any]]
+    walk: Walk
+
+    def holds(self) -> bool:
+        """Whether every name that was followed still leads to the same object."""
+        return self.walk.holds()
 
     def state(self) -> str:
-        """A hash of the lists and mappings that are reached; `Unknown` if one holds what cannot be told."""
-        return hash_of([Walk().shown(value) for value in self.changeable])
+        """A hash of what is in the reached objects that can change; `Unknown` if that cannot be told."""
+        walk = Walk(known=self.numbers)
+        contents = [walk.content(value) for value in self.walk.changeable]
+        return hash_of([contents, walk.finish(self.walk)])
 
 
 def reach_of(workflow: Workflow[..., Any]) -> Reach:
     """What a workflow reaches; `Unknown` if that cannot be told."""
     walk = Walk()
-    walk.visit(workflow.origin)
-    walk.parts.append(str(inspect.signature(workflow.origin)))
     try:
-        return Reach(hash_of(walk.parts), walk.lines, walk.operators, walk.changeable)
+        first = walk.shown(workflow)
+        return Reach(hash_of([first, walk.finish()]), walk.lines, walk.operators, walk.numbers, walk)
     except Refused as refusal:  # an operator with an impossible annotation: the trace is going to say so
         raise Unknown from refusal
 
 
 def hash_of(value: Any) -> str:
-    """32 hex digits that stand for a JSON-like value."""
-    data = msgspec.json.encode(value, order="deterministic")
+    """32 hex digits that stand for a JSON-like value; `Unknown` if it is none."""
+    try:
+        data = msgspec.json.encode(value, order="deterministic")
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        raise Unknown from None
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 class Walk:
-    """From value to value, each once. `of_future` tells futures apart; without it they are not expected."""
+    """From value to value, each once.
 
-    def __init__(self, of_future: Callable[[Future], Any] | None = None) -> None:
-        self.parts: list[Any] = []
-        self._of_future = of_future
+    `of_future` shows futures; without it they are not expected. `known` has been met before, elsewhere.
+    """
+
+    def __init__(
+        self,
+        of_future: Callable[[Future], Any] | None = None,
+        known: Mapping[int, tuple[int, Any]] | None = None,
+    ) -> None:
+        self.numbers: dict[int, tuple[int, Any]] = {}  # by id; the object is there to be kept alive
         self.lines: dict[Function, int] = {}
         self.operators: dict[str, Operator[..., Any]] = {}
         self.changeable: list[Any] = []
-        self._seen: set[int] = set()
+        self.futures: list[Future] = []
+        self.attributes: set[str] = set()
+        self.worldly = False  # whether there are paths or dates
+        self._known = known or {}
+        self._of_future = of_future
+        self._todo: deque[tuple[int, Any]] = deque()
+        self._names: list[tuple[Mapping[str, Any], str, Any]] = []
+        self._cells: list[tuple[CellType, Any]] = []
+        self._sizes: list[tuple[Mapping[str, Any], int]] = []
+        self._plain: list[Operator[..., Any] | Workflow[..., Any]] = []
 
-    def visit(self, first: Any) -> None:
-        """Take note of a value and of all that it leads to."""
-        todo = [first]
-        while todo:
-            value = todo.pop()
-            if id(value) in self._seen:
-                continue
-            self._seen.add(id(value))
-            match value:
-                case FunctionType():
-                    todo += self._function(value)
-                case Operator():
-                    self._operator(value)
-                case Workflow():
-                    todo.append(value.origin)
-                case type():
-                    todo += self._class(value)
-                case staticmethod() | classmethod():
-                    todo.append(value.__func__)
-                case property():
-                    todo += [part for part in (value.fget, value.fset) if part is not None]
-                case _:
-                    if isinstance(value, (list, dict, set)):
-                        self.changeable.append(value)
-                    self.parts.append(self.shown(value))
+    def holds(self) -> bool:
+        """Whether every name that was followed still leads to the same object."""
+        return (
+            all(names.get(name, _ABSENT) is value for names, name, value in self._names)
+            and all(_content_of(cell) is value for cell, value in self._cells)
+            and all(_size_of(names) == size for names, size in self._sizes)
+            and all(is_untouched(value) for value in self._plain)
+        )
+
+    def finish(self, also: Walk | None = None) -> list[Any]:
+        """Show all that was only numbered so far; `Unknown` if a name in use, `also` there, leads too far."""
+        parts = []
+        while self._todo:
+            number, value = self._todo.popleft()
+            parts.append([number, self._inside(value)])
+        used = self.attributes | (also.attributes if also else set())
+        if used & INNER or (used & WORLDLY and (self.worldly or (also is not None and also.worldly))):
+            raise Unknown
+        if any(name.startswith("__") and name.endswith("__") and name not in HARMLESS for name in used):
+            raise Unknown
+        return parts
 
     def shown(self, value: Any, depth: int = 0) -> Any:
-        """A plain value as JSON tells it apart from others."""
-        if depth > 20:
-            raise Unknown
+        """A value as JSON tells it apart from others: written out, or as a number."""
+        kind = type(value)
+        if value is None or kind in (bool, int, str):
+            return [kind.__name__, value]
+        if kind in (float, complex, bytes, range):
+            return [kind.__name__, repr(value)]
+        if kind is tuple:
+            if depth > _DEEPEST:
+                raise Unknown
+            return ["tuple", [self.shown(part, depth + 1) for part in value]]
+        met = self.numbers.get(id(value)) or self._known.get(id(value))
+        if met is not None:
+            return ["met", met[0]]
+        number = len(self._known) + len(self.numbers)
+        self.numbers[id(value)] = number, value
         match value:
-            case None | bool() | int() | str():
-                return [type(value).__name__, value]
             case Future() if self._of_future is not None:
-                return ["future", self._of_future(value), str(value._type)]
-            case float() | complex() | bytes() | range() | slice():
-                return [type(value).__name__, repr(value)]
-            case enum.Enum():
-                return [type(value).__module__, type(value).__qualname__, value.name]
-            case list() | tuple():
-                return [type(value).__qualname__, [self.shown(part, depth + 1) for part in value]]
-            case set() | frozenset():
-                return [type(value).__qualname__, sorted(repr(self.shown(part, depth + 1)) for part in value)]
-            case dict():
-                pairs = value.items()
-                return ["dict", [[self.shown(k, depth + 1), self.shown(v, depth + 1)] for k, v in pairs]]
-            case Path():
-                return ["path", str(value)]
-            case BuiltinFunctionType() if _root(value) in _PURE and value.__name__ not in _IMPURE_BUILTINS:
-                return ["builtin", value.__qualname__]
+                self.futures.append(value)
+                return ["future", self._of_future(value)]
             case FunctionType() | Operator() | Workflow() | type():
-                self.visit(value)
-                return ["reference", value.__module__, getattr(value, "__qualname__", "")]
+                self._todo.append((number, value))
+                return ["see", number]
+            case BuiltinFunctionType() if is_pure(value):
+                of = value.__self__  # a method of a list is bound to it
+                if not isinstance(of, (ModuleType, type, type(None))):
+                    raise Unknown
+                bound = self.shown(of) if isinstance(of, type) else None
+                return ["builtin", value.__module__, value.__qualname__, bound]
+            case staticmethod() | classmethod():
+                return [kind.__name__, self.shown(value.__func__)]
+            case property():
+                return ["property", self.shown(value.fget), self.shown(value.fset)]
+            case functools.cached_property():
+                return ["cached", self.shown(value.func)]
+            case enum.Enum():
+                return ["member", self.shown(kind), value.name, self.shown(value.value, depth + 1)]
+            case tuple() if hasattr(kind, "_fields"):
+                return ["named", self.shown(kind), [self.shown(part, depth + 1) for part in value]]
+            case re.Pattern():
+                return ["pattern", repr(value.pattern), value.flags]
+            case PurePath() if kind.__module__.startswith("pathlib"):
+                self.worldly = True
+                return ["path", str(value)]
+            case datetime.date() if kind in (datetime.date, datetime.datetime):
+                self.worldly = True
+                return (
+                    [kind.__name__, repr(value)]
+                    if getattr(value, "tzinfo", None) is None
+                    else self._unknown()
+                )
+            case _ if typing.get_origin(value) is not None:
+                return ["alias", self.shown(typing.get_origin(value)), self.shown(typing.get_args(value))]
+        if depth > _DEEPEST:
+            raise Unknown
+        content = self.content(value, depth)
+        self.changeable.append(value)
+        return content
+
+    def content(self, value: Any, depth: int = 0) -> Any:
+        """What is in an object that can change."""
+        kind = type(value)
+        if kind in (list, set, frozenset):  # sets in the order that a loop over them has
+            return [kind.__name__, [self.shown(part, depth + 1) for part in value]]
+        if kind is dict:
+            pairs = value.items()
+            return ["dict", [[self.shown(k, depth + 1), self.shown(v, depth + 1)] for k, v in pairs]]
+        if is_plain(kind):
+            pairs = vars(value).items()
+            return ["instance", self.shown(kind), [[k, self.shown(v, depth + 1)] for k, v in pairs]]
+        raise Unknown
+
+    def _inside(self, value: Any) -> Any:
+        match value:
+            case FunctionType():
+                return self._function(value)
+            case Operator():
+                return self._operator(value)
+            case Workflow():
+                return self._workflow(value)
             case _:
-                raise Unknown
+                return self._class(value)
 
-    def _function(self, fn: FunctionType) -> list[Any]:
-        if not _is_own(fn.__module__):
-            if _root(fn) not in _PURE:
-                raise Unknown
-            self.parts.append([fn.__module__, fn.__qualname__])
-            return []
+    def _function(self, fn: FunctionType) -> Any:
+        module = fn.__globals__.get("__name__", "")
+        if not is_own(module):  # what a function of a library wraps may be the project's own
+            closure = [self._cell(cell) for cell in fn.__closure__ or ()]
+            pure = is_pure_module(module) and fn.__name__ not in IMPURE
+            return [module, fn.__module__, fn.__qualname__, closure] if pure else self._unknown()
         code = fn.__code__
-        self.lines[code.co_filename, code.co_qualname] = code.co_firstlineno
-        self.parts.append([fn.__module__, fn.__qualname__, _digest(code, code.co_firstlineno)])
-        reached: list[Any] = [*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values()]
-        for cell in fn.__closure__ or ():
-            try:
-                reached.append(cell.cell_contents)
-            except ValueError:  # not bound yet
-                raise Unknown from None
-        return reached + self._globals(code, fn.__globals__)
+        uses = uses_of(code)
+        if not all(is_pure_module(name) for name in uses.imports):
+            raise Unknown
+        self.attributes |= uses.attributes
+        self._note_line(code)
+        self._note_size(vars(fn))
+        return [
+            [fn.__module__, fn.__qualname__, digest_of(code, code.co_firstlineno)],
+            [self.shown(value) for value in fn.__defaults__ or ()],
+            [[name, self.shown(value)] for name, value in (fn.__kwdefaults__ or {}).items()],
+            [self._cell(cell) for cell in fn.__closure__ or ()],
+            [[name, self.shown(self._follow(vars(fn), name))] for name in vars(fn)],
+            self._globals(uses, fn.__globals__),
+            # A process has one seed for the order of all its sets of strings.
+            hash("seed") if uses.sets or any(c[0] in ("set", "frozenset") for c in uses.chains) else 0,
+        ]
 
-    def _globals(self, code: CodeType, names: dict[str, Any]) -> list[Any]:
-        reached = []
-        for name in sorted(_loaded(code)):
-            if name in names:
-                value = names[name]
-                reached += self._attributes(value, code) if isinstance(value, ModuleType) else [value]
-            elif name in _IMPURE_BUILTINS:
+    def _cell(self, cell: CellType) -> Any:
+        value = _content_of(cell)
+        self._cells.append((cell, value))
+        return [] if value is _ABSENT else [self.shown(value)]
+
+    def _globals(self, uses: Uses, names: dict[str, Any]) -> list[Any]:
+        """What the globals are that code takes, and the attributes of modules."""
+        found = []
+        for chain in sorted(uses.chains):
+            value = self._follow(names, chain[0])
+            if value is _ABSENT and chain[0] in IMPURE:
                 raise Unknown
-        return reached
+            rest = list(chain[1:])
+            library = ""
+            while isinstance(value, ModuleType):
+                if not rest or (not is_own(value.__name__) and not is_pure_module(value.__name__)):
+                    raise Unknown
+                library = "" if is_own(value.__name__) else value.__name__
+                name = rest.pop(0)
+                if name in IMPURE if library else hasattr(value, "__getattr__"):
+                    raise Unknown
+                value = self._follow(vars(value), name)
+            if value is _ABSENT or library:
+                found.append([chain, library])
+            else:
+                found.append([chain, self.shown(value)])
+        return found
 
-    def _attributes(self, module: ModuleType, code: CodeType) -> list[Any]:
-        """What code may take from a module: whatever of it has a name that occurs there."""
-        root = module.__name__.partition(".")[0]
-        if not _is_own(module.__name__):
-            if root not in _PURE:
-                raise Unknown
-            return []
-        return [vars(module)[name] for name in sorted(_all_names(code)) if name in vars(module)]
+    def _follow(self, names: Mapping[str, Any], name: str) -> Any:
+        value = names.get(name, _ABSENT)
+        self._names.append((names, name, value))
+        return value
 
-    def _operator(self, op: Operator[..., Any]) -> None:
+    def _note_line(self, code: CodeType) -> None:
+        function, line = (code.co_filename, code.co_qualname), code.co_firstlineno
+        self.lines[function] = line if self.lines.get(function, line) == line else 0
+
+    def _note_size(self, names: Mapping[str, Any]) -> None:
+        self._sizes.append((names, _size_of(names)))
+
+    def _operator(self, op: Operator[..., Any]) -> Any:
         """An operator as its callers see it."""
         self.operators[op.reference] = op
         known = (*op.signature.parameters, "return")
@@ -199,71 +312,65 @@ class Walk:
         takes = [[name, str(of), repr(op.signature.parameters[name].kind)] for name, of in op.takes.items()]
         optional = sorted(n for n, p in op.signature.parameters.items() if p.default is not p.empty)
         rows = [structures[name] for name in sorted(structures)]
-        self.parts.append([op.reference, takes, optional, str(op.gives), op.declaration, rows])
+        importable = getattr(sys.modules.get(op.fn.__module__), op.fn.__qualname__, None) is op
+        self._demand_plain(op)
+        return [op.reference, op.name, importable, takes, optional, str(op.gives), op.declaration, rows]
 
-    def _class(self, cls: type) -> list[Any]:
-        self.parts.append([cls.__module__, cls.__qualname__])
-        if not _is_own(cls.__module__):
-            if cls.__module__.partition(".")[0] not in _PURE:
-                raise Unknown
-            return []
-        self.parts.append([[name, str(hint)] for name, hint in inspect.get_annotations(cls).items()])
-        members = [value for name, value in sorted(vars(cls).items()) if not _is_made(name, value)]
-        return [*cls.__bases__, *members]
+    def _workflow(self, workflow: Workflow[..., Any]) -> Any:
+        static = [[name, str(of)] for name, of in workflow.static.items()]
+        self._demand_plain(workflow)
+        return [workflow.reference, static, str(workflow.signature), self.shown(workflow.origin)]
 
+    def _demand_plain(self, value: Operator[..., Any] | Workflow[..., Any]) -> None:
+        """`Unknown` if somebody has set attributes of their own."""
+        if not is_untouched(value):
+            raise Unknown
+        self._plain.append(value)
 
-def _is_made(name: str, value: Any) -> bool:
-    """Whether an attribute of a class is Python's own doing."""
-    if isinstance(value, FunctionType):
-        return value.__code__.co_filename.startswith("<")  # of a dataclass
-    return name.startswith("__") and name.endswith("__")
+    def _class(self, cls: type) -> Any:
+        if not is_own(cls.__module__):
+            return [cls.__module__, cls.__qualname__] if is_pure(cls) else self._unknown()
+        names = vars(cls)
+        self._note_size(names)
+        members = []
+        for name in sorted(names):
+            value = self._follow(names, name)
+            made = name in GENERATED and is_generated(value)
+            described = isinstance(value, (MemberDescriptorType, GetSetDescriptorType))
+            if name in MADE or made or described or type(value).__name__ == "_tuplegetter":
+                members.append([name])
+            elif not isinstance(cls, enum.EnumMeta) or not (name in cls.__members__ or is_sunder(name)):
+                members.append([name, self.shown(value)])
+        return [
+            [cls.__module__, cls.__qualname__],
+            [self.shown(base) for base in (type(cls), *cls.__bases__)],
+            [[name, str(hint)] for name, hint in inspect.get_annotations(cls).items()],
+            members,
+            [[field.name, self._field(field)] for field in names.get("__dataclass_fields__", {}).values()],
+            repr(names.get("__dataclass_params__")),
+            repr(names.get("__slots__")) + repr(names.get("_fields")) + repr(names.get("_field_defaults")),
+            [[name, self.shown(member.value)] for name, member in getattr(cls, "__members__", {}).items()],
+        ]
 
+    def _field(self, field: Any) -> list[Any]:
+        values = [
+            None if v is dataclasses.MISSING else [self.shown(v)]
+            for v in (field.default, field.default_factory)
+        ]
+        return [*values, field.init, field.kw_only is True, str(field.type)]
 
-def _root(value: Any) -> str:
-    return (getattr(value, "__module__", None) or "builtins").partition(".")[0]
-
-
-def _is_own(name: str) -> bool:
-    """Whether a module is of the project, and not installed."""
-    file = getattr(sys.modules.get(name), "__file__", None) or ""
-    if name.partition(".")[0] in sys.stdlib_module_names or name.partition(".")[0] == "flowc":
-        return False
-    return bool(file) and "site-packages" not in Path(file).parts
-
-
-def _digest(code: CodeType, base: int) -> str:
-    """A hash of code, by places relative to line `base`."""
-    found = hashlib.blake2b(code.co_code, digest_size=16)
-    found.update(repr((code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)).encode())
-    found.update(repr((code.co_firstlineno - base, code.co_flags, code.co_argcount)).encode())
-    found.update(code.co_linetable + code.co_exceptiontable)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            inner = _digest(constant, base)
-        else:  # the order of a set differs from process to process
-            inner = repr(sorted(constant, key=repr) if isinstance(constant, frozenset) else constant)
-        found.update(f"{type(constant).__name__} {inner}\n".encode())
-    return found.hexdigest()
-
-
-def _loaded(code: CodeType) -> set[str]:
-    """The global names that code loads, in functions within it, too."""
-    found, argument = set(), 0
-    for operation, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
-        argument = argument << 8 | low
-        if operation in _LOADS:
-            found.add(code.co_names[argument >> _LOADS[operation]])
-        if operation != opcode.opmap["EXTENDED_ARG"]:
-            argument = 0
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= _loaded(constant)
-    return found
+    def _unknown(self) -> typing.NoReturn:
+        raise Unknown
 
 
-def _all_names(code: CodeType) -> set[str]:
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= _all_names(constant)
-    return found
+def _content_of(cell: CellType) -> Any:
+    """What a closure has a variable for; `_ABSENT` if that is not bound yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _ABSENT
+
+
+def _size_of(names: Mapping[str, Any]) -> int:
+    """How many attributes somebody has set."""
+    return len(names.keys() - MADE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType
@@ -17,7 +18,8 @@ from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
 from flowc.plan.edges import Results, select
 from flowc.plan.model import Code, Input, InputRef, Node, Ref, Site, Structure, Trigger
-from flowc.spans import Call, Frame, calls_from, innermost_place, place_of
+from flowc.plan.types import Type
+from flowc.spans import Call, Frame, Stack, innermost_place, place_of
 from flowc.values import Unwritable, tree_of
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Trace:
         self.open = True
         self.inputs: dict[str, Input] = {}
         self.partitions = partitions
-        self._stop = stop  # the code whose frame lies between the author's and ours
+        self._stack = Stack(stop)  # the code whose frame lies between the author's and ours
         self.circumstances = _ALWAYS
         self.sites: dict[str, Site] = {}
         self.codes: dict[str, Code] = {}
@@ -66,14 +68,17 @@ class Trace:
         self.results = Results(self.sites, self.inputs, self.structures)
         self.origins: dict[str, Origin] = {}
         self.widened: set[str] = set()  # sites whose types depend on more than one call
+        self.surveys = 0  # how often all nodes so far were looked at
+        self._closures: dict[tuple[int, str], list[Structure]] = {}
         self._site_of_chain: dict[tuple[object, ...], str] = {}
         self._site_of_places: dict[tuple[object, ...], str] = {}
+        self.site_of: dict[str, str] = {}  # by node
         self._repeats: dict[str, int] = {}
 
     def call(self, op: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """Record a call of an operator."""
         try:
-            return self.record(op, args, kwargs, self.frames())
+            return self.record(op, args, kwargs, self._stack.frames())
         except Refused as refusal:
             # Reported as well as raised: a broad `except` in the workflow must not swallow it.
             self.problems += refusal.diagnostics
@@ -85,8 +90,27 @@ class Trace:
             return workflow.fn(*args, **kwargs)
         return self.partitions.enter(self, workflow, args, kwargs)
 
+    def noted(self) -> tuple[int, int]:
+        """Numbers that stay the same while nothing goes wrong and only what is given is looked at."""
+        return len(self.problems), self.surveys
+
+    def structures_in(self, of: Type) -> list[Structure]:
+        """The structures so far that a type leads to."""
+        at = len(self.structures), str(of)
+        if at not in self._closures:
+            found: dict[str, Structure] = {}
+            todo = _names_in(at[1])
+            while todo:
+                name = todo.pop()
+                if name in self.structures and name not in found:
+                    structure = found[name] = self.structures[name]
+                    todo += [*structure.bases, *(n for f in structure.fields.values() for n in _names_in(f))]
+            self._closures[at] = [found[name] for name in sorted(found)]
+        return self._closures[at]
+
     def all_nodes(self) -> Iterator[Node]:
         """The nodes so far, those that were restored included."""
+        self.surveys += 1
         for item in self.items:
             if isinstance(item, Node):
                 yield item
@@ -95,7 +119,7 @@ class Trace:
 
     def frames(self) -> list[Frame]:
         """The author's calls that are under way, outermost first."""
-        return calls_from(self._stop)
+        return self._stack.frames()
 
     def record(
         self, op: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], frames: list[Frame]
@@ -129,6 +153,9 @@ class Trace:
         """The argument trees of a call; what has none is a problem (FC021)."""
         trees = {}
         for parameter, value in values.items():
+            if type(value) is Future and value._trace is self:  # nearly every argument
+                trees[parameter] = value._tree
+                continue
             try:
                 trees[parameter] = self.tree(value)
             except Unwritable as error:
@@ -246,6 +273,12 @@ class Trace:
         self.calls[row.site] = innermost
         self._site_of_places[(origin.reference, *[call.place for call in origin.calls])] = row.site
 
+    def drop_site(self, site: str) -> None:
+        """Take back a site that was just added."""
+        origin = self.origins.pop(site)
+        del self.sites[site], self.calls[site]
+        del self._site_of_places[(origin.reference, *[call.place for call in origin.calls])]
+
     def plain_site(self, op: Operator[..., Any], site: str, frames: list[Frame]) -> Site:
         """The row for a call of an operator."""
         self._demand_importable(op, frames)
@@ -259,14 +292,25 @@ class Trace:
 
     def node_id(self, site: str, frames: list[Frame]) -> str:
         """The id of the next call of a site: its loop keys tell it from others."""
-        segments = site.split("/")
-        keyed = [
-            f"{segment}[{','.join(frame.keys)}]" if frame.keys else segment
-            for segment, frame in zip(segments, frames, strict=False)
-        ]
-        node_id = "/".join(keyed) if frames else site
-        times = self._repeats[node_id] = self._repeats.get(node_id, 0) + 1
-        return node_id if times == 1 else f"{node_id}#{times}"
+        if len(frames) == 1:
+            keys = frames[0].keys
+            node_id = f"{site}[{','.join(keys)}]" if keys else site
+        else:
+            keyed = [
+                f"{segment}[{','.join(frame.keys)}]" if frame.keys else segment
+                for segment, frame in zip(site.split("/"), frames, strict=False)
+            ]
+            node_id = "/".join(keyed) if frames else site
+        if node_id in self.site_of:
+            times = self._repeats[node_id] = self._repeats.get(node_id, 1) + 1
+            node_id = f"{node_id}#{times}"
+        self.site_of[node_id] = site
+        return node_id
+
+    def close(self) -> None:
+        """No call is recorded any more."""
+        self.open = False
+        self._stack.forget()
 
     def _demand_importable(self, op: Operator[..., Any], frames: list[Frame]) -> None:
         """Refuse (FC022) an operator that a worker could not import."""
@@ -344,6 +388,11 @@ def _part(node: ast.expr, path: tuple[int | str, ...]) -> ast.expr:
 def scope_of(frames: Sequence[Frame]) -> str:
     """The path of the functions that are being called: what each call is assigned to, or calls."""
     return "/".join([frame.call.name or _called(frame.call) for frame in frames])
+
+
+def _names_in(of: str) -> list[str]:
+    """The names of the classes in a type expression."""
+    return re.findall(r"[^\s\[\],|]+:[^\s\[\],|]+", of)
 
 
 def _called(call: Call) -> str:

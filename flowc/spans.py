@@ -10,9 +10,11 @@ from __future__ import annotations
 import ast
 import datetime
 import functools
+import inspect
 import linecache
 import numbers
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -24,6 +26,7 @@ from flowc.plan.diagnostics import Place
 _PACKAGE = str(Path(__file__).parent)
 _COMPREHENSIONS = {"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>", "<lambda>"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_GENERATOR = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _CONTAINERS = {"list", "tuple", "dict", "set", "sorted"}
 
 
@@ -58,25 +61,64 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
     keys: tuple[str, ...]
 
 
-def calls_from(stop: CodeType) -> list[Frame]:
-    """The author's calls on the stack, outermost first, up to the frame that runs the code `stop`."""
-    found = []
-    frame = sys._getframe(1)
-    locals_of_comprehensions: list[FrameType] = []
-    current: FrameType | None = frame
-    while current is not None and current.f_code is not stop:
-        code = current.f_code
-        if not code.co_filename.startswith(_PACKAGE):
-            locals_of_comprehensions.append(current)
-            if code.co_name not in _COMPREHENSIONS:
-                innermost = locals_of_comprehensions[0]
-                call = call_at(innermost.f_code, innermost.f_lasti)
-                keys = _loop_keys(call, locals_of_comprehensions)
-                found.append(Frame(call, keys))
-                locals_of_comprehensions = []
-        current = current.f_back
-    found.reverse()
-    return found
+_Scope = tuple[FrameType, Mapping[str, Any]]  # of which only functions within it can change the variables
+
+
+class Stack:
+    """The author's calls under way, above the frame that runs the code `stop`.
+
+    While the innermost frame is the same, those around it wait, and have not moved. (Generators are resumed
+    from anywhere, so that this does not hold for them.)
+    """
+
+    def __init__(self, stop: CodeType) -> None:
+        self._stop = stop
+        self._innermost: FrameType | None = None
+        self._around: list[_Scope] = []  # what a comprehension or a lambda stands in
+        self._outer: list[Frame] = []
+
+    def frames(self) -> list[Frame]:
+        """The calls, outermost first."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code is not self._stop:
+            if frame is self._innermost or not frame.f_code.co_filename.startswith(_PACKAGE):
+                if frame is not self._innermost and not self._look_around(frame):
+                    return []
+                call = call_at(frame.f_code, frame.f_lasti)
+                keys = _loop_keys(call, frame, self._around) if call.loops else ()
+                return [*self._outer, Frame(call, keys)]
+            frame = frame.f_back
+        return []
+
+    def forget(self) -> None:
+        """Let go of the frame that was looked at last, and of all that its variables hold."""
+        self._innermost, self._around, self._outer = None, [], []
+
+    def _look_around(self, innermost: FrameType) -> bool:
+        """Find the calls around a frame; whether there is a function that it is part of."""
+        found = []
+        steady = True
+        group: list[FrameType] = []  # comprehensions and lambdas, up to the function that they stand in
+        first: list[FrameType] | None = None
+        current: FrameType | None = innermost
+        while current is not None and current.f_code is not self._stop:
+            code = current.f_code
+            if not code.co_filename.startswith(_PACKAGE):
+                steady = steady and not code.co_flags & _GENERATOR
+                group.append(current)
+                if code.co_name not in _COMPREHENSIONS:
+                    if first is None:
+                        first = group
+                    else:
+                        call = call_at(group[0].f_code, group[0].f_lasti)
+                        found.append(Frame(call, _loop_keys(call, group[0], [*map(_scope, group[1:])])))
+                    group = []
+            current = current.f_back
+        found.reverse()
+        self._outer = found
+        self._around = [*map(_scope, (first or [])[1:])]
+        self._innermost = innermost if steady else None
+        return first is not None
 
 
 def innermost_place() -> Place:
@@ -274,25 +316,35 @@ def _names(target: ast.expr) -> list[str]:
     return [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
 
 
-def _loop_keys(call: Call, frames: list[FrameType]) -> tuple[str, ...]:
+def _scope(frame: FrameType) -> _Scope:
+    return frame, frame.f_locals
+
+
+def _loop_keys(call: Call, frame: FrameType, around: Sequence[_Scope]) -> tuple[str, ...]:
     """What the loop variables hold, as far as it can stand in an id."""
     if not call.loops:
         return ()
-    scopes = [frame.f_locals for frame in frames]  # a copy each time it is asked for
+    scope = frame.f_locals  # a copy each time it is asked for
     found = []
     for name in call.loops:
-        for scope in scopes:
-            if name in scope:
-                key = _key(scope[name])
-                found += [key] if key else []
-                break
+        if name in scope:
+            value = scope[name]
+        else:
+            for outer, seen in around:
+                if name in seen:
+                    # A function within may have changed it.
+                    value = (outer.f_locals if name in outer.f_code.co_cellvars else seen)[name]
+                    break
+            else:
+                continue
+        key = str(value) if type(value) is int else _key(value)
+        if key:
+            found.append(key)
     return tuple(found)
 
 
 def _key(value: Any) -> str:
     """What stands in an id for the value of a loop variable; "" for what cannot."""
-    if type(value) is int:
-        return str(value)
     if isinstance(value, (str, numbers.Real, datetime.date)):
         return clean(str(value))
     return ""

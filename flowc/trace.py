@@ -69,7 +69,7 @@ def trace(
             tracing.problems.append(_raised(workflow, error))
     finally:
         lang.recorder = None
-        tracing.open = False
+        tracing.close()
     tree = None
     try:
         tree = tracing.tree(result)

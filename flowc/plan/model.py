@@ -91,6 +91,9 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     gpus_max: Amount = 0
 
 
+NOTHING = Resources(cpus=0)  # what the scheduler's own nodes need
+
+
 class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How long one call takes, and the most memory that it was seen to take: for planning, never a limit.
 

@@ -246,3 +246,39 @@ def test_code_without_source_has_ids_too(project):
 def test_a_place_reads_back():
     for place in (Place("a.py"), Place("a.py", 3), Place("a/b.py", 3, 7)):
         assert Place.parse(str(place)) == place
+
+
+def test_calls_from_one_frame_after_another(project):
+    """What is known of the frames around the innermost one holds for no longer than they wait."""
+    ids = project.ids(
+        """
+        def generated():
+            for i in range(2):
+                yield gather(i)
+        def called(n):
+            return gather(n)
+        g = generated()
+        first = next(g)
+        for k in range(2):
+            second = [called(n) for n in range(2)]
+            third = [called(n) for n in range(2)]
+        fourth = next(g)
+        """
+    )
+    loops = [f"{name}[{k},{n}]/gather" for k in range(2) for name in ("second", "third") for n in range(2)]
+    assert ids == ["first/gather[0]", *loops, "fourth/gather[1]"]
+
+
+def test_loop_variables_that_are_changed_from_within_a_comprehension(project):
+    body = """
+        def bump():
+            nonlocal n
+            n += 10
+        for n in range(2):
+            x = [gather(n := n + k) for k in (2, 3)]
+            y = [gather(bump()) for k in (4, 5)]
+        """
+    assert project.ids(body) == [
+        *("x[2,2]", "x[5,3]", "y[15,4]", "y[25,5]"),
+        *("x[3,2]", "x[6,3]", "y[16,4]", "y[26,5]"),
+    ]
