@@ -94,6 +94,11 @@ class Compiled(NamedTuple):
     data: bytes
     kept: Mapping[str, Kept]
 
+    @property
+    def plan(self) -> Plan:
+        """The plan, as far as it was looked at."""
+        return self.draft.plan
+
 
 def compiled_bytes(
     workflow: Workflow[..., Any],
