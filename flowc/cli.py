@@ -17,7 +17,10 @@ def main() -> None:
     """Entry point."""
     # A plan is made of many objects that all stay; looking among them for garbage takes a fifth of the time.
     gc.disable()
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # nor when the process ends, though it is disabled
 
 
 @app.command(
@@ -44,8 +47,9 @@ def compile(workflow: str, output: Path | None, check: bool, static: list[str], 
     path = output or Path("plans") / f"{source.workflow.name}.plan.jsonl"
     given = _static_inputs(static, path if check else None)
     cache = Path(".flow") / "compiled" / f"{source.workflow.reference.replace(':', '.')}.cache"
+    known = {} if no_cache else read_kept(cache)
     try:
-        compiled = compile_again(source.workflow, source.root, given, {} if no_cache else read_kept(cache))
+        compiled = compile_again(source.workflow, source.root, given, known)
     except Spoilt:
         _start_over(cache)
     if check:
@@ -56,7 +60,7 @@ def compile(workflow: str, output: Path | None, check: bool, static: list[str], 
     else:
         _write(path, compiled.data)
         print(f"{path}: {summary(compiled.plan)}")
-    if compiled.kept and not no_cache:
+    if not no_cache and compiled.kept.keys() != known.keys():
         write_kept(cache, compiled.kept)
 
 
@@ -160,6 +164,11 @@ def _common(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
 
 
+def _begins(path: Path, head: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(head)) == head
+
+
 def _write(path: Path, data: bytes) -> None:
     """Write a whole plan or none, and only over a plan."""
     import contextlib
@@ -168,7 +177,7 @@ def _write(path: Path, data: bytes) -> None:
 
     partial = path.parent / f".{path.name}.{os.getpid()}"
     try:
-        if path.exists() and path.stat().st_size and not path.read_bytes().startswith(b'{"kind":"plan"'):
+        if path.exists() and path.stat().st_size and not _begins(path, b'{"kind":"plan"'):
             refuse(
                 "FC201", f"`{path}` is not a plan: it is not written over", hint="name another file with -o"
             )

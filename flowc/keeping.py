@@ -269,7 +269,8 @@ def write_kept(path: Path, kept: Mapping[str, Kept]) -> None:
         body = msgspec.msgpack.encode(kept)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(_head(body) + body)
+            with partial.open("wb") as file:
+                file.writelines((_head(body), body))
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -284,7 +285,8 @@ def _head(body: bytes | memoryview) -> bytes:
 def _compiler() -> bytes:
     """12 bytes that stand for this compiler's source: another one may have other rows."""
     found = hashlib.blake2b(digest_size=_HEAD_BYTES - 4)
-    package = Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        found.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    for folder in (Path(__file__).parent, Path(__file__).parent / "plan"):
+        for name in sorted(os.listdir(folder)):
+            if name.endswith(".py"):
+                found.update(f"{name}\n".encode() + (folder / name).read_bytes())
     return found.digest()
