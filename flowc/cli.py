@@ -17,10 +17,7 @@ def main() -> None:
     """Entry point."""
     # A plan is made of many objects that all stay; looking among them for garbage takes a fifth of the time.
     gc.disable()
-    try:
-        app()
-    finally:
-        gc.freeze()  # nor when the process ends, though it is disabled
+    app()
 
 
 @app.command(
