@@ -1,14 +1,19 @@
 """`flowc compile` of a large workflow, whole process: layers of 100 nodes, each with two dependencies.
 
-Beside it stands the floor: Kahn's algorithm, hand-written, on the same graph as bare lists.
+Beside it stand the floor, Kahn's algorithm, hand-written, on the same graph as bare lists; and, where it is
+installed, dask: the same graph as a bare dict, put into order, and up to 20,000 nodes by `dask.delayed`. It
+checks no types and writes no file.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +44,44 @@ def layers():
     return row
 """
 
+# A whole process, as flowc's; the graph is made as dask's documentation has it.
+DASK_ORDER = """
+import os
+from dask.order import order
+
+def step(a, b): return a + b
+
+count = int(os.environ["NODES"])
+graph = {("row", i): (float, i) for i in range(100)}
+for i in range(100, count):
+    above = i - i % 100 - 100
+    graph["row", i] = (step, ("row", above + i % 100), ("row", above + (i + 1) % 100))
+assert len(order(graph)) == count
+"""
+DASK_DELAYED = """
+import os
+from dask import delayed
+from dask.order import order
+
+@delayed
+def source(i): return float(i)
+
+@delayed
+def step(a, b): return a + b
+
+row = [source(i) for i in range(100)]
+for layer in range(int(os.environ["NODES"]) // 100 - 1):
+    row = [step(row[i], row[(i + 1) % 100]) for i in range(100)]
+assert order(dict(delayed(list)(row).__dask_graph__()))
+"""
+TITLES = {
+    "flowc": "flowc",
+    "kahn": "bare Kahn",
+    "dask": "dask, bare dict in order",
+    "delayed": "dask.delayed",
+}
+MOST_DELAYED = 20_000
+
 
 def measure(nodes: str, repeats: int) -> dict[str, Any]:
     """Time the compilation of some numbers of nodes, separated by commas."""
@@ -51,10 +94,15 @@ def measure(nodes: str, repeats: int) -> dict[str, Any]:
         for count in map(int, nodes.split(",")):
             os.environ["NODES"] = str(count)
             command = [flowc, "compile", "layers.py:layers"]
-            sides = {
-                "flowc": lambda command=command: harness.wall_ms(command, folder),
-                "kahn": lambda count=count: _kahn_ms(count),
+            sides: dict[str, Callable[[], float]] = {
+                "flowc": partial(harness.wall_ms, command, folder),
+                "kahn": partial(_kahn_ms, count),
             }
+            if importlib.util.find_spec("dask"):
+                for side, source in (("dask", DASK_ORDER), ("delayed", DASK_DELAYED)):
+                    if side == "dask" or count <= MOST_DELAYED:
+                        command = [sys.executable, "-c", source]
+                        sides[side] = partial(harness.wall_ms, command, folder)
             figures = harness.alternate(sides, repeats)
             rows.append(
                 {"nodes": count, **{f"{side}_ms": harness.spread(ms) for side, ms in figures.items()}}
@@ -68,8 +116,11 @@ def show(figures: dict[str, Any]) -> str:
         "compiling layers of 100, whole process, median (required: 20,000 in 500 ms, 100,000 in 1,800 ms)"
     ]
     for row in figures["rows"]:
-        flowc, kahn = row["flowc_ms"]["median"], row["kahn_ms"]["median"]
-        lines.append(f"{row['nodes']:>9,} nodes  flowc {flowc:>7.0f} ms   bare Kahn {kahn:>6.0f} ms")
+        medians = {side: row[f"{side}_ms"]["median"] for side in TITLES if f"{side}_ms" in row}
+        shown = [f"{TITLES[side]} {median:>6.0f} ms" for side, median in medians.items()]
+        lines.append(f"{row['nodes']:>9,} nodes  {'   '.join(shown)}")
+    if all("dask_ms" not in row for row in figures["rows"]):
+        lines.append("dask is not installed")
     return "\n".join(lines)
 
 

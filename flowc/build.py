@@ -74,7 +74,7 @@ def build(request: Request) -> None:
     else:
         with watch.lap("write"):
             write_plan(path, data)
-    if kept:
+    if earlier is not None and kept.keys() != earlier.keys():
         write_kept(cache, kept)
     found = changes(draft.simplified)
     print(f"{path}{' is current' if request.check else ''}: {summary(draft.plan)}{found}")
@@ -123,7 +123,7 @@ def write_plan(path: Path, data: bytes) -> None:
     """Write a whole plan or none, and only over a plan; `Refused` (FC201) if that is not possible."""
     partial = path.parent / f".{path.name}.{os.getpid()}"
     try:
-        if path.exists() and path.stat().st_size and not path.read_bytes().startswith(b'{"kind":"plan"'):
+        if path.exists() and path.stat().st_size and not _begins(path, b'{"kind":"plan"'):
             hint = "name another file with -o"
             refuse("FC201", f"`{path}` is not a plan: it is not written over", hint=hint)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,6 +133,11 @@ def write_plan(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         refuse("FC201", f"cannot write the plan `{path}`: {error.strerror}")
+
+
+def _begins(path: Path, head: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(head)) == head
 
 
 def _start_over(cache: Path) -> NoReturn:

@@ -14,6 +14,8 @@ from types import CodeType
 
 import msgspec
 
+NEWEST = (3, 13)  # the last Python whose instructions are known here
+
 _EXTENDED = opcode.opmap["EXTENDED_ARG"]
 _CACHE = opcode.opmap["CACHE"]
 _CONSTANT = opcode.opmap["LOAD_CONST"]

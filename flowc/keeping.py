@@ -11,7 +11,7 @@ import functools
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -45,16 +45,6 @@ class Layout(msgspec.Struct, frozen=True, eq=False):
     def levels(self) -> tuple[Level, ...]:
         """The level rows."""
         return tuple(Level(depth, n[0], tuple(sites)) for depth, (n, sites) in sorted(self.counts.items()))
-
-    def places(self) -> dict[str, int]:
-        """The indices of items, by their nodes; of slices, by their ends."""
-        found: dict[str, int] = {}
-        for place, item in enumerate(self.items):
-            if isinstance(item, Node):
-                found[item.id] = place
-            else:
-                found.update(dict.fromkeys(item.kept.ends, place))
-        return found
 
 
 def lay_out(traced: Sequence[Node | Slice], site_of: Mapping[str, str]) -> Layout:
@@ -128,60 +118,64 @@ def flattened(rows: Sequence[bytes | Slice]) -> Iterator[bytes]:
 
 
 class _Summary:
-    """What a partition comes to, part by part. `places` are those of nodes among the items of the layout."""
+    """What a partition comes to, part by part."""
 
-    def __init__(self, start: int, layout: Layout, places: Mapping[str, int]) -> None:
+    def __init__(self, depths: Mapping[str, int]) -> None:
         self.count = 0
         self.parts: list[Part] = []
         self.sites: dict[str, None] = {}
         self.needs: dict[str, int] = {}
         self.counts: Counts = {}
         self._own: list[bytes] = []  # rows that follow each other
-        self._inside: dict[str, None] = {}
-        self._waited: set[str] = set()
-        self._start = start
-        self._depths = layout.depths
-        self._places = places
+        self._inside: set[str] = set()
+        self._ends: dict[str, None] = {}  # so far
+        self._depths = depths
 
     def add_node(self, node: Node, site: str, row: bytes) -> None:
         """Add a node of the partition's own."""
         self.count += 1
         self._own.append(row)
         self.sites[site] = None
-        self._inside[node.id] = None
         _count(self.counts, self._depths[node.id], site)
         plain = node.trigger == "success"  # what only handlers wait for may still be waited for by others
+        inside, ends = self._inside, self._ends
         for tree in node.args.values():
-            if type(tree) is dict or type(tree) is list:
+            if type(tree) is dict and "from" in tree and tree["from"] in inside:  # by far the most common
+                if plain:
+                    ends.pop(tree["from"], None)
+            elif type(tree) is dict or type(tree) is list:
                 self._wait(sources_of(tree), plain)
         if node.after or node.when or node.unless:
             self._wait((*node.after, *node.when, *node.unless), plain)
+        inside.add(node.id)
+        ends[node.id] = None
 
     def add_part(self, key: str, kept: Kept) -> None:
         """Add a partition within this one."""
         self.close(key)
         self.count += kept.count
         self.sites |= dict.fromkeys(site.row.site for site in kept.sites)
-        self._inside |= dict.fromkeys(kept.ends)
         _add(self.counts, kept.levels)
         self._wait(kept.needs, False)  # by handlers, perhaps
+        self._inside |= kept.ends.keys()
+        self._ends |= dict.fromkeys(kept.ends)
 
-    def _wait(self, sources: Sequence[str] | Mapping[str, int], plain: bool) -> None:
+    def _wait(self, sources: Iterable[str], plain: bool) -> None:
         for source in sources:
-            if self._places[source] < self._start:
+            if source not in self._inside:
                 self.needs[source] = self._depths[source]
             elif plain:
-                self._waited.add(source)
+                self._ends.pop(source, None)
 
     def close(self, inner: str = "") -> None:
         """Put the rows since the last partition within, and the next one, together."""
         self.parts.append(Part(b"".join(self._own), inner))
         self._own = []
 
-    def ends(self, result: Sequence[str]) -> dict[str, int]:
+    def ends(self, result: Iterable[str]) -> dict[str, int]:
         """The nodes that others may come to wait for: of the result, and those that nobody waits for."""
-        found = dict.fromkeys([*(name for name in self._inside if name not in self._waited), *result])
-        return {name: self._depths[name] for name in found if self._places[name] >= self._start}
+        found = self._ends | dict.fromkeys(name for name in result if name in self._inside)
+        return {name: self._depths[name] for name in found}
 
 
 def sum_up(
@@ -193,13 +187,12 @@ def sum_up(
         if isinstance(item, Slice):
             kept |= {key: partitions.known[key] for key in item.keys()}  # noqa: SIM118 - a walk, not a mapping
     built: dict[int, tuple[str, int]] = {}  # by where it starts: the outermost so far, and its end
-    places = layout.places() if partitions.traced else {}
     for traced in partitions.traced:  # the inner ones come first
         if traced.key in kept:  # restored, and taken over as it is
             continue
         start, end = layout.moved[traced.start], layout.moved[traced.end]
         with contextlib.suppress(Unknown):
-            summary = _Summary(start, layout, places)
+            summary = _Summary(layout.depths)
             _sum_up_items(summary, range(start, end), layout, rows, built, kept, trace.site_of)
             if summary.count >= _LEAST_OF_PARTITION:
                 kept[traced.key] = _kept(trace, traced, summary)
@@ -269,7 +262,8 @@ def write_kept(path: Path, kept: Mapping[str, Kept]) -> None:
         body = msgspec.msgpack.encode(kept)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(_head(body) + body)
+            with partial.open("wb") as file:
+                file.writelines((_head(body), body))
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -284,7 +278,8 @@ def _head(body: bytes | memoryview) -> bytes:
 def _compiler() -> bytes:
     """12 bytes that stand for this compiler's source: another one may have other rows."""
     found = hashlib.blake2b(digest_size=_HEAD_BYTES - 4)
-    package = Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        found.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    for folder in (Path(__file__).parent, Path(__file__).parent / "plan"):
+        for name in sorted(os.listdir(folder)):
+            if name.endswith(".py"):
+                found.update(f"{name}\n".encode() + (folder / name).read_bytes())
     return found.digest()

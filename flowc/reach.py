@@ -35,7 +35,7 @@ from typing import Any
 
 import msgspec
 
-from flowc.bytecode import Uses, digest_of, uses_of
+from flowc.bytecode import NEWEST, Uses, digest_of, uses_of
 from flowc.futures import Future
 from flowc.hints import structures_of
 from flowc.lang import Operator, Workflow
@@ -92,6 +92,8 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
 
 def reach_of(workflow: Workflow[..., Any]) -> Reach:
     """What a workflow reaches; `Unknown` if that cannot be told."""
+    if sys.version_info[:2] > NEWEST:
+        raise Unknown
     walk = Walk()
     try:
         first = walk.shown(workflow)
