@@ -195,16 +195,20 @@ def schema(plan: str) -> None:
         metavar="SECONDS",
         help="how long a module or a workflow may take (default: 60)",
     ),
+    argument("--strict", action="store_true", help="take warnings for errors"),
     argument("--watch", action="store_true", help="check again whenever a file changes, until Ctrl-C"),
 )
-def check(paths: list[str], output_format: str, with_plans: bool, timeout_s: float, watch: bool) -> None:
+def check(
+    paths: list[str], output_format: str, with_plans: bool, timeout_s: float, strict: bool, watch: bool
+) -> None:
     """Find and check every workflow and plan in files and folders.
 
-    Exits: 0 if nothing is wrong, 1 if something is, 2 for wrong usage, 130 when it is cancelled.
+    Exits: 0 if nothing is wrong, or no more than warnings, 1 if something is, 2 for wrong usage, 130 when it
+    is cancelled.
     """
     from flowc.checks.paths import run
 
-    sys.exit(run(paths, output_format, with_plans, timeout_s, watch))
+    sys.exit(run(paths, output_format, with_plans, timeout_s, watch, strict))
 
 
 @app.command(

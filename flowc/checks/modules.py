@@ -22,14 +22,16 @@ from typing import Any, NamedTuple, NoReturn
 import msgspec
 
 from flowc.checks.committed import Committed, orphan, stale
-from flowc.compiler import compile_workflow
+from flowc.compiler import Draft, Options, compiled
 from flowc.definitions import definition_of
 from flowc.lang import Workflow
-from flowc.plan.codec import encode
+from flowc.plan.codec import encode, read
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
+from flowc.plan.history import Record, of_plan
 from flowc.plan.model import Plan
 from flowc.source import load_module, own_place
 from flowc.static import texts_of
+from flowc.timing import Stopwatch
 
 _GRACE_S = 2.0  # after the time limit, for a module that catches everything: then its process is ended
 _LOOK_S = 0.2  # how soon the end of a process is noticed if somebody else holds its pipe open
@@ -58,6 +60,11 @@ class Checked(msgspec.Struct, frozen=True, tag=True):
     def reference(self) -> str:
         """How `flowc compile` is told of it."""
         return f"{self.file}:{self.workflow}" if self.workflow else self.file
+
+    @property
+    def failed(self) -> bool:
+        """Whether something is wrong with it, which a warning does not say."""
+        return any(found.severity == "error" for found in self.diagnostics)
 
 
 class Began(msgspec.Struct, frozen=True, tag=True):
@@ -246,28 +253,40 @@ def _check(
     try:
         with _limited(timeout_s):
             committed = [c for c in target.plans if c.name == workflow.name]
-            for plan in committed:  # each with the static inputs that it was compiled with
-                compiled = compile_workflow(workflow, root, texts_of(plan.static, workflow.static))
-                found += [d for d in [_stale(plan, compiled, f"{target.file}:{name}", at)] if d]
+            for plan in committed:  # each with the static inputs and the history that it was compiled with
+                static = texts_of(plan.static, workflow.static)
+                draft = _compiled(workflow, Options(root, static, history=_history(plan)))
+                found += draft.warnings
+                found += [d for d in [_stale(plan, draft.plan, f"{target.file}:{name}", at)] if d]
             if not committed:
-                compile_workflow(workflow, root)
+                found += _compiled(workflow, Options(root)).warnings
     except Refused as refusal:
-        found = list(refusal.diagnostics)
+        found += refusal.diagnostics
     except Exception:
         raise  # ours: the workflow's exceptions are refused
     except BaseException as error:
         dead = _dead(target.file, name, _said_by(error, timeout_s), *(own_place(error) or [at]))
-        found = list(dead.diagnostics)
+        found += dead.diagnostics
     return Checked(target.file, name, at.line, round(time.perf_counter() - start, 3), tuple(found))
+
+
+def _compiled(workflow: Workflow[..., Any], options: Options) -> Draft:
+    return compiled(workflow, options, Stopwatch(time.perf_counter))
+
+
+def _history(committed: Committed) -> tuple[Record, ...]:
+    with contextlib.suppress(Refused):  # a broken plan is told of as one that does not match
+        return of_plan(read(committed.path))
+    return ()
 
 
 def _stale(committed: Committed, plan: Plan, reference: str, at: Place) -> Diagnostic | None:
     # A module can be found from several folders; the plan says from which it was.
     header = msgspec.structs.replace(plan.header, root=committed.root)
-    compiled = encode(msgspec.structs.replace(plan, header=header))
+    data = encode(msgspec.structs.replace(plan, header=header))
     usual = f"plans/{plan.header.name}.plan.jsonl"
     command = f"flowc compile {reference}" + (f" -o {committed.path}" if committed.path != usual else "")
-    return stale(Path(committed.path), compiled, command, at)
+    return stale(Path(committed.path), data, command, at)
 
 
 def _orphans(target: Target, names: set[str]) -> Iterator[Checked]:

@@ -30,8 +30,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def sound(self) -> bool:
-        """Whether nothing was found."""
-        return not any(checked.diagnostics for checked in self.checked)
+        """Whether nothing was found but warnings."""
+        return not any(checked.failed for checked in self.checked)
 
 
 def check_paths(paths: Sequence[str], with_plans: bool = True, timeout_s: float = 60.0) -> Outcome:
@@ -73,12 +73,17 @@ def run(
     with_plans: bool = True,
     timeout_s: float = 60.0,
     again: bool = False,
+    strict: bool = False,
 ) -> int:
-    """Check, print what was found on standard output and return the exit status; with `again`, never end."""
+    """Check, print what was found on standard output and return the exit status; with `again`, never end.
+
+    `strict`: warnings are errors.
+    """
 
     def check() -> Outcome:
         linecache.clearcache()
         outcome = check_paths(paths, with_plans, timeout_s)
+        outcome = _taken_for_errors(outcome) if strict else outcome
         report = FORMATS[output_format](outcome.checked, linecache.getline, _folder())
         sys.stdout.flush()
         sys.stdout.buffer.write(report.encode(errors="backslashreplace"))
@@ -96,6 +101,15 @@ def run(
     except BrokenPipeError:  # whoever reads it has seen enough, and Python must not try to write the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+
+
+def _taken_for_errors(outcome: Outcome) -> Outcome:
+    replace = msgspec.structs.replace
+    checked = (
+        replace(one, diagnostics=tuple(replace(found, severity="error") for found in one.diagnostics))
+        for one in outcome.checked
+    )
+    return replace(outcome, checked=tuple(checked))
 
 
 def _folder() -> str:

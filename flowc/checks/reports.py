@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape  # `xml.sax.saxutils` loads half an HTTP client
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from urllib.parse import quote
 
 import msgspec
@@ -18,7 +18,7 @@ import msgspec
 from flowc.checks.modules import Checked
 from flowc.explain import explanation
 from flowc.plan.codes import CODES
-from flowc.plan.diagnostics import Diagnostic, Label, Place, in_order, render
+from flowc.plan.diagnostics import Diagnostic, Label, Place, Severity, in_order, render
 from flowc.plan.text import counted
 
 ReadLine = Callable[[str, int], str]
@@ -63,9 +63,7 @@ def problems(checked: Iterable[Checked]) -> list[Problem]:
 def as_text(checked: Sequence[Checked], read_line: ReadLine, folder: str) -> str:
     """As `flowc compile` prints diagnostics, and a line that sums up."""
     found = problems(checked)
-    return (
-        "\n\n".join([*(render(p.diagnostic, read_line) for p in found), _summary(checked, len(found))]) + "\n"
-    )
+    return "\n\n".join([*(render(p.diagnostic, read_line) for p in found), _summary(checked, found)]) + "\n"
 
 
 def as_json(checked: Sequence[Checked], read_line: ReadLine, folder: str) -> str:
@@ -83,8 +81,10 @@ def as_sarif(checked: Sequence[Checked], read_line: ReadLine, folder: str) -> st
     """SARIF 2.1.0, for code scanning."""
     found = problems(checked)
     codes = sorted({problem.diagnostic.code for problem in found})
+    errors = {problem.diagnostic.code for problem in found if problem.diagnostic.severity == "error"}
+    rules = [_as_rule(code, "error" if code in errors else "warning") for code in codes]
     results = [_as_result(problem, codes, read_line, folder) for problem in found]
-    driver = {"name": "flowc", "rules": [_as_rule(code) for code in codes]}
+    driver = {"name": "flowc", "rules": rules}
     run = {"tool": {"driver": driver}, "columnKind": "utf16CodeUnits", "results": results}
     log = {"$schema": _SARIF, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
@@ -112,13 +112,15 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def _summary(checked: Sequence[Checked], found: int) -> str:
+def _summary(checked: Sequence[Checked], found: Sequence[Problem]) -> str:
     workflows = sum(1 for one in checked if one.workflow)
     plans = len({one.file for one in checked if one.file.endswith(".jsonl")})
     counts = [counted(workflows, "workflow")] * bool(workflows) + [counted(plans, "plan")] * bool(plans)
     what = " and ".join(counts)
-    if found:
-        return counted(found, "problem") + (f"; checked {what}" if what else "")
+    severities = [problem.diagnostic.severity for problem in found]
+    told = [counted(severities.count(of), of) for of in get_args(Severity) if of in severities]
+    if told:
+        return " and ".join(told) + (f"; checked {what}" if what else "")
     return f"{what}: nothing is wrong" if what else "no workflows here"
 
 
@@ -126,7 +128,7 @@ def _as_object(problem: Problem) -> dict[str, Any]:
     diagnostic, checked = problem
     return {
         "code": diagnostic.code,
-        "severity": "error",
+        "severity": diagnostic.severity,
         "message": diagnostic.message,
         **_position(problem.place),
         "labels": [{**_position(label.place), "text": label.text} for label in diagnostic.labels],
@@ -157,7 +159,8 @@ def _as_command(problem: Problem, folder: str) -> str:
         "title": problem.diagnostic.code,
     }
     shown = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items() if value)
-    return f"::error {shown}::{_data(_message(problem.diagnostic, *problem.diagnostic.labels[1:]))}\n"
+    command = problem.diagnostic.severity  # GitHub's have the same names
+    return f"::{command} {shown}::{_data(_message(problem.diagnostic, *problem.diagnostic.labels[1:]))}\n"
 
 
 def _message(diagnostic: Diagnostic, *further: Label) -> str:
@@ -180,13 +183,13 @@ def _in_repository(file: str, folder: str) -> str:
     return file if not file or folder == "." or file.startswith("/") else f"{folder}/{file}"
 
 
-def _as_rule(code: str) -> dict[str, Any]:
+def _as_rule(code: str, level: Severity) -> dict[str, Any]:
     page = explanation(code)
     return {
         "id": code,
         "shortDescription": {"text": CODES[code]},
         "help": {"text": page, "markdown": page},
-        "defaultConfiguration": {"level": "error"},
+        "defaultConfiguration": {"level": level},
     }
 
 
@@ -195,7 +198,7 @@ def _as_result(problem: Problem, codes: list[str], read_line: ReadLine, folder: 
     result: dict[str, Any] = {
         "ruleId": diagnostic.code,
         "ruleIndex": codes.index(diagnostic.code),
-        "level": "error",
+        "level": diagnostic.severity,
         "message": {"text": _message(diagnostic)},
         "locations": [_as_location(Label(problem.place), read_line, folder)] if problem.place.file else [],
     }
@@ -224,7 +227,7 @@ def _utf16(line: str, column: int) -> int:
 
 
 def _counts(name: str, cases: Sequence[Checked]) -> str:
-    failures = sum(1 for case in cases if case.diagnostics)
+    failures = sum(1 for case in cases if case.failed)
     seconds = sum(case.seconds for case in cases)
     return (
         f'name={_attribute(name)} tests="{len(cases)}" failures="{failures}" errors="0" time="{seconds:.3f}"'
@@ -237,12 +240,16 @@ def _as_case(case: Checked, read_line: ReadLine) -> list[str]:
     head = f'<testcase {names} time="{case.seconds:.3f}"'
     if not case.diagnostics:
         return [f"    {head}/>"]
+    said = [(found, _xml(render(found, read_line))) for found in in_order(case.diagnostics)]
     failures = [
-        f"      <failure type={_attribute(found.code)} message={_attribute(found.message)}>"
-        f"{_xml(render(found, read_line))}</failure>"
-        for found in in_order(case.diagnostics)
+        f"      <failure type={_attribute(found.code)} message={_attribute(found.message)}>{text}</failure>"
+        for found, text in said
+        if found.severity == "error"
     ]
-    return [f"    {head}>", *failures, "    </testcase>"]
+    # JUnit knows no warnings: they are what the case has printed.
+    warnings = "\n\n".join(text for found, text in said if found.severity == "warning")
+    output = [f"      <system-out>{warnings}</system-out>"] if warnings else []
+    return [f"    {head}>", *failures, *output, "    </testcase>"]
 
 
 def _attribute(text: str) -> str:

@@ -16,6 +16,8 @@ import msgspec
 
 from flowc.plan.codes import CODES
 
+Severity = Literal["error", "warning"]
+
 
 class Place(msgspec.Struct, frozen=True, order=True):
     """A stretch of one line of a file. Lines and columns count from 1; 0 means "not known"."""
@@ -56,7 +58,7 @@ class Diagnostic(msgspec.Struct, frozen=True):
     labels: tuple[Label, ...] = ()
     notes: tuple[str, ...] = ()
     hint: str = ""
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
     def __post_init__(self) -> None:
         """Every code is registered; an unknown one is our bug."""

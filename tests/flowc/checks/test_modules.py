@@ -6,6 +6,7 @@ import textwrap
 
 import pytest
 
+from flowc.checks.committed import Committed
 from flowc.checks.modules import Checked, Imported, Target, check_modules
 from flowc.plan.diagnostics import in_order
 
@@ -46,6 +47,20 @@ def test_every_workflow_of_every_module(check):
         "a.py:two FC101 a.py:8:21: `load` expects `str` for `path`, got `int`",
         "b.py:main FC101 b.py:5:21: `load` expects `str` for `path`, got `int`",
     ]
+
+
+def test_a_workflow_tells_its_warnings_beside_what_is_wrong(check, project):
+    unused = "@operator(deterministic=True)\ndef twice(x: int) -> int:\n    return 2 * x\n"
+    unused += "@workflow\ndef main(n: Static[int] = 1):\n    twice(n)\n"
+    project.write("a.py", "from flowc import Static, operator, workflow\n" + unused)
+    project.write("a.plan.jsonl", "is another\n")
+    plan = Committed("a.plan.jsonl", ".", "a:main", {"n": 2})
+    checked, _ = check_modules([Target("a.py", (plan,))], LIMIT_S)
+    assert checked.failed
+    assert [(d.code, d.severity) for d in checked.diagnostics] == [("FC210", "warning"), ("FC209", "error")]
+    checked, _ = check_modules([Target("a.py")], LIMIT_S)
+    assert not checked.failed
+    assert [(d.code, d.severity) for d in checked.diagnostics] == [("FC210", "warning")]
 
 
 def test_only_workflows_that_the_module_defines_each_once(check):

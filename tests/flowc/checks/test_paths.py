@@ -11,7 +11,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from flowc.checks.paths import check_paths
+from flowc.plan.codec import read
 from flowc.plan.diagnostics import in_order
+from flowc.plan.history import Record, encode
 
 FLOW = """
 from flowc import operator, workflow
@@ -26,6 +28,7 @@ def main():
 """
 FINE = FLOW.format(default=1, argument="")
 WRONG = FLOW.format(default=1, argument="'a'")
+DOUBTFUL = FINE.replace("@operator", "@operator(deterministic=True)").replace("    return step", "    step")
 COMMAND = [sys.executable, "-c", "from flowc.cli import main; main()"]
 
 
@@ -176,10 +179,37 @@ def test_the_exit_status_and_where_the_report_goes(project, flowc):
     project.write("flow.py", "print('noise')\n" + WRONG)
     out = flowc("check", "flow.py", status=1)
     assert out.startswith("error[FC101]: `step` expects `int` for `x`, got `str`\n  --> flow.py:11:17\n")
-    assert out.endswith("\n\n1 problem; checked 1 workflow\n")
+    assert out.endswith("\n\n1 error; checked 1 workflow\n")
     assert flowc("check", "nothing", status=1).startswith("error[FC220]")
     assert flowc("check", "--output-format", "tap", status=2) == ""
     assert flowc("check", "--timeout", "0", status=2) == ""
+
+
+def test_warnings_alone_do_not_fail_unless_they_are_taken_for_errors(project, flowc):
+    project.write("flow.py", DOUBTFUL)
+    out = flowc("check")
+    assert out.startswith("warning[FC210]: the result of `step` is not used\n  --> flow.py:9:5\n")
+    assert out.endswith("\n\n1 warning; checked 1 workflow\n")
+    for output_format in ("json", "github", "sarif", "junit"):
+        assert "FC210" in flowc("check", "--output-format", output_format)
+        assert "FC210" in flowc("check", "--output-format", output_format, "--strict", status=1)
+    out = flowc("check", "--strict", status=1)
+    assert out.startswith("error[FC210]")
+    assert out.endswith("\n\n1 error; checked 1 workflow\n")
+    project.write("other.py", WRONG)
+    assert flowc("check", status=1).endswith("\n\n1 error and 1 warning; checked 2 workflows\n")
+
+
+def test_the_history_that_a_committed_plan_was_compiled_with_holds(project, flowc):
+    project.write("flow.py", FINE.replace("@operator", "@operator(memory='1MB')"))
+    flowc("compile", "flow.py:main")
+    code = next(site.code for site in read("plans/main.plan.jsonl").sites)
+    record = Record("flow:step", code, runs=3, wall_ms=1200, peak_mb=2)
+    (project.folder / "history.jsonl").write_bytes(encode((record,)))
+    flowc("compile", "flow.py:main", "--history", "history.jsonl")
+    out = flowc("check")
+    assert out.startswith("warning[FC302]: `step` declares 1 MB, and has taken 2 MB\n")
+    assert out.endswith("\n\n1 warning; checked 1 workflow and 1 plan\n"), "the plan is current"
 
 
 def test_the_formats(project, flowc):
@@ -254,18 +284,20 @@ def test_watching(project):
     def next_round():
         """The last line of the next report."""
         lines = iter(process.stdout.readline, "")
-        return next(line for line in lines if line.startswith(("1 workflow", "1 problem")))
+        return next(line for line in lines if line.startswith(("1 workflow", "1 error", "1 warning")))
 
     try:
-        assert next_round() == "1 problem\n"
+        assert next_round() == "1 error\n"
         write("steps.py", "")  # what was missing
         assert next_round() == "1 workflow: nothing is wrong\n"
         write("steps.py", "1 / 0\n")  # imported by what is named
-        assert next_round() == "1 problem\n"
+        assert next_round() == "1 error\n"
         write("steps.py", "")
         assert next_round() == "1 workflow: nothing is wrong\n"
         write("flow.py", "from steps import *\n" + WRONG)
-        assert next_round() == "1 problem; checked 1 workflow\n"
+        assert next_round() == "1 error; checked 1 workflow\n"
+        write("flow.py", DOUBTFUL)
+        assert next_round() == "1 warning; checked 1 workflow\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     finally:

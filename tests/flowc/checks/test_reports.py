@@ -3,6 +3,7 @@
 import json
 import xml.etree.ElementTree as ET
 
+import msgspec
 import pytest
 
 from flowc.checks.modules import Checked
@@ -24,6 +25,9 @@ TYPED = Diagnostic(
 ODD = Diagnostic(
     "FC018", "100%: a,b\r\nc \x00\x1b[31m]]> & <é \ud7ff \ufffe", (), ("note 1\nline 2", "note 2")
 )
+UNUSED = Diagnostic(
+    "FC210", "the result of `split` is not used", (Label(Place("flow.py", 7, 13, 18)),), severity="warning"
+)
 IMPORT = Diagnostic("FC003", "`a` does not import: x", (Label(Place("ops.py", 3)),))
 RESULTS = (
     Checked("a, b/50%:é.py", "main", 5, 0.25, (ODD,)),
@@ -32,6 +36,7 @@ RESULTS = (
     Checked("plans/main.plan.jsonl", seconds=0.001),
 )
 NOTHING = (Checked("flow.py", "main", 6, 0.125),)
+BOTH = (Checked("flow.py", "main", 6, 0.125, (TYPED, UNUSED)), Checked("flow.py", "b", 9, 0.1, (UNUSED,)))
 
 
 def report(output_format, results=RESULTS, folder="."):
@@ -70,7 +75,7 @@ def test_text():
         "hint: pass `parts.train`\n"
         "      `flowc explain FC101`\n"
         "\n"
-        "1 problem; checked 1 workflow and 1 plan\n"
+        "1 error; checked 1 workflow and 1 plan\n"
     )
 
 
@@ -85,6 +90,48 @@ def test_text():
 )
 def test_text_of_nothing(results, said):
     assert report("text", results) == f"{said}\n"
+
+
+@pytest.mark.parametrize(
+    ("diagnostics", "said"),
+    [
+        ((UNUSED,), "1 warning"),
+        ((UNUSED, msgspec.structs.replace(UNUSED, code="FC213")), "2 warnings"),
+        ((TYPED, UNUSED), "1 error and 1 warning"),
+        ((TYPED, ODD, UNUSED), "2 errors and 1 warning"),
+    ],
+)
+def test_the_summary_counts_errors_and_warnings_apart(diagnostics, said):
+    text = report("text", [Checked("flow.py", "main", 6, 0.1, diagnostics)])
+    assert text.endswith(f"\n\n{said}; checked 1 workflow\n")
+    assert "warning[FC210]: the result of `split` is not used\n  --> flow.py:7:13\n" in text
+
+
+def test_every_format_tells_which_is_a_warning():
+    assert [(d["code"], d["severity"]) for d in json.loads(report("json", BOTH))] == [
+        ("FC210", "warning"),
+        ("FC101", "error"),
+    ]
+    unused, typed = report("github", BOTH).splitlines()
+    assert unused.startswith("::warning file=flow.py,line=7,endLine=7,col=13,endColumn=18,title=FC210::")
+    assert typed.startswith("::error file=flow.py,line=8,")
+    log = json.loads(report("sarif", BOTH))
+    assert_sarif(log)
+    (run,) = log["runs"]
+    assert [result["level"] for result in run["results"]] == ["warning", "error"]
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["defaultConfiguration"]["level"] for rule in rules] == ["error", "warning"]
+
+
+def test_in_junit_a_warning_is_what_the_case_printed():
+    root = ET.fromstring(report("junit", BOTH))
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("2", "1", "0")
+    main, b = root.iter("testcase")
+    assert [child.tag for child in main] == ["failure", "system-out"]
+    assert [child.tag for child in b] == ["system-out"]
+    assert b[0].text.startswith("warning[FC210]: the result of `split` is not used\n")
+    assert main[0].get("type") == "FC101"
+    assert main[1].text == b[0].text
 
 
 def test_json():
@@ -170,13 +217,13 @@ def assert_sarif(log):
             assert rule["shortDescription"] == {"text": CODES[rule["id"]]}
             assert rule["help"]["text"].startswith(f"# {rule['id']}: ")
             assert set(rule["help"]) == {"text", "markdown"}
-            assert rule["defaultConfiguration"] == {"level": "error"}
+            assert rule["defaultConfiguration"] in ({"level": "error"}, {"level": "warning"})
         assert len({rule["id"] for rule in driver["rules"]}) == len(driver["rules"])
         for result in run["results"]:
             required = {"ruleId", "ruleIndex", "level", "message", "locations"}
             assert required <= set(result) <= required | {"relatedLocations"}
             assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
-            assert result["level"] == "error"
+            assert result["level"] in ("error", "warning")
             assert result["message"]["text"]
             for location in [*result["locations"], *result.get("relatedLocations", ())]:
                 assert_location(location)
