@@ -1,21 +1,26 @@
 """`flowc compile` of a large workflow, whole process: layers of 100 nodes, each with two dependencies.
 
-Beside it stand the floor, Kahn's algorithm, hand-written, on the same graph as bare lists; and, where it is
-installed, dask: the same graph as a bare dict, put into order, and up to 20,000 nodes by `dask.delayed`. It
-checks no types and writes no file.
+Beside it stand the floor, Kahn's algorithm, hand-written, on the same graph as bare lists; and, where they
+are installed, other tools. dask: the same graph as a bare dict, put into order, and by `dask.delayed`; it
+checks no types and writes no file. flytekit: `@task` and `@workflow`, serialised as `pyflyte` does; it checks
+types, and writes a file. What is slow is measured on small graphs only.
+
+`--peers PYTHON`, or the environment variable `PEERS`, names a Python of another environment that has these.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import harness
 
@@ -74,23 +79,71 @@ for layer in range(int(os.environ["NODES"]) // 100 - 1):
     row = [step(row[i], row[(i + 1) % 100]) for i in range(100)]
 assert order(dict(delayed(list)(row).__dask_graph__()))
 """
-TITLES = {
-    "flowc": "flowc",
-    "kahn": "bare Kahn",
-    "dask": "dask, bare dict in order",
-    "delayed": "dask.delayed",
+# As `flytekit.tools.serialize_extras` and `pyflyte package` have it: every task and the workflow as protobuf.
+FLYTEKIT = """
+import os
+from collections import OrderedDict
+
+from flytekit import task, workflow
+from flytekit.configuration import Image, ImageConfig, SerializationSettings
+from flytekit.tools.translator import get_serializable
+
+count = int(os.environ["NODES"])
+
+@task
+def source(i: int) -> float:
+    return float(i)
+
+@task
+def step(a: float, b: float) -> float:
+    return a + b
+
+@workflow
+def layers() -> list[float]:
+    row = [source(i=i) for i in range(100)]
+    for layer in range(count // 100 - 1):
+        row = [step(a=row[i], b=row[(i + 1) % 100]) for i in range(100)]
+    return row
+
+images = ImageConfig(Image("default", "example.org/image", "1"))
+settings = SerializationSettings(project="p", domain="d", version="1", image_config=images)
+specs = OrderedDict()
+assert len(get_serializable(specs, settings, layers).template.nodes) == count
+with open("layers.pb", "wb") as file:
+    for spec in specs.values():
+        if hasattr(spec, "to_flyte_idl"):
+            file.write(spec.to_flyte_idl().SerializeToString())
+"""
+
+
+class Peer(NamedTuple):
+    """Another tool's way: a program, the distribution it needs, and the most nodes that it is given."""
+
+    title: str
+    needs: str
+    program: str
+    nodes_max: int = 1_000_000
+
+
+PEERS = {
+    "dask": Peer("dask, bare dict in order", "dask", DASK_ORDER),
+    "delayed": Peer("dask.delayed", "dask", DASK_DELAYED, 20_000),
+    "flytekit": Peer("flytekit", "flytekit", FLYTEKIT, 20_000),
 }
-MOST_DELAYED = 20_000
+TITLES = {"flowc": "flowc", "kahn": "bare Kahn", **{side: peer.title for side, peer in PEERS.items()}}
 
 
-def measure(nodes: str, repeats: int) -> dict[str, Any]:
-    """Time the compilation of some numbers of nodes, separated by commas."""
+def measure(nodes: str, repeats: int, peers: str) -> dict[str, Any]:
+    """Time the compilation of some numbers of nodes, separated by commas; `peers` is the others' Python."""
     harness.byte_compile()
     flowc = str(Path(sys.executable).parent / "flowc")
+    versions = _versions(peers)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "layers.py").write_text(WORKFLOW)
+        for side, peer in PEERS.items():
+            (folder / f"by_{side}.py").write_text(peer.program)  # a file: flytekit reads the source of a task
         for count in map(int, nodes.split(",")):
             os.environ["NODES"] = str(count)
             command = [flowc, "compile", "layers.py:layers"]
@@ -98,30 +151,51 @@ def measure(nodes: str, repeats: int) -> dict[str, Any]:
                 "flowc": partial(harness.wall_ms, command, folder),
                 "kahn": partial(_kahn_ms, count),
             }
-            if importlib.util.find_spec("dask"):
-                for side, source in (("dask", DASK_ORDER), ("delayed", DASK_DELAYED)):
-                    if side == "dask" or count <= MOST_DELAYED:
-                        command = [sys.executable, "-c", source]
-                        sides[side] = partial(harness.wall_ms, command, folder)
+            for side, peer in PEERS.items():
+                if peer.needs in versions and count <= peer.nodes_max:
+                    sides[side] = partial(harness.wall_ms, [peers, f"by_{side}.py"], folder)
             figures = harness.alternate(sides, repeats)
             rows.append(
                 {"nodes": count, **{f"{side}_ms": harness.spread(ms) for side, ms in figures.items()}}
             )
-    return {"benchmark": "compile_layers", "rows": rows, **harness.machine()}
+    return {"benchmark": "compile_layers", "rows": rows, "peers": versions, **harness.machine()}
 
 
 def show(figures: dict[str, Any]) -> str:
     """The figures as text."""
+    versions = figures["peers"]
     lines = [
         "compiling layers of 100, whole process, median (required: 20,000 in 500 ms, 100,000 in 1,800 ms)"
     ]
-    for row in figures["rows"]:
-        medians = {side: row[f"{side}_ms"]["median"] for side in TITLES if f"{side}_ms" in row}
-        shown = [f"{TITLES[side]} {median:>6.0f} ms" for side, median in medians.items()]
-        lines.append(f"{row['nodes']:>9,} nodes  {'   '.join(shown)}")
-    if all("dask_ms" not in row for row in figures["rows"]):
-        lines.append("dask is not installed")
-    return "\n".join(lines)
+    lines.append(f"{'nodes':<26}" + "".join(f"{row['nodes']:>12,}" for row in figures["rows"]))
+    for side, title in TITLES.items():
+        medians = [row.get(f"{side}_ms", {}).get("median") for row in figures["rows"]]
+        if any(median is not None for median in medians):
+            cells = ("-" if median is None else f"{median:,.0f} ms" for median in medians)
+            lines.append(f"{title:<26}" + "".join(f"{cell:>12}" for cell in cells))
+    needed = dict.fromkeys(peer.needs for peer in PEERS.values())
+    return "\n".join([*lines, *(f"{name} {versions.get(name, 'is not installed')}" for name in needed)])
+
+
+def _versions(python: str) -> dict[str, str]:
+    """Of the distributions that peers need, those that a Python has."""
+    if shutil.which(python) is None:
+        sys.exit(f"there is no Python `{python}`: --peers, or PEERS, names that of the other tools")
+    program = """
+import json, sys
+from importlib.metadata import PackageNotFoundError, version
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = version(name)
+    except PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+    names = sorted({peer.needs for peer in PEERS.values()})
+    done = subprocess.run([python, "-c", program, *names], capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
 
 
 def _kahn_ms(count: int) -> float:
@@ -145,4 +219,4 @@ def _kahn_ms(count: int) -> float:
 
 
 if __name__ == "__main__":
-    harness.run(measure, show, nodes="20000,100000", repeats=3)
+    harness.run(measure, show, nodes="20000,100000", repeats=3, peers=os.environ.get("PEERS", sys.executable))
