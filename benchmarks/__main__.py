@@ -8,12 +8,17 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+HEAD = """# Results
+
+Written by `make bench`. Compare within a section: machines differ. `PEERS=PYTHON make bench` measures beside dask
+and flytekit, where that Python has them.
+"""
 QUICK = ("six_step", "start_up", "compile_layers", "recompile", "serve_latency")
 
 
 def main() -> None:
     """Run each benchmark in a process of its own, print its text, and write all of them to a file."""
-    sections = ["# Results\n\nWritten by `make bench`. Compare within a section: machines differ.\n"]
+    sections = [HEAD]
     for name in QUICK:
         command = [sys.executable, "-m", f"benchmarks.{name}", "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
