@@ -10,8 +10,8 @@ from pathlib import Path
 
 HEAD = """# Results
 
-Written by `make bench`. Compare within a section: machines differ. `PEERS=PYTHON make bench` measures beside dask
-and flytekit, where that Python has them.
+Written by `make bench`. Compare within a section: machines differ. `PEERS=PYTHON make bench` measures beside
+dask and flytekit, where that Python has them.
 """
 QUICK = ("six_step", "start_up", "compile_layers", "recompile", "serve_latency")
 
