@@ -51,7 +51,7 @@ _MOST_SHOWN = 10  # nodes of a circle, from its start and from its end
 _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing its plan"
 
 
-def encode(plan: Plan, nodes: Iterable[bytes] | None = None) -> bytes:
+def encode(plan: Plan, nodes: Iterable[bytes | memoryview] | None = None) -> bytes:
     """The canonical bytes of a plan; with the rows of its nodes, where these are known already."""
     sites = (
         _without_defaults(
