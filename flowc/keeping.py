@@ -108,10 +108,9 @@ def _sum_up_items(
     at = span.start
     while at < span.stop:
         item = layout.items[at]
-        key, end = built.get(at, ("", at))
-        if key and end <= span.stop:
+        if at in built and built[at][1] <= span.stop:
+            key, at = built[at]
             summary.add_part(key, kept[key])
-            at = end
             continue
         if isinstance(item, Slice):
             summary.add_part(item.key, item.kept)
