@@ -65,6 +65,23 @@ UNKNOWN = {
         "return step(str(A()))",
         "import reprlib\nclass A:\n    @reprlib.recursive_repr()\n    def __repr__(self): return 'x'",
     ),
+    "an attribute by name, imported": (
+        "from operator import attrgetter\n    return step(attrgetter('y')(x))",
+        "",
+    ),
+    "an attribute by name, of an import": (
+        "import operator\n    return step(operator.attrgetter('y')(x))",
+        "",
+    ),
+    "an attribute by name, of a library": ("return step(o.attrgetter('y')(x))", "import operator as o"),
+    "an attribute by name, of an import that is passed on": (
+        "import operator\n    return step(get(operator)(x))",
+        "def get(m): return m.attrgetter('y')",
+    ),
+    "an attribute by name, of another name": (
+        "return step(get('y')(x))",
+        "from operator import attrgetter as get",
+    ),
     "an identity": ("return step(id(x))", ""),
 }
 
