@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +17,7 @@ import msgspec
 from flowc import compiler, keeping, timing
 from flowc.checks.committed import stale
 from flowc.compiler import Draft
-from flowc.incremental import Kept
-from flowc.keeping import read_kept, write_kept
+from flowc.kept import Kept, Known, Slice, read_known, write_known
 from flowc.lang import Workflow
 from flowc.plan import codec, history, host
 from flowc.plan.diagnostics import Diagnostic, Refused, print_diagnostics, refuse
@@ -61,21 +60,22 @@ def build(request: Request) -> None:
         target = host.read(request.devices) if request.devices else None
         options = compiler.Options(source.root, given, request.optimize, known, target)
         cache = _KEPT / f"{source.workflow.reference.replace(':', '.')}.cache"
-        earlier = read_kept(cache) if request.cache else None
+        earlier = read_known(cache, path) if request.cache else None
         try:
             draft, data, kept = compiled_bytes(source.workflow, options, watch, earlier)
         except compiler.Spoilt:
             _start_over(cache)
+    changed = earlier is None or data != earlier.plan
     _warn(draft.warnings, request.strict)
     if request.check:
         problem = stale(path, data, _command(request, given))
         if problem is not None:
             raise Refused(problem)
-    else:
+    elif changed or not _touched(path):
         with watch.lap("write"):
             write_plan(path, data)
-    if earlier is not None and kept.keys() != earlier.keys():
-        write_kept(cache, kept)
+    if earlier is not None and kept and (changed or kept.keys() != earlier.partitions.keys()):
+        write_known(cache, Known(data, kept))
     found = changes(draft.simplified)
     print(f"{path}{' is current' if request.check else ''}: {summary(draft.plan)}{found}")
     if request.verbose and found:
@@ -104,19 +104,23 @@ def compiled_bytes(
     workflow: Workflow[..., Any],
     options: compiler.Options,
     watch: timing.Stopwatch,
-    known: Mapping[str, Kept] | None,
+    known: Known | None,
 ) -> Compiled:
     """Compile a workflow with what an earlier compilation kept: the same bytes as without, sooner."""
     draft = compiler.compiled(workflow, options, watch, known)
     assert draft.layout is not None
     with watch.lap("encode"):
-        rows = keeping.encoded(draft.layout.items)
-        data = codec.encode(draft.plan, keeping.flattened(rows))
+        items = draft.layout.items
+        rows = [item.rows() if isinstance(item, Slice) else codec.encode_row(item) for item in items]
+        data = codec.encode(draft.plan, rows)
     large = sum(level.nodes for level in draft.plan.levels) >= keeping.LEAST_NODES
     if draft.partitions is None or not large:
         return Compiled(draft, data, {})
     with watch.lap("keep"):
-        return Compiled(draft, data, keeping.sum_up(draft.traced.trace, draft.partitions, draft.layout, rows))
+        first = data.find(b'\n{"kind":"node",') + 1  # no other row begins like that
+        starts = [*itertools.accumulate(map(len, rows), initial=first)]
+        kept = keeping.sum_up(draft.traced.trace, draft.partitions, draft.layout, starts)
+        return Compiled(draft, data, kept)
 
 
 def write_plan(path: Path, data: bytes) -> None:
@@ -135,6 +139,15 @@ def write_plan(path: Path, data: bytes) -> None:
         refuse("FC201", f"cannot write the plan `{path}`: {error.strerror}")
 
 
+def _touched(path: Path) -> bool:
+    """Make a file that is as it should be new, for tools that go by time; whether it could be done."""
+    try:
+        os.utime(path)
+    except OSError:
+        return False
+    return True
+
+
 def _begins(path: Path, head: bytes) -> bool:
     with path.open("rb") as file:
         return file.read(len(head)) == head
@@ -149,7 +162,8 @@ def _start_over(cache: Path) -> NoReturn:
         arguments.append("--no-cache")
     start = f"import sys; sys.path[:] = {sys.path!r}; from flowc.cli import main; main()"
     sys.stdout.flush()
-    sys.exit(subprocess.run([sys.executable, "-P", "-c", start, *arguments], check=False).returncode)
+    # What `subprocess` would do, without importing it each time that nothing has to start over.
+    sys.exit(os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-P", "-c", start, *arguments]))
 
 
 def _command(request: Request, static: Mapping[str, object]) -> str:

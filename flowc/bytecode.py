@@ -21,6 +21,7 @@ _CACHE = opcode.opmap["CACHE"]
 _CONSTANT = opcode.opmap["LOAD_CONST"]
 _CONTAINS = opcode.opmap["CONTAINS_OP"]
 _IMPORT = opcode.opmap["IMPORT_NAME"]
+_SUPER = opcode.opmap.get("LOAD_SUPER_ATTR")
 
 
 def _shifts(**shifts: int) -> dict[int, int]:
@@ -35,6 +36,7 @@ _ATTRIBUTES = _shifts(
     LOAD_SUPER_ATTR=2,
     STORE_ATTR=0,
     DELETE_ATTR=0,
+    IMPORT_FROM=0,
 )
 _SETS = {opcode.opmap[name] for name in ("BUILD_SET", "SET_ADD", "SET_UPDATE")}
 _MATCHES = opcode.opmap["MATCH_CLASS"]
@@ -66,7 +68,7 @@ def uses_of(code: CodeType) -> Uses:
         if operation in _ATTRIBUTES:
             name = code.co_names[argument >> _ATTRIBUTES[operation]]
             attributes.add(name)
-            if chain:
+            if chain and operation != _SUPER:  # that is one of its result, not of its last argument
                 chain = (*chain, name)
                 continue
         if chain:

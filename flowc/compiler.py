@@ -13,9 +13,10 @@ import msgspec
 from flowc import estimates
 from flowc.check import check, infeasible, unused
 from flowc.folding import Folding
-from flowc.incremental import Kept, Partitions, Slice, rests_on
-from flowc.keeping import Layout, lay_out
+from flowc.incremental import Partitions, rests_on
+from flowc.kept import Known, Slice
 from flowc.lang import Operator, Workflow
+from flowc.layout import Layout, lay_out
 from flowc.optimize import Simplified, simplify
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowc.plan.history import Record
@@ -73,25 +74,26 @@ def compiled(
     workflow: Workflow[..., Any],
     options: Options,
     watch: Stopwatch,
-    known: Mapping[str, Kept] | None = None,
+    known: Known | None = None,
 ) -> Draft:
     """Compile a workflow, and keep what the passes had to tell; `Refused` carries every mistake found.
 
     `known` is what an earlier compilation kept: the plan is the same with it. Whatever is not sure, and
     whatever is wrong, is told as if nothing had been kept. `Spoilt` if that cannot be in this process.
     """
-    before = _state_of(workflow) if known else ""
+    restores = known is not None and bool(known.partitions)
+    before = _state_of(workflow) if restores else ""
     try:
         draft = _passed(workflow, options, watch, known)
     except Refused:
-        if not known:
+        if not restores:
             raise
     else:
         if draft.partitions is None or not draft.partitions.spoilt:
             return draft
     if not before or _state_of(workflow) != before:
         raise Spoilt
-    return _passed(workflow, options, watch, {})
+    return _passed(workflow, options, watch, Known())
 
 
 def _state_of(workflow: Workflow[..., Any]) -> str:
@@ -107,13 +109,11 @@ def _is_widened(trace: Trace) -> bool:
     return bool(trace.widened) and any(rests_on(item, trace.widened) for item in slices)
 
 
-def _passed(
-    workflow: Workflow[..., Any], options: Options, watch: Stopwatch, known: Mapping[str, Kept] | None
-) -> Draft:
+def _passed(workflow: Workflow[..., Any], options: Options, watch: Stopwatch, known: Known | None) -> Draft:
     partitions = None if known is None else Partitions(known)
     with watch.lap("trace"):
         traced = trace(workflow, options.root, bind_static(workflow, options.static), partitions)
-    if known and partitions is not None:
+    if known is not None and known.partitions and partitions is not None:
         # To simplify a plan, all of its nodes are looked at.
         partitions.spoilt |= any(site.deterministic for site in traced.plan.sites)
         partitions.spoilt |= _is_widened(traced.trace)

@@ -1,9 +1,9 @@
 """Incremental compilation: what a change did not touch is not traced again.
 
 Each call of a workflow is a **partition**: its calls follow from the code that it reaches (`reach`), what it
-is given, and where it is called from. A compilation keeps every partition's rows under a hash of those, and
-the next one takes them over as they are. The plan comes out the same, byte for byte: where that is not sure,
-the workflow is compiled from scratch. (As build systems do: keyed by content.)
+is given, and where it is called from. A compilation notes under a hash of those where in the plan every
+partition's rows stand, and the next one takes them over as they are. The plan comes out the same, byte for
+byte: where that is not sure, the workflow is compiled from scratch. (As build systems do: keyed by content.)
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 
 from flowc.futures import Future
+from flowc.kept import Kept, KeptCall, Known, Slice
 from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Place, Refused
-from flowc.plan.model import NOTHING, Node, Ref, Site, as_reference, site_of, sources_of
+from flowc.plan.model import NOTHING, Ref, Site, as_reference, site_of, sources_of
 from flowc.plan.types import parse
 from flowc.reach import Function, Reach, Unknown, Walk, hash_of, reach_of
 from flowc.recording import Origin, Trace, scope_of
@@ -27,88 +28,6 @@ from flowc.spans import Call, Frame, display_path
 _PYTHON = list(sys.version_info[:3])
 _UNKNOWN = "unknown"
 _DEEPEST = 20  # of a result that is kept
-_decode_node = msgspec.json.Decoder(Node).decode
-
-
-class _Row(msgspec.Struct, frozen=True, array_like=True):
-    """Something that is kept on disk."""
-
-
-class KeptCall(_Row, frozen=True):
-    """A call by where it stands in its function, so that the function may move in its file."""
-
-    file: str
-    function: str
-    line: int  # from the function's first
-    column: int
-    end_column: int
-    name: str
-    loops: tuple[str, ...]
-
-
-class KeptSite(_Row, frozen=True):
-    """A site: its row, and what it was named by, from the partition's own calls on."""
-
-    row: Site
-    reference: str
-    path: str
-    operator: str
-    calls: tuple[KeptCall, ...]
-
-
-class Part(_Row, frozen=True):
-    """A part of a partition: encoded rows, and after them the partition that a key stands for, if any."""
-
-    rows: bytes
-    inner: str
-
-
-class Kept(_Row, frozen=True):
-    """A partition: the rows of its nodes, and what there is to know of them without reading these.
-
-    `needs` are nodes outside that it waits for, `ends` those inside that others may refer to or wait for,
-    both with their depths, which `levels` builds on: depth, count, and sites in order of appearance.
-    """
-
-    count: int
-    parts: list[Part]
-    sites: list[KeptSite]
-    needs: dict[str, int]
-    ends: dict[str, int]
-    levels: list[tuple[int, int, list[str]]]
-    result: Any
-
-
-class Slice:
-    """A partition that was restored, among the nodes of a trace."""
-
-    def __init__(self, key: str, kept: Kept, known: Mapping[str, Kept]) -> None:
-        self.key = key
-        self.kept = kept
-        self._known = known
-
-    def rows(self) -> Iterator[bytes]:
-        """The encoded rows, in order."""
-        todo = list(reversed(self.kept.parts))
-        while todo:
-            part = todo.pop()
-            yield part.rows
-            if part.inner:
-                todo += reversed(self._known[part.inner].parts)
-
-    def nodes(self) -> Iterator[Node]:
-        """The nodes themselves."""
-        for rows in self.rows():
-            for line in rows.splitlines():
-                yield _decode_node(line)
-
-    def keys(self) -> Iterator[str]:
-        """The key of this partition, and those of the partitions within."""
-        todo = [self.key]
-        while todo:
-            key = todo.pop()
-            yield key
-            todo += [part.inner for part in self._known[key].parts if part.inner]
 
 
 class TracedPartition(msgspec.Struct, frozen=True, eq=False):
@@ -129,7 +48,7 @@ class Partitions:
     `spoilt`: what was restored cannot be relied on, and the workflow is to be compiled from scratch.
     """
 
-    def __init__(self, known: Mapping[str, Kept]) -> None:
+    def __init__(self, known: Known) -> None:
         self.known = known
         self.traced: list[TracedPartition] = []
         self.spoilt = False
@@ -156,11 +75,11 @@ class Partitions:
         start, noted = len(trace.items), trace.noted()
         outer = tuple(frame.call for frame in frames)
         lines = {**reach.lines, **given.lines}
-        kept = self.known.get(key)
+        kept = self.known.partitions.get(key)
         if kept is not None and self._restore(
             trace, kept, frames, lines, {**reach.operators, **given.operators}
         ):
-            trace.items.append(Slice(key, kept, self.known))
+            trace.items.append(Slice(key, self.known))
             self._restored.add(prefix)
             sources = list(_sources(kept.result))
             self.traced.append(TracedPartition(key, start, start + 1, outer, kept.result, sources, lines))

@@ -41,7 +41,7 @@ WORLDLY = frozenset({*dir(Path)} - {*dir(PurePath)}) | _words(
 MADE = _words("""
     __module__ __qualname__ __doc__ __dict__ __weakref__ __annotations__ __dataclass_fields__ __match_args__
     __dataclass_params__ __parameters__ __orig_bases__ __abstractmethods__ _abc_impl __static_attributes__
-    __firstlineno__ __type_params__ __hash__ _field_defaults _fields __slots__ __replace__
+    __firstlineno__ __type_params__ __hash__ _field_defaults _fields __slots__
     """)
 # What operators and workflows have, of their own and by `functools.update_wrapper`.
 # What operators and workflows have: set when they are made, worked out when it is asked for, or taken over.
@@ -68,6 +68,8 @@ def is_untouched(value: Operator[..., Any] | Workflow[..., Any]) -> bool:
 def is_generated(value: Any) -> bool:
     """Whether a method follows from the fields of its class."""
     fn = value.__func__ if isinstance(value, staticmethod) else value
+    if isinstance(fn, FunctionType) and fn.__globals__.get("__name__") == "reprlib":  # since Python 3.13
+        fn = getattr(fn, "__wrapped__", None)
     if not isinstance(fn, FunctionType):
         return False
     return fn.__code__.co_filename.startswith("<") or fn.__globals__.get("__name__") == "dataclasses"

@@ -129,6 +129,7 @@ class Walk:
         self.futures: list[Future] = []
         self.attributes: set[str] = set()
         self.worldly = False  # whether there are paths or dates
+        self.imports = False  # whether functions import modules
         self._known = known or {}
         self._of_future = of_future
         self._todo: deque[tuple[int, Any]] = deque()
@@ -153,7 +154,9 @@ class Walk:
             number, value = self._todo.popleft()
             parts.append([number, self._inside(value)])
         used = self.attributes | (also.attributes if also else set())
-        if used & INNER or (used & WORLDLY and (self.worldly or (also is not None and also.worldly))):
+        worldly = self.worldly or (also is not None and also.worldly)
+        imports = self.imports or (also is not None and also.imports)
+        if used & INNER or (used & WORLDLY and worldly) or (used & IMPURE and imports):
             raise Unknown
         if any(name.startswith("__") and name.endswith("__") and name not in HARMLESS for name in used):
             raise Unknown
@@ -253,6 +256,7 @@ class Walk:
         if not all(is_pure_module(name) for name in uses.imports):
             raise Unknown
         self.attributes |= uses.attributes
+        self.imports |= bool(uses.imports)
         self._note_line(code)
         self._note_size(vars(fn))
         return [

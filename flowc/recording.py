@@ -23,7 +23,8 @@ from flowc.spans import Call, Frame, Stack, innermost_place, place_of
 from flowc.values import Unwritable, tree_of
 
 if TYPE_CHECKING:
-    from flowc.incremental import Partitions, Slice
+    from flowc.incremental import Partitions
+    from flowc.kept import Slice
 
 
 class Circumstances(msgspec.Struct, frozen=True):

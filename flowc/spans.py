@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import Place
+from flowc.variables import variables_of
 
 _PACKAGE = str(Path(__file__).parent)
 _COMPREHENSIONS = {"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>", "<lambda>"}
@@ -317,14 +318,14 @@ def _names(target: ast.expr) -> list[str]:
 
 
 def _scope(frame: FrameType) -> _Scope:
-    return frame, frame.f_locals
+    return frame, variables_of(frame)
 
 
 def _loop_keys(call: Call, frame: FrameType, around: Sequence[_Scope]) -> tuple[str, ...]:
     """What the loop variables hold, as far as it can stand in an id."""
     if not call.loops:
         return ()
-    scope = frame.f_locals  # a copy each time it is asked for
+    scope = variables_of(frame)
     found = []
     for name in call.loops:
         if name in scope:
@@ -333,7 +334,7 @@ def _loop_keys(call: Call, frame: FrameType, around: Sequence[_Scope]) -> tuple[
             for outer, seen in around:
                 if name in seen:
                     # A function within may have changed it.
-                    value = (outer.f_locals if name in outer.f_code.co_cellvars else seen)[name]
+                    value = (variables_of(outer) if name in outer.f_code.co_cellvars else seen)[name]
                     break
             else:
                 continue

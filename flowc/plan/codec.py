@@ -6,6 +6,7 @@ plans give equal bytes.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -51,7 +52,7 @@ _MOST_SHOWN = 10  # nodes of a circle, from its start and from its end
 _RECOMPILE = "compile the workflow again with `flowc compile` instead of editing its plan"
 
 
-def encode(plan: Plan, nodes: Iterable[bytes] | None = None) -> bytes:
+def encode(plan: Plan, nodes: Iterable[bytes | memoryview] | None = None) -> bytes:
     """The canonical bytes of a plan; with the rows of its nodes, where these are known already."""
     sites = (
         _without_defaults(
@@ -78,8 +79,15 @@ def _whole(needs: Resources) -> Resources:
 
 def _without_defaults(row: _S) -> _S:
     """The same row, such that msgspec leaves its defaults out: it does so by identity, not by equality."""
-    kept = {f.name: f.default for f in msgspec.structs.fields(row) if getattr(row, f.name) == f.default}
+    kept = {name: value for name, value in _defaults(type(row)).items() if getattr(row, name) == value}
     return msgspec.structs.replace(row, **kept)
+
+
+@functools.cache
+def _defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The defaults of a struct's fields; to ask msgspec for them takes a tenth of a millisecond."""
+    fields = msgspec.structs.fields(kind)
+    return {field.name: field.default for field in fields if field.default is not msgspec.NODEFAULT}
 
 
 def read(path: str | os.PathLike[str]) -> Plan:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from flowc import keeping
 from flowc.build import compiled_bytes
 from flowc.compiler import Options, Spoilt, compile_workflow
-from flowc.keeping import read_kept, write_kept
+from flowc.kept import Known, read_known, write_known
 from flowc.plan.codec import encode
 from flowc.plan.diagnostics import Refused, in_order
 from flowc.source import load
@@ -67,7 +67,7 @@ def again(project, monkeypatch):
     monkeypatch.setattr(keeping, "LEAST_NODES", 0)
     monkeypatch.setattr(keeping, "_LEAST_OF_PARTITION", 1)
     project.write("ops.py", OPS)
-    cache = project.folder / ".flow" / "it.cache"
+    index, plan = project.folder / ".flow" / "it.cache", project.folder / "it.plan.jsonl"
 
     def loaded():
         project.forget()
@@ -84,13 +84,14 @@ def again(project, monkeypatch):
         try:
             try:
                 source = loaded()
-                compiled = compile_again(source.workflow, source.root, read_kept(cache))
+                compiled = compile_again(source.workflow, source.root, read_known(index, plan))
             except Spoilt:
                 source = loaded()
-                compiled = compile_again(source.workflow, source.root, {})
+                compiled = compile_again(source.workflow, source.root, Known())
         except Refused as refusal:
             return in_order(refusal.diagnostics), None
-        write_kept(cache, compiled.kept)
+        plan.write_bytes(compiled.data)
+        write_known(index, Known(compiled.data, compiled.kept))
         return compiled.data, [node.id for node in compiled.plan.nodes]
 
     def again(flow, **files):

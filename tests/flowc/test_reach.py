@@ -39,6 +39,10 @@ KNOWN = {
         "return step(B(1).x)",
         "class A:\n    x = 1\nclass B(A):\n    def __init__(self, x): super().__init__()",
     ),
+    "a method that a decorator of a library wraps": (
+        "return step(str(A()))",
+        "import functools\nclass A:\n    @functools.wraps(len)\n    def __str__(self): return 'x'",
+    ),
     "recursion": ("return sub(x - 1) if x else step()", ""),
 }
 UNKNOWN = {
@@ -57,6 +61,27 @@ UNKNOWN = {
     "an iterator": ("return step(next(I))", "import itertools\nI = itertools.count()"),
     "a module as a value": ("return step(str(math))", "import math"),
     "builtins": ("return step(builtins.open)", "import builtins"),
+    "a method that a library wraps": (
+        "return step(str(A()))",
+        "import reprlib\nclass A:\n    @reprlib.recursive_repr()\n    def __repr__(self): return 'x'",
+    ),
+    "an attribute by name, imported": (
+        "from operator import attrgetter\n    return step(attrgetter('y')(x))",
+        "",
+    ),
+    "an attribute by name, of an import": (
+        "import operator\n    return step(operator.attrgetter('y')(x))",
+        "",
+    ),
+    "an attribute by name, of a library": ("return step(o.attrgetter('y')(x))", "import operator as o"),
+    "an attribute by name, of an import that is passed on": (
+        "import operator\n    return step(get(operator)(x))",
+        "def get(m): return m.attrgetter('y')",
+    ),
+    "an attribute by name, of another name": (
+        "return step(get('y')(x))",
+        "from operator import attrgetter as get",
+    ),
     "an identity": ("return step(id(x))", ""),
 }
 

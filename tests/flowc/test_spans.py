@@ -282,3 +282,19 @@ def test_loop_variables_that_are_changed_from_within_a_comprehension(project):
         *("x[2,2]", "x[5,3]", "y[15,4]", "y[25,5]"),
         *("x[3,2]", "x[6,3]", "y[16,4]", "y[26,5]"),
     ]
+
+
+def test_a_comprehensions_variable_that_is_also_one_of_a_closure(project):
+    """Python 3.13.0 to 3.13.2 crash where `f_locals` is asked for it."""
+    body = """
+        i = "i"
+        name = lambda: i
+        x = [gather(i) for i in ("", 0, "a")]
+        y = [gather((lambda: load(name()))(), i) for i in ("b", 0.5)]
+        z = [(lambda: [gather(i), (lambda: i)()])() for i in (1, 2)]
+        """
+    assert [node for node in project.ids(body) if not node.startswith("load")] == [
+        *["x", "x[0]", "x[a]"],
+        *["y[b]", "y[0.5]"],
+        *["gather", "gather#2"],
+    ]
