@@ -6,7 +6,6 @@ import heapq
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
-from flowc.plan.model import Resources
 from flowrun.core.changes import (
     Block,
     Cancel,
@@ -25,7 +24,7 @@ from flowrun.core.changes import (
     Start,
     Woke,
 )
-from flowrun.core.model import Rejected, RunStatus
+from flowrun.core.model import RunStatus
 from flowrun.core.state import State
 from flowrun.core.task import Task
 
@@ -68,16 +67,10 @@ def _carry_out(state: State, commands: list[Command], decided: Iterable[Command]
 
 
 def _start_what_fits(state: State, commands: list[Command], now_ms: int) -> None:
-    """Start ready tasks in order of priority; one that does not fit lets smaller ones pass."""
-    assert state.free is not None
-    rejected: set[Resources] = set()
-    while (task := state.most_urgent(except_for=rejected)) is not None:
-        placement = state.free.place(task.site.needs)
-        if isinstance(placement, Rejected):
-            rejected.add(task.site.needs)
-        else:
-            key = state.keys[task.index]
-            _carry_out(state, commands, [Start(now_ms, task.node.id, task.attempt + 1, placement, key)])
+    for request, placement in state.scheduler.dispatch(now_ms):
+        task = state.by_id[request.ref.node]
+        key = state.keys[task.index]
+        _carry_out(state, commands, [Start(now_ms, task.node.id, task.attempt + 1, placement, key)])
 
 
 def _follow(state: State, commands: list[Command], now_ms: int) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, assert_never
 
 import msgspec
 
 from flowc.plan.graph import ancestors, bottom_levels, dependencies, dependents, waited_for, weights
-from flowc.plan.model import Node, Plan, Resources, Site, sources_of
+from flowc.plan.model import Node, Plan, Site, sources_of
 from flowc.plan.types import parse
 from flowrun.core.changes import (
     AnyChange,
@@ -34,6 +34,8 @@ from flowrun.core.control import flat, unfold
 from flowrun.core.keys import key_of, node_keys, versions_by_operator
 from flowrun.core.model import Artifact, Inputs, RunStatus, TaskState
 from flowrun.core.policy import Free
+from flowrun.core.scheduler.request import Lane, Ref, Request
+from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.task import Doomed, Task, effect
 
 
@@ -42,13 +44,30 @@ class State:
 
     `doomed` (a heap) and `unresolved` are tasks about which a decision is due. `earlier` is what nodes did
     before the run was resumed that cannot count yet: they are not there, or it is open whether they run.
+    Places are given out by `scheduler`: one that is shared with other runs, or the run's own for the capacity
+    that it was opened with.
     """
 
-    def __init__(self, plan: Plan, inputs: Inputs, versions: Mapping[str, str] | None = None) -> None:
+    scheduler: Scheduler
+
+    def __init__(
+        self,
+        plan: Plan,
+        inputs: Inputs,
+        versions: Mapping[str, str] | None = None,
+        *,
+        run: str = "",
+        lane: Lane = Lane(),
+        shared: Scheduler | None = None,
+    ) -> None:
         self.plan = plan
         self.inputs = inputs
+        self.run = run
+        self.lane = lane
+        self._shared = shared
         self.status: RunStatus = "running"
         self.cancelling = 0
+        self.now_ms = 0
         self.opened_ms = 0
         self.ended_ms = 0
         self.doomed: list[Doomed] = []
@@ -73,27 +92,8 @@ class State:
         self.by_id = {task.node.id: task for task in self.tasks}
         self.running: dict[str, Task] = {}
         self.unfinished = len(self.tasks)
-        self.free: Free | None = None
-        # Ready tasks by what they need: when one does not fit, none of its kind does. Each kind is a heap of
-        # (-declared priority, -priority, index), in which tasks that are no longer ready lie until they come
-        # to the top.
-        self._ready: dict[Resources, list[tuple[int, float, int]]] = {}
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
         self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
-        for task in self.tasks:
-            if task.missing == 0:
-                self._make_ready(task)
-        self._tell_dependents()
-
-    def most_urgent(self, except_for: Container[Resources]) -> Task | None:
-        """The ready task that goes first, among those whose needs are not in `except_for`."""
-        heads = []
-        for needs, heap in self._ready.items():
-            while heap and self.tasks[heap[0][-1]].state != "ready":
-                heapq.heappop(heap)
-            if heap and needs not in except_for:
-                heads.append(heap[0])
-        return self.tasks[min(heads)[-1]] if heads else None
 
     def due(self, now_ms: int) -> list[Task]:
         """Running tasks whose time limit, or whose grace after a gentle kill, is over."""
@@ -113,6 +113,7 @@ class State:
 
     def apply(self, change: AnyChange) -> None:
         """Bring the state up to date with a change."""
+        self.now_ms = getattr(change, "at_ms", self.now_ms)
         self._apply(change)
         self._tell_dependents()
 
@@ -120,7 +121,7 @@ class State:
         match change:
             case Opened():
                 self.opened_ms = change.at_ms
-                self.free = Free(change.capacity)
+                self.scheduler = self._shared or Scheduler(Free(change.capacity))
                 self._reopen(change.earlier)
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
@@ -134,8 +135,7 @@ class State:
                 task.state, task.attempt, task.started_ms = "running", change.attempt, change.at_ms
                 task.placement, task.kill = change.placement, None
                 self.running[change.node] = task
-                assert self.free is not None
-                self.free.take(change.placement)
+                self.scheduler.started(Ref(self.run, change.node), change.placement, change.at_ms)
             case Exited():
                 self._exit(self.by_id[change.node], change)
             case Resolve():
@@ -170,9 +170,7 @@ class State:
                 assert_never(change)
 
     def _exit(self, task: Task, exited: Exited) -> None:
-        assert self.free is not None
-        assert task.placement is not None
-        self.free.give_back(task.placement)
+        self.scheduler.ended(Ref(self.run, task.node.id))
         del self.running[task.node.id]
         task.state, task.ended_ms, task.usage, task.failure = (
             "pending",
@@ -197,6 +195,9 @@ class State:
                 task.attempt = was.attempt
                 if node_id not in self.earlier:
                     self._remember(task, was)
+        for task in self.tasks:
+            if task.missing == 0 and task.state == "pending":
+                self._make_ready(task)
 
     def _remember(self, task: Task, earlier: Earlier) -> bool:
         """Whether a task need not run, as it did so before the run was resumed."""
@@ -270,6 +271,8 @@ class State:
         self._end(task, "succeeded")
 
     def _end(self, task: Task, state: TaskState) -> None:
+        if task.state == "ready":
+            self.scheduler.withdraw(Ref(self.run, task.node.id))
         task.state = state
         self.unfinished -= 1
         self._over.append(task)
@@ -304,13 +307,15 @@ class State:
             self._make_ready(task)
 
     def _make_ready(self, task: Task) -> None:
-        task.state = "ready"
+        task.state, task.ready_at_ms = "ready", self.now_ms
         match task.site.control:
             case "none":
                 earlier = self.earlier.pop(task.node.id, None)
                 if earlier is None or not self._remember(task, earlier):
-                    entry = (-task.site.priority, -task.priority, task.index)
-                    heapq.heappush(self._ready.setdefault(task.site.needs, []), entry)
+                    rank = (-task.site.priority, -task.priority, task.index)
+                    ref = Ref(self.run, task.node.id)
+                    estimate_ms = task.site.estimate.ms
+                    self.scheduler.submit(Request(ref, task.site.needs, rank, estimate_ms, self.now_ms, self.lane))
             case "choose":
                 self._choose(task)
             case "branch" | "map" | "reduce":

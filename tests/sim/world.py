@@ -427,8 +427,16 @@ class World:
         demand(not needs.gpus or placement.gpu_memory_mb == needs.gpu_memory_mb, "placed", placement)
         for other in self.shadow.tasks:
             if other.state == "ready" and other.site.control == "none" and _urgency(other) < _urgency(task):
-                fits = not isinstance(self.shadow.free.place(other.site.needs), Rejected)
-                demand(not fits, node, "started before", other.node.id, "which is more urgent")
+                ahead = self._fits(other) and not self._comes_after(other)
+                demand(not ahead, node, "started before", other.node.id, "which is more urgent")
+
+    def _fits(self, task):
+        return not isinstance(self.shadow.scheduler.pool.place(task.site.needs), Rejected)
+
+    def _comes_after(self, task):
+        """Whether something more urgent waits for more than is free: then it may be kept free for that."""
+        ready = [other for other in self.shadow.tasks if other.state == "ready" and other.site.control == "none"]
+        return any(_urgency(other) < _urgency(task) and not self._fits(other) for other in ready)
 
     def _check_retry(self, retry, task):
         node = retry.node
@@ -466,7 +474,7 @@ class World:
 
     def _check_resources(self):
         """What is held is never more than there is, and what is free is the rest."""
-        free, held = self.shadow.free, list(self.held.values())
+        free, held = self.shadow.scheduler.pool, list(self.held.values())
         cpus, memory = sum(p.cpus for p in held), sum(p.memory_mb for p in held)
         demand(cpus <= self.host.cpus + _DUST, cpus, "CPUs are held")
         demand(memory <= self.host.memory_mb, memory, "MB are held")
@@ -523,7 +531,7 @@ class World:
             demand(not self._is_cancelled(node), node, "still waits, though the run is cancelled")
             startable = not self._lacks(node) and self.not_before_ms[node] <= self.now
             if startable and task.state == "ready":
-                demand(isinstance(state.free.place(task.site.needs), Rejected), node, "idles")
+                demand(not self._fits(task) or self._comes_after(task), node, "idles")
             if startable and task.state == "pending":
                 demand(task.site.control == "choose" or self.not_before_ms[node] > 0, node, "is not ready")
                 demand(
@@ -609,7 +617,7 @@ def _picture(state):
         sorted(state.running),
         (state.status, state.unfinished, state.cancelling, state.opened_ms, state.ended_ms),
         (state.results, state.earlier),
-        (round(state.free.cpus, 6), state.free.memory_mb, state.free.gpu_memory_mb),
+        (round(state.scheduler.pool.cpus, 6), state.scheduler.pool.memory_mb, state.scheduler.pool.gpu_memory_mb),
         state.next_wake_ms(),
     )
 

@@ -1,0 +1,153 @@
+"""Who gets a place next: the most urgent request that fits, and what fits beside the one that waits for more.
+
+The first request that does not fit is promised the earliest place that is expected to become free. Others
+may pass it if that does not delay it: EASY backfilling (Lifka, The ANL/IBM SP Scheduling System, 1995), in
+all dimensions that the pool knows. Promises are as good as the estimates; what nobody knows the length of
+may pass less and less the longer the first one has been waiting.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from flowc.plan.model import Resources
+from flowrun.core.model import Placement, Rejected
+from flowrun.core.policy import Free
+from flowrun.core.scheduler.holdings import Holdings
+from flowrun.core.scheduler.queue import Head, Queue
+from flowrun.core.scheduler.request import UNKNOWN_MS, Lane, Ref, Request
+
+
+class Promise:
+    """The earliest place for a request that does not fit now, expected at `at_ms`.
+
+    Looking ahead is bounded: `at_ms` may be too early then, which lets less pass, and never too much.
+    """
+
+    def __init__(self, request: Request, at_ms: int) -> None:
+        self.request = request
+        self.at_ms = at_ms
+
+
+class Scheduler:
+    """What waits and what holds a place in a pool. Changed by `submit`, `withdraw`, `started` and `ended` only."""
+
+    LOOKAHEAD = 256  # holdings that are looked at for a promise
+
+    def __init__(self, pool: Free) -> None:
+        self.pool = pool
+        self.queue = Queue()
+        self.holdings = Holdings()
+
+    def submit(self, request: Request) -> None:
+        """A request waits from now on."""
+        self.queue.add(request)
+
+    def withdraw(self, ref: Ref) -> None:
+        """A request waits no longer, and got no place."""
+        self.queue.remove(ref)
+
+    def started(self, ref: Ref, placement: Placement, now_ms: int) -> None:
+        """A request that waited got a place."""
+        request = self.queue.waiting[ref]
+        self.queue.remove(ref)
+        self.pool.take(placement)
+        self.holdings.add(request, placement, now_ms)
+
+    def ended(self, ref: Ref) -> None:
+        """A place is free again."""
+        self.pool.give_back(self.holdings.remove(ref))
+
+    def dispatch(self, now_ms: int) -> Iterator[tuple[Request, Placement]]:
+        """What gets a place now, one by one: who asks for the next must have told `started` of the last."""
+        step = _Pass(self, now_ms)
+        lanes = [(_urgency(lane), lane) for lane in self.queue.lanes()]
+        heapq.heapify(lanes)
+        heads = {lane: self.queue.heads(lane) for _, lane in lanes}
+        while lanes:
+            lane = lanes[0][1]
+            found = step.next(lane, heads[lane])
+            if found is None:
+                heapq.heappop(lanes)
+            else:
+                yield found
+                heapq.heapreplace(lanes, (_urgency(lane), lane))
+
+    def promise(self, request: Request, now_ms: int, lookahead: int = LOOKAHEAD) -> Promise:
+        """When a request that does not fit now is expected to."""
+        freed: list[Placement] = []
+        at_ms = now_ms
+        for holding in self.holdings.soonest(now_ms):
+            if len(freed) == lookahead:
+                break
+            freed.append(holding.placement)
+            at_ms = holding.ends_ms
+            self.pool.give_back(holding.placement)
+            if not isinstance(self.pool.place(request.needs), Rejected):
+                break
+        for placement in freed:
+            self.pool.take(placement)
+        return Promise(request, at_ms)
+
+    def delays(self, promise: Promise, request: Request, placement: Placement, now_ms: int) -> bool:
+        """Whether a request, placed now, would keep another one from what it was promised."""
+        waited_ms = now_ms - promise.request.since_ms
+        lasts_ms = request.estimate_ms or max(UNKNOWN_MS, waited_ms)
+        if now_ms + lasts_ms <= promise.at_ms:
+            return False
+        self.pool.take(placement)
+        freed = []
+        for holding in self.holdings.soonest(now_ms):
+            if holding.ends_ms > promise.at_ms:
+                break
+            freed.append(holding.placement)
+            self.pool.give_back(holding.placement)
+        still = self.pool.place(promise.request.needs)
+        for other in freed:
+            self.pool.take(other)
+        self.pool.give_back(placement)
+        return isinstance(still, Rejected)
+
+
+class _Pass:
+    """One round of giving out places. What was rejected once in it need not be tried again."""
+
+    def __init__(self, scheduler: Scheduler, now_ms: int) -> None:
+        self._scheduler = scheduler
+        self._now_ms = now_ms
+        self._rejected: set[Resources] = set()
+        self._first: Request | None = None  # that did not fit
+        self._promise: Promise | None = None
+
+    def next(self, lane: Lane, heads: list[Head]) -> tuple[Request, Placement] | None:
+        """The most urgent request of a lane that may have a place. `heads` is what is left of the lane."""
+        queue, pool = self._scheduler.queue, self._scheduler.pool
+        while heads:
+            head = heads[0]
+            entry = queue.first(lane, head.kind)
+            if entry is None or head.kind.needs in self._rejected:
+                heapq.heappop(heads)
+            elif entry.number != head.number:
+                heapq.heapreplace(heads, Head(entry.rank, entry.number, head.kind))
+            else:
+                placement = pool.place(head.kind.needs)
+                if isinstance(placement, Rejected):
+                    self._rejected.add(head.kind.needs)
+                    self._first = self._first or entry.request
+                    heapq.heappop(heads)
+                elif self._first is not None and self._delays(entry.request, placement):
+                    heapq.heappop(heads)
+                else:
+                    return entry.request, placement
+        return None
+
+    def _delays(self, request: Request, placement: Placement) -> bool:
+        if self._promise is None:
+            assert self._first is not None
+            self._promise = self._scheduler.promise(self._first, self._now_ms)
+        return self._scheduler.delays(self._promise, request, placement, self._now_ms)
+
+
+def _urgency(lane: Lane) -> tuple[float, ...]:
+    return (lane.tier, -lane.priority)
