@@ -3,75 +3,77 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, insort
 from typing import NamedTuple
 
 from flowc.plan.model import Resources
 from flowrun.core.scheduler.request import Lane, Ref, Request
 
 
-class Kind(NamedTuple):
-    """Requests of which none fits if one does not, and that last about as long: to a factor of two."""
+class Kind:
+    """Requests of a lane of which none fits if one does not, and that last as long, to a factor of two."""
 
-    needs: Resources
-    magnitude: int
+    def __init__(self, needs: Resources) -> None:
+        self.needs = needs
+        self.heap: list[Entry] = []
 
 
 class Entry(NamedTuple):
-    """A request in a heap. `number` tells entries apart whose requests have the same rank."""
+    """A request that waits, or did so. `number` orders those of the same rank, and is never the same."""
 
     rank: tuple[float, ...]
     number: int
     request: Request
-
-
-class Head(NamedTuple):
-    """The first request of a kind, as it stands in the heap of a lane's kinds."""
-
-    rank: tuple[float, ...]
-    number: int
     kind: Kind
 
 
 class Queue:
-    """Requests that wait. A step costs the logarithm of how many wait, and of how many kinds there are."""
+    """Requests that wait. A step costs the logarithm of how many wait, and of how many kinds there are.
+
+    `heads` has for each lane, in order, the first request of each kind.
+    """
 
     def __init__(self) -> None:
-        self.waiting: dict[Ref, Request] = {}
-        self._lanes: dict[Lane, dict[Kind, list[Entry]]] = {}
+        self.heads: dict[Lane, list[Entry]] = {}
+        self._entries: dict[Ref, Entry] = {}
+        self._kinds: dict[tuple[Lane, Resources, int], Kind] = {}
         self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, ref: Ref) -> bool:
+        return ref in self._entries
+
+    def __getitem__(self, ref: Ref) -> Request:
+        return self._entries[ref].request
 
     def add(self, request: Request) -> None:
         """Let a request wait."""
-        kind = Kind(request.needs, request.estimate_ms.bit_length())
-        self.waiting[request.ref] = request
+        name = (request.lane, request.needs, request.estimate_ms.bit_length())
+        kind = self._kinds.get(name)
+        if kind is None:
+            kind = self._kinds[name] = Kind(request.needs)
         self._number += 1
-        entry = Entry(request.rank, self._number, request)
-        heapq.heappush(self._lanes.setdefault(request.lane, {}).setdefault(kind, []), entry)
+        entry = Entry(request.rank, self._number, request, kind)
+        self._entries[request.ref] = entry
+        heads = self.heads.setdefault(request.lane, [])
+        before = kind.heap[0] if kind.heap else None
+        heapq.heappush(kind.heap, entry)
+        if kind.heap[0] is entry:
+            if before is not None:
+                del heads[bisect_left(heads, before)]
+            insort(heads, entry)
 
-    def remove(self, ref: Ref) -> None:
-        """Let a request wait no more. Its entry lies in its heap until it comes to the top."""
-        self.waiting.pop(ref, None)
-
-    def lanes(self) -> list[Lane]:
-        """Where requests wait, or did so until just now."""
-        return list(self._lanes)
-
-    def first(self, lane: Lane, kind: Kind) -> Entry | None:
-        """The request of a kind that goes first."""
-        kinds = self._lanes.get(lane, {})
-        heap = kinds.get(kind, [])
-        while heap and self.waiting.get(heap[0].request.ref) is not heap[0].request:
-            heapq.heappop(heap)
-        if heap:
-            return heap[0]
-        kinds.pop(kind, None)
-        if not kinds:
-            self._lanes.pop(lane, None)
-        return None
-
-    def heads(self, lane: Lane) -> list[Head]:
-        """A heap of the first request of each kind in a lane."""
-        found = [(self.first(lane, kind), kind) for kind in list(self._lanes.get(lane, {}))]
-        heads = [Head(entry.rank, entry.number, kind) for entry, kind in found if entry is not None]
-        heapq.heapify(heads)
-        return heads
+    def remove(self, ref: Ref) -> Request:
+        """Let a request wait no more. Unless it is the first, its entry stays until it would be that."""
+        entry = self._entries.pop(ref)
+        heap, entries = entry.kind.heap, self._entries
+        if heap[0] is entry:
+            heads = self.heads[entry.request.lane]
+            del heads[bisect_left(heads, entry)]
+            while heap and entries.get(heap[0].request.ref) is not heap[0]:
+                heapq.heappop(heap)
+            if heap:
+                insort(heads, heap[0])
+        return entry.request

@@ -15,7 +15,7 @@ from flowc.plan.model import Resources
 from flowrun.core.model import Placement, Rejected
 from flowrun.core.policy import Free
 from flowrun.core.scheduler.holdings import Holdings
-from flowrun.core.scheduler.queue import Head, Queue
+from flowrun.core.scheduler.queue import Queue
 from flowrun.core.scheduler.request import UNKNOWN_MS, Lane, Ref, Request
 
 
@@ -46,14 +46,13 @@ class Scheduler:
 
     def withdraw(self, ref: Ref) -> None:
         """A request waits no longer, and got no place."""
-        self.queue.remove(ref)
+        if ref in self.queue:
+            self.queue.remove(ref)
 
     def started(self, ref: Ref, placement: Placement, now_ms: int) -> None:
         """A request that waited got a place."""
-        request = self.queue.waiting[ref]
-        self.queue.remove(ref)
         self.pool.take(placement)
-        self.holdings.add(request, placement, now_ms)
+        self.holdings.add(self.queue.remove(ref), placement, now_ms)
 
     def ended(self, ref: Ref) -> None:
         """A place is free again."""
@@ -62,12 +61,11 @@ class Scheduler:
     def dispatch(self, now_ms: int) -> Iterator[tuple[Request, Placement]]:
         """What gets a place now, one by one: who asks for the next must have told `started` of the last."""
         step = _Pass(self, now_ms)
-        lanes = [(_urgency(lane), lane) for lane in self.queue.lanes()]
+        lanes = [(_urgency(lane), lane) for lane, heads in self.queue.heads.items() if heads]
         heapq.heapify(lanes)
-        heads = {lane: self.queue.heads(lane) for _, lane in lanes}
         while lanes:
             lane = lanes[0][1]
-            found = step.next(lane, heads[lane])
+            found = step.next(lane)
             if found is None:
                 heapq.heappop(lanes)
             else:
@@ -119,27 +117,22 @@ class _Pass:
         self._rejected: set[Resources] = set()
         self._first: Request | None = None  # that did not fit
         self._promise: Promise | None = None
+        self._passed: dict[Lane, int] = {}
 
-    def next(self, lane: Lane, heads: list[Head]) -> tuple[Request, Placement] | None:
-        """The most urgent request of a lane that may have a place. `heads` is what is left of the lane."""
-        queue, pool = self._scheduler.queue, self._scheduler.pool
-        while heads:
-            head = heads[0]
-            entry = queue.first(lane, head.kind)
-            if entry is None or head.kind.needs in self._rejected:
-                heapq.heappop(heads)
-            elif entry.number != head.number:
-                heapq.heapreplace(heads, Head(entry.rank, entry.number, head.kind))
-            else:
-                placement = pool.place(head.kind.needs)
-                if isinstance(placement, Rejected):
-                    self._rejected.add(head.kind.needs)
-                    self._first = self._first or entry.request
-                    heapq.heappop(heads)
-                elif self._first is not None and self._delays(entry.request, placement):
-                    heapq.heappop(heads)
-                else:
-                    return entry.request, placement
+    def next(self, lane: Lane) -> tuple[Request, Placement] | None:
+        """The most urgent request of a lane that may have a place, from where the last search ended."""
+        heads, pool = self._scheduler.queue.heads[lane], self._scheduler.pool
+        for at in range(self._passed.get(lane, 0), len(heads)):
+            _, _, request, kind = heads[at]
+            if kind.needs in self._rejected:
+                continue
+            placement = pool.place(kind.needs)
+            if isinstance(placement, Rejected):
+                self._rejected.add(kind.needs)
+                self._first = self._first or request
+            elif self._first is None or not self._delays(request, placement):
+                self._passed[lane] = at  # where the next of its kind comes in, or later
+                return request, placement
         return None
 
     def _delays(self, request: Request, placement: Placement) -> bool:
