@@ -108,7 +108,7 @@ class State:
     @staticmethod
     def _deadline(task: Task) -> int:
         if task.kill is not None:
-            return 0 if task.kill.force else task.kill.at_ms + GRACE_MS
+            return 0 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
         return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else 0
 
     def apply(self, change: AnyChange) -> None:
@@ -145,17 +145,22 @@ class State:
                 self._resolve(self.by_id[change.node], change)
             case Kill():
                 self.by_id[change.node].kill = change
+                if not change.force:
+                    self.scheduler.expect(Ref(self.run, change.node), change.at_ms + change.grace_ms)
             case Retry():
                 task = self.by_id[change.node]
                 task.losses += change.lost
-                task.failures += not change.lost
+                task.preemptions += change.preempted
+                task.failures += not (change.lost or change.preempted)
                 task.ready_at_ms = change.ready_at_ms
                 if change.ready_at_ms <= change.at_ms:
                     self._make_ready(task)
                 else:
                     heapq.heappush(self._waiting, (change.ready_at_ms, task.index))
-            case Fail(node=node_id):
-                self._end(self.by_id[node_id], "failed")
+            case Fail():
+                task = self.by_id[change.node]
+                task.failure = change.failure or task.failure
+                self._end(task, "failed")
             case Block(node=node_id, by=by):
                 self.by_id[node_id].blocked_by = by
                 self._end(self.by_id[node_id], "blocked")
@@ -333,6 +338,3 @@ class State:
         if not without:
             ended = [self.by_id[ref].ended_ms for tree in args.values() for ref in sources_of(tree)]
             self._conclude(task, flat(taken, self.results), max(ended, default=self.opened_ms))
-
-
-GRACE_MS = 5000  # between asking a process to end and ending it

@@ -41,7 +41,7 @@ from flowrun.core.control import flat
 from flowrun.core.decide import MAX_BACKOFF_MS, MAX_LOSSES, decide
 from flowrun.core.model import Artifact, Failure, Rejected
 from flowrun.core.resume import carry_over
-from flowrun.core.state import GRACE_MS, State
+from flowrun.core.state import State
 
 _decode = msgspec.json.Decoder(AnyChange).decode
 _DUST = 1e-6

@@ -22,11 +22,11 @@ class Holdings:
         self.by_ref[request.ref] = Holding(request, placement, now_ms, ends_ms)
         insort(self._ends, (ends_ms, request.ref))
 
-    def remove(self, ref: Ref) -> Placement:
+    def remove(self, ref: Ref) -> Holding:
         """The place is given back."""
         holding = self.by_ref.pop(ref)
         del self._ends[bisect_left(self._ends, (holding.ends_ms, ref))]
-        return holding.placement
+        return holding
 
     def expect(self, ref: Ref, ends_ms: int) -> None:
         """It becomes known when a place is going to be given back."""

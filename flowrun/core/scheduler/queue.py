@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from flowc.plan.model import Resources
+from flowrun.core.scheduler.order import Order
 from flowrun.core.scheduler.request import Lane, Ref, Request
 
 
@@ -30,10 +32,11 @@ class Entry(NamedTuple):
 class Queue:
     """Requests that wait. A step costs the logarithm of how many wait, and of how many kinds there are.
 
-    `heads` has for each lane, in order, the first request of each kind.
+    `heads` has for each lane, in order, the first request of each kind; `order` is told of the first of all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, order: Order) -> None:
+        self._order = order
         self.heads: dict[Lane, list[Entry]] = {}
         self._entries: dict[Ref, Entry] = {}
         self._kinds: dict[tuple[Lane, Resources, int], Kind] = {}
@@ -41,6 +44,9 @@ class Queue:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __iter__(self) -> Iterator[Ref]:
+        return iter(list(self._entries))
 
     def __contains__(self, ref: Ref) -> bool:
         return ref in self._entries
@@ -64,16 +70,22 @@ class Queue:
             if before is not None:
                 del heads[bisect_left(heads, before)]
             insort(heads, entry)
+            if heads[0] is entry:
+                self._order.heads_changed(request.lane, request)
 
     def remove(self, ref: Ref) -> Request:
         """Let a request wait no more. Unless it is the first, its entry stays until it would be that."""
         entry = self._entries.pop(ref)
         heap, entries = entry.kind.heap, self._entries
         if heap[0] is entry:
-            heads = self.heads[entry.request.lane]
-            del heads[bisect_left(heads, entry)]
+            lane = entry.request.lane
+            heads = self.heads[lane]
+            at = bisect_left(heads, entry)
+            del heads[at]
             while heap and entries.get(heap[0].request.ref) is not heap[0]:
                 heapq.heappop(heap)
             if heap:
                 insort(heads, heap[0])
+            if at == 0:
+                self._order.heads_changed(lane, heads[0].request if heads else None)
         return entry.request

@@ -20,17 +20,17 @@ class Ref(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """Requests that only their rank tells apart. Tier 1 is the most important; of priorities, the largest."""
+    """Requests that only their rank tells apart: of a team, by its number, and of a tier."""
 
-    team: str = ""
-    tier: int = 2
-    priority: int = 0
+    team: int = 0
+    tier: int = 3
 
 
 class Request(msgspec.Struct, frozen=True):
     """Something that is ready to run and needs a place.
 
-    `rank` orders the requests of a lane, the smallest first. `estimate_ms` is how long it is going to hold
+    `rank` orders the requests of a lane, the smallest first; it begins with the negative of what counts as
+    priority among lanes. `estimate_ms` is how long it is going to hold
     its place, 0 if nobody knows; `since_ms` is when it began to wait.
     """
 

@@ -8,13 +8,14 @@ may pass less and less the longer the first one has been waiting.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
 
 from flowc.plan.model import Resources
+from flowrun.core.changes import GRACE_MS
 from flowrun.core.model import Placement, Rejected
-from flowrun.core.policy import Free
+from flowrun.core.pool import Pool
 from flowrun.core.scheduler.holdings import Holdings
+from flowrun.core.scheduler.order import Order, Single
 from flowrun.core.scheduler.queue import Queue
 from flowrun.core.scheduler.request import UNKNOWN_MS, Lane, Ref, Request
 
@@ -34,11 +35,14 @@ class Scheduler:
     """What waits and what holds a place in a pool. Changed by `submit`, `withdraw`, `started` and `ended` only."""
 
     LOOKAHEAD = 256  # holdings that are looked at for a promise
+    grace_ms = GRACE_MS
 
-    def __init__(self, pool: Free) -> None:
+    def __init__(self, pool: Pool, order: Order | None = None) -> None:
         self.pool = pool
-        self.queue = Queue()
+        self.order = order or Single()
+        self.queue = Queue(self.order)
         self.holdings = Holdings()
+        self.promised: Promise | None = None  # in the last round
 
     def submit(self, request: Request) -> None:
         """A request waits from now on."""
@@ -51,26 +55,31 @@ class Scheduler:
 
     def started(self, ref: Ref, placement: Placement, now_ms: int) -> None:
         """A request that waited got a place."""
+        request = self.queue.remove(ref)
         self.pool.take(placement)
-        self.holdings.add(self.queue.remove(ref), placement, now_ms)
+        self.order.started(request, placement)
+        self.holdings.add(request, placement, now_ms)
 
     def ended(self, ref: Ref) -> None:
         """A place is free again."""
-        self.pool.give_back(self.holdings.remove(ref))
+        holding = self.holdings.remove(ref)
+        self.pool.give_back(holding.placement)
+        self.order.ended(holding.request, holding.placement)
+
+    def expect(self, ref: Ref, ends_ms: int) -> None:
+        """It becomes known when a place is going to be given back."""
+        self.holdings.expect(ref, ends_ms)
 
     def dispatch(self, now_ms: int) -> Iterator[tuple[Request, Placement]]:
         """What gets a place now, one by one: who asks for the next must have told `started` of the last."""
+        self.promised = None
         step = _Pass(self, now_ms)
-        lanes = [(_urgency(lane), lane) for lane, heads in self.queue.heads.items() if heads]
-        heapq.heapify(lanes)
-        while lanes:
-            lane = lanes[0][1]
+        turns = self.order.round(now_ms)
+        while (lane := turns.next()) is not None:
             found = step.next(lane)
-            if found is None:
-                heapq.heappop(lanes)
-            else:
+            if found is not None:
                 yield found
-                heapq.heapreplace(lanes, (_urgency(lane), lane))
+                turns.again(lane)
 
     def promise(self, request: Request, now_ms: int, lookahead: int = LOOKAHEAD) -> Promise:
         """When a request that does not fit now is expected to."""
@@ -107,6 +116,28 @@ class Scheduler:
         self.pool.give_back(placement)
         return isinstance(still, Rejected)
 
+    def stuck(self) -> list[tuple[Ref, Rejected]]:
+        """What can never get a place, as it gets none while all is free; asked when nothing more fits.
+
+        Nothing that waits here holds anything, so that there is no waiting in circles: to be stuck is to ask
+        for more than there is, or than a limit lets through.
+        """
+        if self.holdings.by_ref:
+            return []
+        return [(ref, why) for ref in self.queue if (why := self.refusal(self.queue[ref])) is not None]
+
+    def preemptions(self, now_ms: int) -> list[tuple[Ref, Ref]]:
+        """What has to give up its place, and for whom; asked when nothing more fits."""
+        return []
+
+    def refusal(self, request: Request) -> Rejected | None:
+        """Why a request gets no place now, what was promised to others aside."""
+        refused = self.order.allowed(request)
+        if refused is not None:
+            return refused
+        placement = self.pool.place(request.needs)
+        return placement if isinstance(placement, Rejected) else None
+
 
 class _Pass:
     """One round of giving out places. What was rejected once in it need not be tried again."""
@@ -116,15 +147,14 @@ class _Pass:
         self._now_ms = now_ms
         self._rejected: set[Resources] = set()
         self._first: Request | None = None  # that did not fit
-        self._promise: Promise | None = None
         self._passed: dict[Lane, int] = {}
 
     def next(self, lane: Lane) -> tuple[Request, Placement] | None:
         """The most urgent request of a lane that may have a place, from where the last search ended."""
-        heads, pool = self._scheduler.queue.heads[lane], self._scheduler.pool
+        heads, pool = self._scheduler.queue.heads.get(lane, ()), self._scheduler.pool
         for at in range(self._passed.get(lane, 0), len(heads)):
             _, _, request, kind = heads[at]
-            if kind.needs in self._rejected:
+            if kind.needs in self._rejected or self._scheduler.order.allowed(request) is not None:
                 continue
             placement = pool.place(kind.needs)
             if isinstance(placement, Rejected):
@@ -136,11 +166,9 @@ class _Pass:
         return None
 
     def _delays(self, request: Request, placement: Placement) -> bool:
-        if self._promise is None:
+        scheduler = self._scheduler
+        if scheduler.promised is None:
             assert self._first is not None
-            self._promise = self._scheduler.promise(self._first, self._now_ms)
-        return self._scheduler.delays(self._promise, request, placement, self._now_ms)
+            scheduler.promised = scheduler.promise(self._first, self._now_ms)
+        return scheduler.delays(scheduler.promised, request, placement, self._now_ms)
 
-
-def _urgency(lane: Lane) -> tuple[float, ...]:
-    return (lane.tier, -lane.priority)

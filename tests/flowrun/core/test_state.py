@@ -6,7 +6,7 @@ from msgspec import structs
 from flowc.plan.model import Estimate
 from flowrun.core.changes import Earlier, Opened, Start
 from flowrun.core.model import Artifact, Placement, Usage
-from flowrun.core.state import GRACE_MS, State
+from flowrun.core.state import State
 
 DIAMOND = """
     load
