@@ -33,7 +33,7 @@ from flowrun.core.changes import (
 from flowrun.core.control import flat, unfold
 from flowrun.core.keys import key_of, node_keys, versions_by_operator
 from flowrun.core.model import Artifact, Inputs, RunStatus, TaskState
-from flowrun.core.policy import Free
+from flowrun.core.pool import Pool
 from flowrun.core.task import Doomed, Task, effect
 
 
@@ -73,7 +73,7 @@ class State:
         self.by_id = {task.node.id: task for task in self.tasks}
         self.running: dict[str, Task] = {}
         self.unfinished = len(self.tasks)
-        self.free: Free | None = None
+        self.free: Pool | None = None
         # Ready tasks by what they need: when one does not fit, none of its kind does. Each kind is a heap of
         # (-declared priority, -priority, index), in which tasks that are no longer ready lie until they come
         # to the top.
@@ -120,7 +120,7 @@ class State:
         match change:
             case Opened():
                 self.opened_ms = change.at_ms
-                self.free = Free(change.capacity)
+                self.free = Pool((change.capacity,))
                 self._reopen(change.earlier)
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:

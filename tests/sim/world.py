@@ -466,7 +466,8 @@ class World:
 
     def _check_resources(self):
         """What is held is never more than there is, and what is free is the rest."""
-        free, held = self.shadow.free, list(self.held.values())
+        free, held = self.shadow.free.left(), list(self.held.values())
+        gpu_memory_mb = {gpu.index: gpu.memory_mb for gpu in free.gpus}
         cpus, memory = sum(p.cpus for p in held), sum(p.memory_mb for p in held)
         demand(cpus <= self.host.cpus + _DUST, cpus, "CPUs are held")
         demand(memory <= self.host.memory_mb, memory, "MB are held")
@@ -478,7 +479,7 @@ class World:
             demand(not whole or len(holders) == 1, "gpu", gpu.index, "is held whole and by others")
             demand(sum(holders) <= gpu.memory_mb, "gpu", gpu.index, "is over its memory")
             left = 0 if whole else gpu.memory_mb - sum(holders)
-            demand(free.gpu_memory_mb[gpu.index] == left, "memory of gpu", gpu.index, "got lost")
+            demand(gpu_memory_mb[gpu.index] == left, "memory of gpu", gpu.index, "got lost")
 
     def _check_state(self, woke):
         """After each step: the log gives the state, nothing idles, nobody is over their time."""
@@ -609,7 +610,7 @@ def _picture(state):
         sorted(state.running),
         (state.status, state.unfinished, state.cancelling, state.opened_ms, state.ended_ms),
         (state.results, state.earlier),
-        (round(state.free.cpus, 6), state.free.memory_mb, state.free.gpu_memory_mb),
+        state.free.left(),
         state.next_wake_ms(),
     )
 
