@@ -13,7 +13,6 @@ import msgspec
 
 from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Placement, RunStatus, Usage
 
-
 KillReason = Literal["timeout", "cancelled", "preempted"]
 GRACE_MS = 5000  # between asking a process to end and ending it
 

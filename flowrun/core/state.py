@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
@@ -33,10 +33,24 @@ from flowrun.core.changes import (
 from flowrun.core.control import flat, unfold
 from flowrun.core.keys import key_of, node_keys, versions_by_operator
 from flowrun.core.model import Artifact, Inputs, RunStatus, TaskState
-from flowrun.core.policy import Free
+from flowrun.core.pool import Pool
 from flowrun.core.scheduler.request import Lane, Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.task import Doomed, Task, effect
+
+_ALONE = Lane()
+
+
+class Shared(NamedTuple):
+    """A run's part in a scheduler that it shares with others.
+
+    `urgency` is what the ranks of its nodes begin with: the negative of its priority, then its number.
+    """
+
+    scheduler: Scheduler
+    run: str
+    lane: Lane
+    urgency: tuple[float, float]
 
 
 class State:
@@ -55,16 +69,12 @@ class State:
         plan: Plan,
         inputs: Inputs,
         versions: Mapping[str, str] | None = None,
-        *,
-        run: str = "",
-        lane: Lane = Lane(),
-        shared: Scheduler | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.plan = plan
         self.inputs = inputs
-        self.run = run
-        self.lane = lane
         self._shared = shared
+        self.run = shared.run if shared else ""
         self.status: RunStatus = "running"
         self.cancelling = 0
         self.now_ms = 0
@@ -121,7 +131,8 @@ class State:
         match change:
             case Opened():
                 self.opened_ms = change.at_ms
-                self.scheduler = self._shared or Scheduler(Free(change.capacity))
+                shared = self._shared
+                self.scheduler = shared.scheduler if shared else Scheduler(Pool((change.capacity,)))
                 self._reopen(change.earlier)
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
@@ -317,14 +328,18 @@ class State:
             case "none":
                 earlier = self.earlier.pop(task.node.id, None)
                 if earlier is None or not self._remember(task, earlier):
-                    rank = (-task.site.priority, -task.priority, task.index)
-                    ref = Ref(self.run, task.node.id)
-                    estimate_ms = task.site.estimate.ms
-                    self.scheduler.submit(Request(ref, task.site.needs, rank, estimate_ms, self.now_ms, self.lane))
+                    self.scheduler.submit(self._request(task))
             case "choose":
                 self._choose(task)
             case "branch" | "map" | "reduce":
                 self.unresolved.append(task)
+
+    def _request(self, task: Task) -> Request:
+        site, shared = task.site, self._shared
+        urgency = shared.urgency if shared else ()
+        lane = shared.lane if shared else _ALONE
+        rank = (*urgency, -site.priority, -task.priority, task.index)
+        return Request(Ref(self.run, task.node.id), site.needs, rank, site.estimate.ms, self.now_ms, lane)
 
     def _choose(self, task: Task) -> None:
         """Take one of two values, for which it does not matter what became of the other."""

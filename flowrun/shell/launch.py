@@ -18,7 +18,7 @@ from flowc.plan.text import counted
 from flowrun.core.changes import Opened
 from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity
-from flowrun.core.policy import can_ever_fit
+from flowrun.core.pool import can_ever_fit
 from flowrun.core.resume import carry_over
 from flowrun.core.state import State
 from flowrun.shell import devices

@@ -21,6 +21,7 @@ from graphs import host, plan
 from flowc.plan.graph import waited_for
 from flowc.plan.model import references, sources_of
 from flowrun.core.changes import (
+    GRACE_MS,
     AnyChange,
     Block,
     Cancel,
@@ -435,8 +436,8 @@ class World:
 
     def _comes_after(self, task):
         """Whether something more urgent waits for more than is free: then it may be kept free for that."""
-        ready = [other for other in self.shadow.tasks if other.state == "ready" and other.site.control == "none"]
-        return any(_urgency(other) < _urgency(task) and not self._fits(other) for other in ready)
+        others = [other for other in self.shadow.tasks if _urgency(other) < _urgency(task)]
+        return any(o.state == "ready" and o.site.control == "none" and not self._fits(o) for o in others)
 
     def _check_retry(self, retry, task):
         node = retry.node
@@ -474,7 +475,8 @@ class World:
 
     def _check_resources(self):
         """What is held is never more than there is, and what is free is the rest."""
-        free, held = self.shadow.scheduler.pool, list(self.held.values())
+        free, held = self.shadow.scheduler.pool.left(), list(self.held.values())
+        gpu_memory_mb = {gpu.index: gpu.memory_mb for gpu in free.gpus}
         cpus, memory = sum(p.cpus for p in held), sum(p.memory_mb for p in held)
         demand(cpus <= self.host.cpus + _DUST, cpus, "CPUs are held")
         demand(memory <= self.host.memory_mb, memory, "MB are held")
@@ -486,7 +488,7 @@ class World:
             demand(not whole or len(holders) == 1, "gpu", gpu.index, "is held whole and by others")
             demand(sum(holders) <= gpu.memory_mb, "gpu", gpu.index, "is over its memory")
             left = 0 if whole else gpu.memory_mb - sum(holders)
-            demand(free.gpu_memory_mb[gpu.index] == left, "memory of gpu", gpu.index, "got lost")
+            demand(gpu_memory_mb[gpu.index] == left, "memory of gpu", gpu.index, "got lost")
 
     def _check_state(self, woke):
         """After each step: the log gives the state, nothing idles, nobody is over their time."""
@@ -617,7 +619,7 @@ def _picture(state):
         sorted(state.running),
         (state.status, state.unfinished, state.cancelling, state.opened_ms, state.ended_ms),
         (state.results, state.earlier),
-        (round(state.scheduler.pool.cpus, 6), state.scheduler.pool.memory_mb, state.scheduler.pool.gpu_memory_mb),
+        state.scheduler.pool.left(),
         state.next_wake_ms(),
     )
 

@@ -140,9 +140,8 @@ class Fair:
     def _amounts(
         self, cpus: float, memory_mb: int, gpus: int, gpu_memory_mb: int, uses: tuple[tuple[str, int], ...]
     ) -> tuple[Amount, ...]:
-        if gpu_memory_mb and self._gpu_memory_mb:
-            gpus *= min(1, gpu_memory_mb / self._gpu_memory_mb)
-        amounts = {"cpus": cpus, "memory": memory_mb, "gpus": gpus, **dict(uses)}
+        part = min(1, gpu_memory_mb / self._gpu_memory_mb) if gpu_memory_mb and self._gpu_memory_mb else 1
+        amounts = {"cpus": cpus, "memory": memory_mb, "gpus": gpus * part, **dict(uses)}
         return tuple([amounts.get(resource, 0) for resource in self.shares.resources])
 
 

@@ -32,7 +32,7 @@ class Promise:
 
 
 class Scheduler:
-    """What waits and what holds a place in a pool. Changed by `submit`, `withdraw`, `started` and `ended` only."""
+    """What waits and what holds a place in a pool; changed by `submit`, `withdraw`, `started` and `ended`."""
 
     LOOKAHEAD = 256  # holdings that are looked at for a promise
     grace_ms = GRACE_MS
@@ -171,4 +171,3 @@ class _Pass:
             assert self._first is not None
             scheduler.promised = scheduler.promise(self._first, self._now_ms)
         return scheduler.delays(scheduler.promised, request, placement, self._now_ms)
-

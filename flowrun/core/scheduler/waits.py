@@ -82,4 +82,3 @@ def _holders(scheduler: Scheduler, lacks: Rejected, now_ms: int) -> tuple[Holder
         if (amount := amount_of(holding.placement, lacks.dimension))
     ]
     return tuple(sorted(held, key=lambda holder: -holder.amount)[:_HOLDERS_MAX])
-

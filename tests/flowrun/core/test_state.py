@@ -4,7 +4,7 @@ from graphs import Run, host, plan
 from msgspec import structs
 
 from flowc.plan.model import Estimate
-from flowrun.core.changes import Earlier, Opened, Start
+from flowrun.core.changes import GRACE_MS, Earlier, Opened, Start
 from flowrun.core.model import Artifact, Placement, Usage
 from flowrun.core.state import State
 
@@ -125,9 +125,9 @@ class TestClock:
 def test_what_is_held_is_given_back_when_an_attempt_ends():
     run = Run("a cpus=2 memory=10 gpus=1 gpu_memory=5", on=host(2, 100, [8]))
     free = run.state.scheduler.pool
-    assert (free.cpus, free.memory_mb, free.gpu_memory_mb) == (0, 90, {0: 3})
+    assert free.left() == host(0, 90, [3])
     run.fails("a")
-    assert (free.cpus, free.memory_mb, free.gpu_memory_mb) == (2, 100, {0: 8})
+    assert free.left() == host(2, 100, [8])
 
 
 def test_applying_the_changes_gives_the_same_state():
