@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from flowrun.core.model import Rejected
 from flowrun.core.sharing.entitlement import Amount, entitlements, headroom
-from flowrun.core.sharing.priority import boost, penalty
+from flowrun.core.sharing.priority import LEAST_SHARE, boost, penalty
 from flowrun.core.sharing.teams import Sharing, paths
 
 _DUST = 1e-9  # fractions of CPUs are added and taken away: forgive what rounding leaves
@@ -130,13 +130,16 @@ class Shares:
             if amounts[d] and self.used[node][d] + amounts[d] > limit + _DUST:
                 need = self.used[node][d] + amounts[d]
                 return Rejected(f"{self.resources[d]} of team `{self.names[node]}`, limit", need, limit)
-        if tier > 1:
-            for d, limit in self._lower:
-                if not amounts[d]:
-                    continue
-                need = amounts[d] + sum(used[d] for used in self.tier_used[2:])
-                if need > limit + _DUST:
-                    return Rejected(f"{self.resources[d]} below tier 1, all but the headroom", need, limit)
+        return self.below_headroom(amounts) if tier > 1 else None
+
+    def below_headroom(self, amounts: Sequence[Amount], freed: Sequence[Amount] = ()) -> Rejected | None:
+        """Why work of a lower tier may not start even once `freed` is given up by work of lower tiers."""
+        for d, limit in self._lower:
+            if amounts[d]:
+                used = sum(used[d] for used in self.tier_used[2:]) - (freed[d] if freed else 0)
+                if used + amounts[d] > limit + _DUST:
+                    name = f"{self.resources[d]} below tier 1, all but the headroom"
+                    return Rejected(name, used + amounts[d], limit)
         return None
 
     def ever_allowed(self, team: int, tier: int, amounts: Sequence[Amount]) -> Rejected | None:
@@ -171,10 +174,25 @@ class Shares:
         """Whether someone has waited longer than the threshold."""
         return waited_ms > self._threshold_ms
 
-    def above(self, team: int) -> Amount:
-        """How far a team is above its entitlement (dominant share less entitled share); negative if below.
+    def dominant(self, amounts: Sequence[Amount]) -> Amount:
+        """The largest part of the host that amounts are."""
+        return max((a * per for a, per in zip(amounts, self._per, strict=True)), default=0)
 
-        A team is as far above as the least of the teams that it is a part of: what a department leaves
-        unused, its teams may use.
+    def above(self, team: int) -> Amount:
+        """How far a team is above its entitlement: 1 is twice that, below 0 is below it.
+
+        With teams within teams, the least of its own and of those that it is a part of: what a department
+        is entitled to and does not use, its teams may use.
         """
-        return min(self.share[node] - self.entitled[node].share for node in self.path[team])
+        return min(
+            self.share[node] / max(self.entitled[node].share, LEAST_SHARE) - 1 for node in self.path[team]
+        )
+
+    def above_with(self, team: int, amounts: Sequence[Amount]) -> Amount:
+        """How far a team would be above its entitlement, or one that it is a part of, with this as well."""
+        return max(
+            self.dominant([used + a for used, a in zip(self.used[node], amounts, strict=True)])
+            / max(self.entitled[node].share, LEAST_SHARE)
+            - 1
+            for node in self.path[team]
+        )
