@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from flowrun.core.sharing.teams import Sharing, Team, paths
+from flowrun.core.sharing.teams import Sharing, Team
+
+_DUST = 1e-9  # what rounding leaves of 0.1 * 30 is no reason for one more
 
 Amount = Any  # int, float or Fraction: whatever the capacity is given in
 
@@ -26,36 +28,32 @@ class Entitlement(NamedTuple):
 def entitlements(sharing: Sharing, capacity: Mapping[str, Amount]) -> dict[str, Entitlement]:
     """Divide a host, from the top down: quotas and shares first, then by weight what they leave."""
     teams = sharing.teams
-    of: dict[str, Entitlement] = {}
+    resources = tuple(capacity)
     everything = tuple(capacity.values())
     parts: dict[str, list[str]] = {}
     for name, team in teams.items():
         parts.setdefault(team.parent, []).append(name)
-    for name in sorted(teams, key=lambda name: len(paths(teams)[name])) if _nested(teams) else teams:
-        parent = teams[name].parent
-        if name in of:
-            continue
+    of: dict[str, Entitlement] = {}
+    parents = [""]
+    for parent in parents:  # grows as it goes
         whole = of[parent].amounts if parent else everything
-        divided = _divide(whole, {part: teams[part] for part in parts[parent]}, tuple(capacity))
+        divided = _divide(whole, {part: teams[part] for part in parts.get(parent, ())}, resources)
         for part, amounts in divided.items():
             share = max((a / c for a, c in zip(amounts, everything, strict=True) if c), default=0)
-            of[part] = Entitlement(amounts, share, _limits(teams[part], amounts, tuple(capacity)))
+            of[part] = Entitlement(amounts, share, _limits(teams[part], amounts, resources))
+        parents += divided
     return of
 
 
 def headroom(sharing: Sharing, capacity: Mapping[str, Amount]) -> tuple[Amount, ...]:
     """What is kept for tier 1. Whole units: a tenth of one GPU is no reason to forbid its use."""
-    return tuple(math.floor(amount * sharing.tiers.headroom) for amount in capacity.values())
-
-
-def _nested(teams: dict[str, Team]) -> bool:
-    return any(team.parent for team in teams.values())
+    return tuple(math.floor(amount * sharing.tiers.headroom + _DUST) for amount in capacity.values())
 
 
 def _divide(
     whole: tuple[Amount, ...], teams: dict[str, Team], resources: tuple[str, ...]
 ) -> dict[str, tuple[Amount, ...]]:
-    fixed = {name: _guaranteed(whole, team, resources) for name, team in teams.items()}
+    fixed = {name: guaranteed(whole, team, resources) for name, team in teams.items()}
     taken = [amounts for amounts in fixed.values() if amounts is not None]
     left = [max(0, amount - sum(column)) for amount, *column in zip(whole, *taken, strict=True)]
     weights = sum(team.weight for name, team in teams.items() if fixed[name] is None)
@@ -65,9 +63,10 @@ def _divide(
     }
 
 
-def _guaranteed(
+def guaranteed(
     whole: tuple[Amount, ...], team: Team, resources: tuple[str, ...]
 ) -> tuple[Amount, ...] | None:
+    """What a team is guaranteed of a whole by quota or share; `None` if that follows from weights."""
     if team.quota:
         return tuple(team.quota.get(resource, 0) for resource in resources)
     if team.share is not None:
@@ -77,5 +76,7 @@ def _guaranteed(
 
 def _limits(team: Team, amounts: tuple[Amount, ...], resources: tuple[str, ...]) -> tuple[Amount, ...]:
     """Limits by `burst` are rounded up to whole units: everyone may use one GPU, however small their part."""
-    bursts = [math.ceil(a * team.burst) if team.burst is not None and a else math.inf for a in amounts]
+    bursts = [
+        math.ceil(a * team.burst - _DUST) if team.burst is not None and a else math.inf for a in amounts
+    ]
     return tuple(team.limit.get(resource, burst) for resource, burst in zip(resources, bursts, strict=True))
