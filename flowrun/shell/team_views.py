@@ -64,8 +64,8 @@ def duration(ms: float) -> str:
 
 def _team(row: TeamRow, resources: Sequence[str]) -> tuple[str, ...]:
     amounts = [_amount(row, name) for name in resources]
-    note = "" if row.share <= row.entitled + 1e-9 else "above"
-    if row.waiting and row.share < row.entitled - 1e-9:
+    note = "above" if row.load > 1 + 1e-9 else ""
+    if row.waiting and row.load < 1 - 1e-9:
         note = "below, and waits"
     rho = (
         ""

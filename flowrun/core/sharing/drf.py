@@ -68,7 +68,7 @@ def progressive_filling(
     return Filled(
         tuple(order),
         {name: order.count(name) for name in names},
-        {name: Fraction(share) for name, share in zip(names, shares.share, strict=True)},
+        {name: Fraction(shares.dominant(used)) for name, used in zip(names, shares.used, strict=True)},
         tuple(Fraction(c) - f for c, f in zip(capacity, free, strict=True)),
     )
 

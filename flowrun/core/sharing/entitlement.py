@@ -18,10 +18,14 @@ Amount = Any  # int, float or Fraction: whatever the capacity is given in
 
 
 class Entitlement(NamedTuple):
-    """What a team may count on (`amounts`), its largest part of any resource (`share`), and its `limits`."""
+    """What a team may count on (`amounts`), what its use is measured by (`parts`), and its `limits`.
+
+    `parts` are parts of the host, 0 to 1. Where a quota leaves a resource out, nothing of it is guaranteed,
+    and its use is measured by the largest part that the quota names.
+    """
 
     amounts: tuple[Amount, ...]
-    share: Amount
+    parts: tuple[Amount, ...]
     limits: tuple[Amount, ...]  # infinite where there is none
 
 
@@ -36,12 +40,20 @@ def entitlements(sharing: Sharing, capacity: Mapping[str, Amount]) -> dict[str, 
     of: dict[str, Entitlement] = {}
     parents = [""]
     for parent in parents:  # grows as it goes
-        whole = of[parent].amounts if parent else everything
-        divided = _divide(whole, {part: teams[part] for part in parts.get(parent, ())}, resources)
-        for part, amounts in divided.items():
-            share = max((a / c for a, c in zip(amounts, everything, strict=True) if c), default=0)
-            of[part] = Entitlement(amounts, share, _limits(teams[part], amounts, resources))
-        parents += divided
+        whole = of[parent] if parent else Entitlement(everything, tuple(1 for _ in everything), ())
+        members = {part: teams[part] for part in parts.get(parent, ())}
+        for name, amounts in _divide(whole.amounts, members, resources).items():
+            own = tuple(a / c if c else 0 for a, c in zip(amounts, everything, strict=True))
+            if members[name].quota:
+                filled = tuple(part or max(own) for part in own)
+            else:
+                fraction = _fraction(name, members)
+                filled = tuple(
+                    part if has else above * fraction
+                    for part, has, above in zip(own, whole.amounts, whole.parts, strict=True)
+                )
+            of[name] = Entitlement(amounts, filled, _limits(members[name], amounts, resources))
+        parents += members
     return of
 
 
@@ -72,6 +84,14 @@ def guaranteed(
     if team.share is not None:
         return tuple(amount * team.share for amount in whole)
     return None
+
+
+def _fraction(name: str, members: Mapping[str, Team]) -> Amount:
+    """Which fraction of the whole a member without a quota is given of what the whole has no amounts of."""
+    own = members[name].share
+    if own is not None:
+        return own
+    return members[name].weight / sum(team.weight for team in members.values())
 
 
 def _limits(team: Team, amounts: tuple[Amount, ...], resources: tuple[str, ...]) -> tuple[Amount, ...]:

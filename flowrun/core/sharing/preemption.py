@@ -20,7 +20,6 @@ from typing import Literal
 import msgspec
 
 from flowrun.core.sharing.entitlement import Amount
-from flowrun.core.sharing.priority import LEAST_SHARE
 from flowrun.core.sharing.shares import Shares
 
 
@@ -154,7 +153,7 @@ def _enough(
     least = 0 if asking.tier == 1 else max(0, shares.above_with(asking.team, asking.amounts))
 
     def rank(held: Held) -> Rank:
-        spared = _above_without(shares, held.team, gone) <= least
+        spared = shares.above(held.team, gone) <= least
         return spared, -held.tier, held.priority, lost(held, shares, now_ms), held.task
 
     heap = [(rank(held), at) for at, held in enumerate(candidates)]
@@ -183,16 +182,3 @@ def _enough(
         if others and fits(others):
             taken = others
     return taken
-
-
-def _above_without(shares: Shares, team: int, gone: dict[int, list[Amount]]) -> Amount:
-    """`Shares.above` once what is gone is gone."""
-    if team not in gone and not any(node in gone for node in shares.path[team]):
-        return shares.above(team)
-    none = [0] * len(shares.resources)
-    return min(
-        shares.dominant([u - g for u, g in zip(shares.used[node], gone.get(node, none), strict=True)])
-        / max(shares.entitled[node].share, LEAST_SHARE)
-        - 1
-        for node in shares.path[team]
-    )

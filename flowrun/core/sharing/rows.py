@@ -22,6 +22,7 @@ class TeamRow(msgspec.Struct, frozen=True):
     limits: dict[str, float]  # only where there are some
     share: float
     entitled: float
+    load: float  # use as a multiple of the entitlement, of the resource where that is largest
     finish_time_mean: float | None  # rho, see `finish`; none before anything ended
     finish_time_worst: float | None
 
@@ -79,8 +80,9 @@ def _team_row(
         _named(shares, shares.used[team]),
         _named(shares, entitled.amounts),
         {resource: float(most) for resource, most in limits if most < float("inf")},
-        float(shares.share[team]),
-        float(entitled.share),
+        float(shares.dominant(shares.used[team])),
+        float(shares.dominant(entitled.amounts)),
+        float(shares.load(team, shares.used[team])),
         times.mean if times and times.count else None,
         times.worst if times and times.count else None,
     )
