@@ -24,6 +24,9 @@ class Problem(NamedTuple):
     hint: str = ""
 
 
+_LARGEST = 1e15  # nothing counts further; NaN compares as false
+
+
 class Bounds(NamedTuple):
     """The numbers that a key may be."""
 
@@ -34,7 +37,7 @@ class Bounds(NamedTuple):
     def fit(self, number: float) -> bool:
         """Whether it is one of them; NaN and infinity are not."""
         return (
-            math.isfinite(number)
+            abs(number) <= _LARGEST
             and self.least <= number <= self.most
             and not (self.above and number == self.least)
         )
@@ -53,6 +56,7 @@ _BOUNDS = {
     "queue": {"limit": Bounds(1), "of_team": Bounds(1)},
 }
 _MOST_TIERS = 9
+DEEPEST = 16  # levels of teams: each costs at every start and end
 
 
 def problems(sharing: Sharing) -> list[Problem]:
@@ -87,10 +91,12 @@ def _numbers(sharing: Sharing) -> Iterator[Problem]:
 def _team(name: str, team: Team, tiers: int) -> Iterator[Problem]:
     if not name.strip() or not name.isprintable():
         yield Problem("FR122", f"{name!r} is no name for a team", ("teams", name))
+        return
     for key, bounds in _BOUNDS["teams"].items():
         if getattr(team, key) is not None:
             yield from _number(("teams", name, key), getattr(team, key), bounds)
-    yield from _number(("teams", name, "tier"), team.tier, Bounds(1, tiers))
+    if team.tier is not None:
+        yield from _number(("teams", name, "tier"), team.tier, Bounds(1, tiers))
     for key in ("quota", "limit"):
         for resource, amount in getattr(team, key).items():
             yield from _number(("teams", name, key, resource), amount, NOT_NEGATIVE)
@@ -110,13 +116,16 @@ def _team(name: str, team: Team, tiers: int) -> Iterator[Problem]:
 
 
 def _number(where: tuple[str, ...], number: float, bounds: Bounds) -> Iterator[Problem]:
-    if not bounds.fit(number):
-        owner = f" of team `{where[1]}`" if where[0] == "teams" else f" in `[{where[0]}]`"
-        yield Problem(
-            "FR122",
-            f"`{where[2 if where[0] == 'teams' else 1]}`{owner} is {number:g}; it must be {bounds}",
-            where,
-        )
+    if bounds.fit(number):
+        return
+    key, owner = (
+        (where[2], f" of team `{where[1]}`") if where[0] == "teams" else (where[1], f" in `[{where[0]}]`")
+    )
+    if number > _LARGEST:
+        said, bounds = f"above {_LARGEST:g}", bounds._replace(most=min(bounds.most, _LARGEST))
+    else:
+        said = f"below {-_LARGEST:g}" if number < -_LARGEST else f"{number:g}"
+    yield Problem("FR122", f"`{key}`{owner} is {said}; it must be {bounds}", where)
 
 
 def _parents(teams: Mapping[str, Team]) -> Iterator[Problem]:
@@ -126,8 +135,12 @@ def _parents(teams: Mapping[str, Team]) -> Iterator[Problem]:
             message = f"team `{name}` is part of `{team.parent}`, which is no team"
             yield Problem("FR124", message, ("teams", name, "parent"), hint=_closest(team.parent, teams))
         path = [name]
-        while (parent := teams[path[-1]].parent) in teams and parent not in path:
+        while (parent := teams[path[-1]].parent) in teams and parent not in path and len(path) <= DEEPEST:
             path.append(parent)
+        if len(path) > DEEPEST:
+            message = f"team `{name}` is nested deeper than {DEEPEST} levels"
+            yield Problem("FR122", message, ("teams", name, "parent"))
+            return  # those below it are, too
         if parent == name and not in_circles & set(path):  # each circle once
             in_circles.update(path)
             circle = " -> ".join(f"`{part}`" for part in [*path, name])
@@ -152,16 +165,19 @@ def _on_host(sharing: Sharing, capacity: Mapping[str, float]) -> Iterator[Proble
         message = f"team `{where[1]}` has a {where[2]} of `{where[3]}`, which this host does not have"
         yield Problem("FR126", message, where, hint=_closest(where[3], capacity) or _all(capacity))
     if not unknown:
-        everything = dict(capacity)
-        for parent in ["", *sharing.teams]:
-            yield from _sums(sharing.teams, parent, everything)
+        parts: dict[str, dict[str, Team]] = {}
+        for name, team in sharing.teams.items():
+            parts.setdefault(team.parent, {})[name] = team
+        for parent, members in parts.items():
+            yield from _sums(sharing.teams, parent, members, capacity)
 
 
-def _sums(teams: Mapping[str, Team], parent: str, capacity: Mapping[str, float]) -> Iterator[Problem]:
+def _sums(
+    teams: Mapping[str, Team], parent: str, parts: Mapping[str, Team], capacity: Mapping[str, float]
+) -> Iterator[Problem]:
     """Whether the parts of a team, or of the host, are guaranteed more of something than it has itself."""
     resources = tuple(capacity)
     whole = _whole(teams, parent, capacity)
-    parts = {name: team for name, team in teams.items() if team.parent == parent}
     fixed = {name: guaranteed(whole, team, resources) for name, team in parts.items()}
     for d, resource in enumerate(resources):
         of = {name: amounts[d] for name, amounts in fixed.items() if amounts is not None and amounts[d]}
