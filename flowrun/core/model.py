@@ -10,37 +10,46 @@ TaskState = Literal["pending", "ready", "running", "succeeded", "failed", "block
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
 
 
-class Gpu(msgspec.Struct, frozen=True):
-    """A GPU by its number on the host."""
+class Gpu(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A GPU by its number on the host. GPUs with the same `link`, 0 aside, are joined by NVLink."""
 
     index: int
     name: str = ""
     memory_mb: int = 0
+    link: int = 0
 
 
-class Capacity(msgspec.Struct, frozen=True):
-    """What a host offers to tasks."""
+class Capacity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a host offers to tasks. `resources` are named things that are counted, such as licences."""
 
     cpus: float
     memory_mb: int
     gpus: tuple[Gpu, ...] = ()
+    resources: tuple[tuple[str, int], ...] = ()
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an attempt holds while it runs. `gpus` are indices; `gpu_memory_mb` is held on each of them."""
+    """What an attempt holds while it runs. `gpus` are indices; `gpu_memory_mb` is held on each of them.
+
+    `host` is a number; a host alone is 0. `parts` are what a gang holds on further hosts.
+    """
 
     cpus: float
     memory_mb: int = 0
     gpus: tuple[int, ...] = ()
     gpu_memory_mb: int = 0
+    uses: tuple[tuple[str, int], ...] = ()
+    host: int = 0
+    parts: tuple[Placement, ...] = ()
 
 
-class Rejected(msgspec.Struct, frozen=True):
-    """Why something does not fit: the dimension, how much is needed, how much there is."""
+class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why something does not fit: the dimension, how much is needed, how much the nearest host has."""
 
     dimension: str
     need: float
     have: float
+    host: int = 0
 
     def __str__(self) -> str:
         unit = " MB" if self.dimension.endswith("memory") else ""

@@ -18,7 +18,7 @@ from flowc.plan.text import counted
 from flowrun.core.changes import Opened
 from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity
-from flowrun.core.policy import can_ever_fit
+from flowrun.core.pool import can_ever_fit
 from flowrun.core.resume import carry_over
 from flowrun.core.state import State
 from flowrun.shell import devices
@@ -43,6 +43,7 @@ class Request(msgspec.Struct, frozen=True):
     devices: Path | None = None
     state: Path = DEFAULT_STATE
     as_json: bool = False
+    explain_schedule: bool = False
 
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
@@ -71,6 +72,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
     finally:
         pool.close()
     status = _conclude(request, run, state, home)
+    if request.explain_schedule:
+        _explain(request, run, log, state)
     pool.wait()
     return status
 
@@ -140,6 +143,16 @@ def _watcher(request: Request) -> Watcher:
         return JsonWatcher()
     can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     return LiveWatcher() if can_redraw else PlainWatcher()
+
+
+def _explain(request: Request, run: str, log: RunLog, state: State) -> None:
+    from flowrun.shell.waiting import account, schedule
+
+    waits = account(log, run, now_ms())
+    if request.as_json:
+        say([msgspec.json.encode({"schedule": waits}).decode()])
+    else:
+        say([f"\n{schedule(state, waits)}"])
 
 
 def _conclude(request: Request, run: str, state: State, home: Home) -> int:
