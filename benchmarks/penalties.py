@@ -1,8 +1,8 @@
 """How near teams come to what they are entitled to, by the two penalties and the weight that they are given.
 
-Teams with weights from 1 to 1/100 have work at all times: of one of three priorities, 1 to 16 GPUs, 10 minutes
-to 4 hours. Whenever it fits, the team whose turn it is starts. After half a day to settle, the use of each team
-over the rest is compared with its entitlement.
+Teams with weights from 1 to 1/100 have work at all times: of one of three priorities, 1 to 16 GPUs, 10
+minutes to 4 hours. Whenever it fits, the team whose turn it is starts. After half a day to settle, the use of
+each team over the rest is compared with its entitlement.
 """
 
 from __future__ import annotations
