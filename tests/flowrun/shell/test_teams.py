@@ -147,6 +147,11 @@ def test_a_quota_above_what_the_parent_has():
     assert refusals(text) == [("FR125", 5, "`a` is guaranteed 5 `gpus`, and `r` has 4")]
 
 
+def test_a_quota_above_what_weights_give_the_parent():
+    text = "[teams.a]\nparent = 'r'\nquota = { gpus = 5 }\n[teams.r]\n[teams.s]\n"
+    assert refusals(text) == [("FR125", 3, "`a` is guaranteed 5 `gpus`, and `r` has 4")]
+
+
 def test_a_quota_and_a_share_above_the_whole_together():
     text = "[teams.a]\nquota = { gpus = 5 }\n[teams.b]\nshare = 0.5\n"
     assert refusals(text) == [("FR125", 4, "`a`, `b` are guaranteed 9 `gpus` together, and the host has 8")]
