@@ -56,6 +56,7 @@ _BOUNDS = {
     "queue": {"limit": Bounds(1), "of_team": Bounds(1)},
 }
 _MOST_TIERS = 9
+_NAMED = 5  # teams in one message
 DEEPEST = 16  # levels of teams: each costs at every start and end
 
 
@@ -191,11 +192,12 @@ def _sums(parent: str, parts: Mapping[str, Team], whole: Mapping[str, float]) ->
         if total > whole[resource] * (1 + _DUST) + _DUST:
             owner = f"`{parent}` has {whole[resource]:g}" if parent else f"the host has {whole[resource]:g}"
             said = [("teams", name, "quota" if parts[name].quota else "share") for name in of]
-            names = ", ".join(f"`{name}`" for name in of)
+            names = ", ".join(f"`{name}`" for name in list(of)[:_NAMED])
+            names += f" and {len(of) - _NAMED} more" if len(of) > _NAMED else ""
             message = f"{names} are guaranteed {total:g} `{resource}` together, and {owner}"
             if len(of) == 1:
                 message = f"{names} is guaranteed {total:g} `{resource}`, and {owner}"
-            causes = tuple((where, f"{of[where[1]]:g} `{resource}`") for where in said[:-1])
+            causes = tuple((where, f"{of[where[1]]:g} `{resource}`") for where in said[:-1][:_NAMED])
             yield Problem("FR125", message, said[-1], f"{of[said[-1][1]]:g} `{resource}`", causes)
             return  # shares that are too much are too much of everything: once is enough
 
