@@ -16,9 +16,9 @@ def dispatch(problem: Problem, rule: Rule = "latest_finish") -> list[int]:
     """Start times by the parallel scheme, with the order of a rule.
 
     Latest start and finish times are those for a deadline of the critical path (LST and LFT of Kolisch 1996,
-    "Efficient priority rules for the resource-constrained project scheduling problem", J. Oper. Management 14).
-    The latest start orders as bottom levels do: first what has the longest chain to the end, itself included;
-    it is the better one where many activities follow nobody and nobody follows them.
+    "Efficient priority rules for the resource-constrained project scheduling problem", J. Oper. Management
+    14). The latest start orders as bottom levels do: first what has the longest chain to the end, itself
+    included; it is the better one where many activities follow nobody and nobody follows them.
     """
     packed = Packed(problem)
     lengths = packed.durations

@@ -1,9 +1,10 @@
 """Schedule generation schemes: from an order of the activities to a schedule.
 
-Serial: take the activities in order, each at the earliest time that precedence and resources allow; makes every
-active schedule, and so an optimal one, for some order. Parallel: go through time, and start at each moment what is
-ready and fits, first in order first; makes non-delay schedules, often better and never all of them. (Kolisch 1996,
-"Serial and parallel resource-constrained project scheduling methods revisited", EJOR 90.)
+Serial: take the activities in order, each at the earliest time that precedence and resources allow; makes
+every active schedule, and so an optimal one, for some order. Parallel: go through time, and start at each
+moment what is ready and fits, first in order first; makes non-delay schedules, often better and never all of
+them. (Kolisch 1996, "Serial and parallel resource-constrained project scheduling methods revisited", EJOR
+90.)
 
 Times are counted from that end of the project which the direction reads from.
 """
@@ -59,7 +60,8 @@ def parallel(
     starts: list[float] = [0] * packed.count
     used = packed.idle
     now: float = 0
-    # Ready ones wait behind the first of their class: a wide graph must not be looked through at every moment.
+    # Ready ones wait behind the first of their class: a wide graph must not be looked through at every
+    # moment.
     first: list[int] = []
     behind: list[list[int]] = [[] for _ in range(packed.count)]
     head = [packed.count] * packed.count

@@ -1,10 +1,11 @@
 """A project as the integers that generating schedules works on.
 
-The use of all resources in one unit of time is one integer: a field for each resource, each with a guard bit above
-it. A field starts at `2**bits - 1 - capacity`, so that using more than the capacity carries into the guard: one
-addition and one `&` test all resources at once. The units of time stand one above the other in one large integer,
-the profile; so the same two operations test a whole interval, and the highest guard bit that is set tells
-how far to go on. Time inside is counted in ticks, bits of the profile: `width` ticks are one unit.
+The use of all resources in one unit of time is one integer: a field for each resource, each with a guard bit
+above it. A field starts at `2**bits - 1 - capacity`, so that using more than the capacity carries into the
+guard: one addition and one `&` test all resources at once. The units of time stand one above the other in one
+large integer, the profile; so the same two operations test a whole interval, and the highest guard bit that
+is set tells how far to go on. Time inside is counted in ticks, bits of the profile: `width` ticks are one
+unit.
 """
 
 from __future__ import annotations

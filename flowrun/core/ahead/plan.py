@@ -1,8 +1,9 @@
-"""The one function for the scheduler: durations in milliseconds, amounts that need not be whole, graphs of any size.
+"""The one function for the scheduler: durations in milliseconds, amounts that need not be whole, graphs of
+any size.
 
-The search works on whole units of time in a profile of bounded length. Where the project is longer than that, its
-durations are rounded up to a coarser unit; what was found is then an order, which is dispatched with the real
-durations, as the scheduler itself will do it.
+The search works on whole units of time in a profile of bounded length. Where the project is longer than that,
+its durations are rounded up to a coarser unit; what was found is then an order, which is dispatched with the
+real durations, as the scheduler itself will do it.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ def plan_ahead(
 ) -> Schedule:
     """A short schedule, the shortest of about so many, of activities that wait for their `dependencies`.
 
-    `demands[j][r]` of resource r is held while j runs. Fewer schedules are made where they would cost more than
-    `PLACEMENTS_MAX`; of a large project only one, by bottom levels. See `affordable`. The same arguments give
-    the same schedule. Raises `Impossible` for a circle, a demand above its capacity, or a number that is none.
+    `demands[j][r]` of resource r is held while j runs. Fewer schedules are made where they would cost more
+    than `PLACEMENTS_MAX`; of a large project only one, by bottom levels. See `affordable`. The same arguments
+    give the same schedule. Raises `Impossible` for a circle, a demand above its capacity, or a number that is
+    none.
     """
     problem = _whole(durations_ms, demands, capacities, dependencies)
     check(problem)
