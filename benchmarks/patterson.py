@@ -68,4 +68,4 @@ def _searched(instance: dict[str, Any], seconds: float, seed: int) -> dict[str, 
 
 
 if __name__ == "__main__":
-    harness.run(measure, show, data="../shared/data", seconds=5.0, seed=1, oracle=0.0)
+    harness.run(measure, show, data=projects.DATA, seconds=5.0, seed=1, oracle=0.0)

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flowrun.core.ahead.problem import Problem
+
+DATA = os.environ.get("FLOW_DATA", "../shared/data")
 
 
 def read(path: Path) -> Any:
@@ -27,7 +30,7 @@ def problem(instance: dict[str, Any]) -> Problem:
 
 def makespan_if_valid(instance: dict[str, Any], starts: Sequence[int]) -> int | None:
     """When the last activity ends, or `None` for a schedule that breaks a rule: looked at unit by unit."""
-    ends = [start + duration for start, duration in zip(starts, instance["dur"], strict=True)]
+    ends: list[int] = [start + duration for start, duration in zip(starts, instance["dur"], strict=True)]
     if min(starts) < 0 or any(starts[k] < ends[j] for j, after in enumerate(instance["succ"]) for k in after):
         return None
     for moment in range(max(ends)):
@@ -62,5 +65,6 @@ def oracle_makespan(instance: dict[str, Any], seconds: float) -> int | None:
     solver: Any = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = seconds
     solver.parameters.num_workers = 1
-    found: bool = solver.solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
-    return int(solver.objective_value) if found else None
+    found = solver.solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+    makespan: int = int(solver.objective_value) if found else -1
+    return makespan if found else None

@@ -114,7 +114,7 @@ if __name__ == "__main__":
     harness.run(
         measure,
         show,
-        data="../shared/data",
+        data=projects.DATA,
         sets="j30,j60,j120",
         schedules="1,3,1000,5000",
         seed=1,

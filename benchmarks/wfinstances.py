@@ -108,4 +108,4 @@ def _valid(tasks: list[dict[str, Any]], cores: int, starts: list[float]) -> bool
 
 
 if __name__ == "__main__":
-    harness.run(measure, show, data="../shared/data", cores="4,16,64", schedules=1000, seed=1, every=1)
+    harness.run(measure, show, data=projects.DATA, cores="4,16,64", schedules=1000, seed=1, every=1)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from math import ceil, floor, gcd, isfinite
 from operator import add
 
-from flowrun.core.ahead.dispatch import by_rule
 from flowrun.core.ahead.generation import parallel
+from flowrun.core.ahead.genetic import search
 from flowrun.core.ahead.packed import Packed
 from flowrun.core.ahead.problem import Impossible, Problem, Schedule, check, lower_bound
-from flowrun.core.ahead.search import search
+from flowrun.core.ahead.rules import by_rule
 
 PROFILE_BITS = 1 << 13  # of time and resources in the search: what is longer is made coarser
 PLACEMENTS_MAX = 120_000  # activities times schedules; each costs one to six microseconds

@@ -19,11 +19,11 @@ from bisect import bisect_left
 from collections.abc import Callable
 from operator import itemgetter
 
-from flowrun.core.ahead.dispatch import by_rule
 from flowrun.core.ahead.generation import parallel, serial
-from flowrun.core.ahead.improve import justify
+from flowrun.core.ahead.justification import justify
 from flowrun.core.ahead.packed import Direction, Packed
 from flowrun.core.ahead.problem import Problem, check, lower_bound
+from flowrun.core.ahead.rules import by_rule
 
 PARALLEL_SHARE = 0.2  # of the children
 WINDOW_LEAST, WINDOW_MOST = 0.25, 0.75  # of a parent's makespan, in which a child takes its order
