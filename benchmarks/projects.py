@@ -1,5 +1,4 @@
-"""What the benchmarks of scheduling ahead share: published projects, and a checker apart from what is
-measured."""
+"""What benchmarks of scheduling ahead share: published projects, and a checker apart from what is measured."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A schedule computed ahead, where it pays: resource-constrained project scheduling. See
-docs/scheduling-ahead.md."""
+"""A schedule computed ahead, where it pays: docs/scheduling-ahead.md says how and how well."""
 
 from flowrun.core.ahead.genetic import search
 from flowrun.core.ahead.justification import improve

@@ -114,8 +114,8 @@ def _first_gap(packed: Packed, profile: int, j: int) -> int:
     """The first tick from which `j` fits into the profile: all of it at once, in steps that double."""
     units, width = packed.by_unit(), packed.width
     length = -(-profile.bit_length() // width)
-    if not units.ones:
-        units.horizon = sum(units.ticks)
+    if units.horizon < length * width:
+        units.horizon = 2 * length * width
         units.ones = ((1 << units.horizon) - 1) // ((1 << width) - 1)
     ones = units.ones >> (units.horizon - length * width)
     over = profile + (packed.needs[j] + packed.idle) * ones

@@ -159,8 +159,7 @@ class _Search:
 
 
 def uniform(seed: int) -> Callable[[], float]:
-    """Draws from [0, 1), the same for the same seed on any machine: Knuth's linear congruential generator,
-    MMIX."""
+    """Draws from [0, 1), the same for the same seed anywhere: Knuth's congruential generator for MMIX."""
     state = (seed * 2862933555777941757 + 3037000493) & 0xFFFFFFFFFFFFFFFF
 
     def draw() -> float:

@@ -1,5 +1,4 @@
-"""The one function for the scheduler: durations in milliseconds, amounts that need not be whole, graphs of
-any size.
+"""The one function for the scheduler: real durations, amounts that need not be whole, graphs of any size.
 
 The search works on whole units of time in a profile of bounded length. Where the project is longer than that,
 its durations are rounded up to a coarser unit; what was found is then an order, which is dispatched with the

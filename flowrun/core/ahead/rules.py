@@ -29,6 +29,9 @@ def dispatch(problem: Problem, rule: Rule = "latest_finish") -> list[int]:
 def by_rule(packed: Packed, lengths: Sequence[float], rule: Rule) -> list[int]:
     """The activities in the order of a rule, for these durations; predecessors need not come first."""
     levels = bottom_levels(lengths, packed.forward.after, packed.forward.base)
+    order = sorted(packed.forward.base, key=levels.__getitem__, reverse=True)
     if rule == "latest_finish":
-        levels = [level - length for level, length in zip(levels, lengths, strict=True)]
-    return sorted(packed.forward.base, key=levels.__getitem__, reverse=True)
+        # Of those that may finish equally late the longest first, as the sort is stable.
+        behind = [level - length for level, length in zip(levels, lengths, strict=True)]
+        order.sort(key=behind.__getitem__, reverse=True)
+    return order
