@@ -1,4 +1,4 @@
-"""What benchmarks of scheduling ahead share: published projects, and a checker apart from what is measured."""
+"""What the benchmarks of scheduling ahead share: published projects, and a checker of its own."""
 
 from __future__ import annotations
 

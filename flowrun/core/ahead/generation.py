@@ -17,7 +17,7 @@ from heapq import heappop, heappush
 from flowrun.core.ahead.packed import Direction, Packed
 
 JUMPS_MAX = 8  # of one activity over conflicts, before the whole profile is looked at in one go
-BLOCKED_MAX = 128  # ready activities that do not fit, which are looked at before time goes on
+BLOCKED_MAX = 32  # ready activities that do not fit, which are looked at before time goes on
 
 
 def serial(packed: Packed, direction: Direction, order: Sequence[int]) -> list[int]:

@@ -19,6 +19,7 @@ from flowrun.core.ahead.rules import by_rule
 
 PROFILE_BITS = 1 << 13  # of time and resources in the search: what is longer is made coarser
 PLACEMENTS_MAX = 120_000  # activities times schedules; each costs one to six microseconds
+SCHEDULES_LEAST = 10  # where so many are not affordable, one is made
 PARTS = 1000  # of one, in which amounts that are not whole are counted
 
 
@@ -74,7 +75,8 @@ def plan_ahead(
 
 def affordable(activities: int, schedules: int) -> int:
     """How many schedules are made of a project of this size, if so many are asked for."""
-    return max(1, min(schedules, PLACEMENTS_MAX // max(activities, 1)))
+    most = PLACEMENTS_MAX // max(activities, 1)
+    return 1 if most < SCHEDULES_LEAST else max(1, min(schedules, most))
 
 
 def _whole(
