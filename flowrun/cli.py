@@ -39,13 +39,16 @@ def main() -> None:
         *("-i", "--input"), dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input"
     ),
     argument("--resume", default="", metavar="RUN", help="go on with a run: only what is not done"),
-    argument("--devices", type=Path, metavar="FILE", help="pretend the host of a TOML file"),
+    argument(
+        "--devices",
+        default="",
+        metavar="HOST",
+        help="pretend a host: a TOML file, or `2xH100-80GB, 8 cores, 64 GiB`",
+    ),
     _STATE,
     _JSON,
 )
-def execute(
-    plan: Path, inputs: list[str], resume: str, devices: Path | None, state: Path, as_json: bool
-) -> None:
+def execute(plan: Path, inputs: list[str], resume: str, devices: str, state: Path, as_json: bool) -> None:
     """Execute a plan; exit status 0 if it succeeded, 1 if it failed, 130 if it was cancelled."""
     from flowrun.shell.forkserver import fork_zygote
 

@@ -85,6 +85,7 @@ CODES: dict[str, str] = {
     "FR110": "a node needs more than the host has",
     "FR111": "the device specification is not valid",
     "FR112": "a node needs an environment variable that is not set",
+    "FR113": "several hosts are described where there is one",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",
