@@ -23,7 +23,7 @@ def _nothing(line: str) -> None:
 
 
 def detect(tell: Callable[[str], None] = _nothing) -> Capacity:
-    """The CPUs and memory that this process may use, and the GPUs that it may see. What is left out is told."""
+    """The CPUs and memory that this process may use, and the GPUs that it may see. `tell` is for notes."""
     # The kernel's own answers: what psutil would say, without the import, which takes as long as 5 nodes.
     cpus = min(len(os.sched_getaffinity(0)), _cpu_quota())
     memory = min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), _memory_limit())
