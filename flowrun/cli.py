@@ -26,6 +26,13 @@ _STATE = argument(
     help="where runs and artifacts are kept (default: $FLOW_STATE, or .flow)",
 )
 
+_DEVICES = argument(
+    "--devices",
+    default="",
+    metavar="HOST",
+    help="pretend a host: a TOML file, or `2xH100-80GB, 8 cores, 64 GiB`",
+)
+
 
 def main() -> None:
     """Entry point."""
@@ -40,7 +47,7 @@ def main() -> None:
         *("-i", "--input"), dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input"
     ),
     argument("--resume", default="", metavar="RUN", help="go on with a run: only what is not done"),
-    argument("--devices", type=Path, metavar="FILE", help="pretend the host of a TOML file"),
+    _DEVICES,
     argument("--explain-schedule", action="store_true", help="at the end, say which nodes waited for what"),
     _STATE,
     _JSON,
@@ -49,7 +56,7 @@ def execute(
     plan: Path,
     inputs: list[str],
     resume: str,
-    devices: Path | None,
+    devices: str,
     explain_schedule: bool,
     state: Path,
     as_json: bool,
@@ -187,18 +194,19 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
 
 @app.command(
     argument("config", type=Path, metavar="FILE", help="the team configuration, for example teams.toml"),
-    argument("--devices", type=Path, metavar="FILE", help="pretend the host of a TOML file"),
+    _DEVICES,
     _JSON,
 )
-def teams(config: Path, devices: Path | None, as_json: bool) -> None:
+def teams(config: Path, devices: str, as_json: bool) -> None:
     """Check a team configuration, and show what each team is entitled to on this host."""
+    from flowc.plan import hosts_file
     from flowrun.core.sharing.rows import team_rows
     from flowrun.core.sharing.shares import Shares
     from flowrun.shell import team_views
-    from flowrun.shell.devices import detect, pretend
+    from flowrun.shell.devices import detect
     from flowrun.shell.teams import amounts, read
 
-    capacity = pretend(devices) if devices else detect()
+    capacity = hosts_file.read_one(devices) if devices else detect()
     rows = team_rows(Shares(read(config, capacity), amounts(capacity)), {})
     if as_json:
         _print_json(rows)

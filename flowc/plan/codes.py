@@ -85,6 +85,7 @@ CODES: dict[str, str] = {
     "FR110": "a node needs more than the host has",
     "FR111": "the device specification is not valid",
     "FR112": "a node needs an environment variable that is not set",
+    "FR113": "several hosts are described where there is one",
     "FR120": "the team configuration cannot be read",
     "FR121": "the team configuration has an unknown key or a value of the wrong type",
     "FR122": "a value of the team configuration makes no sense",

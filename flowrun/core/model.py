@@ -6,26 +6,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from flowc.plan.host import Capacity as Capacity
+from flowc.plan.host import Gpu as Gpu
+
 TaskState = Literal["pending", "ready", "running", "succeeded", "failed", "blocked", "skipped", "cancelled"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
-
-
-class Gpu(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A GPU by its number on the host. GPUs with the same `link`, 0 aside, are joined by NVLink."""
-
-    index: int
-    name: str = ""
-    memory_mb: int = 0
-    link: int = 0
-
-
-class Capacity(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a host offers to tasks. `resources` are named things that are counted, such as licences."""
-
-    cpus: float
-    memory_mb: int
-    gpus: tuple[Gpu, ...] = ()
-    resources: tuple[tuple[str, int], ...] = ()
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
