@@ -145,10 +145,11 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
     from flowc.plan.text import counted
     from flowrun.shell.views import measurements
 
-    records = _log(state).history()
+    measured = _log(state).history()
+    records = measured.records
     if output is not None:
         try:
-            output.write_bytes(encode(records))
+            output.write_bytes(encode(*measured))
         except OSError as error:
             refuse("FC260", f"cannot write the history `{output}`: {error.strerror}")
     if as_json:

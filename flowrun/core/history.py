@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from flowc.plan.history import Record
-from flowc.plan.model import Plan, site_of
-from flowrun.core.changes import AnyChange, Exited, Start
+from flowc.plan.history import Module, Record, Runner
+from flowc.plan.model import Plan, Site, site_of
+from flowrun.core.changes import AnyChange, Exited, Resolved, Start
 
 
 class Call(NamedTuple):
-    """An attempt that succeeded: of which operator and code, how long it took, and its memory."""
+    """An attempt that succeeded: of which operator and code, how long it took, and its memory.
+
+    `own_ms` is the time in its own process, `imports` what loading each module for it took before; empty in
+    logs that do not tell.
+    """
 
     op: str
     code: str
     wall_ms: int
     peak_mb: int
+    own_ms: int = 0
+    imports: Mapping[str, int] = {}
+
+    @property
+    def start_ms(self) -> int:
+        """What the runner added."""
+        return max(0, self.wall_ms - self.own_ms - sum(self.imports.values()))
+
+
+class Loop(NamedTuple):
+    """A loop over an operator, and how many items it turned out to have."""
+
+    op: str
+    code: str
+    items: int
+
+
+class Measured(NamedTuple):
+    """All that a history file is made of."""
+
+    records: list[Record]
+    modules: list[Module]
+    runner: Runner | None
 
 
 def calls(plan: Plan, changes: Iterable[AnyChange]) -> list[Call]:
@@ -31,20 +58,67 @@ def calls(plan: Plan, changes: Iterable[AnyChange]) -> list[Call]:
             case Exited() if change.artifact is not None:
                 site = sites[site_of(change.node)]  # of a loop's nodes, too: it has their operator
                 wall_ms = max(0, change.at_ms - started[change.node, change.attempt])
-                found.append(Call(site.op, site.code, wall_ms, change.usage.peak_mb))
+                used = change.usage
+                found.append(Call(site.op, site.code, wall_ms, used.peak_mb, used.wall_ms, used.imports))
     return found
 
 
-def summarise(measured: Iterable[Call]) -> list[Record]:
+def loops(plan: Plan, changes: Iterable[AnyChange]) -> list[Loop]:
+    """The loops of one execution of a plan that unfolded."""
+    sites = {site.site: site for site in plan.sites}
+    found = []
+    for change in changes:
+        if isinstance(change, Resolved) and change.failure is None:
+            site: Site = sites[site_of(change.node)]
+            if site.control in ("map", "reduce"):
+                found.append(Loop(site.op, site.code, len(change.names)))
+    return found
+
+
+def summarise(measured: Iterable[Call], unfolded: Iterable[Loop] = ()) -> list[Record]:
     """One record for each operator and code, sorted."""
     by_code: dict[tuple[str, str], list[Call]] = {}
     for call in measured:
         by_code.setdefault((call.op, call.code), []).append(call)
-    return [_record(op, code, group) for (op, code), group in sorted(by_code.items())]
+    items: dict[tuple[str, str], list[int]] = {}
+    for loop in unfolded:
+        items.setdefault((loop.op, loop.code), []).append(loop.items)
+    return [
+        _record(op, code, group, items.get((op, code), [])) for (op, code), group in sorted(by_code.items())
+    ]
 
 
-def _record(op: str, code: str, group: Sequence[Call]) -> Record:
-    times = sorted(call.wall_ms for call in group)
-    # Nearest rank: a time that some call really took, and the same whatever the machine.
-    median, p90 = (times[max(0, -(-len(times) * percent // 100) - 1)] for percent in (50, 90))
-    return Record(op, code, len(times), median, p90, max(call.peak_mb for call in group))
+def modules(measured: Iterable[Call]) -> list[Module]:
+    """What it took to load each module, sorted."""
+    times: dict[str, list[int]] = {}
+    for call in measured:
+        for name, took_ms in call.imports.items():
+            times.setdefault(name, []).append(took_ms)
+    return [Module(name, len(took), _rank(took, 50)) for name, took in sorted(times.items())]
+
+
+def runner(measured: Iterable[Call]) -> Runner | None:
+    """What the runner adds to a call; `None` if no log tells."""
+    added = [call.start_ms for call in measured if call.own_ms]
+    return Runner(len(added), _rank(added, 50)) if added else None
+
+
+def _record(op: str, code: str, group: Sequence[Call], items: Sequence[int]) -> Record:
+    times = [call.wall_ms for call in group]
+    own = [call.own_ms for call in group if call.own_ms]
+    return Record(
+        op,
+        code,
+        len(times),
+        _rank(times, 50),
+        _rank(times, 90),
+        max(call.peak_mb for call in group),
+        _rank(own, 50),
+        _rank(own, 90),
+        _rank(items, 50),
+    )
+
+
+def _rank(values: Sequence[int], percent: int) -> int:
+    """Nearest rank: a value that really occurred, and the same whatever the machine; 0 of none."""
+    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)] if values else 0
