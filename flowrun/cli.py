@@ -163,6 +163,68 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
         print(f"{output}: {calls} of {counted(len(records), 'operator')}")
 
 
+@app.command(
+    argument("plan", type=Path, metavar="PLAN", help="a plan file"),
+    argument("--devices", type=Path, metavar="SPEC", help="the host to simulate; this one if left out"),
+    argument(
+        *("-i", "--input"), dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input"
+    ),
+    argument(
+        "--history", type=Path, metavar="FILE", help="what calls took, as `flowrun history -o` writes it"
+    ),
+    argument(
+        *("--assume",),
+        action="append",
+        default=[],
+        metavar="NODE=ANSWER",
+        help="what only a run knows: a loop's number of items, `then` or `otherwise` for a branch",
+    ),
+    argument("--seed", type=int, metavar="N", help="draw times from what was measured, instead of medians"),
+    argument(
+        *("--sweep",), dest="sweeps", action="append", default=[], metavar="gpus=1,2,4", help="compare hosts"
+    ),
+    argument(
+        "--deadline", default="", metavar="TIME", help="the least CPUs or GPUs that are done in time: 2h"
+    ),
+    argument("--svg", type=Path, metavar="FILE", help="draw the schedule"),
+    _JSON,
+)
+def simulate(
+    plan: Path,
+    devices: Path | None,
+    inputs: list[str],
+    history: Path | None,
+    assume: list[str],
+    seed: int | None,
+    sweeps: list[str],
+    deadline: str,
+    svg: Path | None,
+    as_json: bool,
+) -> None:
+    """Predict how long a plan takes on a host, and what decides that, without running it.
+
+    flowrun simulate plans/main.plan.jsonl --devices big.toml --history history.jsonl --svg main.svg
+    flowrun simulate plans/main.plan.jsonl --devices big.toml --sweep gpus=1,2,4,8 --deadline 2h
+    """
+    import shutil
+
+    from flowrun.shell import forecast
+    from flowrun.shell.simulate import Request, draw_to, run
+
+    outcome = run(
+        Request(plan, devices, tuple(inputs), history, tuple(assume), seed, tuple(sweeps), deadline)
+    )
+    if svg is not None:
+        from flowrun.shell.chart.svg import draw
+
+        title, chain = forecast.headline(outcome), set(outcome.findings.chain)
+        draw_to(svg, draw(outcome.schedule, title, forecast.told(outcome), chain))
+    if as_json:
+        _print_json(forecast.plain(outcome))
+    else:
+        print(forecast.text(outcome, min(140, shutil.get_terminal_size((100, 40)).columns)))
+
+
 def _log(folder: Path) -> RunLog:
     from flowrun.shell.runlog import Home, RunLog
 

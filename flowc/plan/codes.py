@@ -85,6 +85,10 @@ CODES: dict[str, str] = {
     "FR110": "a node needs more than the host has",
     "FR111": "the device specification is not valid",
     "FR112": "a node needs an environment variable that is not set",
+    "FR130": "a sweep is not a dimension and its amounts",
+    "FR131": "a deadline is not a time",
+    "FR132": "an assumption fits nothing that the plan leaves open",
+    "FR133": "a picture cannot be written",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

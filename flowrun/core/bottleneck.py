@@ -57,7 +57,7 @@ def findings(schedule: Schedule) -> Findings:
         interval = schedule.intervals[link.interval]
         parts["starting"] = parts.get("starting", 0) + interval.began_ms - interval.start_ms
         parts["running"] = parts.get("running", 0) + interval.end_ms - interval.began_ms
-    work, held = _amounts(schedule, own=True), _amounts(schedule, own=False)
+    work, held = held_ms(schedule, own=True), held_ms(schedule, own=False)
     span = max(1, schedule.makespan_ms)
     return Findings(
         schedule.makespan_ms,
@@ -77,7 +77,7 @@ def gpu_share(placement: Placement, capacity: Capacity) -> float:
     return min(1.0, placement.gpu_memory_mb / most) if placement.gpu_memory_mb and most else 1.0
 
 
-def _amounts(schedule: Schedule, own: bool) -> dict[str, float]:
+def held_ms(schedule: Schedule, own: bool) -> dict[str, float]:
     """For each dimension of the host, what was held times how long, over what there is: milliseconds."""
     capacity = schedule.capacity
     cpus = memory = gpus = 0.0

@@ -29,7 +29,7 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Something that others wait for: an `interval` (its number), or a moment (-1). `preds` are earlier steps."""
+    """What others wait for: an `interval` (its number), or a moment (-1). `preds` are earlier steps."""
 
     interval: int
     preds: Sequence[int]

@@ -42,7 +42,9 @@ class Answers:
         self._inputs = inputs
         self._given = given or {}
         self._items = {
-            (record.op, record.code): record.items for record in (history or History()).records if record.items
+            (record.op, record.code): record.items
+            for record in (history or History()).records
+            if record.items
         }
         self.told: list[Assumption] = []
 
@@ -60,7 +62,9 @@ class Answers:
             items = max(1, items)  # nothing at all would be a failure
         return Resolved(now_ms, node, names=tuple(map(str, range(min(items, MOST_ITEMS)))))
 
-    def _tell(self, node: str, known: int | bool | None, default: int | bool, measured: int | None) -> int | bool:
+    def _tell(
+        self, node: str, known: int | bool | None, default: int | bool, measured: int | None
+    ) -> int | bool:
         given = self._given.get(node, self._given.get(site_of(node)))
         found: list[tuple[int | bool | None, Reason]] = [
             (known, "known"),

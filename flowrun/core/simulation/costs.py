@@ -11,7 +11,7 @@ from flowc.plan.history import History, Record
 from flowc.plan.model import Origin, Plan, Site
 
 DEFAULT_MS = 1000  # of what nothing is known; what `flowc.plan.graph.weights` takes it for, too
-# What the runner adds to a call where no history tells: the order, a fork, reading arguments, the flushed log.
+# What the runner adds to a call where no history tells: the order, a fork, the flushed log.
 # The median over the calls of plans/digits on an idle machine of 2 CPUs (`benchmarks/simulate_digits.py`).
 START_MS = 10
 # The part of that in which the zygote can start nothing else: forking a process that holds torch and
@@ -51,7 +51,9 @@ def costs_of(plan: Plan, history: History | None = None) -> Costs:
     history = history or History()
     same = {(record.op, record.code): record for record in history.records}
     earlier = {record.op: record for record in sorted(history.records, key=lambda r: (r.runs, r.code))}
-    sites = {site.site: _cost(site, same.get((site.op, site.code)), earlier.get(site.op)) for site in plan.sites}
+    sites = {
+        site.site: _cost(site, same.get((site.op, site.code)), earlier.get(site.op)) for site in plan.sites
+    }
     start_ms = history.start_ms or START_MS
     return Costs(sites, history.modules, start_ms, min(FORK_MS, start_ms))
 

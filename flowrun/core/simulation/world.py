@@ -18,7 +18,7 @@ from flowrun.core.simulation.costs import Costs
 from flowrun.core.state import State
 from flowrun.core.task import Task
 
-Chance = Callable[[], float]  # draws from the standard normal distribution
+Chance = Callable[[str], float]  # draws for a node from the standard normal distribution
 _SOMETHING = Artifact("simulated", 0)
 
 
@@ -93,7 +93,7 @@ class _World:
             began_ms = max(at_ms, self._idle_ms) + sum(imports.values())
             self._idle_ms = began_ms + self._costs.fork_ms
             at_ms = began_ms + self._costs.start_ms
-        own_ms = cost.ms * math.exp(cost.spread * self._chance()) if self._chance else cost.ms
+        own_ms = cost.ms * math.exp(cost.spread * self._chance(start.node)) if self._chance else cost.ms
         usage = Usage(wall_ms=round(own_ms), imports=imports)
         self._expect(round(at_ms + own_ms), Exited(0, start.node, start.attempt, _SOMETHING, usage=usage))
 
