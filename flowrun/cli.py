@@ -75,10 +75,12 @@ def runs(state: Path, as_json: bool) -> None:
 
 @app.command(
     argument("run", nargs="?", default="", metavar="RUN", help="for example iris-7; the latest if left out"),
+    argument("--gantt", action="store_true", help="draw when what ran, and tell what decided the end"),
+    argument("--svg", type=Path, metavar="FILE", help="write that as a drawing"),
     _STATE,
     _JSON,
 )
-def show(run: str, state: Path, as_json: bool) -> None:
+def show(run: str, gantt: bool, svg: Path | None, state: Path, as_json: bool) -> None:
     """Show a run: every node, its state, what it took, what came of it."""
     from flowrun.shell.execution import now_ms
     from flowrun.shell.report import report
@@ -86,10 +88,19 @@ def show(run: str, state: Path, as_json: bool) -> None:
 
     log = _log(state)
     row = log.find(run)
-    found = report(row.run, row.status, _state_of(log, row.run), log.home, now_ms())
+    held = _state_of(log, row.run)
+    found = report(row.run, row.status, held, log.home, now_ms())
+    if gantt or svg is not None:
+        from flowrun.shell.chart.runs import Picture
+
+        picture = Picture(row.run, row.status, held, log.capacity(row.run), now_ms())
+        if svg is not None:
+            picture.write(svg)
     if as_json:
         _print_json(found)
-    else:
+    elif gantt:
+        print(picture.text())
+    elif svg is None:
         print(details(found, log.home))
 
 
@@ -206,23 +217,23 @@ def simulate(
     flowrun simulate plans/main.plan.jsonl --devices big.toml --history history.jsonl --svg main.svg
     flowrun simulate plans/main.plan.jsonl --devices big.toml --sweep gpus=1,2,4,8 --deadline 2h
     """
-    import shutil
-
     from flowrun.shell import forecast
-    from flowrun.shell.simulate import Request, draw_to, run
+    from flowrun.shell.chart.terminal import columns
+    from flowrun.shell.simulate import Request, run
 
     outcome = run(
         Request(plan, devices, tuple(inputs), history, tuple(assume), seed, tuple(sweeps), deadline)
     )
     if svg is not None:
+        from flowrun.shell.chart.runs import write
         from flowrun.shell.chart.svg import draw
 
         title, chain = forecast.headline(outcome), set(outcome.findings.chain)
-        draw_to(svg, draw(outcome.schedule, title, forecast.told(outcome), chain))
+        write(svg, draw(outcome.schedule, title, forecast.told(outcome), chain))
     if as_json:
         _print_json(forecast.plain(outcome))
     else:
-        print(forecast.text(outcome, min(140, shutil.get_terminal_size((100, 40)).columns)))
+        print(forecast.text(outcome, columns()))
 
 
 def _log(folder: Path) -> RunLog:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,18 +12,16 @@ from flowrun.core.simulation.answers import Assumption
 from flowrun.core.simulation.whatif import PAYS, Deadline, Dimension, Reach, Sweep
 from flowrun.shell.amounts import duration, share, size
 from flowrun.shell.chart import terminal
+from flowrun.shell.chart.words import NAMES, bottleneck, bound, chain, conclusions
 from flowrun.shell.devices import describe
 from flowrun.shell.simulate import Outcome
 
-_NAMES = {"cpus": "CPUs", "memory": "memory", "gpus": "GPUs", "order": "their turn"}
-_MOST_NAMED = 8  # nodes of a chain, sites, assumptions
-_WAITS = 0.15  # a dimension is the bottleneck if the chain waits for it for this much of the time
-_STARTS = 0.3
+_MOST_NAMED = 8  # sites, assumptions
 
 
 def text(outcome: Outcome, wide: int) -> str:
     """The whole answer."""
-    lines = [f"{headline(outcome)}, {counted(outcome.nodes, 'node')}", _bound(outcome.findings), ""]
+    lines = [f"{headline(outcome)}, {counted(outcome.nodes, 'node')}", bound(outcome.findings), ""]
     lines += terminal.draw(outcome.schedule, wide, set(outcome.findings.chain))
     lines += ["", *conclusions(outcome.findings)]
     granted = _granted(outcome)
@@ -40,56 +37,6 @@ def text(outcome: Outcome, wide: int) -> str:
 def headline(outcome: Outcome) -> str:
     """One line: what, how long, on what."""
     return f"{outcome.workflow}: {duration(outcome.findings.makespan_ms)} on {describe(outcome.capacity)}"
-
-
-def conclusions(found: Findings) -> list[str]:
-    """The bottleneck in a sentence, what the time goes into, and the chain of nodes that decides it."""
-    whole = max(1, found.makespan_ms)
-    parts = sorted(found.parts.items(), key=lambda part: (-part[1], part[0]))
-    went = ", ".join(f"{_doing(name)} {duration(ms)} ({share(ms / whole)})" for name, ms in parts)
-    return [
-        f"bottleneck  {bottleneck(found)}",
-        f"the end     is decided by {chain(found.chain)}",
-        *([f"            {went}"] if went else []),
-    ]
-
-
-def bottleneck(found: Findings) -> str:
-    """What would have to change for the makespan to shrink."""
-    whole = max(1, found.makespan_ms)
-    waits = {name: ms for name, ms in found.parts.items() if name not in ("running", "starting")}
-    name = max(waits, key=lambda name: waits[name], default="")
-    if name and waits[name] >= _WAITS * whole:
-        held_back = found.held_back.get(name, 0)
-        during = f"{share(held_back / whole)} of the time ({duration(held_back)} of {duration(whole)})"
-        return f"{_NAMES[name]}: nodes that are ready wait for {_NAMES[name]} during {during}"
-    if found.parts.get("starting", 0) >= _STARTS * whole:
-        took = duration(found.parts["starting"])
-        return f"starting processes and loading what they import: {took} of {duration(whole)}"
-    path = f"{duration(found.longest_path_ms)} of {duration(whole)}"
-    return f"the longest path, {path}: more CPUs or GPUs hardly help"
-
-
-def chain(nodes: Sequence[str]) -> str:
-    """The nodes of a path, the middle of a long one left out."""
-    half = _MOST_NAMED // 2
-    if len(nodes) > _MOST_NAMED:
-        nodes = [*nodes[:half], f"({len(nodes) - 2 * half} more)", *nodes[-half:]]
-    return " → ".join(nodes) or "nothing"
-
-
-def _doing(name: str) -> str:
-    return {"running": "running", "starting": "starting"}.get(name, f"waiting for {_NAMES.get(name, name)}")
-
-
-def _bound(found: Findings) -> str:
-    work = [
-        f"{_NAMES[name]} need {duration(ms)} for the work"
-        for name, ms in found.work_ms.items()
-        if ms > 0 and name != "memory"
-    ]
-    reasons = ", ".join([f"the longest path takes {duration(found.longest_path_ms)}", *work])
-    return f"at least {duration(found.bound_ms)}: {reasons}"
 
 
 def _granted(outcome: Outcome) -> list[str]:
@@ -139,7 +86,7 @@ def _sweep(swept: Sweep) -> list[str]:
 
 
 def _pays(swept: Sweep) -> list[str]:
-    enough, name = swept.enough, _NAMES[swept.dimension]
+    enough, name = swept.enough, NAMES[swept.dimension]
     if enough is None or enough.findings is None:
         return []
     amount = (
@@ -158,19 +105,15 @@ def _deadline(found: Deadline) -> list[str]:
         least = found.unlimited
         went = f"running {duration(least.parts.get('running', 0))}"
         went += f", starting {duration(least.parts.get('starting', 0))}"
+        took = f"where nothing waits for room, it takes {duration(least.makespan_ms)} ({went})"
         return [
-            f"{wanted} cannot be met with any number of CPUs and GPUs: where nothing waits for room, it takes "
-            f"{duration(least.makespan_ms)} ({went})",
+            f"{wanted} cannot be met with any number of CPUs and GPUs: {took}",
             f"the longest path takes {duration(least.longest_path_ms)}: {chain(least.chain)}",
         ]
-    if found.given_ms is None:
-        lines = [f"{wanted}: the devices as given cannot run the plan"]
-    else:
-        late = "met" if found.given_ms <= found.deadline_ms else "missed"
-        lines = [f"{wanted} is {late} as given ({duration(found.given_ms)})"]
-    return lines + [
-        f"  met with {_amounts(reach)}, in {duration(reach.makespan_ms)}" for reach in found.reaches
-    ]
+    late = "met" if found.given_ms <= found.deadline_ms else "missed"
+    lines = [f"{wanted} is {late} as given, in {duration(found.given_ms)}"]
+    would_do = [f"  {_amounts(reach)} would do, in {duration(reach.makespan_ms)}" for reach in found.reaches]
+    return lines + would_do
 
 
 def _amounts(reach: Reach) -> str:
@@ -185,7 +128,7 @@ def _amount(dimension: Dimension, amount: int) -> str:
 
 def told(outcome: Outcome) -> list[str]:
     """What a drawing says below its title."""
-    return [_bound(outcome.findings), f"bottleneck: {bottleneck(outcome.findings)}"]
+    return [bound(outcome.findings), f"bottleneck: {bottleneck(outcome.findings)}"]
 
 
 def plain(outcome: Outcome) -> dict[str, Any]:

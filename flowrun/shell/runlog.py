@@ -23,6 +23,7 @@ from flowc.plan.diagnostics import Place, refuse
 from flowc.plan.model import Plan
 from flowrun.core.changes import AnyChange, Finish, Opened
 from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
+from flowrun.core.model import Capacity
 from flowrun.core.state import State
 from flowrun.shell.artifacts import Store
 
@@ -187,6 +188,10 @@ class RunLog:
         for change in changes[openings[-1] :]:
             state.apply(change)
         return state
+
+    def capacity(self, run: str) -> Capacity:
+        """The host that a run, which was opened, was last executed on."""
+        return next(c.capacity for c in reversed(self.changes(run)) if isinstance(c, Opened))
 
     def history(self) -> Measured:
         """What the operators of all runs took, and what the runner added."""

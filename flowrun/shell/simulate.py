@@ -10,7 +10,7 @@ from random import Random
 import msgspec
 
 from flowc.plan import codec
-from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.diagnostics import refuse
 from flowc.plan.history import read_all
 from flowc.plan.model import Plan, site_of
 from flowc.plan.registry import examine
@@ -26,6 +26,7 @@ from flowrun.shell import devices
 from flowrun.shell.amounts import duration_ms, size_mb
 from flowrun.shell.launch import demand_feasible
 
+_MOST_HOSTS = 100  # of a sweep
 _TRUTHS = {"then": True, "true": True, "otherwise": False, "false": False}
 
 
@@ -74,8 +75,7 @@ def run(request: Request) -> Outcome:
     history = read_all(request.history) if request.history else None
     given = _assumed(plan, request.assume)
     inputs = _inputs(plan, request.inputs)
-    if not sweeps and not deadline:  # those answer it for other hosts
-        demand_feasible(plan, capacity)
+    demand_feasible(plan, capacity)
     costs = costs_of(plan, history)
 
     def play(plan: Plan, capacity: Capacity) -> Simulated:
@@ -87,7 +87,6 @@ def run(request: Request) -> Outcome:
 
     swept = tuple(sweep(plan, capacity, dimension, amounts, schedule) for dimension, amounts in sweeps)
     met = least(plan, capacity, deadline, schedule) if deadline else None
-    demand_feasible(plan, capacity)
     played = play(plan, capacity)
     return Outcome(
         plan.header.name,
@@ -133,19 +132,15 @@ def _assumed(plan: Plan, given: Sequence[str]) -> dict[str, int | bool]:
     for text in given:
         name, _, answer = text.partition("=")
         of = control.get(site_of(name)) if name in nodes or name in control else None
-        if of in ("map", "reduce") and answer.isdecimal() and int(answer) <= MOST_ITEMS:
+        if of in ("map", "reduce") and answer.isdecimal() and int(answer[:9]) <= MOST_ITEMS:
             found[name] = int(answer)
         elif of == "branch" and answer in _TRUTHS:
             found[name] = _TRUTHS[answer]
         else:
             asking = [f"`{site}`" for site, kind in control.items() if kind != "choose"]
-            known = (
-                f"what the plan leaves open are {', '.join(asking)}"
-                if asking
-                else "the plan leaves nothing open"
-            )
-            hint = f"NODE=10 for a loop (at most {MOST_ITEMS:,}), NODE=then or NODE=otherwise for a branch; {known}"
-            refuse("FR132", f"`--assume {text}` assumes nothing", hint=hint)
+            known = f"the plan leaves open {', '.join(asking)}" if asking else "the plan leaves nothing open"
+            kinds = f"NODE=10 for a loop (at most {MOST_ITEMS:,}), NODE=then or NODE=otherwise for a branch"
+            refuse("FR132", f"`--assume {text}` fits nothing", hint=f"{kinds}; {known}")
     return found
 
 
@@ -153,7 +148,7 @@ def _sweep_of(text: str) -> tuple[Dimension, list[float]]:
     """`gpus=1,2,4`, `cpus=8,16`, `memory=64GB,128GB`; FR130 for anything else."""
     name, _, values = text.partition("=")
     amounts = [_amount(name, value.strip()) for value in values.split(",")]
-    if name not in DIMENSIONS or None in amounts:
+    if name not in DIMENSIONS or None in amounts or len(amounts) > _MOST_HOSTS:
         hint = "for example `--sweep gpus=1,2,4,8`, `--sweep cpus=8,16,32` or `--sweep memory=64GB,128GB`"
         refuse("FR130", f"`--sweep {text}` is not a dimension and its amounts", hint=hint)
     dimension = next(dimension for dimension in DIMENSIONS if dimension == name)
@@ -177,11 +172,8 @@ def _deadline_of(text: str) -> int:
     """`2h`, `90min`; FR131 for anything else."""
     found = duration_ms(text)
     if not found:
-        refuse(
-            "FR131",
-            f"`--deadline {text}` is not a time",
-            hint="for example `--deadline 2h`, `90min` or `1h30m`",
-        )
+        hint = "for example `--deadline 2h`, `90min` or `1h30m`"
+        refuse("FR131", f"`--deadline {text}` is not a time", hint=hint)
     return found
 
 
@@ -197,11 +189,3 @@ def _unknown(costs: Costs, schedule: Schedule) -> Unknown:
 def _too_long(plan: Plan, costs: Costs) -> tuple[str, ...]:
     """Sites that are expected to take longer than they may."""
     return tuple(s.site for s in plan.sites if 0 < s.timeout_ms < math.floor(costs.sites[s.site].ms))
-
-
-def draw_to(path: Path, text: str) -> None:
-    """Write a picture; FR133 if that is not possible."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        refuse("FR133", f"the picture cannot be written: {error.strerror}", Place(str(path)))

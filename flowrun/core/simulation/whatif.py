@@ -105,9 +105,9 @@ def unfit(plan: Plan, capacity: Capacity) -> str:
 def least(plan: Plan, capacity: Capacity, deadline_ms: int, play: Play) -> Deadline:
     """The least GPUs, CPUs, or more of all with which a plan is done in time, by search.
 
-    The host as given must be able to run each node. Of each dimension alone first, the rest as given; if none alone is enough, a larger host of the same
-    proportions, cut down where it has more than is of use. More of something can make a schedule longer
-    (Graham 1969): the number that is told is met, and one less is not.
+    The host as given must be able to run each node. Of each dimension alone first, the rest as given; if none
+    alone is enough, a larger host of the same proportions, cut down where it has more than is of use. More of
+    something can make a schedule longer (Graham 1969): what is told is enough, and one less is not.
     """
     gpus = any(site.needs.gpus for site in plan.sites)
     wanted: list[Dimension] = ["gpus", "cpus"] if gpus else ["cpus"]

@@ -179,7 +179,7 @@ def _curve(sheet: _Sheet, row: Row, y: int) -> Iterator[str]:
 
 
 def _lanes(sheet: _Sheet, y: int) -> Iterator[str]:
-    """A lane for each GPU: what it did, in parts of a few pixels, each in the colour of what ran there most."""
+    """A lane for each GPU: what ran on it, in bars of at least a pixel."""
     schedule = sheet.schedule
     yield f'<text class="section" x="{_MARGIN}" y="{y + 8}">GPUs</text>'
     y += 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection
 
 from flowc.plan.text import clipped, printable, width
@@ -37,6 +38,11 @@ def draw(
         line = "".join(_height(part) for part in held)
         lines.append(f"{_padded(name, edge)}  {line} {share(shares[name][0])}".rstrip())
     return lines
+
+
+def columns() -> int:
+    """How wide a chart may be: as the terminal, within reason."""
+    return max(60, min(140, shutil.get_terminal_size((100, 40)).columns))
 
 
 def _label(row: Row, critical: Collection[str]) -> str:
