@@ -31,7 +31,8 @@ class Findings(msgspec.Struct, frozen=True):
 
     `use` is the share of each dimension that was held, over the whole time; `gpu_use` that of each GPU.
     `held_back` is for how long some node was ready and lacked a dimension. `parts` are what the chain's time
-    went into: `running`, `starting`, a dimension that was waited for, or `order` if that was none.
+    went into: `running`, `starting`, a dimension that was waited for (of several: GPUs, else CPUs), or `order`
+    if that was none.
     """
 
     makespan_ms: int
@@ -164,9 +165,9 @@ def _waits(
         if at > now:
             for needs in waiting:
                 times = lacked.setdefault(needs, {})
-                name = room.lacks(needs)
+                name = room.lacks(needs)[0]
                 times[name] = times.get(name, 0) + at - now
-            for name in {room.lacks(needs) for needs in waiting}:
+            for name in {name for needs in waiting for name in room.lacks(needs)}:
                 held_back[name] = held_back.get(name, 0) + at - now
             now = at
         interval = schedule.intervals[number]
@@ -211,13 +212,16 @@ class _Room:
         self._memory = dict(self._whole)
         self._holders = dict.fromkeys(self._whole, 0)
 
-    def lacks(self, needs: Resources) -> str:
-        """The dimension that a node waits for; `order` if it would fit."""
+    def lacks(self, needs: Resources) -> list[str]:
+        """The dimensions that a node waits for, the scarcest kind first; `order` if it would fit."""
+        found = []
         if needs.gpus and needs.gpus > sum(self._suits(index, needs) for index in self._whole):
-            return "gpus"
+            found.append("gpus")
         if needs.cpus > self.cpus + _DUST:
-            return "cpus"
-        return "memory" if needs.memory_mb > self.memory_mb else "order"
+            found.append("cpus")
+        if needs.memory_mb > self.memory_mb:
+            found.append("memory")
+        return found or ["order"]
 
     def _suits(self, index: int, needs: Resources) -> bool:
         if needs.gpu_memory_mb:

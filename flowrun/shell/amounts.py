@@ -51,9 +51,9 @@ _PAIRS = (
 
 
 def moment(ms: float) -> str:
-    """A round time for an axis, in one unit: `0`, `200 ms`, `5 s`, `1.5 h`."""
+    """A round time for an axis, in one unit: `0`, `200 ms`, `5 s`, `1.5 h`, `70 min`."""
     for unit, of in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)):
-        if ms >= of:
+        if ms >= of and (unit == "s" or abs(2 * ms / of - round(2 * ms / of)) < 1e-6):
             return f"{ms / of:.3g} {unit}"
     return f"{ms:g} ms" if ms else "0"
 

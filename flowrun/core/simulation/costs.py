@@ -66,7 +66,7 @@ def _cost(site: Site, same: Record | None, earlier: Record | None) -> Cost:
         return _measured(earlier, "earlier")
     if stated.source == "default" or not stated.ms:
         return Cost(DEFAULT_MS, "default")
-    return Cost(stated.ms, stated.source, adds_start=stated.source == "declared")
+    return Cost(stated.ms, stated.source)
 
 
 def _measured(record: Record, source: Origin) -> Cost:

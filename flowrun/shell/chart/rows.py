@@ -10,7 +10,7 @@ from flowrun.core.schedule import Interval, Schedule
 
 _STEPS_MS = [
     *(base * 10**power for power in range(4) for base in (1, 2, 5)),
-    *(60_000 * minutes for minutes in (0.1666667, 0.3333334, 0.5, 1, 2, 5, 10, 20, 30)),
+    *(60_000 * minutes for minutes in (1 / 6, 1 / 3, 0.5, 1, 2, 5, 10, 20, 30)),
     *(3_600_000 * hours for hours in (1, 2, 4, 6, 12, 24, 48, 96, 168, 336, 720, 2160, 8760)),
 ]
 

@@ -10,6 +10,7 @@ from flowrun.shell.amounts import duration, share
 NAMES = {"cpus": "CPUs", "memory": "memory", "gpus": "GPUs", "order": "their turn"}
 _MOST_NAMED = 8  # nodes of a chain
 _WAITS = 0.15  # a dimension is the bottleneck if the chain waits for it for this much of the time
+_ALSO = 0.9  # and so are others that hold nodes back for nearly as long
 _STARTS = 0.3  # and so is starting processes
 
 
@@ -33,7 +34,9 @@ def bottleneck(found: Findings) -> str:
     if name and waits[name] >= _WAITS * whole:
         held_back = found.held_back.get(name, 0)
         during = f"{share(held_back / whole)} of the time ({duration(held_back)} of {duration(whole)})"
-        return f"{NAMES[name]}: nodes that are ready wait for {NAMES[name]} during {during}"
+        others = [other for other, ms in found.held_back.items() if other != name and ms >= _ALSO * held_back]
+        names = " and ".join(NAMES[each] for each in [name, *sorted(others)])
+        return f"{names}: nodes that are ready wait for {names} during {during}"
     if found.parts.get("starting", 0) >= _STARTS * whole:
         took = duration(found.parts["starting"])
         return f"starting processes and loading what they import: {took} of {duration(whole)}"

@@ -2,9 +2,9 @@
 
 import graphs
 
-from flowc.plan.history import Record
-from flowrun.core.changes import Exited, Start
-from flowrun.core.history import Call, calls, summarise
+from flowc.plan.history import Module, Record, Runner
+from flowrun.core.changes import Exited, Resolved, Start
+from flowrun.core.history import Call, Loop, calls, loops, modules, runner, summarise
 from flowrun.core.model import Artifact, Failure, Placement, Usage
 
 
@@ -49,3 +49,26 @@ def test_records():
         Record("ops:b", "c0", 10, 5, 9, 10),
     ]
     assert summarise([]) == []
+
+
+def test_own_times_imports_and_what_the_runner_adds():
+    plan = graphs.plan("load\nfit < load")
+    first = Exited(900, "load", 1, Artifact("h", 1), usage=Usage(5, 7, 100, {"torch": 700}))
+    second = Exited(1000, "fit", 1, Artifact("h", 1), usage=Usage(5, 7, 60))
+    measured = calls(plan, [start("load", 0), first, start("fit", 900), second])
+    assert [call.start_ms for call in measured] == [100, 40]
+    assert summarise(measured) == [
+        Record("flows:fit", "c0de", 1, 100, 100, 7, 60, 60),
+        Record("flows:load", "c0de", 1, 900, 900, 7, 100, 100),
+    ]
+    assert modules(measured) == [Module("torch", 1, 700)]
+    assert runner(measured) == Runner(2, 40)
+    assert runner([Call("ops:a", "c1", 4, 0)]) is None  # the log of an older version
+
+
+def test_how_many_items_loops_had():
+    plan = graphs.plan("a\nm control=map op=ops:fit < a\nb control=branch < a")
+    changes = [Resolved(1, "m", ("x", "y")), Resolved(2, "b", truth=True)]
+    assert loops(plan, changes) == [Loop("ops:fit", "c0de", 2)]
+    (record,) = summarise([Call("ops:fit", "c0de", 4, 0)], loops(plan, changes))
+    assert record.items == 2
