@@ -31,7 +31,7 @@ class Findings(msgspec.Struct, frozen=True):
 
     `use` is the share of each dimension that was held, over the whole time; `gpu_use` that of each GPU.
     `held_back` is for how long some node was ready and lacked a dimension. `parts` are what the chain's time
-    went into: `running`, `starting`, a dimension that was waited for (of several: GPUs, else CPUs), or `order`
+    went into: `running`, `starting`, a dimension that was waited for (of several: GPUs, CPUs), or `order`
     if that was none.
     """
 

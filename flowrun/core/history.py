@@ -94,13 +94,13 @@ def modules(measured: Iterable[Call]) -> list[Module]:
     for call in measured:
         for name, took_ms in call.imports.items():
             times.setdefault(name, []).append(took_ms)
-    return [Module(name, len(took), _rank(took, 50)) for name, took in sorted(times.items())]
+    return [Module(name, len(took), _median(took)) for name, took in sorted(times.items())]
 
 
 def runner(measured: Iterable[Call]) -> Runner | None:
     """What the runner adds to a call; `None` if no log tells."""
     added = [call.start_ms for call in measured if call.own_ms]
-    return Runner(len(added), _rank(added, 50)) if added else None
+    return Runner(len(added), _median(added)) if added else None
 
 
 def _record(op: str, code: str, group: Sequence[Call], items: Sequence[int]) -> Record:
@@ -113,10 +113,16 @@ def _record(op: str, code: str, group: Sequence[Call], items: Sequence[int]) -> 
         _rank(times, 50),
         _rank(times, 90),
         max(call.peak_mb for call in group),
-        _rank(own, 50),
+        _median(own),
         _rank(own, 90),
         _rank(items, 50),
     )
+
+
+def _median(values: Sequence[int]) -> int:
+    """Of an even number the mean of the two in the middle: the lower one of two runs would be too hopeful."""
+    ordered, half = sorted(values), len(values) // 2
+    return round((ordered[half] + ordered[~half]) / 2) if ordered else 0
 
 
 def _rank(values: Sequence[int], percent: int) -> int:

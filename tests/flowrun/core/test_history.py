@@ -62,7 +62,7 @@ def test_own_times_imports_and_what_the_runner_adds():
         Record("flows:load", "c0de", 1, 900, 900, 7, 100, 100),
     ]
     assert modules(measured) == [Module("torch", 1, 700)]
-    assert runner(measured) == Runner(2, 40)
+    assert runner(measured) == Runner(2, 70)
     assert runner([Call("ops:a", "c1", 4, 0)]) is None  # the log of an older version
 
 
