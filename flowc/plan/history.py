@@ -59,11 +59,23 @@ class Module(msgspec.Struct, frozen=True, tag_field="kind", tag="module", forbid
     ms: Amount
 
 
-class Runner(msgspec.Struct, frozen=True, tag_field="kind", tag="runner", forbid_unknown_fields=True):
-    """What the runner adds to a call: the median of `runs` calls, without the modules loaded for them."""
+class Runner(
+    msgspec.Struct,
+    frozen=True,
+    tag_field="kind",
+    tag="runner",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """What the runner adds to a call: medians of `runs` calls, without the modules loaded for them.
+
+    `start_ms` if its process was started at once; `fork_ms`, from then on, if it had to wait until those of
+    others were. 0: not known.
+    """
 
     runs: Amount
-    start_ms: Amount
+    start_ms: Amount = 0
+    fork_ms: Amount = 0
 
 
 class History(msgspec.Struct, frozen=True):
@@ -71,7 +83,7 @@ class History(msgspec.Struct, frozen=True):
 
     records: tuple[Record, ...] = ()
     modules: Mapping[str, int] = {}  # milliseconds to load each
-    start_ms: int = 0  # that the runner adds to a call; 0 if that is not known
+    runner: Runner = Runner(0)
 
 
 Row = Head | Record | Module | Runner
@@ -118,7 +130,7 @@ def read_all(path: str | os.PathLike[str]) -> History:
     return History(
         tuple(row for row in rows if isinstance(row, Record)),
         {row.module: row.ms for row in rows if isinstance(row, Module)},
-        next((row.start_ms for row in rows if isinstance(row, Runner)), 0),
+        next((row for row in rows if isinstance(row, Runner)), Runner(0)),
     )
 
 

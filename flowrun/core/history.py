@@ -13,8 +13,9 @@ from flowrun.core.changes import AnyChange, Exited, Resolved, Start
 class Call(NamedTuple):
     """An attempt that succeeded: of which operator and code, how long it took, and its memory.
 
-    `own_ms` is the time in its own process, `imports` what loading each module for it took before; empty in
-    logs that do not tell.
+    `own_ms` is the time in its own process, `imports` what loading each module for it took before; nothing in
+    logs that do not tell. `start_ms` is what the runner added after that, from when it was free to: with
+    `queued`, processes of others had still to be started when this one was wanted.
     """
 
     op: str
@@ -23,11 +24,8 @@ class Call(NamedTuple):
     peak_mb: int
     own_ms: int = 0
     imports: Mapping[str, int] = {}
-
-    @property
-    def start_ms(self) -> int:
-        """What the runner added."""
-        return max(0, self.wall_ms - self.own_ms - sum(self.imports.values()))
+    start_ms: int = 0
+    queued: bool = False
 
 
 class Loop(NamedTuple):
@@ -50,17 +48,36 @@ def calls(plan: Plan, changes: Iterable[AnyChange]) -> list[Call]:
     """The successful attempts of one execution of a plan. What was kept from before did not run."""
     sites = {site.site: site for site in plan.sites}
     started: dict[tuple[str, int], int] = {}
-    found = []
+    found: list[tuple[int, Call]] = []
     for change in changes:
         match change:
             case Start():
                 started[change.node, change.attempt] = change.at_ms
             case Exited() if change.artifact is not None:
                 site = sites[site_of(change.node)]  # of a loop's nodes, too: it has their operator
-                wall_ms = max(0, change.at_ms - started[change.node, change.attempt])
-                used = change.usage
-                found.append(Call(site.op, site.code, wall_ms, used.peak_mb, used.wall_ms, used.imports))
-    return found
+                start = started[change.node, change.attempt]
+                used, wall_ms = change.usage, max(0, change.at_ms - start)
+                call = Call(site.op, site.code, wall_ms, used.peak_mb, used.wall_ms, used.imports)
+                found.append((start, call))
+    return _with_starts(found)
+
+
+def _with_starts(found: Sequence[tuple[int, Call]]) -> list[Call]:
+    """Calls and when they were decided, with what it took to start each: one process after the other."""
+    told = list(found)
+    free_at = 0
+    for i in sorted(range(len(found)), key=lambda i: _began(*found[i])):
+        start, call = found[i]
+        if call.own_ms:
+            began = _began(start, call)
+            added = began - max(start, free_at) - sum(call.imports.values())
+            told[i] = (start, call._replace(start_ms=max(0, added), queued=start < free_at))
+            free_at = began
+    return [call for _, call in told]
+
+
+def _began(start: int, call: Call) -> int:
+    return start + call.wall_ms - call.own_ms
 
 
 def loops(plan: Plan, changes: Iterable[AnyChange]) -> list[Loop]:
@@ -99,8 +116,10 @@ def modules(measured: Iterable[Call]) -> list[Module]:
 
 def runner(measured: Iterable[Call]) -> Runner | None:
     """What the runner adds to a call; `None` if no log tells."""
-    added = [call.start_ms for call in measured if call.own_ms]
-    return Runner(len(added), _median(added)) if added else None
+    told = [call for call in measured if call.own_ms]
+    alone = [call.start_ms for call in told if not call.queued]
+    queued = [call.start_ms for call in told if call.queued]
+    return Runner(len(told), _median(alone), _median(queued)) if told else None
 
 
 def _record(op: str, code: str, group: Sequence[Call], items: Sequence[int]) -> Record:

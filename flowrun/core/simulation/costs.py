@@ -11,12 +11,11 @@ from flowc.plan.history import History, Record
 from flowc.plan.model import Origin, Plan, Site
 
 DEFAULT_MS = 1000  # of what nothing is known; what `flowc.plan.graph.weights` takes it for, too
-# What the runner adds to a call where no history tells: the order, a fork, the flushed log.
-# The median over the calls of plans/digits on an idle machine of 2 CPUs (`benchmarks/simulate_digits.py`).
-START_MS = 10
-# The part of that in which the zygote can start nothing else: forking a process that holds torch and
-# scikit-learn, and with it the next one in reserve (same machine, 64 calls that return at once).
-FORK_MS = 5
+# What the runner adds to a call where no history tells: until its process runs, and what that holds up the next.
+# Medians over 64 calls side by side that return at once, in a project that imports nothing, on a busy machine of
+# 2 CPUs; with torch and scikit-learn loaded, forking takes four times as long.
+START_MS = 12
+FORK_MS = 8
 _NORMAL_P90 = 1.2816  # the 90th percentile of the standard normal distribution
 
 
@@ -54,8 +53,8 @@ def costs_of(plan: Plan, history: History | None = None) -> Costs:
     sites = {
         site.site: _cost(site, same.get((site.op, site.code)), earlier.get(site.op)) for site in plan.sites
     }
-    start_ms = history.start_ms or START_MS
-    return Costs(sites, history.modules, start_ms, min(FORK_MS, start_ms))
+    runner = history.runner
+    return Costs(sites, history.modules, runner.start_ms or START_MS, runner.fork_ms or FORK_MS)
 
 
 def _cost(site: Site, same: Record | None, earlier: Record | None) -> Cost:

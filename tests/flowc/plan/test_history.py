@@ -60,10 +60,10 @@ def test_all_that_it_says(tmp_path):
         '{"kind":"module","module":"torch","runs":3,"ms":900}',
         '{"kind":"runner","runs":12,"start_ms":9}',
     ]
-    assert read_all(path) == History(read(path), {"numpy": 80, "torch": 900}, 9)
+    assert read_all(path) == History(read(path), {"numpy": 80, "torch": 900}, Runner(12, 9))
 
 
 def test_a_file_of_an_older_version_is_read(tmp_path):
     path = tmp_path / "history.jsonl"
     path.write_bytes(encode(ROWS))
-    assert read_all(path) == History(read(path), {}, 0)
+    assert read_all(path) == History(read(path))

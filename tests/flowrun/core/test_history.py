@@ -63,6 +63,12 @@ def test_own_times_imports_and_what_the_runner_adds():
     ]
     assert modules(measured) == [Module("torch", 1, 700)]
     assert runner(measured) == Runner(2, 70)
+    # Of three that are wanted at once, one follows the other.
+    threes = [start(f"fit[{i}]", 0) for i in range(3)]
+    threes += [Exited(10 + 4 * i, f"fit[{i}]", 1, Artifact("h", 1), usage=Usage(wall_ms=1)) for i in range(3)]
+    together = calls(graphs.plan("fit[0]\nfit[1]\nfit[2]"), threes)
+    assert [(call.start_ms, call.queued) for call in together] == [(9, False), (4, True), (4, True)]
+    assert runner(together) == Runner(3, 9, 4)
     assert runner([Call("ops:a", "c1", 4, 0)]) is None  # the log of an older version
 
 

@@ -72,7 +72,7 @@ memory                                                                    0 %
 
 bottleneck  CPUs: nodes that are ready wait for CPUs during 49 % of the time (1 min of 2 min 3 s)
 the end     is decided by load → fit[c] → best
-            running 1 min 3 s (51 %), waiting for CPUs 1 min (49 %), starting 30 ms (0 %)
+            running 1 min 3 s (51 %), waiting for CPUs 1 min (49 %), starting 36 ms (0 %)
 """
 
 
@@ -166,6 +166,6 @@ def test_what_could_never_run_is_refused_as_in_a_run(asked):
 
 def test_for_machines(asked):
     found = forecast.plain(run(asked()))
-    assert found["schedule"][0] == {"node": "load", "start_ms": 0, "end_ms": 2010, "gpus": ()}
+    assert found["schedule"][0] == {"node": "load", "start_ms": 0, "end_ms": 2012, "gpus": ()}
     assert found["findings"]["bottleneck"].startswith("CPUs: ")
     assert msgspec.json.encode(found)

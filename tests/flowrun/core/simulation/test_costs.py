@@ -4,9 +4,9 @@ import graphs
 import msgspec
 import pytest
 
-from flowc.plan.history import History, Record
+from flowc.plan.history import History, Record, Runner
 from flowc.plan.model import Estimate
-from flowrun.core.simulation.costs import DEFAULT_MS, START_MS, Cost, costs_of
+from flowrun.core.simulation.costs import DEFAULT_MS, START_MS, Cost, Costs, costs_of
 
 MEASURED = Record("flows:fit", "c0de", 9, 500, 900, own_ms=200, own_ms_p90=400)
 EARLIER = Record("flows:fit", "01d", 30, 800, 800)
@@ -37,4 +37,6 @@ def test_a_plan_tells_without_a_history():
 def test_nothing_known():
     assert cost() == Cost(DEFAULT_MS, "default")
     assert costs_of(graphs.plan("a")).start_ms == START_MS
-    assert costs_of(graphs.plan("a"), History(start_ms=3, modules={"torch": 9})).modules == {"torch": 9}
+    assert costs_of(graphs.plan("a"), History((), {"torch": 9}, Runner(4, 3, 2))) == Costs(
+        {"a": Cost(DEFAULT_MS, "default")}, {"torch": 9}, 3, 2
+    )
