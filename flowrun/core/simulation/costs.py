@@ -11,9 +11,9 @@ from flowc.plan.history import History, Record
 from flowc.plan.model import Origin, Plan, Site
 
 DEFAULT_MS = 1000  # of what nothing is known; what `flowc.plan.graph.weights` takes it for, too
-# What the runner adds to a call where no history tells: until its process runs, and what that holds up the next.
-# Medians over 64 calls side by side that return at once, in a project that imports nothing, on a busy machine of
-# 2 CPUs; with torch and scikit-learn loaded, forking takes four times as long.
+# What the runner adds to a call where no history tells: until its process runs, and what that holds up the
+# next. Medians over 64 calls side by side that return at once, in a project that imports nothing, on a busy
+# machine of 2 CPUs; with torch and scikit-learn loaded, forking takes four times as long.
 START_MS = 12
 FORK_MS = 8
 _NORMAL_P90 = 1.2816  # the 90th percentile of the standard normal distribution
