@@ -93,6 +93,10 @@ CODES: dict[str, str] = {
     "FR124": "a team is part of one that is not there, or of itself",
     "FR125": "teams are guaranteed more than there is",
     "FR126": "a team counts on a resource that the host does not have",
+    "FR130": "a sweep is not a dimension and its amounts",
+    "FR131": "a deadline is not a time",
+    "FR132": "an assumption fits nothing that the plan leaves open",
+    "FR133": "a picture cannot be written",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

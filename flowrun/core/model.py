@@ -58,10 +58,17 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an attempt used, as the kernel accounted it."""
+    """What an attempt used: CPU time and memory as the kernel accounted them, and its process's own time.
+
+    `wall_ms` is from the process's order to its report (0: not known); what else passed between start and end
+    went into getting it started. `imports` are the milliseconds that loading each module for it took before
+    that, while nothing else could be started.
+    """
 
     cpu_ms: int = 0
     peak_mb: int = 0
+    wall_ms: int = 0
+    imports: dict[str, int] = {}
 
 
 Inputs = dict[str, Any]
