@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Container, Mapping
 from typing import Any, Literal, assert_never
 
@@ -120,7 +120,8 @@ class State:
         match change:
             case Opened():
                 self.opened_ms = change.at_ms
-                self.free = Pool((change.capacity,))
+                wanting = Counter(task.site.needs for task in self.tasks if task.site.needs.gpus)
+                self.free = Pool((change.capacity,), wanting)
                 self._reopen(change.earlier)
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
