@@ -96,7 +96,7 @@ class _Search:
         """Children take the places of the longest members, until it is time to end."""
         packed, draw, population = self.packed, self.draw, self.population
         backward = packed.backward
-        while not self.done():
+        while len(population) > 1 and not self.done():
             mother = int(draw() * len(population))
             father = int(draw() * (len(population) - 1))
             father += father >= mother
