@@ -19,7 +19,7 @@ from flowc.checks.committed import stale
 from flowc.compiler import Draft
 from flowc.kept import Kept, Known, Slice, read_known, write_known
 from flowc.lang import Workflow
-from flowc.plan import codec, history, host
+from flowc.plan import codec, history, hosts_file
 from flowc.plan.diagnostics import Diagnostic, Refused, print_diagnostics, refuse
 from flowc.plan.history import Record
 from flowc.plan.model import Plan
@@ -38,7 +38,7 @@ class Request(msgspec.Struct, frozen=True):
     check: bool = False
     static: Sequence[str] = ()
     history: Path | None = None
-    devices: Path | None = None
+    devices: str = ""
     optimize: bool = True
     cache: bool = True
     strict: bool = False
@@ -57,7 +57,7 @@ def build(request: Request) -> None:
         committed = _committed(path) if request.check else None
         given = given_static(request.static, source.workflow.static, committed)
         known = _history(request.history, committed)
-        target = host.read(request.devices) if request.devices else None
+        target = hosts_file.read(request.devices) if request.devices else None
         options = compiler.Options(source.root, given, request.optimize, known, target)
         cache = _KEPT / f"{source.workflow.reference.replace(':', '.')}.cache"
         earlier = read_known(cache, path) if request.cache else None

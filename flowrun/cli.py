@@ -12,6 +12,7 @@ from flowc.plan.command import App, argument
 
 if TYPE_CHECKING:
     from flowrun.core.state import State
+    from flowrun.core.task import Task
     from flowrun.shell.runlog import RunLog
 
 app = App("flowrun", "Execute plans on this machine, and look at runs.")
@@ -23,6 +24,13 @@ _STATE = argument(
     metavar="DIR",
     default=os.environ.get("FLOW_STATE", ".flow"),
     help="where runs and artifacts are kept (default: $FLOW_STATE, or .flow)",
+)
+
+_DEVICES = argument(
+    "--devices",
+    default="",
+    metavar="HOST",
+    help="a TOML file or `2xH100-80GB, 8 cores, 64 GiB`: pretend this host; `licence=1`: it has this, too",
 )
 
 
@@ -39,12 +47,19 @@ def main() -> None:
         *("-i", "--input"), dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input"
     ),
     argument("--resume", default="", metavar="RUN", help="go on with a run: only what is not done"),
-    argument("--devices", type=Path, metavar="FILE", help="pretend the host of a TOML file"),
+    _DEVICES,
+    argument("--explain-schedule", action="store_true", help="at the end, say which nodes waited for what"),
     _STATE,
     _JSON,
 )
 def execute(
-    plan: Path, inputs: list[str], resume: str, devices: Path | None, state: Path, as_json: bool
+    plan: Path,
+    inputs: list[str],
+    resume: str,
+    devices: str,
+    explain_schedule: bool,
+    state: Path,
+    as_json: bool,
 ) -> None:
     """Execute a plan; exit status 0 if it succeeded, 1 if it failed, 130 if it was cancelled."""
     from flowrun.shell.forkserver import fork_zygote
@@ -52,7 +67,7 @@ def execute(
     zygote = fork_zygote()  # before what follows is imported: it is small now, and can import meanwhile
     from flowrun.shell.launch import Request, launch
 
-    status = launch(Request(plan, tuple(inputs), resume, devices, state, as_json), zygote)
+    status = launch(Request(plan, tuple(inputs), resume, devices, state, as_json, explain_schedule), zygote)
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything is durable and said. Taking the interpreter apart would cost more than running a node.
@@ -75,10 +90,12 @@ def runs(state: Path, as_json: bool) -> None:
 
 @app.command(
     argument("run", nargs="?", default="", metavar="RUN", help="for example iris-7; the latest if left out"),
+    argument("--gantt", action="store_true", help="draw when what ran, and tell what decided the end"),
+    argument("--svg", type=Path, metavar="FILE", help="write that as a drawing"),
     _STATE,
     _JSON,
 )
-def show(run: str, state: Path, as_json: bool) -> None:
+def show(run: str, gantt: bool, svg: Path | None, state: Path, as_json: bool) -> None:
     """Show a run: every node, its state, what it took, what came of it."""
     from flowrun.shell.execution import now_ms
     from flowrun.shell.report import report
@@ -86,10 +103,19 @@ def show(run: str, state: Path, as_json: bool) -> None:
 
     log = _log(state)
     row = log.find(run)
-    found = report(row.run, row.status, _state_of(log, row.run), log.home, now_ms())
+    held = _state_of(log, row.run)
+    found = report(row.run, row.status, held, log.home, now_ms())
+    if gantt or svg is not None:
+        from flowrun.shell.chart.runs import Picture
+
+        picture = Picture(row.run, row.status, held, log.capacity(row.run), now_ms())
+        if svg is not None:
+            picture.write(svg)
     if as_json:
         _print_json(found)
-    else:
+    elif gantt:
+        print(picture.text())
+    elif svg is None:
         print(details(found, log.home))
 
 
@@ -102,20 +128,11 @@ def show(run: str, state: Path, as_json: bool) -> None:
 )
 def logs(run: str, node: str, attempt: int, state: Path, as_json: bool) -> None:
     """Print what a node wrote to standard output and error."""
-    import difflib
-
-    from flowc.plan.diagnostics import refuse
     from flowrun.shell.execution import log_path
 
     log = _log(state)
     row = log.find(run)
-    found = _state_of(log, row.run)
-    task = found.by_id.get(node)
-    if task is None:
-        close = difflib.get_close_matches(node, found.by_id, 1)
-        known = ", ".join(f"`{name}`" for name in list(found.by_id)[:20])
-        hint = f"did you mean `{close[0]}`?" if close else f"its nodes are {known}"
-        refuse("FR302", f"run `{row.run}` has no node `{node}`", hint=hint)
+    task = _task(_state_of(log, row.run), row.run, node)
     number = attempt or task.attempt
     path = log_path(log.home, row.run, task, number)
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
@@ -134,6 +151,30 @@ def logs(run: str, node: str, attempt: int, state: Path, as_json: bool) -> None:
 
 
 @app.command(
+    argument("run", metavar="RUN", help="for example iris-7"),
+    argument("node", metavar="NODE", help="a node of its plan"),
+    _STATE,
+    _JSON,
+)
+def why(run: str, node: str, state: Path, as_json: bool) -> None:
+    """Explain what a node waits or waited for: which resource, how much is missing, who holds it."""
+    from flowrun.shell.execution import now_ms
+    from flowrun.shell.waiting import account
+    from flowrun.shell.waiting import why as explanation
+
+    log = _log(state)
+    row = log.find(run)
+    found = _state_of(log, row.run)
+    task = _task(found, row.run, node)
+    now = now_ms()
+    waits = [wait for wait in account(log, row.run, now) if wait.node == task.node.id]
+    if as_json:
+        _print_json({"run": row.run, "node": task.node.id, "state": task.state, "waits": waits})
+    else:
+        print(explanation(found, task, waits, row.status, now))
+
+
+@app.command(
     argument("-o", "--output", type=Path, metavar="FILE", help="write a file for `flowc compile --history`"),
     _STATE,
     _JSON,
@@ -145,10 +186,11 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
     from flowc.plan.text import counted
     from flowrun.shell.views import measurements
 
-    records = _log(state).history()
+    measured = _log(state).history()
+    records = measured.records
     if output is not None:
         try:
-            output.write_bytes(encode(records))
+            output.write_bytes(encode(*measured))
         except OSError as error:
             refuse("FC260", f"cannot write the history `{output}`: {error.strerror}")
     if as_json:
@@ -160,6 +202,89 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
     else:
         calls = counted(sum(row.runs for row in records), "call")
         print(f"{output}: {calls} of {counted(len(records), 'operator')}")
+
+
+@app.command(
+    argument("config", type=Path, metavar="FILE", help="the team configuration, for example teams.toml"),
+    _DEVICES,
+    _JSON,
+)
+def teams(config: Path, devices: str, as_json: bool) -> None:
+    """Check a team configuration, and show what each team is entitled to on this host."""
+    from flowrun.core.sharing.rows import team_rows
+    from flowrun.core.sharing.shares import Shares
+    from flowrun.shell import team_views
+    from flowrun.shell.devices import host
+    from flowrun.shell.teams import amounts, read
+
+    capacity = host(devices)
+    rows = team_rows(Shares(read(config, capacity), amounts(capacity)), {})
+    if as_json:
+        _print_json(rows)
+    else:
+        print(team_views.teams(rows))
+
+
+@app.command(
+    argument("plan", type=Path, metavar="PLAN", help="a plan file"),
+    _DEVICES,
+    argument(
+        *("-i", "--input"), dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input"
+    ),
+    argument(
+        "--history", type=Path, metavar="FILE", help="what calls took, as `flowrun history -o` writes it"
+    ),
+    argument(
+        *("--assume",),
+        action="append",
+        default=[],
+        metavar="NODE=ANSWER",
+        help="what only a run knows: a loop's number of items, `then` or `otherwise` for a branch",
+    ),
+    argument("--seed", type=int, metavar="N", help="draw times from what was measured, instead of medians"),
+    argument(
+        *("--sweep",), dest="sweeps", action="append", default=[], metavar="gpus=1,2,4", help="compare hosts"
+    ),
+    argument(
+        "--deadline", default="", metavar="TIME", help="the least CPUs or GPUs that are done in time: 2h"
+    ),
+    argument("--svg", type=Path, metavar="FILE", help="draw the schedule"),
+    _JSON,
+)
+def simulate(
+    plan: Path,
+    devices: str,
+    inputs: list[str],
+    history: Path | None,
+    assume: list[str],
+    seed: int | None,
+    sweeps: list[str],
+    deadline: str,
+    svg: Path | None,
+    as_json: bool,
+) -> None:
+    """Predict how long a plan takes on a host, and what decides that, without running it.
+
+    flowrun simulate plans/main.plan.jsonl --devices big.toml --history history.jsonl --svg main.svg
+    flowrun simulate plans/main.plan.jsonl --devices big.toml --sweep gpus=1,2,4,8 --deadline 2h
+    """
+    from flowrun.shell import forecast
+    from flowrun.shell.chart.terminal import columns
+    from flowrun.shell.simulate import Request, run
+
+    outcome = run(
+        Request(plan, devices, tuple(inputs), history, tuple(assume), seed, tuple(sweeps), deadline)
+    )
+    if svg is not None:
+        from flowrun.shell.chart.runs import write
+        from flowrun.shell.chart.svg import draw
+
+        title, chain = forecast.headline(outcome), set(outcome.findings.chain)
+        write(svg, draw(outcome.schedule, title, forecast.told(outcome), chain))
+    if as_json:
+        _print_json(forecast.plain(outcome))
+    else:
+        print(forecast.text(outcome, columns()))
 
 
 def _log(folder: Path) -> RunLog:
@@ -177,6 +302,19 @@ def _state_of(log: RunLog, run: str) -> State:
             "FR301", f"run `{run}` ended before it began: nothing was recorded", hint="execute its plan again"
         )
     return state
+
+
+def _task(state: State, run: str, node: str) -> Task:
+    import difflib
+
+    from flowc.plan.diagnostics import refuse
+
+    if node not in state.by_id:
+        close = difflib.get_close_matches(node, state.by_id, 1)
+        known = ", ".join(f"`{name}`" for name in list(state.by_id)[:20])
+        hint = f"did you mean `{close[0]}`?" if close else f"its nodes are {known}"
+        refuse("FR302", f"run `{run}` has no node `{node}`", hint=hint)
+    return state.by_id[node]
 
 
 def _print_json(value: Any) -> None:

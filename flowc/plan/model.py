@@ -81,7 +81,10 @@ class Structure(Row, frozen=True, tag="type"):
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a node holds while it runs. `gpu_memory_mb` is per GPU.
 
-    With `gpus_max` it makes use of up to so many GPUs, and starts with any number from `gpus` on.
+    With `gpus_max` it makes use of up to so many GPUs, and starts with any number from `gpus` on. They are of
+    one of `gpu_models` if there are any, and joined by NVLink if `linked`. `uses` are amounts of named
+    resources, such as licences, in order of names. With `hosts_max` it may be spread over so many hosts, in
+    proportion to its GPUs.
     """
 
     cpus: Annotated[float, msgspec.Meta(ge=0)] = 1
@@ -89,6 +92,10 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     gpus: Amount = 0
     gpu_memory_mb: Amount = 0
     gpus_max: Amount = 0
+    gpu_models: tuple[Name, ...] = ()
+    linked: bool = False
+    uses: tuple[tuple[Name, Amount], ...] = ()
+    hosts_max: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] = 1
 
 
 NOTHING = Resources(cpus=0)  # what the scheduler's own nodes need

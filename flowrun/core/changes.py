@@ -7,9 +7,14 @@ milliseconds since the epoch.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Placement, RunStatus, Usage
+
+KillReason = Literal["timeout", "cancelled", "preempted"]
+GRACE_MS = 5000  # between asking a process to end and ending it
 
 
 class Change(msgspec.Struct, frozen=True, tag_field="change", omit_defaults=True):
@@ -74,6 +79,17 @@ class CancelRequested(Change, frozen=True, tag="cancel_requested"):
     at_ms: int
 
 
+class Schedule(Change, frozen=True, tag="schedule", omit_defaults=True):
+    """A schedule was computed ahead: from now on the order of its starts, in ms from now, counts as priority.
+
+    Without `starts_ms` all stays as it is, and no other schedule is computed.
+    """
+
+    at_ms: int
+    starts_ms: dict[str, int] = {}
+    makespan_ms: int = 0
+
+
 class Start(Change, frozen=True, tag="start"):
     """Run a node. `key` identifies the computation: operator, code, arguments, and so on upstream."""
 
@@ -92,28 +108,38 @@ class Resolve(Change, frozen=True, tag="resolve"):
 
 
 class Kill(Change, frozen=True, tag="kill"):
-    """End an attempt: gently, or by force."""
+    """End an attempt: gently, so that it has `grace_ms` to write down where it is, or by force.
+
+    `by` names what its place is taken for, if it is `preempted`.
+    """
 
     at_ms: int
     node: str
     attempt: int
-    reason: str
+    reason: KillReason
     force: bool = False
+    grace_ms: int = GRACE_MS
+    by: str = ""
 
 
 class Retry(Change, frozen=True, tag="retry"):
-    """A failed node becomes ready again at `ready_at_ms`. `lost`: it was not the node's fault."""
+    """A node that failed, or was `preempted`, becomes ready again at `ready_at_ms`.
+
+    `lost`: its process was, through no fault of its own.
+    """
 
     at_ms: int
     node: str
     ready_at_ms: int
     lost: bool = False
+    preempted: bool = False
 
 
 class Fail(Change, frozen=True, tag="fail"):
-    """A node failed for good."""
+    """A node failed for good: by its last attempt, or by a `failure` that no attempt had part in."""
 
     node: str
+    failure: Failure | None = None
 
 
 class Block(Change, frozen=True, tag="block"):
@@ -144,5 +170,5 @@ class Finish(Change, frozen=True, tag="finish"):
 
 
 Event = Opened | Exited | Resolved | Woke | CancelRequested
-Command = Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
+Command = Schedule | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import assert_never
 
-from flowc.plan.model import Resources
 from flowrun.core.changes import (
     Block,
     Cancel,
@@ -25,18 +24,29 @@ from flowrun.core.changes import (
     Start,
     Woke,
 )
-from flowrun.core.model import Rejected, RunStatus
+from flowrun.core.foresight import foresee, foresee_again
+from flowrun.core.model import Failure, RunStatus
+from flowrun.core.scheduler.request import Ref
+from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import State
 from flowrun.core.task import Task
 
 MAX_LOSSES = 3  # times that a task is started again after its process was lost through no fault of its own
 MAX_BACKOFF_MS = 10 * 60 * 1000
-LOST = "FR207"
+ENDED, LOST, PREEMPTED, STUCK = "FR202", "FR207", "FR209", "FR210"
 _WAITING = ("pending", "ready")
 
 
 def decide(state: State, event: Event) -> list[Command]:
     """Apply an event and return what is to be done about it, already applied to the state."""
+    commands = react(state, event)
+    commands += [command for _, command in dispatch(state.scheduler, {state.run: state}, event.at_ms)]
+    commands += conclude(state, event.at_ms)
+    return commands
+
+
+def react(state: State, event: Event) -> list[Command]:
+    """What an event means for its run, before anything starts by it."""
     state.apply(event)
     commands: list[Command] = []
     match event:
@@ -54,10 +64,46 @@ def decide(state: State, event: Event) -> list[Command]:
         case _:
             assert_never(event)
     _follow(state, commands, event.at_ms)
-    if state.cancelling < 2:  # once cancelled, only what is to run in any case is ready
-        _start_what_fits(state, commands, event.at_ms)
+    schedule = (foresee if isinstance(event, Opened) else foresee_again)(state, event.at_ms)
+    if schedule is not None:
+        _carry_out(state, commands, [schedule])
+    return commands
+
+
+def dispatch(scheduler: Scheduler, runs: Mapping[str, State], now_ms: int) -> list[tuple[str, Command]]:
+    """Give out places to what is ready in the runs that share them; take some, if that is called for."""
+    decided: list[tuple[str, Command]] = []
+
+    def carry_out(ref: Ref, command: Command) -> None:
+        runs[ref.run].apply(command)
+        decided.append((ref.run, command))
+
+    stuck = True
+    while stuck:  # what was stuck let nobody pass
+        for request, placement in scheduler.dispatch(now_ms):
+            state, node = runs[request.ref.run], request.ref.node
+            task = state.by_id[node]
+            start = Start(now_ms, node, task.attempt + 1, placement, state.keys[task.index])
+            carry_out(request.ref, start)
+        stuck = False
+        for ref, why in scheduler.stuck():
+            stuck = True
+            carry_out(ref, Fail(ref.node, Failure(STUCK, f"it can never start: {why}")))
+            commands: list[Command] = []
+            _follow(runs[ref.run], commands, now_ms)
+            decided += [(ref.run, command) for command in commands]
+    for victim, by in scheduler.preemptions(now_ms):
+        attempt = runs[victim.run].by_id[victim.node].attempt
+        kill = Kill(now_ms, victim.node, attempt, "preempted", grace_ms=scheduler.grace_ms, by=str(by))
+        carry_out(victim, kill)
+    return decided
+
+
+def conclude(state: State, now_ms: int) -> list[Command]:
+    """The end of a run in which nothing is left to do."""
+    commands: list[Command] = []
     if state.unfinished == 0 and state.status == "running":
-        _carry_out(state, commands, [Finish(event.at_ms, _outcome(state))])
+        _carry_out(state, commands, [Finish(now_ms, _outcome(state))])
     return commands
 
 
@@ -65,19 +111,6 @@ def _carry_out(state: State, commands: list[Command], decided: Iterable[Command]
     for command in decided:
         state.apply(command)
         commands.append(command)
-
-
-def _start_what_fits(state: State, commands: list[Command], now_ms: int) -> None:
-    """Start ready tasks in order of priority; one that does not fit lets smaller ones pass."""
-    assert state.free is not None
-    rejected: set[Resources] = set()
-    while (task := state.most_urgent(except_for=rejected)) is not None:
-        placement = state.free.place(task.site.needs)
-        if isinstance(placement, Rejected):
-            rejected.add(task.site.needs)
-        else:
-            key = state.keys[task.index]
-            _carry_out(state, commands, [Start(now_ms, task.node.id, task.attempt + 1, placement, key)])
 
 
 def _follow(state: State, commands: list[Command], now_ms: int) -> None:
@@ -99,6 +132,8 @@ def _after_failure(state: State, task: Task, now_ms: int) -> Command:
     assert task.failure is not None
     if state.cancelling and (task.node.trigger != "always" or state.cancelling > 1):
         return Cancel(task.node.id)
+    if task.kill is not None and task.kill.reason == "preempted" and task.failure.code in (ENDED, PREEMPTED):
+        return Retry(now_ms, task.node.id, now_ms, preempted=True)
     if task.failure.code == LOST and task.losses < MAX_LOSSES:
         return Retry(now_ms, task.node.id, now_ms, lost=True)
     if task.failure.code != LOST and task.failures < task.site.retries:

@@ -6,41 +6,35 @@ from typing import Any, Literal
 
 import msgspec
 
+from flowc.plan.host import Capacity as Capacity
+from flowc.plan.host import Gpu as Gpu
+
 TaskState = Literal["pending", "ready", "running", "succeeded", "failed", "blocked", "skipped", "cancelled"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
 
 
-class Gpu(msgspec.Struct, frozen=True):
-    """A GPU by its number on the host."""
-
-    index: int
-    name: str = ""
-    memory_mb: int = 0
-
-
-class Capacity(msgspec.Struct, frozen=True):
-    """What a host offers to tasks."""
-
-    cpus: float
-    memory_mb: int
-    gpus: tuple[Gpu, ...] = ()
-
-
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an attempt holds while it runs. `gpus` are indices; `gpu_memory_mb` is held on each of them."""
+    """What an attempt holds while it runs. `gpus` are indices; `gpu_memory_mb` is held on each of them.
+
+    `host` is a number; a host alone is 0. `parts` are what a gang holds on further hosts.
+    """
 
     cpus: float
     memory_mb: int = 0
     gpus: tuple[int, ...] = ()
     gpu_memory_mb: int = 0
+    uses: tuple[tuple[str, int], ...] = ()
+    host: int = 0
+    parts: tuple[Placement, ...] = ()
 
 
-class Rejected(msgspec.Struct, frozen=True):
-    """Why something does not fit: the dimension, how much is needed, how much there is."""
+class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why something does not fit: the dimension, how much is needed, how much the nearest host has."""
 
     dimension: str
     need: float
     have: float
+    host: int = 0
 
     def __str__(self) -> str:
         unit = " MB" if self.dimension.endswith("memory") else ""
@@ -64,10 +58,17 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an attempt used, as the kernel accounted it."""
+    """What an attempt used: CPU time and memory as the kernel accounted them, and its process's own time.
+
+    `wall_ms` is from the process's order to its report (0: not known); what else passed between start and end
+    went into getting it started. `imports` are the milliseconds that loading each module for it took before
+    that, while nothing else could be started.
+    """
 
     cpu_ms: int = 0
     peak_mb: int = 0
+    wall_ms: int = 0
+    imports: dict[str, int] = {}
 
 
 Inputs = dict[str, Any]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Container, Mapping
-from typing import Any, Literal, assert_never
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
 from flowc.plan.graph import ancestors, bottom_levels, dependencies, dependents, waited_for, weights
-from flowc.plan.model import Node, Plan, Resources, Site, sources_of
+from flowc.plan.model import Node, Plan, Site, sources_of
 from flowc.plan.types import parse
 from flowrun.core.changes import (
     AnyChange,
@@ -26,15 +26,32 @@ from flowrun.core.changes import (
     Resolve,
     Resolved,
     Retry,
+    Schedule,
     Skip,
     Start,
     Woke,
 )
 from flowrun.core.control import flat, unfold
 from flowrun.core.keys import key_of, node_keys, versions_by_operator
-from flowrun.core.model import Artifact, Inputs, RunStatus, TaskState
-from flowrun.core.policy import Free
+from flowrun.core.model import Artifact, Capacity, Inputs, RunStatus, TaskState
+from flowrun.core.pool import Pool
+from flowrun.core.scheduler.request import Lane, Ref, Request
+from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.task import Doomed, Task, effect
+
+_ALONE = Lane()
+
+
+class Shared(NamedTuple):
+    """A run's part in a scheduler that it shares with others.
+
+    `urgency` is what the ranks of its nodes begin with: the negative of its priority, then its number.
+    """
+
+    scheduler: Scheduler
+    run: str
+    lane: Lane
+    urgency: tuple[float, float]
 
 
 class State:
@@ -42,18 +59,36 @@ class State:
 
     `doomed` (a heap) and `unresolved` are tasks about which a decision is due. `earlier` is what nodes did
     before the run was resumed that cannot count yet: they are not there, or it is open whether they run.
+    Places are given out by `scheduler`: one that is shared with other runs, or the run's own for the capacity
+    that it was opened with.
     """
 
-    def __init__(self, plan: Plan, inputs: Inputs, versions: Mapping[str, str] | None = None) -> None:
+    scheduler: Scheduler
+    capacity: Capacity
+
+    def __init__(
+        self,
+        plan: Plan,
+        inputs: Inputs,
+        versions: Mapping[str, str] | None = None,
+        shared: Shared | None = None,
+    ) -> None:
         self.plan = plan
         self.inputs = inputs
+        self.shared = shared
+        self.run = shared.run if shared else ""
         self.status: RunStatus = "running"
         self.cancelling = 0
+        self.now_ms = 0
+        self.foreseen: Schedule | None = None  # computed ahead, and by how much calls have differed from it
+        self.drift_ms = 0
+        self._planned_ms: dict[str, int] = {}
         self.opened_ms = 0
         self.ended_ms = 0
         self.doomed: list[Doomed] = []
         self.unresolved: list[Task] = []
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
+        self._measured: dict[str, tuple[int, int]] = {}  # of sites: calls that succeeded here, their total ms
         self._versions = versions_by_operator(plan, versions or {})
         self.keys = node_keys(plan, inputs, versions)
         self.earlier: dict[str, Earlier] = {}
@@ -73,27 +108,13 @@ class State:
         self.by_id = {task.node.id: task for task in self.tasks}
         self.running: dict[str, Task] = {}
         self.unfinished = len(self.tasks)
-        self.free: Free | None = None
-        # Ready tasks by what they need: when one does not fit, none of its kind does. Each kind is a heap of
-        # (-declared priority, -priority, index), in which tasks that are no longer ready lie until they come
-        # to the top.
-        self._ready: dict[Resources, list[tuple[int, float, int]]] = {}
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
         self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
-        for task in self.tasks:
-            if task.missing == 0:
-                self._make_ready(task)
-        self._tell_dependents()
 
-    def most_urgent(self, except_for: Container[Resources]) -> Task | None:
-        """The ready task that goes first, among those whose needs are not in `except_for`."""
-        heads = []
-        for needs, heap in self._ready.items():
-            while heap and self.tasks[heap[0][-1]].state != "ready":
-                heapq.heappop(heap)
-            if heap and needs not in except_for:
-                heads.append(heap[0])
-        return self.tasks[min(heads)[-1]] if heads else None
+    def expected_ms(self, site: Site) -> int:
+        """How long a call of a site is going to take: measured in this run, or as planned; 0 if unknown."""
+        calls, total_ms = self._measured.get(site.site, (0, 0))
+        return total_ms // calls if calls else site.estimate.ms
 
     def due(self, now_ms: int) -> list[Task]:
         """Running tasks whose time limit, or whose grace after a gentle kill, is over."""
@@ -108,19 +129,20 @@ class State:
     @staticmethod
     def _deadline(task: Task) -> int:
         if task.kill is not None:
-            return 0 if task.kill.force else task.kill.at_ms + GRACE_MS
+            return 0 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
         return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else 0
 
     def apply(self, change: AnyChange) -> None:
         """Bring the state up to date with a change."""
+        self.now_ms = getattr(change, "at_ms", self.now_ms)
         self._apply(change)
         self._tell_dependents()
 
     def _apply(self, change: AnyChange) -> None:
         match change:
             case Opened():
-                self.opened_ms = change.at_ms
-                self.free = Free(change.capacity)
+                self.opened_ms, self.capacity = change.at_ms, change.capacity
+                self.scheduler = self.shared.scheduler if self.shared else self._own(change.capacity)
                 self._reopen(change.earlier)
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
@@ -129,13 +151,14 @@ class State:
                         self._make_ready(task)
             case CancelRequested():
                 self.cancelling += 1
+            case Schedule():
+                self._reorder(change)
             case Start():
                 task = self.by_id[change.node]
                 task.state, task.attempt, task.started_ms = "running", change.attempt, change.at_ms
                 task.placement, task.kill = change.placement, None
                 self.running[change.node] = task
-                assert self.free is not None
-                self.free.take(change.placement)
+                self.scheduler.started(Ref(self.run, change.node), change.placement, change.at_ms)
             case Exited():
                 self._exit(self.by_id[change.node], change)
             case Resolve():
@@ -145,17 +168,22 @@ class State:
                 self._resolve(self.by_id[change.node], change)
             case Kill():
                 self.by_id[change.node].kill = change
+                if not change.force:
+                    self.scheduler.expect(Ref(self.run, change.node), change.at_ms + change.grace_ms)
             case Retry():
                 task = self.by_id[change.node]
                 task.losses += change.lost
-                task.failures += not change.lost
+                task.preemptions += change.preempted
+                task.failures += not (change.lost or change.preempted)
                 task.ready_at_ms = change.ready_at_ms
                 if change.ready_at_ms <= change.at_ms:
                     self._make_ready(task)
                 else:
                     heapq.heappush(self._waiting, (change.ready_at_ms, task.index))
-            case Fail(node=node_id):
-                self._end(self.by_id[node_id], "failed")
+            case Fail():
+                task = self.by_id[change.node]
+                task.failure = change.failure or task.failure
+                self._end(task, "failed")
             case Block(node=node_id, by=by):
                 self.by_id[node_id].blocked_by = by
                 self._end(self.by_id[node_id], "blocked")
@@ -170,9 +198,7 @@ class State:
                 assert_never(change)
 
     def _exit(self, task: Task, exited: Exited) -> None:
-        assert self.free is not None
-        assert task.placement is not None
-        self.free.give_back(task.placement)
+        self.scheduler.ended(Ref(self.run, task.node.id))
         del self.running[task.node.id]
         task.state, task.ended_ms, task.usage, task.failure = (
             "pending",
@@ -181,7 +207,28 @@ class State:
             exited.failure,
         )
         if exited.artifact is not None:
+            calls, total_ms = self._measured.get(task.site.site, (0, 0))
+            took_ms = exited.at_ms - task.started_ms
+            self._measured[task.site.site] = (calls + 1, total_ms + took_ms)
+            if self.foreseen is not None:
+                self.drift_ms += abs(took_ms - self._planned_ms.get(task.site.site, took_ms))
             self._succeed(task, exited.artifact)
+
+    def _own(self, capacity: Capacity) -> Scheduler:
+        typical = Counter(task.site.needs for task in self.tasks if task.site.needs.gpus)
+        return Scheduler(Pool((capacity,), typical))
+
+    def _reorder(self, schedule: Schedule) -> None:
+        """From now on, the order of a schedule's starts counts as priority."""
+        self.foreseen = schedule if schedule.starts_ms else None
+        self.drift_ms = 0
+        self._planned_ms = {site.site: self.expected_ms(site) for site in self.plan.sites}
+        for node, start_ms in schedule.starts_ms.items():
+            task = self.by_id[node]
+            task.priority = -start_ms
+            if task.state == "ready" and task.site.control == "none":
+                self.scheduler.withdraw(Ref(self.run, node))
+                self.scheduler.submit(self._request(task))
 
     def _reopen(self, earlier: dict[str, Earlier]) -> None:
         """What tasks did before the run was resumed counts at once, but for those that may be skipped now."""
@@ -197,6 +244,9 @@ class State:
                 task.attempt = was.attempt
                 if node_id not in self.earlier:
                     self._remember(task, was)
+        for task in self.tasks:
+            if task.missing == 0 and task.state == "pending":
+                self._make_ready(task)
 
     def _remember(self, task: Task, earlier: Earlier) -> bool:
         """Whether a task need not run, as it did so before the run was resumed."""
@@ -270,6 +320,8 @@ class State:
         self._end(task, "succeeded")
 
     def _end(self, task: Task, state: TaskState) -> None:
+        if task.state == "ready":
+            self.scheduler.withdraw(Ref(self.run, task.node.id))
         task.state = state
         self.unfinished -= 1
         self._over.append(task)
@@ -304,17 +356,24 @@ class State:
             self._make_ready(task)
 
     def _make_ready(self, task: Task) -> None:
-        task.state = "ready"
+        task.state, task.ready_at_ms = "ready", self.now_ms
         match task.site.control:
             case "none":
                 earlier = self.earlier.pop(task.node.id, None)
                 if earlier is None or not self._remember(task, earlier):
-                    entry = (-task.site.priority, -task.priority, task.index)
-                    heapq.heappush(self._ready.setdefault(task.site.needs, []), entry)
+                    self.scheduler.submit(self._request(task))
             case "choose":
                 self._choose(task)
             case "branch" | "map" | "reduce":
                 self.unresolved.append(task)
+
+    def _request(self, task: Task) -> Request:
+        site, shared = task.site, self.shared
+        urgency = shared.urgency if shared else ()
+        lane = shared.lane if shared else _ALONE
+        rank = (*urgency, -site.priority, -task.priority, task.index)
+        since_ms = task.ready_at_ms
+        return Request(Ref(self.run, task.node.id), site.needs, rank, self.expected_ms(site), since_ms, lane)
 
     def _choose(self, task: Task) -> None:
         """Take one of two values, for which it does not matter what became of the other."""
@@ -328,6 +387,3 @@ class State:
         if not without:
             ended = [self.by_id[ref].ended_ms for tree in args.values() for ref in sources_of(tree)]
             self._conclude(task, flat(taken, self.results), max(ended, default=self.opened_ms))
-
-
-GRACE_MS = 5000  # between asking a process to end and ending it

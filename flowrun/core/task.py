@@ -12,7 +12,7 @@ from flowrun.core.model import Artifact, Failure, Placement, TaskState, Usage
 
 
 class Task(msgspec.Struct):
-    """A node in a run. `attempt` counts from 1; `failures` and `losses` are those so far.
+    """A node in a run. `attempt` counts from 1; `failures`, `losses` and `preemptions` are those so far.
 
     `alarmed`: one of the nodes in its `after` did not succeed. `result` is the argument tree
     that a control node came to, `parts` the number of a loop's nodes.
@@ -27,6 +27,7 @@ class Task(msgspec.Struct):
     attempt: int = 0
     failures: int = 0
     losses: int = 0
+    preemptions: int = 0
     ready_at_ms: int = 0
     started_ms: int = 0
     ended_ms: int = 0

@@ -20,10 +20,10 @@ from blake3 import blake3
 
 from flowc.plan import codec
 from flowc.plan.diagnostics import Place, refuse
-from flowc.plan.history import Record
-from flowc.plan.model import Plan
+from flowc.plan.model import Header, Plan
 from flowrun.core.changes import AnyChange, Finish, Opened
-from flowrun.core.history import Call, calls, summarise
+from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
+from flowrun.core.model import Capacity
 from flowrun.core.state import State
 from flowrun.shell.artifacts import Store
 
@@ -177,22 +177,33 @@ class RunLog:
 
     def state_of(self, run: str) -> State | None:
         """The state of a run, rebuilt from its log; `None` if it was never opened."""
+        state, changes = self.last_execution(run)
+        for change in changes:
+            state.apply(change)
+        return state if changes else None
+
+    def last_execution(self, run: str) -> tuple[State, list[AnyChange]]:
+        """The state that a run was opened with the last time, and all changes since.
+
+        A resume opens it again, maybe with another plan: only what it kept and what followed counts.
+        """
         changes = self.changes(run)
-        # A resume opens the run again, maybe with another plan: only what it kept and what followed counts.
         openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
         if not openings:
-            return None
+            return State(Plan(Header(1, "never:opened")), {}), []
         opened = changes[openings[-1]]
         assert isinstance(opened, Opened)
-        state = State(self.plan(opened.plan), opened.inputs, opened.versions)
-        for change in changes[openings[-1] :]:
-            state.apply(change)
-        return state
+        return State(self.plan(opened.plan), opened.inputs, opened.versions), changes[openings[-1] :]
 
-    def history(self) -> list[Record]:
-        """What the operators of all runs took."""
+    def capacity(self, run: str) -> Capacity:
+        """The host that a run, which was opened, was last executed on."""
+        return next(c.capacity for c in reversed(self.changes(run)) if isinstance(c, Opened))
+
+    def history(self) -> Measured:
+        """What the operators of all runs took, and what the runner added."""
         plans: dict[str, Plan] = {}
         measured: list[Call] = []
+        unfolded: list[Loop] = []
         for row in self.runs():
             changes = self.changes(row.run)
             openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
@@ -202,7 +213,8 @@ class RunLog:
                 if opened.plan not in plans:
                     plans[opened.plan] = self.plan(opened.plan)
                 measured += calls(plans[opened.plan], changes[i:end])
-        return summarise(measured)
+                unfolded += loops(plans[opened.plan], changes[i:end])
+        return Measured(summarise(measured, unfolded), modules(measured), runner(measured))
 
     def _row(self, row: tuple[str, str, str, int, str, int]) -> RunRow:
         found = RunRow(*row)

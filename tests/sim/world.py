@@ -21,6 +21,7 @@ from graphs import host, plan
 from flowc.plan.graph import waited_for
 from flowc.plan.model import references, sources_of
 from flowrun.core.changes import (
+    GRACE_MS,
     AnyChange,
     Block,
     Cancel,
@@ -41,7 +42,7 @@ from flowrun.core.control import flat
 from flowrun.core.decide import MAX_BACKOFF_MS, MAX_LOSSES, decide
 from flowrun.core.model import Artifact, Failure, Rejected
 from flowrun.core.resume import carry_over
-from flowrun.core.state import GRACE_MS, State
+from flowrun.core.state import State
 
 _decode = msgspec.json.Decoder(AnyChange).decode
 _DUST = 1e-6
@@ -427,8 +428,16 @@ class World:
         demand(not needs.gpus or placement.gpu_memory_mb == needs.gpu_memory_mb, "placed", placement)
         for other in self.shadow.tasks:
             if other.state == "ready" and other.site.control == "none" and _urgency(other) < _urgency(task):
-                fits = not isinstance(self.shadow.free.place(other.site.needs), Rejected)
-                demand(not fits, node, "started before", other.node.id, "which is more urgent")
+                ahead = self._fits(other) and not self._comes_after(other)
+                demand(not ahead, node, "started before", other.node.id, "which is more urgent")
+
+    def _fits(self, task):
+        return not isinstance(self.shadow.scheduler.pool.place(task.site.needs), Rejected)
+
+    def _comes_after(self, task):
+        """Whether something more urgent waits for more than is free: then it may be kept free for that."""
+        others = [other for other in self.shadow.tasks if _urgency(other) < _urgency(task)]
+        return any(o.state == "ready" and o.site.control == "none" and not self._fits(o) for o in others)
 
     def _check_retry(self, retry, task):
         node = retry.node
@@ -466,7 +475,8 @@ class World:
 
     def _check_resources(self):
         """What is held is never more than there is, and what is free is the rest."""
-        free, held = self.shadow.free, list(self.held.values())
+        free, held = self.shadow.scheduler.pool.left(), list(self.held.values())
+        gpu_memory_mb = {gpu.index: gpu.memory_mb for gpu in free.gpus}
         cpus, memory = sum(p.cpus for p in held), sum(p.memory_mb for p in held)
         demand(cpus <= self.host.cpus + _DUST, cpus, "CPUs are held")
         demand(memory <= self.host.memory_mb, memory, "MB are held")
@@ -478,7 +488,7 @@ class World:
             demand(not whole or len(holders) == 1, "gpu", gpu.index, "is held whole and by others")
             demand(sum(holders) <= gpu.memory_mb, "gpu", gpu.index, "is over its memory")
             left = 0 if whole else gpu.memory_mb - sum(holders)
-            demand(free.gpu_memory_mb[gpu.index] == left, "memory of gpu", gpu.index, "got lost")
+            demand(gpu_memory_mb[gpu.index] == left, "memory of gpu", gpu.index, "got lost")
 
     def _check_state(self, woke):
         """After each step: the log gives the state, nothing idles, nobody is over their time."""
@@ -523,7 +533,7 @@ class World:
             demand(not self._is_cancelled(node), node, "still waits, though the run is cancelled")
             startable = not self._lacks(node) and self.not_before_ms[node] <= self.now
             if startable and task.state == "ready":
-                demand(isinstance(state.free.place(task.site.needs), Rejected), node, "idles")
+                demand(not self._fits(task) or self._comes_after(task), node, "idles")
             if startable and task.state == "pending":
                 demand(task.site.control == "choose" or self.not_before_ms[node] > 0, node, "is not ready")
                 demand(
@@ -609,7 +619,7 @@ def _picture(state):
         sorted(state.running),
         (state.status, state.unfinished, state.cancelling, state.opened_ms, state.ended_ms),
         (state.results, state.earlier),
-        (round(state.free.cpus, 6), state.free.memory_mb, state.free.gpu_memory_mb),
+        state.scheduler.pool.left(),
         state.next_wake_ms(),
     )
 

@@ -4,10 +4,11 @@ import pytest
 from graphs import Run, host, plan
 
 from flowc.plan.model import Node
+from flowrun.core.changes import GRACE_MS
 from flowrun.core.control import flat, part_of, unfold
 from flowrun.core.model import Artifact, Failure
 from flowrun.core.resume import carry_over
-from flowrun.core.state import GRACE_MS, State
+from flowrun.core.state import State
 
 WIDE = host(cpus=100)
 UNFIT = Failure("FR208", "not a list")

@@ -3,10 +3,10 @@
 import pytest
 from graphs import Run, host, plan
 
-from flowrun.core.changes import Opened
+from flowrun.core.changes import GRACE_MS, Opened
 from flowrun.core.decide import MAX_BACKOFF_MS, MAX_LOSSES, decide
 from flowrun.core.keys import node_keys
-from flowrun.core.state import GRACE_MS, State
+from flowrun.core.state import State
 
 WIDE = host(cpus=100)
 DIAMOND = """

@@ -4,9 +4,9 @@ from graphs import Run, host, plan
 from msgspec import structs
 
 from flowc.plan.model import Estimate
-from flowrun.core.changes import Earlier, Opened, Start
+from flowrun.core.changes import GRACE_MS, Earlier, Opened, Start
 from flowrun.core.model import Artifact, Placement, Usage
-from flowrun.core.state import GRACE_MS, State
+from flowrun.core.state import State
 
 DIAMOND = """
     load
@@ -20,6 +20,7 @@ DONE = Artifact("d" * 64, 10)
 class TestBeginning:
     def test_roots_are_ready(self):
         state = State(plan(DIAMOND), {})
+        state.apply(Opened(0, "a" * 64, {}, host()))
         assert [task.state for task in state.tasks] == ["ready", "pending", "pending", "pending"]
         assert state.unfinished == 4
 
@@ -121,20 +122,12 @@ class TestClock:
         assert run.state.next_wake_ms() == 1020
 
 
-def test_most_urgent_skips_kinds_that_do_not_fit():
-    state = State(plan("a cpus=2\nb < a\nc cpus=1\nd cpus=1\ne < d"), {})
-    big, small = state.by_id["a"], state.by_id["d"]
-    assert state.most_urgent(except_for=()) is big
-    assert state.most_urgent(except_for={big.site.needs}) is small
-    assert state.most_urgent(except_for={big.site.needs, small.site.needs}) is None
-
-
 def test_what_is_held_is_given_back_when_an_attempt_ends():
     run = Run("a cpus=2 memory=10 gpus=1 gpu_memory=5", on=host(2, 100, [8]))
-    free = run.state.free
-    assert (free.cpus, free.memory_mb, free.gpu_memory_mb) == (0, 90, {0: 3})
+    free = run.state.scheduler.pool
+    assert free.left() == host(0, 90, [3])
     run.fails("a")
-    assert (free.cpus, free.memory_mb, free.gpu_memory_mb) == (2, 100, {0: 8})
+    assert free.left() == host(2, 100, [8])
 
 
 def test_applying_the_changes_gives_the_same_state():

@@ -5,24 +5,28 @@ from graphs import host
 
 from flowc.plan.model import Resources
 from flowrun.core.model import Placement, Rejected
-from flowrun.core.policy import Free, can_ever_fit
+from flowrun.core.pool import Pool, can_ever_fit
 
 
 def needs(cpus=0, memory=0, gpus=0, gpu_memory=0):
     return Resources(cpus, memory, gpus, gpu_memory)
 
 
+def gpu_memory(pool):
+    return [gpu.memory_mb for gpu in pool.left().gpus]
+
+
 class TestCpusAndMemory:
     def test_a_task_is_placed_with_what_it_needs(self):
-        assert Free(host(cpus=2, memory=100)).place(needs(1.5, 60)) == Placement(1.5, 60)
+        assert Pool([host(cpus=2, memory=100)]).place(needs(1.5, 60)) == Placement(1.5, 60)
 
     def test_exactly_all_of_it_fits(self):
-        assert Free(host(cpus=2, memory=100)).place(needs(2, 100)) == Placement(2, 100)
+        assert Pool([host(cpus=2, memory=100)]).place(needs(2, 100)) == Placement(2, 100)
 
     def test_nothing_at_all_fits_a_full_host(self):
-        free = Free(host(cpus=1, memory=10))
-        free.take(Placement(1, 10))
-        assert free.place(needs(0)) == Placement(0)
+        pool = Pool([host(cpus=1, memory=10)])
+        pool.take(Placement(1, 10))
+        assert pool.place(needs(0)) == Placement(0)
 
     @pytest.mark.parametrize(
         ("wanted", "answer"),
@@ -33,89 +37,90 @@ class TestCpusAndMemory:
         ],
     )
     def test_what_is_held_is_not_there(self, wanted, answer):
-        free = Free(host(cpus=2, memory=100))
-        free.take(Placement(1, 60))
-        assert free.place(wanted) == answer
+        pool = Pool([host(cpus=2, memory=100)])
+        pool.take(Placement(1, 60))
+        assert pool.place(wanted) == answer
 
     def test_give_back_restores(self):
-        free = Free(host(cpus=2, memory=100))
-        held = free.place(needs(2, 100))
-        free.take(held)
-        free.give_back(held)
-        assert (free.cpus, free.memory_mb) == (2, 100)
+        pool = Pool([host(cpus=2, memory=100)])
+        held = pool.place(needs(2, 100))
+        pool.take(held)
+        pool.give_back(held)
+        left = pool.left()
+        assert (left.cpus, left.memory_mb) == (2, 100)
 
     def test_rounding_of_fractions_is_forgiven(self):
-        free = Free(host(cpus=2))
+        pool = Pool([host(cpus=2)])
         for _ in range(2):
-            free.take(Placement(0.1))
-        assert free.cpus < 1.8
-        assert free.place(needs(1.8)) == Placement(1.8)
-        assert isinstance(free.place(needs(1.81)), Rejected)
+            pool.take(Placement(0.1))
+        assert pool.left().cpus == 1.8
+        assert pool.place(needs(1.8)) == Placement(1.8)
+        assert isinstance(pool.place(needs(1.81)), Rejected)
 
 
 class TestGpus:
     def test_without_declared_memory_a_gpu_is_held_whole(self):
-        free = Free(host(gpus=[16000, 16000]))
-        free.take(free.place(needs(gpus=1)))
-        assert free.place(needs(gpus=1)) == Placement(0, 0, (1,))
-        assert free.place(needs(gpus=2)) == Rejected("gpus", 2, 1)
+        pool = Pool([host(gpus=[16000, 16000])])
+        pool.take(pool.place(needs(gpus=1)))
+        assert pool.place(needs(gpus=1)) == Placement(0, 0, (1,))
+        assert pool.place(needs(gpus=2)) == Rejected("gpus", 2, 1)
 
     def test_a_whole_one_is_not_shared_afterwards(self):
-        free = Free(host(gpus=[16000]))
-        free.take(free.place(needs(gpus=1)))
-        assert free.place(needs(gpus=1, gpu_memory=1)) == Rejected("gpus", 1, 0)
+        pool = Pool([host(gpus=[16000])])
+        pool.take(pool.place(needs(gpus=1)))
+        assert pool.place(needs(gpus=1, gpu_memory=1)) == Rejected("gpus", 1, 0)
 
     def test_a_shared_one_is_not_given_whole(self):
-        free = Free(host(gpus=[16000]))
-        free.take(free.place(needs(gpus=1, gpu_memory=1)))
-        assert free.place(needs(gpus=1)) == Rejected("gpus", 1, 0)
+        pool = Pool([host(gpus=[16000])])
+        pool.take(pool.place(needs(gpus=1, gpu_memory=1)))
+        assert pool.place(needs(gpus=1)) == Rejected("gpus", 1, 0)
 
     def test_a_gpu_is_shared_up_to_its_memory(self):
-        free = Free(host(gpus=[16000]))
+        pool = Pool([host(gpus=[16000])])
         for _ in range(2):
-            free.take(free.place(needs(gpus=1, gpu_memory=8000)))
-        assert free.gpu_memory_mb == {0: 0}
-        assert free.place(needs(gpus=1, gpu_memory=1)) == Rejected("gpus", 1, 0)
+            pool.take(pool.place(needs(gpus=1, gpu_memory=8000)))
+        assert gpu_memory(pool) == [0]
+        assert pool.place(needs(gpus=1, gpu_memory=1)) == Rejected("gpus", 1, 0)
 
     def test_sharing_fills_the_fullest_first(self):
-        free = Free(host(gpus=[16000, 16000, 16000]))
-        free.take(Placement(0, 0, (1,), 8000))
-        assert free.place(needs(gpus=1, gpu_memory=8000)).gpus == (1,)
-        assert free.place(needs(gpus=1, gpu_memory=8001)).gpus == (0,)
+        pool = Pool([host(gpus=[16000, 16000, 16000])])
+        pool.take(Placement(0, 0, (1,), 8000))
+        assert pool.place(needs(gpus=1, gpu_memory=8000)).gpus == (1,)
+        assert pool.place(needs(gpus=1, gpu_memory=8001)).gpus == (0,)
 
     def test_whole_ones_take_the_smallest_that_does(self):
-        assert Free(host(gpus=[16000, 8000, 24000])).place(needs(gpus=1)).gpus == (1,)
+        assert Pool([host(gpus=[16000, 8000, 24000])]).place(needs(gpus=1)).gpus == (1,)
 
     def test_several_are_named_in_order(self):
-        assert Free(host(gpus=[16000, 12000, 8000])).place(needs(gpus=2)).gpus == (1, 2)
+        assert Pool([host(gpus=[16000, 12000, 8000])]).place(needs(gpus=2)).gpus == (1, 2)
 
     def test_memory_is_held_on_each(self):
-        free = Free(host(gpus=[10, 20, 30]))
-        free.take(free.place(needs(gpus=2, gpu_memory=15)))
-        assert free.gpu_memory_mb == {0: 10, 1: 5, 2: 15}
+        pool = Pool([host(gpus=[10, 20, 30])])
+        pool.take(pool.place(needs(gpus=2, gpu_memory=15)))
+        assert gpu_memory(pool) == [10, 5, 15]
 
     def test_give_back_restores_shared_and_whole(self):
-        free = Free(host(gpus=[10, 20]))
+        pool = Pool([host(gpus=[10, 20])])
         shared, whole = Placement(0, 0, (0,), 4), Placement(0, 0, (1,))
         for held in (shared, whole):
-            free.take(held)
+            pool.take(held)
         for held in (shared, whole):
-            free.give_back(held)
-        assert free.gpu_memory_mb == {0: 10, 1: 20}
-        assert free.place(needs(gpus=2)).gpus == (0, 1)
+            pool.give_back(held)
+        assert gpu_memory(pool) == [10, 20]
+        assert pool.place(needs(gpus=2)).gpus == (0, 1)
 
     def test_gpus_keep_the_numbers_of_the_host(self):
         capacity = host(gpus=[10, 20, 30])
         visible = type(capacity)(2, 100, capacity.gpus[1:])
-        assert Free(visible).place(needs(gpus=2)).gpus == (1, 2)
+        assert Pool([visible]).place(needs(gpus=2)).gpus == (1, 2)
 
     def test_one_of_unknown_memory_is_still_held_whole(self):
-        free = Free(host(gpus=[0]))
-        held = free.place(needs(gpus=1))
-        free.take(held)
-        assert free.place(needs(gpus=1)) == Rejected("gpus", 1, 0)
-        free.give_back(held)
-        assert free.place(needs(gpus=1)) == held
+        pool = Pool([host(gpus=[0])])
+        held = pool.place(needs(gpus=1))
+        pool.take(held)
+        assert pool.place(needs(gpus=1)) == Rejected("gpus", 1, 0)
+        pool.give_back(held)
+        assert pool.place(needs(gpus=1)) == held
 
 
 class TestCanEverFit:

@@ -1,0 +1,84 @@
+"""Why a request waits: for what, how much is missing, who holds it, and when it is expected to be free."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from flowrun.core.model import Placement, Rejected
+from flowrun.core.scheduler.request import Ref, Request
+from flowrun.core.scheduler.scheduler import Scheduler
+
+_HOLDERS_MAX = 5
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Something that holds part of what another waits for, and when it is expected to give it back."""
+
+    ref: Ref
+    amount: float
+    ends_ms: int
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """Why a request has no place.
+
+    `resources`: too little is free. `limit`: its team has what it may have, or the rest is kept for the first
+    tier. `promise`: it would fit, but then `behind`, which is more urgent, would get its place later.
+    `turn`: others go first. `holders` have most of what is missing, the largest first.
+    """
+
+    reason: Literal["resources", "limit", "promise", "turn"]
+    lacks: Rejected | None
+    holders: tuple[Holder, ...]
+    expected_ms: int
+    behind: Ref | None = None
+
+    def __str__(self) -> str:
+        match self.reason:
+            case "promise":
+                return f"its place is kept for `{self.behind}`, which is more urgent and needs more"
+            case "turn":
+                return "others go first"
+            case _:
+                held = ", ".join(f"`{holder.ref}` holds {holder.amount:g}" for holder in self.holders)
+                return f"{self.lacks}" + (f"; {held}" if held else "")
+
+
+def waits(scheduler: Scheduler, request: Request, now_ms: int) -> Waits:
+    """Why a request that waits has no place at this moment."""
+    limit = scheduler.order.allowed(request)
+    if limit is not None:
+        return Waits("limit", limit, (), 0)
+    placement = scheduler.pool.place(request.needs)
+    if isinstance(placement, Rejected):
+        expected_ms = scheduler.promise(request, now_ms, lookahead=len(scheduler.holdings.by_ref)).at_ms
+        return Waits("resources", placement, _holders(scheduler, placement, now_ms), expected_ms)
+    promise = scheduler.promised
+    if promise is not None and scheduler.delays(promise, request, placement, now_ms):
+        return Waits("promise", None, (), promise.at_ms, promise.request.ref)
+    return Waits("turn", None, (), now_ms)
+
+
+def amount_of(placement: Placement, dimension: str) -> float:
+    """How much of a dimension, as `Rejected` names it, a placement holds."""
+    match dimension:
+        case "cpus":
+            amount: float = placement.cpus
+        case "memory":
+            amount = placement.memory_mb
+        case "gpus" | "linked gpus" | "gpu memory" | "gpu model":
+            amount = len(placement.gpus)
+        case _:
+            amount = dict(placement.uses).get(dimension, 0)
+    return amount + sum(amount_of(part, dimension) for part in placement.parts)
+
+
+def _holders(scheduler: Scheduler, lacks: Rejected, now_ms: int) -> tuple[Holder, ...]:
+    held = [
+        Holder(holding.request.ref, amount, holding.ends_ms)
+        for holding in scheduler.holdings.soonest(now_ms)
+        if (amount := amount_of(holding.placement, lacks.dimension))
+    ]
+    return tuple(sorted(held, key=lambda holder: -holder.amount)[:_HOLDERS_MAX])
