@@ -50,6 +50,10 @@ class Pool:
         self._groups = Groups(self._kind_of) if len(hosts) > 1 else None
         self.expect(typical or {})
 
+    def __len__(self) -> int:
+        """How many hosts there are."""
+        return len(self._free)
+
     def expect(self, typical: Mapping[Resources, int]) -> None:
         """Judge places by other typical requests from now on."""
         self._judge = Judge(typical)
