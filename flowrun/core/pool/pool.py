@@ -54,6 +54,10 @@ class Pool:
         """How many hosts there are."""
         return len(self._free)
 
+    def spare(self, host: int = 0) -> tuple[int, int]:
+        """Thousandths of CPUs and MB of memory that are free on a host."""
+        return self._free[host][:2]
+
     def expect(self, typical: Mapping[Resources, int]) -> None:
         """Judge places by other typical requests from now on."""
         self._judge = Judge(typical)

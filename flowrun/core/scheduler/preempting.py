@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol
 
-from flowrun.core.model import Rejected
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.order import Fair
-from flowrun.core.scheduler.promise import hosts_of
 from flowrun.core.scheduler.request import Holding, Ref, Request
+from flowrun.core.scheduler.trial import Trial, hosts_of
 from flowrun.core.sharing.preemption import Asking, Held, victims
 
 if TYPE_CHECKING:
@@ -21,9 +20,9 @@ Rank = tuple[float, ...]
 
 
 class Preempting(Protocol):
-    """Chooses what has to give up its place. Where nothing is kept for the first that does not fit, it takes."""
+    """Chooses what has to give up its place."""
 
-    keeps_promises: bool
+    keeps_promises: bool  # a place for the first that does not fit; or else it takes one, and nothing is kept
 
     def choose(self, scheduler: Scheduler, now_ms: int) -> Chosen | None:
         """Asked when nothing more fits, and nothing that was chosen before is still awaited."""
@@ -80,7 +79,7 @@ class ByShares:
         self._refused: dict[Ref, int] = {}  # when it may ask again
 
     def choose(self, scheduler: Scheduler, now_ms: int) -> Chosen | None:
-        """The most urgent of the first tier that has no place; else the one that was refused one, if it starves."""
+        """For the most urgent of tier 1 that has no place; else for who was refused one and starves."""
         if not self._order.shares.sharing.preemption.enabled:
             return None
         for request in self._asking(scheduler, now_ms):
@@ -100,9 +99,10 @@ class ByShares:
         firsts = sorted(heads[0] for heads in scheduler.queue.urgent.values())
         yield from (entry.request for entry in firsts[: self.ASKING])
         first = scheduler.refused
-        if first is not None and first.ref in scheduler.queue and first.lane.tier > 1:
-            if self._order.shares.starving(now_ms - first.since_ms):
-                yield first
+        if first is None or first.ref not in scheduler.queue or first.lane.tier == 1:
+            return
+        if self._order.shares.starving(now_ms - first.since_ms):
+            yield first
 
     def _victims(self, request: Request, scheduler: Scheduler, now_ms: int) -> list[Holding]:
         shares, pool = self._order.shares, scheduler.pool
@@ -118,13 +118,8 @@ class ByShares:
         for holdings in _by_host(considered, self.HOSTS) if request.needs.hosts_max == 1 else [considered]:
             held = [self._held(at, holding, now_ms) for at, holding in enumerate(holdings)]
             with Trial(pool, request) as trial:
-                found = victims(
-                    asking,
-                    held,
-                    shares,
-                    lambda taken, trial=trial, of=holdings: trial.fits([of[one.task] for one in taken]),
-                    now_ms,
-                )
+                fits = _fits(trial, holdings)
+                found = victims(asking, held, shares, fits, now_ms)
             if found.tasks:
                 return [holdings[task] for task in found.tasks]
         return []
@@ -155,35 +150,6 @@ class ByShares:
         )
 
 
-class Trial:
-    """Whether a request fits once some holdings are gone. The pool is as it was when the trial is over."""
-
-    def __init__(self, pool: Pool, request: Request) -> None:
-        self._pool = pool
-        self._request = request
-        self._gone: dict[int, Holding] = {}
-
-    def __enter__(self) -> Trial:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._leave({})
-
-    def fits(self, gone: Sequence[Holding]) -> bool:
-        """From one question to the next, only what differs is given back or taken."""
-        wanted = {id(holding): holding for holding in gone}
-        self._leave(wanted)
-        for key, holding in wanted.items():
-            if key not in self._gone:
-                self._gone[key] = holding
-                self._pool.give_back(holding.placement)
-        return not isinstance(self._pool.place(self._request.needs), Rejected)
-
-    def _leave(self, wanted: dict[int, Holding]) -> None:
-        for key in [key for key in self._gone if key not in wanted]:
-            self._pool.take(self._gone.pop(key).placement)
-
-
 def enough(pool: Pool, request: Request, candidates: Sequence[Holding]) -> list[Holding]:
     """As many candidates, the first first, as have to go for a request to fit; none if all are not enough.
 
@@ -204,6 +170,10 @@ def enough(pool: Pool, request: Request, candidates: Sequence[Holding]) -> list[
             if trial.fits(others):
                 taken = others
     return taken
+
+
+def _fits(trial: Trial, holdings: Sequence[Holding]) -> Callable[[Sequence[Held]], bool]:
+    return lambda taken: trial.fits([holdings[one.task] for one in taken])
 
 
 def _by_host(holdings: Iterable[Holding], most: int) -> list[list[Holding]]:

@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from flowc.plan.model import Resources
-from flowrun.core.model import Rejected
+from flowrun.core.pool.hosts import thousandths
 from flowrun.core.scheduler.order import Order
 from flowrun.core.scheduler.request import Lane, Ref, Request
 
 
 class Need:
-    """What something asks for that waits, and why that found no place when it was last tried, if it did not."""
+    """What something that waits asks for, and whether that found no place when it was last tried."""
 
     def __init__(self, needs: Resources) -> None:
         self.needs = needs
-        self.rejected: Rejected | None = None
+        self.cpus = thousandths(needs.cpus)
+        self.rejected = False
         self.classes: dict[Class, None] = {}
 
 

@@ -8,6 +8,7 @@ may pass less and less the longer the first one has been waiting.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import islice
 
@@ -17,7 +18,7 @@ from flowrun.core.pool import Pool
 from flowrun.core.scheduler.holdings import Holdings
 from flowrun.core.scheduler.order import Order, Single
 from flowrun.core.scheduler.preempting import Preempting
-from flowrun.core.scheduler.promise import Promise, amount_of, promise
+from flowrun.core.scheduler.promise import Promise, promise
 from flowrun.core.scheduler.queue import Class, Need, Queue
 from flowrun.core.scheduler.request import Lane, Ref, Request
 
@@ -35,6 +36,7 @@ class Scheduler:
         grace_ms: int = GRACE_MS,
     ) -> None:
         self.pool = pool
+        self._alone = len(pool) == 1
         self.order = order or Single()
         self.preempting = preempting
         self.grace_ms = grace_ms
@@ -61,7 +63,9 @@ class Scheduler:
         request = self.queue.remove(ref)
         self.pool.take(placement)
         self.order.started(request, placement)
-        self.holdings.add(request, placement, now_ms)
+        holding = self.holdings.add(request, placement, now_ms)
+        if self._kept is not None:
+            self._kept.started(holding)
         if ref == self.claimed:
             self.claimed = None
 
@@ -74,22 +78,17 @@ class Scheduler:
         if self._kept is not None:
             self._kept.ended(holding)
         if self._rejected:
-            self._reconsider(placement)
+            self._reconsider()
 
-    def _reconsider(self, given_back: Placement) -> None:
+    def _reconsider(self) -> None:
         """Forget the rejections that may be wrong now."""
         rejected, self._rejected = self._rejected, []
-        alone = len(self.pool) == 1
+        cpus, memory_mb = self.pool.spare() if self._alone else (math.inf, math.inf)
         for need in rejected:
-            why = need.rejected
-            assert why is not None
-            have = why.have + amount_of(given_back, why.dimension)
-            if alone and have + 1e-9 < why.need:
-                # Of what is missing there is no more than this, whatever was taken meanwhile.
-                need.rejected = Rejected(why.dimension, why.need, have, why.host)
+            if need.cpus > cpus or need.needs.memory_mb > memory_mb:
                 self._rejected.append(need)
             else:
-                need.rejected = None
+                need.rejected = False
 
     def expect(self, ref: Ref, ends_ms: int) -> None:
         """It becomes known when a place is going to be given back."""
@@ -99,7 +98,7 @@ class Scheduler:
     def dispatch(self, now_ms: int) -> Iterator[tuple[Request, Placement]]:
         """What gets a place now, one by one: who asks for the next must have told `started` of the last."""
         self.promised = None
-        if all([need.rejected for need in self.queue.needs.values()]):
+        if all(need.rejected for need in self.queue.needs.values()):
             return  # as before
         self.refused = None
         step = _Pass(self, now_ms)
@@ -118,9 +117,6 @@ class Scheduler:
         """When a request that does not fit now is expected to."""
         place = self.pool.place(request.needs)
         lacks = place if isinstance(place, Rejected) else None
-        return self._promise(request, lacks, now_ms, lookahead)
-
-    def _promise(self, request: Request, lacks: Rejected | None, now_ms: int, lookahead: int) -> Promise:
         soonest = islice(self.holdings.soonest(now_ms), lookahead)
         return promise(request, lacks, soonest, self.pool, self.order, now_ms)
 
@@ -128,8 +124,7 @@ class Scheduler:
         """What a request was promised, as long as that can still be; else what it is promised now."""
         kept = self._kept
         if kept is None or kept.request is not request or kept.at_ms <= now_ms:
-            lacks = self.queue.kind_of(request.ref).of.need.rejected
-            kept = self._kept = self._promise(request, lacks, now_ms, self.LOOKAHEAD)
+            kept = self._kept = self.promise(request, now_ms)
         return kept
 
     def delays(self, promise: Promise, request: Request, placement: Placement, now_ms: int) -> bool:
@@ -174,15 +169,26 @@ class Scheduler:
         placement = self.pool.place(request.needs)
         return placement if isinstance(placement, Rejected) else None
 
-    def place(self, need: Need) -> Placement | Rejected:
-        """A place, or why there is none. What was rejected is not tried again until something ends."""
-        if need.rejected is not None:
-            return need.rejected
+    def place(self, need: Need) -> Placement | None:
+        """A place, if there is one. What was rejected is not tried again until something ends."""
+        if need.rejected:
+            return None
+        if (
+            self._alone
+        ):  # of a host alone it is known at once if there is too little of what counts most often
+            cpus, memory_mb = self.pool.spare()
+            if need.cpus > cpus or need.needs.memory_mb > memory_mb:
+                self._reject(need)
+                return None
         found = self.pool.place(need.needs)
         if isinstance(found, Rejected):
-            need.rejected = found
-            self._rejected.append(need)
+            self._reject(need)
+            return None
         return found
+
+    def _reject(self, need: Need) -> None:
+        need.rejected = True
+        self._rejected.append(need)
 
 
 class _Pass:
@@ -198,56 +204,67 @@ class _Pass:
     @property
     def hope(self) -> bool:
         """Whether anything that waits could have a place, as far as is known."""
-        return len(self._hopeless) < self._queue.classes
+        hopeless = self._hopeless
+        for need in self._queue.needs.values():
+            if not need.rejected:
+                for of in need.classes:
+                    if of not in hopeless:
+                        return True
+        return False
 
     def claim(self, ref: Ref) -> tuple[Request, Placement] | None:
         """The request for which places were taken from others comes first."""
-        scheduler = self._scheduler
-        request, of = self._queue[ref], self._queue.kind_of(ref).of
-        place = scheduler.place(of.need)
-        if isinstance(place, Rejected):
-            self._refuse(request, of)
+        request = self._queue[ref]
+        place = self._scheduler.place(self._queue.kind_of(ref).of.need)
+        if place is None:
+            self._refuse(request)
             return None
         return request, place
 
     def next(self, lane: Lane) -> tuple[Request, Placement] | None:
         """The most urgent request of a lane that may have a place, from where the last search ended."""
-        heads, order, hopeless = self._queue.heads.get(lane, ()), self._scheduler.order, self._hopeless
+        scheduler, hopeless = self._scheduler, self._hopeless
+        heads, order = self._queue.heads.get(lane, ()), scheduler.order
         for at in range(self._passed.get(lane, 0), len(heads)):
             _, _, request, kind = heads[at]
             of = kind.of
+            need = of.need
+            if need.rejected:
+                if scheduler.refused is None and order.allowed(request) is None:
+                    self._refuse(request)
+                continue
             if of in hopeless or order.allowed(request) is not None:
                 continue
-            place = self._scheduler.place(of.need)
-            if isinstance(place, Rejected) or order.reserved(request) is not None:
-                self._refuse(request, of)
+            place = scheduler.place(need)
+            if place is None:
+                self._refuse(request)
+            elif order.reserved(request) is not None:
+                hopeless.add(of)
+                self._refuse(request)
             elif not self._delays(request, of, place):
                 self._passed[lane] = at  # where the next of its kind comes in, or later
                 return request, place
         return None
 
-    def _refuse(self, request: Request, of: Class) -> None:
-        """It does not fit, nor does any like it. The first such is kept a place, and then it is worth looking
-        for what else does not fit: there may be many lanes to go through for nothing."""
-        if of.need.rejected is not None:
-            self._hopeless.update(of.need.classes)
-        else:
-            self._hopeless.add(of)
-        if self._scheduler.refused is None:
-            self._scheduler.refused = request
+    def _refuse(self, request: Request) -> None:
+        """The first that does not fit is kept a place. Then it is worth looking for what else does not fit:
+        there may be many lanes to go through for nothing."""
+        scheduler = self._scheduler
+        if scheduler.refused is None:
+            scheduler.refused = request
             if len(self._queue.heads) > 1:
                 for need in self._queue.needs.values():
-                    if isinstance(self._scheduler.place(need), Rejected):
-                        self._hopeless.update(need.classes)
+                    scheduler.place(need)
 
     def _delays(self, request: Request, of: Class, placement: Placement) -> bool:
         scheduler, now_ms = self._scheduler, self._now_ms
         first = scheduler.refused
         if first is None or not scheduler.keeps_promises:
             return False
-        if scheduler.promised is None:
-            scheduler.promised = scheduler.keep(first, now_ms)
-        delays = scheduler.delays(scheduler.promised, request, placement, now_ms)
-        if delays and (not of.least_ms or now_ms + of.least_ms > scheduler.promised.at_ms):
+        promise = scheduler.promised
+        if promise is None:
+            promise = scheduler.promised = scheduler.keep(first, now_ms)
+        delays = scheduler.delays(promise, request, placement, now_ms)
+        if delays and (not of.least_ms or now_ms + of.least_ms > promise.at_ms):
             self._hopeless.add(of)
         return delays

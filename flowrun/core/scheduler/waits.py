@@ -7,9 +7,9 @@ from typing import Literal
 import msgspec
 
 from flowrun.core.model import Rejected
-from flowrun.core.scheduler.promise import amount_of
 from flowrun.core.scheduler.request import Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
+from flowrun.core.scheduler.trial import amount_of
 
 _HOLDERS_MAX = 5
 
