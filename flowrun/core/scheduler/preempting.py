@@ -31,13 +31,14 @@ class Preempting(Protocol):
 class ByRank:
     """What is less urgent gives up its place to what is more so, within a lane: as ranks are at this moment.
 
-    Who gives up a place has to keep what it has done, or this wastes work.
+    Who gives up a place has to keep what it has done, or this wastes work. `rank` says where something that
+    runs would stand now if it waited.
     """
 
     keeps_promises = False
 
-    def __init__(self, rank: Callable[[Holding, int], Rank]) -> None:
-        self._rank = rank
+    def __init__(self) -> None:
+        self.rank: Callable[[Holding, int], Rank] = lambda holding, now_ms: holding.request.rank
 
     def choose(self, scheduler: Scheduler, now_ms: int) -> Chosen | None:
         """For the first in each lane, the least urgent of what runs in it, and no more than is needed."""
@@ -46,7 +47,7 @@ class ByRank:
             if not heads or not running:
                 continue
             ranked = sorted(
-                ((self._rank(holding, now_ms), at) for at, holding in enumerate(running.values())),
+                ((self.rank(holding, now_ms), at) for at, holding in enumerate(running.values())),
                 reverse=True,
             )
             holdings = list(running.values())

@@ -14,6 +14,7 @@ import msgspec
 
 from flowc.plan.model import Resources
 from flowrun.core.scheduler.lengths import Lengths
+from flowrun.core.scheduler.preempting import ByRank
 from flowrun.core.scheduler.request import Holding, Lane, Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
 
@@ -37,7 +38,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Course(msgspec.Struct):
-    """What became of a job. `done_ms` is the work done before its place was last taken from it."""
+    """What became of a job. `done_ms` is the work done before a place was last taken from it."""
 
     first_ms: int = -1  # when it first got a place
     started_ms: int = -1  # when it last did; -1 while it waits
@@ -54,9 +55,9 @@ What = Literal["end", "leave", "review", "promote"]
 class Replay:
     """Jobs, in order of submission, on a scheduler of their own. `run` plays them to the end.
 
-    With `lengths`, jobs are in order of their scores within their priority; if the scheduler's preempting is
-    a `ByRank` with `rank`, also against what runs. Then what has waited for `PATIENCE` times its own length,
-    and for `PATIENCE_MS` at least, comes before all and is not preempted: nothing starves.
+    With `lengths`, jobs are in order of their scores within their priority; if the scheduler preempts by rank,
+    also against what runs. Then what has waited for `PATIENCE` times its own length, and for `PATIENCE_MS` at
+    least, comes before all and is not preempted: nothing starves.
     `period_ms`: places are given out at multiples of it only. `watch(now_ms)` is called after each round.
     """
 
@@ -75,6 +76,8 @@ class Replay:
         self._period_ms = period_ms
         self._watch = watch
         self._refs = [Ref("", str(i)) for i in range(len(jobs))]
+        if isinstance(scheduler.preempting, ByRank):
+            scheduler.preempting.rank = self._rank_now
         self._arrived = 0
         self._events: list[tuple[int, int, What, int]] = []  # when, which job, what, of which spell
         self._scores: dict[int, float] = {}  # of what runs
@@ -97,8 +100,7 @@ class Replay:
                 self._watch(now_ms)
         return self.courses
 
-    def rank(self, holding: Holding, now_ms: int) -> tuple[float, ...]:
-        """Where something that runs would stand if it waited."""
+    def _rank_now(self, holding: Holding, now_ms: int) -> tuple[float, ...]:
         at = int(holding.request.ref.node)
         return self._rank(at, self._score_now(at, now_ms))
 
