@@ -1,4 +1,4 @@
-"""A table of requests in, a table of starts out: `jobs` are played on a host with exact or wrong estimates."""
+"""Requests in, starts out: what waits, what ends, and what the scheduler gives at each moment."""
 
 from graphs import host
 
