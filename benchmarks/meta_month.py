@@ -205,4 +205,4 @@ def show(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    harness.run(measure, show, jobs=600_000, teams=1_100, hosts=43_750, days=30, load=0.92, period=30, seed=1)
+    harness.run(measure, show, jobs=600_000, teams=1_100, hosts=43_750, days=30, load=1.0, period=30, seed=1)
