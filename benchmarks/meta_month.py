@@ -205,4 +205,5 @@ def show(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    harness.run(measure, show, jobs=600_000, teams=1_100, hosts=43_750, days=30, load=1.15, period=60, seed=1)
+    size = {"jobs": 600_000, "teams": 1_100, "hosts": 43_750, "days": 30}
+    harness.run(measure, show, **size, load=1.05, period=60, seed=1)

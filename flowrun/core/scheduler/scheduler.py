@@ -27,6 +27,7 @@ class Scheduler:
     """What waits and what holds a place in a pool; changed by `submit`, `withdraw`, `started` and `ended`."""
 
     LOOKAHEAD = 256  # holdings that are looked at for a promise
+    FRUITLESS = 64  # lanes one after the other in which nothing may pass the first that does not fit
 
     def __init__(
         self,
@@ -109,11 +110,13 @@ class Scheduler:
             if found is not None:
                 yield found
         turns = self.order.round(now_ms)
-        while step.hope and (lane := turns.next()) is not None:
+        fruitless = 0
+        while fruitless < self.FRUITLESS and step.hope and (lane := turns.next()) is not None:
             found = step.next(lane)
             if found is not None:
                 yield found
                 turns.again(lane)
+            fruitless = 0 if found is not None else fruitless + (self.refused is not None)
 
     def promise(self, request: Request, now_ms: int, lookahead: int = LOOKAHEAD) -> Promise:
         """When a request that does not fit now is expected to."""
