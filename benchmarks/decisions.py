@@ -85,7 +85,7 @@ def show(figures: dict[str, Any]) -> str:
     """The figures as text."""
     lines = [f"{figures['ready']} nodes ready: microseconds of CPU a node dispatched"]
     lines += [
-        f"  {kind} {'kind' if kind == 1 else 'kinds'} of needs{row['median']:>10.1f}   ({row['min']} to {row['max']})"
+        f"  kinds of needs: {kind}{row['median']:>13.1f}   ({row['min']} to {row['max']})"
         for kind, row in figures["us_by_kinds"].items()
     ]
     lines += [
