@@ -103,13 +103,17 @@ class Scheduler:
             if found is not None:
                 yield found
         turns = self.order.round(now_ms)
-        fruitless = 0
-        while fruitless < self.FRUITLESS and step.hope and (lane := turns.next()) is not None:
+        several, fruitless = len(self.queue.heads) > 1, 0
+        while fruitless < self.FRUITLESS and (lane := turns.next()) is not None:
             found = step.next(lane)
             if found is not None:
                 yield found
                 turns.again(lane)
-            fruitless = 0 if found is not None else fruitless + (self.refused is not None)
+                fruitless = 0
+            elif self.refused is not None:
+                fruitless += 1
+                if several and not step.hope:
+                    break
 
     def promise(self, request: Request, now_ms: int, lookahead: int = LOOKAHEAD) -> Promise:
         """When a request that does not fit now is expected to."""
