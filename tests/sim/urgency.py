@@ -34,6 +34,8 @@ class Urgency:
                 demand(not ahead, start.node, "started before", other.node.id, "which is more urgent")
         if self.exact:
             self._check_promise(ledger, start, task, self._first_misfit(waiting, task))
+            if self._promised is not None and urgency(task) < urgency(self._promised[0]):
+                self._promised = None  # somebody more urgent came
 
     def before_preemption(self, ledger, kill, task):
         demand(False, "nobody is there for whom to take a place:", kill)
@@ -50,8 +52,9 @@ class Urgency:
             if kept and self.exact and self._fits(task) and not ledger.kills:
                 before = self._earliest(ledger, kept)
                 after = self._earliest(ledger, kept, task, now)
-                ends = now + task.site.estimate.ms
-                demand(ends > before or after > before, task.node.id, "idles, and would be in nobody's way")
+                delays = now + task.site.estimate.ms > before and after > before
+                reason = delays or before == NEVER or self._is_behind_like(waiting, task)
+                demand(reason, task.node.id, "idles, and would be in nobody's way")
         if self.exact:
             self._follow_promise(ledger, waiting, now)
 
@@ -62,6 +65,13 @@ class Urgency:
         """The most urgent of those that are more urgent than a task and do not fit."""
         ahead = [o for o in waiting if urgency(o) < urgency(task) and not self._fits(o)]
         return min(ahead, key=urgency, default=None)
+
+    def _is_behind_like(self, waiting, task):
+        """Whether another one stands before a task that needs the same and lasts about as long: only the
+        first of such is looked at."""
+        like = (task.site.needs, task.site.estimate.ms.bit_length())
+        others = [other for other in waiting if urgency(other) < urgency(task)]
+        return any((other.site.needs, other.site.estimate.ms.bit_length()) == like for other in others)
 
     def _check_promise(self, ledger, start, task, kept):
         if kept is None or ledger.kills:  # what is killed ends at another time than it was meant to

@@ -15,7 +15,7 @@ from books import Hosts, demand
 from life import NEVER, Life
 from oracle import Oracle
 from random_plans import random_host, random_source
-from standing import check_done, check_hopeless
+from standing import check_done, is_hopeless
 from urgency import Urgency
 
 from flowrun.core.changes import CancelRequested, Opened, Woke
@@ -57,19 +57,15 @@ class World:
         for _ in range(self.random.randrange(10, 60)):
             self._random_step()
         self.faults = False
-        resumed = False
         for _ in range(MOST_STEPS):
             status = self.life.state.status
-            if status == "succeeded" or (self.hopeless and resumed and status == "failed"):
+            if status == "succeeded" or (self.hopeless and is_hopeless(self.life.ledger)):
                 break
             if status == "running":
                 self._advance()
             else:
                 self._resume()
-                resumed = True
-        if self.hopeless:
-            check_hopeless(self.life.ledger)
-        else:
+        if not is_hopeless(self.life.ledger):
             check_done(self.life.ledger)
 
     def _random_step(self):

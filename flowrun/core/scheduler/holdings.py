@@ -42,7 +42,7 @@ class Holdings:
         prediction that Tsafrir et al. tried (Backfilling Using System-Generated Predictions, TPDS 2007),
         the simplest of those that did well.
         """
-        while self._ends and self._ends[0][0] <= now_ms:
+        while self._ends and self._ends[0][0] < now_ms:
             ref = self._ends[0][1]
             self.expect(ref, now_ms + max(UNKNOWN_MS, now_ms - self.by_ref[ref].started_ms))
         return (self.by_ref[ref] for _, ref in self._ends)

@@ -83,6 +83,18 @@ class TestPromise:
         desk.wants("longer", cpus=1, lasts=9999)
         assert desk.gives() == "long"
 
+    def test_what_ends_at_this_moment_counts_as_free_though_nobody_told_yet(self):
+        desk = Desk(cpus=2)
+        desk.wants("one", cpus=1, lasts=1000)
+        desk.wants("other", cpus=1, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=2)
+        desk.wants("short", cpus=1, lasts=900)
+        desk.ends("one")
+        assert desk.gives(at=1000) == ""
+        desk.ends("other")
+        assert desk.gives(at=1000) == "large"
+
     def test_all_dimensions_count(self):
         desk = Desk(cpus=8, memory=100)
         desk.wants("runs", cpus=1, memory_mb=60, lasts=1000)
