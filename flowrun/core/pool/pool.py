@@ -50,6 +50,14 @@ class Pool:
         self._groups = Groups(self._kind_of) if len(hosts) > 1 else None
         self.expect(typical or {})
 
+    def __len__(self) -> int:
+        """How many hosts there are."""
+        return len(self._free)
+
+    def spare(self, host: int = 0) -> tuple[int, int]:
+        """Thousandths of CPUs and MB of memory that are free on a host."""
+        return self._free[host][:2]
+
     def expect(self, typical: Mapping[Resources, int]) -> None:
         """Judge places by other typical requests from now on."""
         self._judge = Judge(typical)
