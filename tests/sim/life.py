@@ -11,7 +11,6 @@ from standing import check_state, picture
 from flowrun.core.changes import AnyChange, Exited, Kill, Opened, Resolve, Resolved, Start, Woke
 from flowrun.core.model import Failure
 from flowrun.core.resume import carry_over
-from flowrun.core.state import State
 
 _decode = msgspec.json.Decoder(AnyChange).decode
 NEVER = float("inf")
@@ -142,11 +141,11 @@ class Life:
     def check_state(self, now, woke):
         check_state(self.ledger, self.asked, now, woke)
 
-    def rebuild(self, compare=True):
-        """What the log tells of the run since it was opened last."""
+    def rebuild(self, new_state, compare=True):
+        """What the log tells of the run since it was opened last; `new_state` makes an empty one of a plan."""
         changes = [_decode(row) for row in self.log]
         last = max(i for i, change in enumerate(changes) if isinstance(change, Opened))
-        state = State(self.plans[changes[last].plan], changes[last].inputs)
+        state = new_state(self.plans[changes[last].plan])
         for change in changes[last:]:
             state.apply(change)
         if compare:

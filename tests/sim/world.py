@@ -116,7 +116,7 @@ class World:
 
     def _resume(self, compare=True):
         """A new scheduler begins where the log ends, perhaps of changed source, or with artifacts gone."""
-        before = self.life.rebuild(compare)
+        before = self.life.rebuild(lambda plan: State(plan, {}), compare)
         if self.faults:
             self.life.change()
         earlier = self.life.carried(before, State(self.life.oracle.plan, {}))
