@@ -183,8 +183,8 @@ class State:
                     self._resolve(self.by_id[change.node], change)
             case Kill():
                 self.by_id[change.node].kill = change
-                if not change.force:
-                    self.scheduler.expect(Ref(self.run, change.node), change.at_ms + change.grace_ms)
+                ends_ms = change.at_ms + (0 if change.force else change.grace_ms)
+                self.scheduler.expect(Ref(self.run, change.node), ends_ms)
             case Retry():
                 task = self.by_id[change.node]
                 task.losses += change.lost

@@ -48,7 +48,9 @@ class Hosts:
         gpus = sum(len(part.gpus) for part in parts)
         demand(needs.gpus <= gpus <= max(needs.gpus, needs.gpus_max), "placed", placement)
         if len(parts) == 1:
-            demand((placement.cpus, placement.memory_mb) == (needs.cpus, needs.memory_mb), "placed", placement)
+            demand(
+                (placement.cpus, placement.memory_mb) == (needs.cpus, needs.memory_mb), "placed", placement
+            )
         demand(abs(sum(p.cpus for p in parts) - needs.cpus) < DUST, "placed", placement)
         demand(0 <= sum(p.memory_mb for p in parts) - needs.memory_mb < len(parts), "placed", placement)
         for part in parts:

@@ -134,14 +134,19 @@ class FleetWorld:
 
     def _take_out(self):
         """What succeeded is gone for good."""
-        for run in [run for run, life in self.lives.items() if life.state.status == "succeeded"]:
-            check_done(self.lives[run].ledger)
-            del self.lives[run], self.teams.ledgers[run]
+        for run, ledger in list(self.teams.ledgers.items()):
+            if ledger.state.status != "succeeded":
+                continue
+            check_done(ledger)
+            del self.lives[run]
+            self.teams.ledgers.pop(run)
 
     def _submit(self):
-        """A new run, of any team, tier and priority; what it needs, it may have."""
+        """A new run, of any team without parts, tier and priority; what it needs, it may have."""
         random, self._runs = self.random, self._runs + 1
-        lane = Lane(random.randrange(len(self.sharing.teams)), random.choice([1, 2, 3, 3, 4]))
+        parents = {team.parent for team in self.sharing.teams.values()}
+        leaves = [number for number, name in enumerate(self.sharing.teams) if name not in parents]
+        lane = Lane(random.choice(leaves), random.choice([1, 2, 3, 3, 4]))
         run = f"run-{self._runs}"
         self.teams.lanes[run] = lane
         self.teams.priorities[run] = random.choice([0, 0, 0, 1, 5])
@@ -177,6 +182,8 @@ class FleetWorld:
         for run, state in found.items():
             if state.status == "running":
                 self._reopen(run, state)
+            elif state.status == "succeeded":
+                del self.lives[run]  # it was just about to be taken out
 
     def _resume(self, run):
         self._reopen(run, self._read(run))

@@ -120,7 +120,11 @@ class Life:
                     process.kill = command
                     if force or not process.stubborn:
                         process.ends_ms = min(process.ends_ms, now + random.randrange(20))
-                        codes = ["FR202", "FR202", ""] if command.reason != "preempted" else ["FR202", "FR209", ""]
+                        codes = (
+                            ["FR202", "FR202", ""]
+                            if command.reason != "preempted"
+                            else ["FR202", "FR209", ""]
+                        )
                         process.failure = process.failure or random.choice(codes)
 
     def change(self):

@@ -61,7 +61,9 @@ def _random_claim(random, capacity):
         case "share":
             claim["share"] = random.choice([0.1, 0.25, 0.5])
         case "quota":
-            claim["quota"] = {name: amount * random.choice([0.25, 0.5]) for name, amount in capacity.items() if amount}
+            claim["quota"] = {
+                name: amount * random.choice([0.25, 0.5]) for name, amount in capacity.items() if amount
+            }
     if random.random() < 0.3:
         claim["burst"] = random.choice([1, 1.5, 3])
     if random.random() < 0.3:

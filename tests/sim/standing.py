@@ -29,6 +29,7 @@ def check_state(ledger, asked, now, woke):
         _check_task(ledger, task, asked, now)
     wake = state.next_wake_ms()
     if woke and state.status == "running":
+        now -= any(kill.at_ms == now and not kill.grace_ms for kill in ledger.kills.values())  # is due at once
         demand(wake is None or wake > now, "it wakes, and does nothing about", wake)
     for task in state.running.values():
         _check_running(ledger, task, wake)
@@ -52,14 +53,20 @@ def _check_task(ledger, task, asked, now):
     if task.site.control != "none":
         _check_control(ledger, task, asked)
     elif task.state == "succeeded":
-        demand(ledger.made.get(node) == task.artifact == ledger.oracle.artifact(node), node, "has another result")
+        demand(
+            ledger.made.get(node) == task.artifact == ledger.oracle.artifact(node), node, "has another result"
+        )
     counts = (task.failures, task.losses, task.preemptions)
     books = (ledger.failures[node], ledger.losses[node], ledger.preemptions[node])
     demand(counts == books, node, "has counted", counts, "instead of", books)
     waits = task.state in ("pending", "ready")
     demand(not (waits and node in ledger.ends), node, "came back to life")
     if waits:
-        gone = [ref for ref in ledger.needs(node) if ledger.is_in(ref, "failed", "blocked", "skipped", "cancelled")]
+        gone = [
+            ref
+            for ref in ledger.needs(node)
+            if ledger.is_in(ref, "failed", "blocked", "skipped", "cancelled")
+        ]
         demand(not gone, node, "still waits, though", gone, "will never be done")
         demand(not ledger.is_cancelled(node), node, "still waits, though the run is cancelled")
         if task.state == "pending" and not ledger.lacks(node) and ledger.not_before_ms[node] <= now:
@@ -81,7 +88,9 @@ def _check_control(ledger, task, asked):
         demand(not all(ledger.is_in(part, "succeeded") for part in parts), node, "has all its nodes done")
     if state != "succeeded":
         return
-    demand(all(ledger.is_in(ref, "succeeded") for ref in ledger.needs(node)), node, "has not all that it needs")
+    demand(
+        all(ledger.is_in(ref, "succeeded") for ref in ledger.needs(node)), node, "has not all that it needs"
+    )
     match task.site.control:
         case "branch":
             demand(task.result is oracle.truth(node), node, "is decided wrongly")

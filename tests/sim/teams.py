@@ -18,7 +18,9 @@ class Teams:
         self.capacity = capacity
         self.names = list(sharing.teams)
         self.notice_ms = int(sharing.preemption.notice_s * 1000)
-        self.smallest_gpu_mb = min((gpu.memory_mb for host in hosts.capacities for gpu in host.gpus), default=0)
+        self.smallest_gpu_mb = min(
+            (gpu.memory_mb for host in hosts.capacities for gpu in host.gpus), default=0
+        )
         self.entitled = {}
         self._divide("", capacity)
         self.ledgers = {}
@@ -63,8 +65,14 @@ class Teams:
         by = self.lanes[run]
         self.claims.add((run, asking))
         demand(asks.state == "ready", kill.by, "does not wait, and gets a place")
-        demand(not self.hosts.fits(asks.site.needs) or not self._has_headroom(run, asks), kill.by, "has room already")
-        demand(not self._over_limit(by, self._amounts_of(asks)), kill.by, "takes a place that it may not have")
+        demand(
+            not self.hosts.fits(asks.site.needs) or not self._has_headroom(run, asks),
+            kill.by,
+            "has room already",
+        )
+        demand(
+            not self._over_limit(by, self._amounts_of(asks)), kill.by, "takes a place that it may not have"
+        )
         if by.tier > 1:
             starves = kill.at_ms - asks.ready_at_ms > self.sharing.fairness.starvation_s * 1000
             demand(starves, kill.by, "takes a place, and neither is of tier 1 nor starves")
@@ -74,7 +82,9 @@ class Teams:
             demand(theirs >= (by.tier, -self.priorities[run]), node, "is more important than", kill.by)
 
     def could_ever_start(self, ledger, task):
-        return self.ever_allowed(self.lanes[ledger.run], task.site.needs) and self.hosts.ever_fits(task.site.needs)
+        return self.ever_allowed(self.lanes[ledger.run], task.site.needs) and self.hosts.ever_fits(
+            task.site.needs
+        )
 
     def ever_allowed(self, lane, needs):
         """Whether a lane could have something if nothing else ran."""
@@ -91,7 +101,9 @@ class Teams:
         """The most that a team may hold, by resource."""
         config, own = self.sharing.teams[team], self.entitled[team]
         bursts = {
-            name: math.ceil(own[name] * config.burst - DUST) if config.burst is not None and own[name] else math.inf
+            name: math.ceil(own[name] * config.burst - DUST)
+            if config.burst is not None and own[name]
+            else math.inf
             for name in self.capacity
         }
         return {**bursts, **config.limit}
@@ -101,7 +113,11 @@ class Teams:
         used = dict.fromkeys(self.capacity, 0)
         for key, placement in self.hosts.held.items():
             lane = self.lanes[key[0]]
-            if key not in without and lane.tier in tiers and (teams is None or {*self._path(lane.team)} & {*teams}):
+            if (
+                key not in without
+                and lane.tier in tiers
+                and (teams is None or {*self._path(lane.team)} & {*teams})
+            ):
                 for name, amount in self._amounts(placement).items():
                     used[name] += amount
         return used
@@ -148,7 +164,9 @@ class Teams:
         return not self.hosts.fits(task.site.needs) or not self._has_headroom(run, task)
 
     def _may_start(self, run, task):
-        return not self._is_misfit(run, task) and not self._over_limit(self.lanes[run], self._amounts_of(task))
+        return not self._is_misfit(run, task) and not self._over_limit(
+            self.lanes[run], self._amounts_of(task)
+        )
 
     def _amounts_of(self, task):
         return self._amounts(task.site.needs)

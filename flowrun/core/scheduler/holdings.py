@@ -44,8 +44,9 @@ class Holdings:
         return holding
 
     def expect(self, ref: Ref, ends_ms: int) -> None:
-        """It becomes known when a place is going to be given back."""
+        """A place is going to be given back, and it is known when: nobody need take it away."""
         holding = self.by_ref[ref]
+        holding.leaving = True
         holding.ends_ms = ends_ms
         self._push(holding)
 

@@ -48,6 +48,9 @@ class Order(Protocol):
         Asked of a moment when some holdings are gone, or when another request has got a place as well.
         """
 
+    def exceeds(self, request: Request, placement: Placement) -> bool:
+        """Whether a place is more than a request may have, though it may have what it asks for at least."""
+
     def started(self, request: Request, placement: Placement) -> None:
         """A request got a place."""
 
@@ -74,6 +77,10 @@ class Single:
     ) -> Rejected | None:
         """Nothing is."""
         return None
+
+    def exceeds(self, request: Request, placement: Placement) -> bool:
+        """None is."""
+        return False
 
     def started(self, request: Request, placement: Placement) -> None:
         """Nothing depends on it."""
@@ -157,6 +164,11 @@ class Fair:
             self.held(holding.request, holding.placement) for holding in gone if holding.request.lane.tier > 1
         ]
         return self.shares.below_headroom(amounts, [sum(column) for column in zip(*lower, strict=True)])
+
+    def exceeds(self, request: Request, placement: Placement) -> bool:
+        """By a limit of the team's, or by what is kept for the first tier."""
+        lane = request.lane
+        return self.shares.allowed(lane.team, lane.tier, self.held(request, placement)) is not None
 
     def started(self, request: Request, placement: Placement) -> None:
         """The team holds more."""

@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 
+import msgspec
+
 from flowrun.core.changes import GRACE_MS
 from flowrun.core.model import Placement, Rejected
 from flowrun.core.pool import Pool
@@ -21,6 +23,7 @@ from flowrun.core.scheduler.preempting import Preempting
 from flowrun.core.scheduler.promise import Promise, promise
 from flowrun.core.scheduler.queue import Class, Need, Queue
 from flowrun.core.scheduler.request import Lane, Ref, Request
+from flowrun.core.scheduler.trial import amount_of
 
 
 class Scheduler:
@@ -186,6 +189,17 @@ class Scheduler:
             return None
         return found
 
+    def trimmed(self, request: Request, placement: Placement) -> Placement:
+        """A place without the GPUs that would be nice to have, where a limit does not let them be had."""
+        needs = request.needs
+        while (gpus := int(amount_of(placement, "gpus"))) > needs.gpus and self.order.exceeds(
+            request, placement
+        ):
+            fewer = self.pool.place(msgspec.structs.replace(needs, gpus_max=gpus - 1))
+            assert isinstance(fewer, Placement)  # what fits with more fits with fewer
+            placement = fewer
+        return placement
+
     def _reject(self, need: Need) -> None:
         need.rejected = True
         self._rejected.append(need)
@@ -215,11 +229,15 @@ class _Pass:
     def claim(self, ref: Ref) -> tuple[Request, Placement] | None:
         """The request for which places were taken from others comes first."""
         request = self._queue[ref]
-        place = self._scheduler.place(self._queue.kind_of(ref).of.need)
-        if place is None:
+        scheduler = self._scheduler
+        if scheduler.order.allowed(request) is not None:
+            scheduler.claimed = None  # its team has taken other places meanwhile
+            return None
+        place = scheduler.place(self._queue.kind_of(ref).of.need)
+        if place is None or scheduler.order.reserved(request) is not None:
             self._refuse(request)
             return None
-        return request, place
+        return request, scheduler.trimmed(request, place)
 
     def next(self, lane: Lane) -> tuple[Request, Placement] | None:
         """The most urgent request of a lane that may have a place, from where the last search ended."""
@@ -241,9 +259,11 @@ class _Pass:
             elif order.reserved(request) is not None:
                 hopeless.add(of)
                 self._refuse(request)
-            elif not self._delays(request, of, place):
-                self._passed[lane] = at  # where the next of its kind comes in, or later
-                return request, place
+            else:
+                place = scheduler.trimmed(request, place)
+                if not self._delays(request, of, place):
+                    self._passed[lane] = at  # where the next of its kind comes in, or later
+                    return request, place
         return None
 
     def _refuse(self, request: Request) -> None:
