@@ -140,7 +140,7 @@ class Ledger:
         key = exited.node, exited.attempt
         if key not in self.held:
             return  # it is told late, or twice
-        del self.held[key]
+        self.order.after_exit(self, self.held.pop(key), exited)
         self.hosts.release((self.run, *key))
         if exited.artifact is None:
             self.fallen[exited.node] = exited

@@ -36,6 +36,7 @@ class Life:
         self.hosts = hosts
         self.order = order
         self.exact = exact
+        self.failing = random.choice([0, 0.05]) if exact else 0.2  # how often an attempt does
         self.log = []  # durable rows: JSON
         self.plans = {}  # digest -> plan
         self.store = set()  # hashes of artifacts
@@ -108,7 +109,9 @@ class Life:
             case Start(node=node, attempt=attempt):
                 site = self.state.by_id[node].site
                 ends = now + random.choice([0, 1, 10, random.randrange(1, 5000)])
-                failure = random.choice(["FR201", "FR202"]) if faults and random.random() < 0.2 else ""
+                failure = (
+                    random.choice(["FR201", "FR202"]) if faults and random.random() < self.failing else ""
+                )
                 if self.exact:
                     ends = now + (random.randrange(site.estimate.ms) if failure else site.estimate.ms)
                 elif faults and site.timeout_ms and random.random() < 0.3:

@@ -29,7 +29,9 @@ def check_state(ledger, asked, now, woke):
         _check_task(ledger, task, asked, now)
     wake = state.next_wake_ms()
     if woke and state.status == "running":
-        now -= any(kill.at_ms == now and not kill.grace_ms for kill in ledger.kills.values())  # is due at once
+        now -= any(
+            kill.at_ms == now and not kill.grace_ms for kill in ledger.kills.values()
+        )  # is due at once
         demand(wake is None or wake > now, "it wakes, and does nothing about", wake)
     for task in state.running.values():
         _check_running(ledger, task, wake)

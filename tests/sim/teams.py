@@ -42,6 +42,9 @@ class Teams:
                 ahead = self._may_start(run, other)
                 demand(not ahead, ledger.run, start.node, "started before", run, other.node.id)
 
+    def after_exit(self, ledger, start, exited):
+        """Nothing depends on it."""
+
     def after_step(self, now):
         """Nothing idles that could run, unless something waits for more."""
         waiting = self._waiting()
@@ -189,7 +192,10 @@ class Teams:
         return over
 
     def _below_headroom(self, name):
-        return self.capacity[name] - math.floor(self.capacity[name] * self.sharing.tiers.headroom + DUST)
+        kept = math.floor(self.capacity[name] * self.sharing.tiers.headroom + DUST)
+        return (
+            self.capacity[name] - kept if kept else math.inf
+        )  # parts of GPUs may add up to more than there are
 
     def _check_limits(self, lane, amounts, run, node):
         over = self._over_limit(lane, amounts)

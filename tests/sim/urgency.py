@@ -16,7 +16,11 @@ def urgency(task):
 
 
 class Urgency:
-    """Checks every start. `exact`: everything lasts as long as its estimate says, or not so long."""
+    """Checks every start. `exact`: everything lasts as long as its estimate says, until something does not.
+
+    What ends early may have been part of a promise, which is then kept as it was made, though by now it could
+    be a better one.
+    """
 
     notice_ms = None
 
@@ -42,6 +46,11 @@ class Urgency:
 
     def could_ever_start(self, ledger, task):
         return self.hosts.ever_fits(task.site.needs)
+
+    def after_exit(self, ledger, start, exited):
+        """Notice what ends earlier than it should."""
+        if exited.at_ms != start.at_ms + _estimate(ledger, start.node):
+            self.exact = False
 
     def after_step(self, ledger, now):
         """Nothing idles that could run."""
