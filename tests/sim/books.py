@@ -23,6 +23,7 @@ class Hosts:
     def __init__(self, capacities):
         self.capacities = tuple(capacities)
         self.held = {}  # key -> Placement
+        self.needs = {}  # key -> what was asked for
 
     def hold(self, key, placement, needs):
         """Note that something got a place, which must be what it needs and must have been free."""
@@ -33,7 +34,7 @@ class Hosts:
                 free = self._free_gpus(part.host)[index]
                 enough = free >= part.gpu_memory_mb if part.gpu_memory_mb else free == self._gpu(part, index)
                 demand(enough, "gpu", index, "of host", part.host, "is not free for", key)
-        self.held[key] = placement
+        self.held[key], self.needs[key] = placement, needs
         for host in {part.host for part in (placement, *placement.parts)}:
             self._check_host(host)
 

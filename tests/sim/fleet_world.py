@@ -41,6 +41,8 @@ class FleetWorld:
         self.capacity = totals(capacities)
         self.sharing = random_sharing(random, self.capacity)
         self.teams = Teams(self.hosts, self.sharing, self.capacity)
+        self.longest_ms = random.choice([5000, 100_000])
+        self.dense = random.random() < 0.4
         self.faults = True
         self.preempted = 0
         self.lives = {}
@@ -146,14 +148,20 @@ class FleetWorld:
         random, self._runs = self.random, self._runs + 1
         parents = {team.parent for team in self.sharing.teams.values()}
         leaves = [number for number, name in enumerate(self.sharing.teams) if name not in parents]
-        lane = Lane(random.choice(leaves), random.choice([1, 2, 3, 3, 4]))
+        lane = Lane(random.choice(leaves), random.choice([1, 1, 2, 3, 3, 4, 4]))
         run = f"run-{self._runs}"
         self.teams.lanes[run] = lane
         self.teams.priorities[run] = random.choice([0, 0, 0, 1, 5])
         source = random_source(
-            random, self.hosts.capacities, most=8, allowed=lambda needs: self.teams.ever_allowed(lane, needs)
+            random,
+            self.hosts.capacities,
+            most=8,
+            dense=self.dense,
+            allowed=lambda needs: self.teams.ever_allowed(lane, needs),
         )
-        self.lives[run] = Life(run, random, Oracle(source), self.hosts, self.teams)
+        self.lives[run] = Life(
+            run, random, Oracle(source), self.hosts, self.teams, longest_ms=self.longest_ms
+        )
         self._open(run, {})
 
     def _boot(self):

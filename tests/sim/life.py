@@ -29,13 +29,14 @@ class Process(msgspec.Struct):
 class Life:
     """A run, from its first opening on. `exact`: attempts last as long as their estimates say."""
 
-    def __init__(self, run, random: Random, oracle, hosts, order, exact=False):
+    def __init__(self, run, random: Random, oracle, hosts, order, exact=False, longest_ms=5000):
         self.run = run
         self.random = random
         self.oracle = oracle
         self.hosts = hosts
         self.order = order
         self.exact = exact
+        self.longest_ms = longest_ms
         self.failing = random.choice([0, 0.05]) if exact else 0.2  # how often an attempt does
         self.log = []  # durable rows: JSON
         self.plans = {}  # digest -> plan
@@ -108,7 +109,7 @@ class Life:
         match command:
             case Start(node=node, attempt=attempt):
                 site = self.state.by_id[node].site
-                ends = now + random.choice([0, 1, 10, random.randrange(1, 5000)])
+                ends = now + random.choice([0, 1, 10, random.randrange(1, self.longest_ms)])
                 failure = (
                     random.choice(["FR201", "FR202"]) if faults and random.random() < self.failing else ""
                 )

@@ -29,13 +29,13 @@ def random_host(random):
     return Capacity(random.choice([1, 2, 4, 2.5]), random.choice([100, 1000]), gpus, resources)
 
 
-def random_source(random, hosts, most=25, hopeless=0.0, exact=False, allowed=lambda needs: True):
+def random_source(random, hosts, most=25, hopeless=0.0, exact=False, dense=True, allowed=lambda needs: True):
     """The lines of a graph in which every node fits on the hosts and is `allowed`; some not, if `hopeless`.
 
-    `exact`: all nodes have estimates, and none a time limit.
+    `exact`: all nodes have estimates, and none a time limit. Unless `dense`, few wait for others.
     """
     count = random.randrange(1, random.choice(sorted({min(4, most), min(12, most), most})) + 1)
-    density = random.choice([0.05, 0.15, 0.5])
+    density = random.choice([0.05, 0.15, 0.5] if dense else [0, 0, 0.15])
     conditions = random.choice([0, 0.1, 0.3])  # of the nodes
     controls = random.choice([0, 0.2, 0.4])
     handlers = random.choice([0, 0, 2, 5])

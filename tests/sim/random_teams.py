@@ -40,12 +40,12 @@ def random_sharing(random, capacity):
             Fairness(
                 random.choice([0, 1, 1, 3]),
                 random.choice(["relative", "relative", "absolute"]),
-                random.choice([1, 10, 600]),
+                random.choice([1, 1, 10, 600]),
             ),
             Preemption(
-                random.random() < 0.7,
-                random.choice([0, 1, 300]),
-                random.choice([0, 1, 3]),
+                random.random() < 0.8,
+                random.choice([0, 0, 1, 300]),
+                random.choice([0, 1, 3, 3]),
                 random.choice([0, 1, 30]),
             ),
         )

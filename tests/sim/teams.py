@@ -31,7 +31,7 @@ class Teams:
     def before_start(self, ledger, start, task):
         """It is within all limits, and what is more urgent in its lane does not fit or may not start."""
         lane = self.lanes[ledger.run]
-        self._check_limits(lane, self._amounts(start.placement), ledger.run, start.node)
+        self._check_limits(lane, self._amounts(task.site.needs, start.placement), ledger.run, start.node)
         waiting = self._waiting()
         claimed = (ledger.run, start.node) in self.claims
         self.claims.discard((ledger.run, start.node))
@@ -79,8 +79,12 @@ class Teams:
         if by.tier > 1:
             starves = kill.at_ms - asks.ready_at_ms > self.sharing.fairness.starvation_s * 1000
             demand(starves, kill.by, "takes a place, and neither is of tier 1 nor starves")
-            demand(self._above(by.team) < 0, kill.by, "starves, but its team has what it is entitled to")
-            demand(self._above(lane.team) > 0, node, "is taken from a team that is not above its share")
+            demand(
+                self._above(by.team) < -DUST / 1000,
+                kill.by,
+                "starves, but its team has what it is entitled to",
+            )
+            demand(self._above(lane.team) > -DUST, node, "is taken from a team that is not above its share")
             theirs = (lane.tier, -self.priorities[ledger.run])
             demand(theirs >= (by.tier, -self.priorities[run]), node, "is more important than", kill.by)
 
@@ -121,7 +125,7 @@ class Teams:
                 and lane.tier in tiers
                 and (teams is None or {*self._path(lane.team)} & {*teams})
             ):
-                for name, amount in self._amounts(placement).items():
+                for name, amount in self._amounts(self.hosts.needs[key], placement).items():
                     used[name] += amount
         return used
 
@@ -202,17 +206,16 @@ class Teams:
         demand(not over, run, node, "starts above the limit of", over)
         demand(lane.tier == 1 or not self._over_headroom(amounts), run, node, "takes what is kept for tier 1")
 
-    def _amounts(self, of):
-        """What a placement holds, or needs ask for, by resource; of a shared GPU a part of the smallest."""
-        amounts = defaultdict(float)
-        for part in (of, *getattr(of, "parts", ())):
-            gpus = part.gpus if isinstance(part.gpus, int) else len(part.gpus)
-            shared = part.gpu_memory_mb and self.smallest_gpu_mb
-            amounts["cpus"] += part.cpus
-            amounts["memory_mb"] += part.memory_mb
-            amounts["gpus"] += gpus * (min(1, part.gpu_memory_mb / self.smallest_gpu_mb) if shared else 1)
-            for name, amount in part.uses:
-                amounts[name] += amount
+    def _amounts(self, needs, placement=None):
+        """What needs ask for at least, or with a placement got, by resource; of a shared GPU a part of the
+        smallest. A gang holds named resources on each host."""
+        parts = (placement, *placement.parts) if placement else ()
+        gpus = sum(len(part.gpus) for part in parts) if placement else needs.gpus
+        shared = needs.gpu_memory_mb and self.smallest_gpu_mb
+        part = min(1, needs.gpu_memory_mb / self.smallest_gpu_mb) if shared else 1
+        amounts = defaultdict(float, cpus=needs.cpus, memory_mb=needs.memory_mb, gpus=gpus * part)
+        for name, amount in needs.uses:
+            amounts[name] += amount * max(1, len(parts))
         return amounts
 
 

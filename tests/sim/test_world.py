@@ -27,7 +27,7 @@ def play(seed):
         pytest.fail(f"World({seed}): {kind}{error}", pytrace=not isinstance(error, Broken))
 
 
-@pytest.mark.parametrize("start", range(0, 300, 50))
+@pytest.mark.parametrize("start", range(0, 500, 50))
 def test_random_worlds(start):
     for seed in range(start, start + 50):
         play(seed)
@@ -39,7 +39,7 @@ def test_worlds_that_broke_once(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", range(1000, 11_000, 500))
+@pytest.mark.parametrize("start", range(1000, 16_000, 500))
 def test_many_random_worlds(start):
     for seed in range(start, start + 500):
         play(seed)

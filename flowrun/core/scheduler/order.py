@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from operator import add
 from typing import Protocol
@@ -48,8 +49,8 @@ class Order(Protocol):
         Asked of a moment when some holdings are gone, or when another request has got a place as well.
         """
 
-    def exceeds(self, request: Request, placement: Placement) -> bool:
-        """Whether a place is more than a request may have, though it may have what it asks for at least."""
+    def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
+        """Why a place is more than a request may have, which may have what it asks for at least."""
 
     def started(self, request: Request, placement: Placement) -> None:
         """A request got a place."""
@@ -78,9 +79,9 @@ class Single:
         """Nothing is."""
         return None
 
-    def exceeds(self, request: Request, placement: Placement) -> bool:
+    def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
         """None is."""
-        return False
+        return None
 
     def started(self, request: Request, placement: Placement) -> None:
         """Nothing depends on it."""
@@ -165,10 +166,12 @@ class Fair:
         ]
         return self.shares.below_headroom(amounts, [sum(column) for column in zip(*lower, strict=True)])
 
-    def exceeds(self, request: Request, placement: Placement) -> bool:
+    def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
         """By a limit of the team's, or by what is kept for the first tier."""
-        lane = request.lane
-        return self.shares.allowed(lane.team, lane.tier, self.held(request, placement)) is not None
+        lane, needs = request.lane, request.needs
+        if not needs.gpus_max and not placement.parts:
+            return None
+        return self.shares.allowed(lane.team, lane.tier, self.held(request, placement))
 
     def started(self, request: Request, placement: Placement) -> None:
         """The team holds more."""
@@ -191,15 +194,19 @@ class Fair:
         return known
 
     def held(self, request: Request, placement: Placement) -> tuple[Amount, ...]:
-        """What a request got, in the order of the shares' resources."""
-        return self._held(placement) if request.needs.gpus_max else self.amounts(request)
+        """What a request got, in the order of the shares' resources: maybe more than it asked for at least.
 
-    def _held(self, placement: Placement) -> tuple[Amount, ...]:
-        gpus, memory_mb = len(placement.gpus), placement.gpu_memory_mb
-        amounts = self._amounts(placement.cpus, placement.memory_mb, gpus, memory_mb, placement.uses)
-        for part in placement.parts:
-            amounts = tuple(map(add, amounts, self._held(part)))
-        return amounts
+        A gang holds named resources on each of its hosts.
+        """
+        needs = request.needs
+        if not needs.gpus_max and not placement.parts:
+            return self.amounts(request)
+        parts = (placement, *placement.parts)
+        gpus = sum(len(part.gpus) for part in parts)
+        uses: Counter[str] = Counter()
+        for part in parts:
+            uses.update(dict(part.uses))
+        return self._amounts(needs.cpus, needs.memory_mb, gpus, needs.gpu_memory_mb, tuple(uses.items()))
 
     def _amounts(
         self, cpus: float, memory_mb: int, gpus: int, gpu_memory_mb: int, uses: tuple[tuple[str, int], ...]

@@ -169,8 +169,9 @@ class Scheduler:
         refused = self.order.allowed(request) or self.order.reserved(request)
         if refused is not None:
             return refused
-        placement = self.pool.place(request.needs)
-        return placement if isinstance(placement, Rejected) else None
+        found = self.pool.place(request.needs)
+        trimmed = found if isinstance(found, Rejected) else self.trimmed(request, found)
+        return trimmed if isinstance(trimmed, Rejected) else None
 
     def place(self, need: Need) -> Placement | None:
         """A place, if there is one. What was rejected is not tried again until something ends."""
@@ -189,12 +190,13 @@ class Scheduler:
             return None
         return found
 
-    def trimmed(self, request: Request, placement: Placement) -> Placement:
+    def trimmed(self, request: Request, placement: Placement) -> Placement | Rejected:
         """A place without the GPUs that would be nice to have, where a limit does not let them be had."""
         needs = request.needs
-        while (gpus := int(amount_of(placement, "gpus"))) > needs.gpus and self.order.exceeds(
-            request, placement
-        ):
+        while (over := self.order.exceeds(request, placement)) is not None:
+            gpus = int(amount_of(placement, "gpus"))
+            if gpus <= needs.gpus:
+                return over
             fewer = self.pool.place(msgspec.structs.replace(needs, gpus_max=gpus - 1))
             assert isinstance(fewer, Placement)  # what fits with more fits with fewer
             placement = fewer
@@ -237,7 +239,8 @@ class _Pass:
         if place is None or scheduler.order.reserved(request) is not None:
             self._refuse(request)
             return None
-        return request, scheduler.trimmed(request, place)
+        trimmed = scheduler.trimmed(request, place)
+        return None if isinstance(trimmed, Rejected) else (request, trimmed)
 
     def next(self, lane: Lane) -> tuple[Request, Placement] | None:
         """The most urgent request of a lane that may have a place, from where the last search ended."""
@@ -260,10 +263,10 @@ class _Pass:
                 hopeless.add(of)
                 self._refuse(request)
             else:
-                place = scheduler.trimmed(request, place)
-                if not self._delays(request, of, place):
+                trimmed = scheduler.trimmed(request, place)
+                if not isinstance(trimmed, Rejected) and not self._delays(request, of, trimmed):
                     self._passed[lane] = at  # where the next of its kind comes in, or later
-                    return request, place
+                    return request, trimmed
         return None
 
     def _refuse(self, request: Request) -> None:
