@@ -69,9 +69,7 @@ class Life:
         random = self.random
         ended = [key for key, process in self.live.items() if process.ends_ms <= now]
         random.shuffle(ended)
-        events = []
-        for key in ended:
-            events.append(self._exit(now, *key))
+        events = [self._exit(now, *key) for key in ended]
         heard = [*self.told[-20:], *events]
         if heard and random.random() < 0.1:
             told = random.choice(heard)
@@ -150,7 +148,7 @@ class Life:
         check_state(self.ledger, self.asked, now, woke)
 
     def rebuild(self, new_state, compare=True):
-        """What the log tells of the run since it was opened last; `new_state` makes an empty one of a plan."""
+        """What the log tells of the run since it was opened last. `new_state` makes a state of a plan."""
         changes = [_decode(row) for row in self.log]
         last = max(i for i, change in enumerate(changes) if isinstance(change, Opened))
         state = new_state(self.plans[changes[last].plan])

@@ -10,7 +10,7 @@ from flowrun.core.model import Artifact
 
 
 class Oracle:
-    """The source of a run, which may change, and what it means. `state` is that of the run, once it is open."""
+    """The source of a run, which may change, and what it means. `state` is that of the run, once open."""
 
     def __init__(self, source):
         self.source = source

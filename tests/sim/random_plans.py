@@ -2,9 +2,9 @@
 
 import itertools
 
+from books import Hosts
 from graphs import plan as parse
 
-from books import Hosts
 from flowrun.core.model import Capacity, Gpu
 
 MODELS = ("H100", "A100")
