@@ -95,7 +95,7 @@ class Teams:
 
     def ever_allowed(self, lane, needs):
         """Whether a lane could have something if nothing else ran."""
-        amounts = self._amounts(needs)
+        amounts = self._amounts_at_most(needs)
         for team in self._path(lane.team):
             limits = self.limits(team)
             if any(amount > limits[name] + DUST for name, amount in amounts.items() if amount):
@@ -171,12 +171,18 @@ class Teams:
         return not self.hosts.fits(task.site.needs) or not self._has_headroom(run, task)
 
     def _may_start(self, run, task):
-        return not self._is_misfit(run, task) and not self._over_limit(
-            self.lanes[run], self._amounts_of(task)
-        )
+        over = self._over_limit(self.lanes[run], self._amounts_at_most(task.site.needs))
+        return not self._is_misfit(run, task) and not over
 
     def _amounts_of(self, task):
         return self._amounts(task.site.needs)
+
+    def _amounts_at_most(self, needs):
+        """With named resources on as many hosts as a gang may need, if it does not find room on fewer."""
+        amounts = self._amounts(needs)
+        for name, amount in needs.uses:
+            amounts[name] = amount * max(1, needs.hosts_max)
+        return amounts
 
     def _over_limit(self, lane, amounts):
         """The limit that a lane's team, or one that it is in, would exceed with this."""
