@@ -29,6 +29,7 @@ from flowrun.core.changes import (
     Resolve,
     Resolved,
     Retry,
+    Schedule,
     Skip,
     Start,
     Woke,
@@ -164,6 +165,7 @@ class Execution:
             case (
                 Opened()
                 | Resolved()
+                | Schedule()
                 | Skip()
                 | Exited()
                 | Woke()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from flowc.plan import codec
+from flowc.plan import codec, hosts_file
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
+from flowc.plan.host import lacking, nearest
 from flowc.plan.model import Plan
 from flowc.plan.packages import installed
 from flowc.plan.registry import examine
@@ -40,7 +42,7 @@ class Request(msgspec.Struct, frozen=True):
     plan: Path
     inputs: tuple[str, ...] = ()
     resume: str = ""
-    devices: Path | None = None
+    devices: str = ""
     state: Path = DEFAULT_STATE
     as_json: bool = False
     explain_schedule: bool = False
@@ -56,7 +58,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         classes = {structure.type: structure for structure in plan.structures}
         inputs = bind(plan.header, request.inputs, before.inputs if before else None, classes, examine)
         pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
-        capacity = devices.pretend(request.devices) if request.devices else devices.detect()
+        capacity = hosts_file.read_one(request.devices) if request.devices else devices.detect(tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
         versions = installed({package for code in plan.codes for package in code.packages})
@@ -78,15 +80,19 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
     return status
 
 
+def _complain(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr)
+
+
 def demand_feasible(plan: Plan, capacity: Capacity) -> None:
     """Refuse (FR110) a plan with sites that the whole host could not run, and say which and why."""
     spans = {span.site: span for span in plan.spans}
     problems = []
     for site in plan.sites:
-        rejected = can_ever_fit(site.needs, capacity)
-        if rejected is not None:
-            message = f"`{site.site}` can never run on this host: {rejected}"
-            hint = "lower what its operator declares, or run the plan on a larger host"
+        if can_ever_fit(site.needs, capacity) is not None:
+            message = f"`{site.site}` can never run on this host: it needs {lacking(site.needs, capacity)}"
+            fits = nearest(site.needs, capacity)
+            hint = f"it would fit with `{fits}`; or run the plan on a larger host"
             problems.append(
                 Diagnostic("FR110", message, (Label(Place.parse(spans[site.site].at)),), hint=hint)
             )
@@ -166,7 +172,7 @@ def _conclude(request: Request, run: str, state: State, home: Home) -> int:
         print_refusal(Refused(*problems))
     if state.status != "succeeded":
         options = [f"--resume {run}"]
-        options += [f"--devices {request.devices}"] if request.devices else []
+        options += [f"--devices {shlex.quote(request.devices)}"] if request.devices else []
         options += [f"--state {request.state}"] if request.state != DEFAULT_STATE else []
         resume = f"flowrun execute {request.plan} {' '.join(options)}"
         print(f"\nwhat is done is kept: go on with `{resume}`", file=sys.stderr)

@@ -12,12 +12,13 @@ import heapq
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 
+from flowc.plan.host import nearness
 from flowrun.core.model import Rejected
 from flowrun.core.pool.hosts import Kind
 from flowrun.core.pool.judge import Answer, State
-from flowrun.core.pool.matching import nearness
 
 _KNOWN_MAX = 50_000  # answers that a ranking remembers
+_NEWS_MAX = 10_000  # beyond a few for each state that there is
 
 
 class Groups:
@@ -58,7 +59,7 @@ class Groups:
             insort(joined, -host)
             return
         self.hosts[state] = [-host]
-        if len(self.news) > 10_000 + 4 * len(self.hosts):
+        if len(self.news) > _NEWS_MAX + 4 * len(self.hosts):
             self.news, self.epoch = [], self.epoch + 1
         self.news.append(state)
 
@@ -108,6 +109,6 @@ class Ranking:
                 answer = self._known[state] = self._rate(state)
             self._inside.add(state)
             if isinstance(answer, Rejected):
-                heapq.heappush(self._misfits, (-nearness(answer), -answer.have, state, answer))
+                heapq.heappush(self._misfits, (-nearness(answer.dimension), -answer.have, state, answer))
             else:
                 heapq.heappush(self._fits, answer)

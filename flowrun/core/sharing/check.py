@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from flowrun.core.sharing.entitlement import guaranteed
+from flowrun.core.sharing.entitlement import entitlements, guaranteed
 from flowrun.core.sharing.teams import Sharing, Team
 
 _DUST = 1e-9
@@ -56,6 +56,7 @@ _BOUNDS = {
     "queue": {"limit": Bounds(1), "of_team": Bounds(1)},
 }
 _MOST_TIERS = 9
+_NAMED = 5  # teams in one message
 DEEPEST = 16  # levels of teams: each costs at every start and end
 
 
@@ -165,41 +166,40 @@ def _on_host(sharing: Sharing, capacity: Mapping[str, float]) -> Iterator[Proble
         message = f"team `{where[1]}` has a {where[2]} of `{where[3]}`, which this host does not have"
         yield Problem("FR126", message, where, hint=_closest(where[3], capacity) or _all(capacity))
     if not unknown:
-        parts: dict[str, dict[str, Team]] = {}
-        for name, team in sharing.teams.items():
-            parts.setdefault(team.parent, {})[name] = team
+        yield from _too_much(sharing, capacity)
+
+
+def _too_much(sharing: Sharing, capacity: Mapping[str, float]) -> Iterator[Problem]:
+    parts: dict[str, dict[str, Team]] = {"": {}}
+    for name, team in sharing.teams.items():
+        parts.setdefault(team.parent, {})[name] = team
+    of_host = list(_sums("", parts.pop(""), capacity))
+    yield from of_host
+    if not of_host:  # else too little is left to others through no fault of theirs
+        entitled = entitlements(sharing, capacity)
         for parent, members in parts.items():
-            yield from _sums(sharing.teams, parent, members, capacity)
+            whole = dict(zip(capacity, entitled[parent].amounts, strict=True))
+            yield from _sums(parent, members, whole)
 
 
-def _sums(
-    teams: Mapping[str, Team], parent: str, parts: Mapping[str, Team], capacity: Mapping[str, float]
-) -> Iterator[Problem]:
+def _sums(parent: str, parts: Mapping[str, Team], whole: Mapping[str, float]) -> Iterator[Problem]:
     """Whether the parts of a team, or of the host, are guaranteed more of something than it has itself."""
-    resources = tuple(capacity)
-    whole = _whole(teams, parent, capacity)
-    fixed = {name: guaranteed(whole, team, resources) for name, team in parts.items()}
+    resources = tuple(whole)
+    fixed = {name: guaranteed(tuple(whole.values()), team, resources) for name, team in parts.items()}
     for d, resource in enumerate(resources):
         of = {name: amounts[d] for name, amounts in fixed.items() if amounts is not None and amounts[d]}
         total = sum(of.values())
-        if total > whole[d] * (1 + _DUST) + _DUST:
-            owner = f"`{parent}` has {whole[d]:g}" if parent else f"the host has {whole[d]:g}"
-            said = [("teams", name, "quota" if teams[name].quota else "share") for name in of]
-            names = ", ".join(f"`{name}`" for name in of)
+        if total > whole[resource] * (1 + _DUST) + _DUST:
+            owner = f"`{parent}` has {whole[resource]:g}" if parent else f"the host has {whole[resource]:g}"
+            said = [("teams", name, "quota" if parts[name].quota else "share") for name in of]
+            names = ", ".join(f"`{name}`" for name in list(of)[:_NAMED])
+            names += f" and {len(of) - _NAMED} more" if len(of) > _NAMED else ""
             message = f"{names} are guaranteed {total:g} `{resource}` together, and {owner}"
             if len(of) == 1:
                 message = f"{names} is guaranteed {total:g} `{resource}`, and {owner}"
-            causes = tuple((where, f"{of[where[1]]:g} `{resource}`") for where in said[:-1])
+            causes = tuple((where, f"{of[where[1]]:g} `{resource}`") for where in said[:-1][:_NAMED])
             yield Problem("FR125", message, said[-1], f"{of[said[-1][1]]:g} `{resource}`", causes)
             return  # shares that are too much are too much of everything: once is enough
-
-
-def _whole(teams: Mapping[str, Team], name: str, capacity: Mapping[str, float]) -> tuple[float, ...]:
-    """What is there to divide in a team: all that it could be guaranteed where that follows from weights."""
-    if not name:
-        return tuple(capacity.values())
-    above = _whole(teams, teams[name].parent, capacity)
-    return guaranteed(above, teams[name], tuple(capacity)) or above
 
 
 def _closest(name: str, known: Iterable[str]) -> str:

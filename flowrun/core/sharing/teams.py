@@ -33,7 +33,7 @@ class Tiers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 class Fairness(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What being above one's share costs, and what waiting earns, in points of priority."""
 
-    weight: float = 1  # FAIRNESS_WEIGHT: points for a violation of 1
+    weight: float = 10  # FAIRNESS_WEIGHT: points for a violation of 1
     # "relative": use / entitlement - 1, which is weighted DRF; "absolute": use - entitlement
     violation: Literal["relative", "absolute"] = "relative"
     starvation_s: float = 600  # STARVATION_THRESHOLD: waiting longer than this raises the priority

@@ -142,9 +142,21 @@ def test_shares_above_the_whole():
     ]
 
 
+def test_very_many_teams_are_not_all_named():
+    ((_, _, message),) = refusals("".join(f"[teams.t{i}]\nshare = 0.5\n" for i in range(1000)))
+    assert message.startswith(
+        "`t0`, `t1`, `t2`, `t3`, `t4` and 995 more are guaranteed 32000 `cpus` together"
+    )
+
+
 def test_a_quota_above_what_the_parent_has():
     text = "[teams.r]\nquota = { gpus = 4 }\n[teams.a]\nparent = 'r'\nquota = { gpus = 5 }\n"
     assert refusals(text) == [("FR125", 5, "`a` is guaranteed 5 `gpus`, and `r` has 4")]
+
+
+def test_a_quota_above_what_weights_give_the_parent():
+    text = "[teams.a]\nparent = 'r'\nquota = { gpus = 5 }\n[teams.r]\n[teams.s]\n"
+    assert refusals(text) == [("FR125", 3, "`a` is guaranteed 5 `gpus`, and `r` has 4")]
 
 
 def test_a_quota_and_a_share_above_the_whole_together():

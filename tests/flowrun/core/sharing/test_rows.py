@@ -3,7 +3,7 @@
 from flowrun.core.sharing.finish import FinishTimes
 from flowrun.core.sharing.rows import queue_row, team_rows
 from flowrun.core.sharing.shares import Shares
-from flowrun.core.sharing.teams import Sharing, Team, Tiers
+from flowrun.core.sharing.teams import Fairness, Sharing, Team, Tiers
 from flowrun.shell import team_views
 
 TEAMS = {
@@ -15,7 +15,10 @@ TEAMS = {
 
 
 def shares():
-    of = Shares(Sharing(teams=TEAMS, tiers=Tiers(headroom=0)), {"cpus": 64, "gpus": 8, "licences": 0})
+    of = Shares(
+        Sharing(teams=TEAMS, tiers=Tiers(headroom=0), fairness=Fairness(weight=1)),
+        {"cpus": 64, "gpus": 8, "licences": 0},
+    )
     of.start(of.index["asr"], 2, of.amounts(cpus=4, gpus=2))
     return of
 
