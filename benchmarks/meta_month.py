@@ -196,13 +196,13 @@ def show(figures: dict[str, Any]) -> str:
         f" 95th percentile {error['p95']:.1%}",
         "waiting    jobs   average    median       p99    longest (s)",
     ]
-    for tier, row in figures["waiting_by_tier"].items():
-        lines.append(
-            f"tier {tier}{row['jobs']:>9}{row['average']:>10.0f}{row['median']:>10.0f}{row['p99']:>10.0f}"
-            f"{row['longest']:>11.0f}"
-        )
+    lines += [
+        f"tier {tier}{row['jobs']:>9}{row['average']:>10.0f}{row['median']:>10.0f}{row['p99']:>10.0f}"
+        f"{row['longest']:>11.0f}"
+        for tier, row in figures["waiting_by_tier"].items()
+    ]
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    harness.run(measure, show, jobs=600_000, teams=1_100, hosts=43_750, days=30, load=0.92, period=30, seed=1)
+    harness.run(measure, show, jobs=600_000, teams=1_100, hosts=43_750, days=30, load=1.15, period=60, seed=1)

@@ -227,7 +227,7 @@ def teams(config: Path, devices: str, as_json: bool) -> None:
 
 
 @app.command(
-    argument("plan", type=Path, metavar="PLAN", help="a plan file"),
+    argument("plan", type=Path, nargs="?", metavar="PLAN", help="a plan file; or `--trace`"),
     _DEVICES,
     argument(
         *("-i", "--input"), dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input"
@@ -249,11 +249,13 @@ def teams(config: Path, devices: str, as_json: bool) -> None:
     argument(
         "--deadline", default="", metavar="TIME", help="the least CPUs or GPUs that are done in time: 2h"
     ),
+    argument("--trace", type=Path, metavar="CSV", help="replay a queue of jobs instead of a plan"),
+    argument("--teams", type=Path, metavar="TOML", help="of a trace: who shares the hosts, and how"),
     argument("--svg", type=Path, metavar="FILE", help="draw the schedule"),
     _JSON,
 )
 def simulate(
-    plan: Path,
+    plan: Path | None,
     devices: str,
     inputs: list[str],
     history: Path | None,
@@ -261,6 +263,8 @@ def simulate(
     seed: int | None,
     sweeps: list[str],
     deadline: str,
+    trace: Path | None,
+    teams: Path | None,
     svg: Path | None,
     as_json: bool,
 ) -> None:
@@ -268,7 +272,21 @@ def simulate(
 
     flowrun simulate plans/main.plan.jsonl --devices big.toml --history history.jsonl --svg main.svg
     flowrun simulate plans/main.plan.jsonl --devices big.toml --sweep gpus=1,2,4,8 --deadline 2h
+    flowrun simulate --trace jobs.csv --devices "16 hosts: 8xH100-80GB, 96 cores, 1 TiB" --teams teams.toml
     """
+    if trace is not None:
+        from flowrun.shell import traces
+
+        replayed = traces.run(trace, devices, teams)
+        if as_json:
+            _print_json(replayed)
+        else:
+            print(traces.show(replayed))
+        return
+    if plan is None:
+        from flowc.plan.diagnostics import refuse
+
+        refuse("FR135", "neither a plan nor a trace is named", hint="flowrun simulate PLAN, or --trace CSV")
     from flowrun.shell import forecast
     from flowrun.shell.chart.terminal import columns
     from flowrun.shell.simulate import Request, run

@@ -97,6 +97,11 @@ CODES: dict[str, str] = {
     "FR131": "a deadline is not a time",
     "FR132": "an assumption fits nothing that the plan leaves open",
     "FR133": "a picture cannot be written",
+    "FR135": "a trace of jobs cannot be read, or has none",
+    "FR136": "a trace of jobs has other columns than it should",
+    "FR137": "a value of a trace makes no sense",
+    "FR138": "a trace names a team or a tier that there is not",
+    "FR139": "a job of a trace can never start",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

@@ -68,9 +68,9 @@ class ByShares:
     """
 
     keeps_promises = True
-    CONSIDERED = 1024
-    HOSTS = 16  # with most that may be taken; a place on one host needs victims on one host
-    AGAIN_MS = 30_000
+    CONSIDERED = 512
+    HOSTS = 8  # with most that may be taken; a place on one host needs victims on one host
+    AGAIN_MS = 300_000
     ASKING = 8  # of the first tier, in one round
 
     def __init__(self, order: Fair, saves: bool = False) -> None:

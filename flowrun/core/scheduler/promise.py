@@ -12,11 +12,14 @@ from flowrun.core.scheduler.order import Order
 from flowrun.core.scheduler.request import UNKNOWN_MS, Holding, Request
 from flowrun.core.scheduler.trial import Trial, amount_of, hosts_of
 
+TRIALS = 2
+
 
 class Promise:
     """A place for a request, expected at `at_ms`, when `freed` are given back; on `hosts`, if known where.
 
-    Looking ahead is bounded: `at_ms` may be too early then, which lets less pass, and never too much.
+    Looking ahead is bounded: `at_ms` may be too early then, which lets less pass, and never too much. So is
+    trying whether there is room beside it: what comes after `TRIALS` in a round has to be over in time.
     """
 
     def __init__(
@@ -32,6 +35,11 @@ class Promise:
         self._freed = {id(holding): holding for holding in freed}
         self._spare: list[int] = [sum(column) for column in zip(*map(_scalars, freed), strict=True)] or [0, 0]
         self._in_the_way: set[Placement] = set()  # what was found to be, while all else stays as it is
+        self._trials = 0
+
+    def new_round(self) -> None:
+        """Each may try again whether there is room beside it."""
+        self._trials = 0
 
     def started(self, holding: Holding) -> None:
         """Something got a place beside it, or passes it."""
@@ -78,6 +86,9 @@ class Promise:
             left_cpus = cpus + more_cpus - thousandths(promised.cpus) - thousandths(needs.cpus)
             left_mb = memory_mb + more_mb - promised.memory_mb - needs.memory_mb
             return min(left_cpus, left_mb) >= 0
+        self._trials += 1
+        if self._trials > TRIALS:
+            return False
         pool.take(placement)
         with Trial(pool, self.request) as trial:
             fits = trial.fits(list(self._freed.values()))

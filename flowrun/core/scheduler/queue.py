@@ -26,10 +26,11 @@ class Need:
 class Class:
     """Kinds of all lanes of a tier that need the same and last as long: from `least_ms`, to a factor of two.
 
-    `kinds` is how many of them have requests that wait.
+    `kinds` is how many of them have requests that wait; `example` is one of those, or was.
     """
 
-    def __init__(self, tier: int, need: Need, least_ms: int) -> None:
+    def __init__(self, tier: int, need: Need, least_ms: int, example: Request) -> None:
+        self.example = example
         self.tier = tier
         self.need = need
         self.least_ms = least_ms  # 0 if nobody knows
@@ -93,7 +94,7 @@ class Queue:
     def add(self, request: Request) -> None:
         """Let a request wait."""
         name = (request.lane, request.needs, request.estimate_ms.bit_length())
-        kind = self._kinds.get(name) or self._kind(*name)
+        kind = self._kinds.get(name) or self._kind(request)
         self._number += 1
         entry = Entry(request.rank, self._number, request, kind)
         self._entries[request.ref] = entry
@@ -132,12 +133,13 @@ class Queue:
                     self.urgent.pop(lane, None)
         return entry.request
 
-    def _kind(self, lane: Lane, needs: Resources, bits: int) -> Kind:
+    def _kind(self, request: Request) -> Kind:
+        lane, needs, bits = request.lane, request.needs, request.estimate_ms.bit_length()
         name = (lane.tier, needs, bits)
         of = self._known.get(name)
         if of is None:
             need = self._known_needs.setdefault(needs, Need(needs))
-            of = self._known[name] = Class(lane.tier, need, 1 << bits >> 1)
+            of = self._known[name] = Class(lane.tier, need, 1 << bits >> 1, request)
         kind = self._kinds[lane, needs, bits] = Kind(of)
         return kind
 

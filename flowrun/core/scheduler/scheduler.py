@@ -104,6 +104,8 @@ class Scheduler:
         if all(need.rejected for need in self.queue.needs.values()):
             return  # as before
         self.refused = None
+        if self._kept is not None:
+            self._kept.new_round()
         step = _Pass(self, now_ms)
         if self.claimed is not None and self.claimed in self.queue:
             found = step.claim(self.claimed)
@@ -256,11 +258,12 @@ class _Pass:
                 continue
             if of in hopeless or order.allowed(request) is not None:
                 continue
+            if order.reserved(request) is not None:
+                hopeless.add(of)
+                self._refuse(request)
+                continue
             place = scheduler.place(need)
             if place is None:
-                self._refuse(request)
-            elif order.reserved(request) is not None:
-                hopeless.add(of)
                 self._refuse(request)
             else:
                 trimmed = scheduler.trimmed(request, place)
@@ -273,11 +276,18 @@ class _Pass:
         """The first that does not fit is kept a place. Then it is worth looking for what else does not fit:
         there may be many lanes to go through for nothing."""
         scheduler = self._scheduler
-        if scheduler.refused is None:
-            scheduler.refused = request
-            if len(self._queue.heads) > 1:
-                for need in self._queue.needs.values():
-                    scheduler.place(need)
+        if scheduler.refused is not None:
+            return
+        scheduler.refused = request
+        if len(self._queue.heads) == 1:
+            return
+        for need in self._queue.needs.values():
+            lower = [of for of in need.classes if of.tier > 1]
+            example = lower and lower[0].example
+            if example and scheduler.order.reserved(example) is not None:
+                self._hopeless.update(lower)
+            if len(lower) < len(need.classes) or not self._hopeless.issuperset(lower):
+                scheduler.place(need)
 
     def _delays(self, request: Request, of: Class, placement: Placement) -> bool:
         scheduler, now_ms = self._scheduler, self._now_ms

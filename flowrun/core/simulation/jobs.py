@@ -55,8 +55,8 @@ What = Literal["end", "leave", "review", "promote"]
 class Replay:
     """Jobs, in order of submission, on a scheduler of their own. `run` plays them to the end.
 
-    With `lengths`, jobs are in order of their scores within their priority; if the scheduler preempts by rank,
-    also against what runs. Then what has waited for `PATIENCE` times its own length, and for `PATIENCE_MS` at
+    With `lengths`, jobs are in order of their scores within their priority; if the scheduler preempts by
+    rank, also against what runs. Then what has waited for `PATIENCE` times its own length, and for `PATIENCE_MS` at
     least, comes before all and is not preempted: nothing starves.
     `period_ms`: places are given out at multiples of it only. `watch(now_ms)` is called after each round.
     """
@@ -98,6 +98,7 @@ class Replay:
             self._round(now_ms)
             if self._watch is not None:
                 self._watch(now_ms)
+        assert not self.scheduler.queue, "what can never start was not refused"
         return self.courses
 
     def _rank_now(self, holding: Holding, now_ms: int) -> tuple[float, ...]:
