@@ -111,7 +111,10 @@ def read(path: Path) -> list[Row]:
         hint = f"the first line is `{','.join(_NEEDED)}`; `tier` and `estimate` may be added"
         refuse("FR136", f"the trace {what}", Place(str(path), 1), hint=hint)
     found: list[Diagnostic] = []
-    rows = [row for record in lines if (row := _row(record, lines.line_num, path, found)) is not None]
+    try:
+        rows = [row for record in lines if (row := _row(record, lines.line_num, path, found)) is not None]
+    except csv.Error as error:
+        refuse("FR135", f"the trace `{path}` is no CSV file: {error}", Place(str(path), lines.line_num + 1))
     if found:
         raise Refused(*found[:20])
     if not rows:

@@ -22,6 +22,7 @@ from flowrun.core.changes import (
     Kill,
     Resolve,
     Retry,
+    Schedule,
     Skip,
     Start,
 )
@@ -72,6 +73,10 @@ class Ledger:
                 self.hosts.hold((self.run, node, change.attempt), change.placement, task.site.needs)
                 self.held[node, change.attempt] = change
                 self.attempts[node] = change.attempt
+            case Schedule(starts_ms=starts):
+                for node in starts:
+                    before = [starts[ref] for ref in self._above(node) if ref in starts]
+                    demand(starts[node] >= max(before, default=0), node, "is to start before", before)
             case Resolve(node=node):
                 demand(not self.is_cancelled(node), node, "asks after the run was cancelled")
                 demand(not self.lacks(node), node, "asks before", self.lacks(node))
