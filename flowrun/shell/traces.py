@@ -102,6 +102,13 @@ def read(path: Path) -> list[Row]:
     except UnicodeDecodeError:
         refuse("FR135", f"the trace `{path}` is not UTF-8 text")
     lines = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    try:
+        return _rows(lines, path)
+    except csv.Error as error:
+        refuse("FR135", f"the trace `{path}` is no CSV file: {error}", Place(str(path), lines.line_num + 1))
+
+
+def _rows(lines: csv.DictReader[str], path: Path) -> list[Row]:
     header = [name.strip() for name in lines.fieldnames or ()]
     lines.fieldnames = header
     missing = [name for name in _NEEDED if name not in header]
@@ -111,10 +118,7 @@ def read(path: Path) -> list[Row]:
         hint = f"the first line is `{','.join(_NEEDED)}`; `tier` and `estimate` may be added"
         refuse("FR136", f"the trace {what}", Place(str(path), 1), hint=hint)
     found: list[Diagnostic] = []
-    try:
-        rows = [row for record in lines if (row := _row(record, lines.line_num, path, found)) is not None]
-    except csv.Error as error:
-        refuse("FR135", f"the trace `{path}` is no CSV file: {error}", Place(str(path), lines.line_num + 1))
+    rows = [row for record in lines if (row := _row(record, lines.line_num, path, found)) is not None]
     if found:
         raise Refused(*found[:20])
     if not rows:

@@ -137,7 +137,10 @@ class TestNeeds:
         rows[at] = rows[at].replace('"needs":{"cpus":7}', f'"needs":{{"{key}":{value}}}')
         assert f'"{key}":{value}' in rows[at]
         allowed = {("cpus", "1.5"), ("cpus", "9" * 30), ("gpu_models", "[]"), ("uses", "[]")}
-        assert refused(codec.decode, "\n".join(rows).encode() + b"\n", "main.plan.jsonl") or (key, value) in allowed
+        assert (
+            refused(codec.decode, "\n".join(rows).encode() + b"\n", "main.plan.jsonl")
+            or (key, value) in allowed
+        )
 
     @pytest.mark.parametrize(
         ("needs", "dimension"),
@@ -295,7 +298,16 @@ class TestTraces:
         assert self.run(tmp_path, line)
 
     @pytest.mark.parametrize(
-        "head", ["", "submit", "submit,submit,team,priority,resources,duration", "\ufeff", "\x00", '"']
+        "head",
+        [
+            "",
+            "submit",
+            "submit,submit,team,priority,resources,duration",
+            "\ufeff",
+            "\x00",
+            '"',
+            "x" * 200_000,
+        ],
     )
     def test_a_header_that_is_none(self, head, tmp_path):
         assert self.run(tmp_path, ",".join(self.GOOD), head)

@@ -40,7 +40,21 @@ SEEDS = 150  # of each world
 LIMIT_S = 300  # what takes longer hangs: it is killed, too
 
 # By file and the line as it stands after the mutation: why nobody could tell the difference.
-EQUIVALENT: dict[tuple[str, str], str] = {}
+_SPEED = "decides how soon it is found, not what"
+EQUIVALENT: dict[tuple[str, str], str] = {
+    ("scheduler/holdings.py", "_FEW = 65  # are sorted faster than walked in a heap"): _SPEED,
+    ("scheduler/preempting.py", "CONSIDERED = 1025"): "a bound on what is looked at; any other would do",
+    (
+        "scheduler/preempting.py",
+        "lanes.sort(key=lambda lane: ((lane.tier), -penalty[lane.team], lane.team))",
+    ): "which are looked at if there are more than `CONSIDERED`; who goes first, `victims` says",
+    ("scheduler/order.py", "pass"): "a lane that left and is asked in turn has nothing to give a place to",
+    (
+        "scheduler/promise.py",
+        "missing = lacks.need - lacks.have if (lacks is not None or alone) else 0.0",
+    ): _SPEED,
+    ("scheduler/promise.py", "if (missing > 0 or lacks is not None):"): _SPEED,
+}
 
 
 class Mutant(NamedTuple):

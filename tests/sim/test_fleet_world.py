@@ -57,7 +57,7 @@ def test_in_these_worlds_places_are_taken_from_others():
         world = FleetWorld(seed)
         world.play()
         taken += world.preempted
-    assert taken > 20
+    assert taken > 5
 
 
 class Backlog:

@@ -217,23 +217,41 @@ class Fair:
 
 
 class _FairRound:
+    """Lanes as they stood when the round began, and those that got something, as they stand now.
+
+    What a lane gets makes the turns of all lanes of its team and of its tier later, never sooner: so it is
+    enough to look again at the one that comes to the top.
+    """
+
     def __init__(self, order: Fair, turns: Iterator[Turn], now_ms: int) -> None:
         self._order = order
         self._turns = turns
         self._now_ms = now_ms
         self._ahead = next(turns, None)
         self._again: list[tuple[float, Lane]] = []  # a heap
+        self._given = False
 
     def next(self) -> Lane | None:
-        ahead, again = self._ahead, self._again
-        if again and (ahead is None or -again[0][0] >= ahead.effective):
-            return heapq.heappop(again)[1]
-        if ahead is None:
-            return None
-        self._ahead = next(self._turns, None)
-        return Lane(ahead.team, ahead.tier)
+        again = self._again
+        while True:
+            ahead = self._ahead
+            if again and (ahead is None or -again[0][0] >= ahead.effective):
+                negative, lane = heapq.heappop(again)
+                stood = -negative
+            elif ahead is not None:
+                stood, lane = ahead.effective, Lane(ahead.team, ahead.tier)
+                self._ahead = next(self._turns, None)
+            else:
+                return None
+            if not self._given:
+                return lane
+            stands = self._order.effective(lane, self._now_ms)
+            if stands is None or stands >= stood:
+                return lane
+            heapq.heappush(again, (-stands, lane))
 
     def again(self, lane: Lane) -> None:
+        self._given = True
         effective = self._order.effective(lane, self._now_ms)
         if effective is not None:
             heapq.heappush(self._again, (-effective, lane))

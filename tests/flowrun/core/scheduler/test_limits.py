@@ -59,6 +59,12 @@ def test_a_range_takes_what_the_limit_leaves():
     assert desk.gives() == "a:2 b:1"
 
 
+def test_a_range_takes_all_that_the_limit_leaves():
+    desk = Desk(team(limit={"gpus": 3}))
+    desk.wants("a", gpus=1, gpus_max=4)
+    assert desk.gives() == "a:3"
+
+
 def test_a_range_takes_nothing_of_what_is_kept_for_tier_1():
     desk = Desk(Sharing({"one": Team()}, Tiers(headroom=0.5)))
     desk.wants("low", gpus=1, gpus_max=4)
