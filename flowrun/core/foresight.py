@@ -36,6 +36,8 @@ def foresee(state: State, now_ms: int) -> Schedule | None:
     named = [name for name, _ in state.capacity.resources]
     capacities = [*_capacities(state), *(amount for _, amount in state.capacity.resources)]
     demands = [_demand(task, gpu_memory_mb, named) for task in tasks]
+    if any(need > amount for column in demands for need, amount in zip(column, capacities, strict=True)):
+        return None  # something can never start, and what waits for it neither
     work_ms = max(
         sum(map(mul, durations, column)) / amount
         for amount, column in zip(capacities, zip(*demands, strict=True), strict=True)

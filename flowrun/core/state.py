@@ -18,6 +18,7 @@ from flowrun.core.changes import (
     Cancel,
     CancelRequested,
     Earlier,
+    Event,
     Exited,
     Fail,
     Finish,
@@ -132,6 +133,24 @@ class State:
             return 0 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
         return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else 0
 
+    def awaits(self, event: Event) -> bool:
+        """Whether an event tells something new.
+
+        The exit of an attempt that is over, or an answer to what was answered, may come late, or twice: it
+        stands in the log and changes nothing.
+        """
+        match event:
+            case Exited(node=node, attempt=attempt):
+                running = self.running.get(node)
+                return running is not None and running.attempt == attempt
+            case Resolved(node=node):
+                task = self.by_id.get(node)  # cancelled maybe, while it waited for the answer
+                if task is None or task.state != "running" or task.site.control == "none":
+                    return False
+                return not task.parts and task.failure is None
+            case _:
+                return True
+
     def apply(self, change: AnyChange) -> None:
         """Bring the state up to date with a change."""
         self.now_ms = getattr(change, "at_ms", self.now_ms)
@@ -160,16 +179,18 @@ class State:
                 self.running[change.node] = task
                 self.scheduler.started(Ref(self.run, change.node), change.placement, change.at_ms)
             case Exited():
-                self._exit(self.by_id[change.node], change)
+                if self.awaits(change):
+                    self._exit(self.by_id[change.node], change)
             case Resolve():
                 task = self.by_id[change.node]
                 task.state, task.started_ms = "running", change.at_ms
             case Resolved():
-                self._resolve(self.by_id[change.node], change)
+                if self.awaits(change):
+                    self._resolve(self.by_id[change.node], change)
             case Kill():
                 self.by_id[change.node].kill = change
-                if not change.force:
-                    self.scheduler.expect(Ref(self.run, change.node), change.at_ms + change.grace_ms)
+                ends_ms = change.at_ms + (0 if change.force else change.grace_ms)
+                self.scheduler.expect(Ref(self.run, change.node), ends_ms)
             case Retry():
                 task = self.by_id[change.node]
                 task.losses += change.lost
@@ -264,8 +285,6 @@ class State:
 
     def _resolve(self, task: Task, known: Resolved) -> None:
         """A branch is decided, a loop has its nodes; or neither is possible."""
-        if task.state != "running":  # cancelled while it waited for the answer
-            return
         task.failure = known.failure
         if known.failure is not None:
             return

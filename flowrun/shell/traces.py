@@ -102,6 +102,13 @@ def read(path: Path) -> list[Row]:
     except UnicodeDecodeError:
         refuse("FR135", f"the trace `{path}` is not UTF-8 text")
     lines = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    try:
+        return _rows(lines, path)
+    except csv.Error as error:
+        refuse("FR135", f"the trace `{path}` is no CSV file: {error}", Place(str(path), lines.line_num + 1))
+
+
+def _rows(lines: csv.DictReader[str], path: Path) -> list[Row]:
     header = [name.strip() for name in lines.fieldnames or ()]
     lines.fieldnames = header
     missing = [name for name in _NEEDED if name not in header]

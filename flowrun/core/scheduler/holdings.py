@@ -47,8 +47,9 @@ class Holdings:
         return holding
 
     def expect(self, ref: Ref, ends_ms: int) -> None:
-        """It becomes known when a place is going to be given back."""
+        """A place is going to be given back, and it is known when: nobody need take it away."""
         holding = self.by_ref[ref]
+        holding.leaving = True
         holding.ends_ms = ends_ms
         self._push(holding)
 
@@ -60,7 +61,7 @@ class Holdings:
         the simplest of those that did well.
         """
         ends = self._ends
-        while ends and (ends[0][0] <= now_ms or ends[0][2].entry != ends[0][1]):
+        while ends and (ends[0][0] < now_ms or ends[0][2].entry != ends[0][1]):
             _, number, holding = heappop(ends)
             if holding.entry == number:
                 holding.ends_ms = now_ms + max(UNKNOWN_MS, now_ms - holding.started_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from operator import add
 from typing import Protocol
@@ -48,6 +49,9 @@ class Order(Protocol):
         Asked of a moment when some holdings are gone, or when another request has got a place as well.
         """
 
+    def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
+        """Why a place is more than a request may have, which may have what it asks for at least."""
+
     def started(self, request: Request, placement: Placement) -> None:
         """A request got a place."""
 
@@ -73,6 +77,10 @@ class Single:
         self, request: Request, gone: Sequence[Holding] = (), beside: Request | None = None
     ) -> Rejected | None:
         """Nothing is."""
+        return None
+
+    def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
+        """None is."""
         return None
 
     def started(self, request: Request, placement: Placement) -> None:
@@ -158,6 +166,13 @@ class Fair:
         ]
         return self.shares.below_headroom(amounts, [sum(column) for column in zip(*lower, strict=True)])
 
+    def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
+        """By a limit of the team's, or by what is kept for the first tier."""
+        lane, needs = request.lane, request.needs
+        if not needs.gpus_max and not placement.parts:
+            return None
+        return self.shares.allowed(lane.team, lane.tier, self.held(request, placement))
+
     def started(self, request: Request, placement: Placement) -> None:
         """The team holds more."""
         self.shares.start(request.lane.team, request.lane.tier, self.held(request, placement))
@@ -179,15 +194,19 @@ class Fair:
         return known
 
     def held(self, request: Request, placement: Placement) -> tuple[Amount, ...]:
-        """What a request got, in the order of the shares' resources."""
-        return self._held(placement) if request.needs.gpus_max else self.amounts(request)
+        """What a request got, in the order of the shares' resources: maybe more than it asked for at least.
 
-    def _held(self, placement: Placement) -> tuple[Amount, ...]:
-        gpus, memory_mb = len(placement.gpus), placement.gpu_memory_mb
-        amounts = self._amounts(placement.cpus, placement.memory_mb, gpus, memory_mb, placement.uses)
-        for part in placement.parts:
-            amounts = tuple(map(add, amounts, self._held(part)))
-        return amounts
+        A gang holds named resources on each of its hosts.
+        """
+        needs = request.needs
+        if not needs.gpus_max and not placement.parts:
+            return self.amounts(request)
+        parts = (placement, *placement.parts)
+        gpus = sum(len(part.gpus) for part in parts)
+        uses: Counter[str] = Counter()
+        for part in parts:
+            uses.update(dict(part.uses))
+        return self._amounts(needs.cpus, needs.memory_mb, gpus, needs.gpu_memory_mb, tuple(uses.items()))
 
     def _amounts(
         self, cpus: float, memory_mb: int, gpus: int, gpu_memory_mb: int, uses: tuple[tuple[str, int], ...]
@@ -198,23 +217,41 @@ class Fair:
 
 
 class _FairRound:
+    """Lanes as they stood when the round began, and those that got something, as they stand now.
+
+    What a lane gets makes the turns of all lanes of its team and of its tier later, never sooner: so it is
+    enough to look again at the one that comes to the top.
+    """
+
     def __init__(self, order: Fair, turns: Iterator[Turn], now_ms: int) -> None:
         self._order = order
         self._turns = turns
         self._now_ms = now_ms
         self._ahead = next(turns, None)
         self._again: list[tuple[float, Lane]] = []  # a heap
+        self._given = False
 
     def next(self) -> Lane | None:
-        ahead, again = self._ahead, self._again
-        if again and (ahead is None or -again[0][0] >= ahead.effective):
-            return heapq.heappop(again)[1]
-        if ahead is None:
-            return None
-        self._ahead = next(self._turns, None)
-        return Lane(ahead.team, ahead.tier)
+        again = self._again
+        while True:
+            ahead = self._ahead
+            if again and (ahead is None or -again[0][0] >= ahead.effective):
+                negative, lane = heapq.heappop(again)
+                stood = -negative
+            elif ahead is not None:
+                stood, lane = ahead.effective, Lane(ahead.team, ahead.tier)
+                self._ahead = next(self._turns, None)
+            else:
+                return None
+            if not self._given:
+                return lane
+            stands = self._order.effective(lane, self._now_ms)
+            if stands is None or stands >= stood:
+                return lane
+            heapq.heappush(again, (-stands, lane))
 
     def again(self, lane: Lane) -> None:
+        self._given = True
         effective = self._order.effective(lane, self._now_ms)
         if effective is not None:
             heapq.heappush(self._again, (-effective, lane))

@@ -119,7 +119,7 @@ class ByShares:
         asking = Asking(
             lane.team, lane.tier, -request.rank[0], self._order.amounts(request), request.since_ms
         )
-        if lane.tier > 1 and shares.above(lane.team) >= 0:
+        if lane.tier > 1 and shares.has_its_part(lane.team):
             return []  # `victims` would say so, after all had been looked at
         considered = self._considered(scheduler, lane.tier)
         for holdings in _by_host(considered, self.HOSTS) if request.needs.hosts_max == 1 else [considered]:

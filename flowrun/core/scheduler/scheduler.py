@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 
+import msgspec
+
 from flowrun.core.changes import GRACE_MS
 from flowrun.core.model import Placement, Rejected
 from flowrun.core.pool import Pool
@@ -21,6 +23,7 @@ from flowrun.core.scheduler.preempting import Preempting
 from flowrun.core.scheduler.promise import Promise, promise
 from flowrun.core.scheduler.queue import Class, Need, Queue
 from flowrun.core.scheduler.request import Lane, Ref, Request
+from flowrun.core.scheduler.trial import amount_of
 
 _ANY = (math.inf, math.inf)
 
@@ -110,7 +113,7 @@ class Scheduler:
                 yield found
                 turns.again(lane)
                 fruitless = 0
-            elif self.refused is not None:
+            elif step.kept_a_place:
                 fruitless += 1
                 if several and not step.hope:
                     break
@@ -166,8 +169,9 @@ class Scheduler:
         refused = self.order.allowed(request) or self.order.reserved(request)
         if refused is not None:
             return refused
-        placement = self.pool.place(request.needs)
-        return placement if isinstance(placement, Rejected) else None
+        found = self.pool.place(request.needs)
+        trimmed = found if isinstance(found, Rejected) else self.trimmed(request, found)
+        return trimmed if isinstance(trimmed, Rejected) else None
 
     def place(self, need: Need) -> Placement | None:
         """A place, if there is one. What was rejected is not tried again until something ends."""
@@ -180,6 +184,18 @@ class Scheduler:
             return None
         return found
 
+    def trimmed(self, request: Request, placement: Placement) -> Placement | Rejected:
+        """A place without the GPUs that would be nice to have, where a limit does not let them be had."""
+        needs = request.needs
+        while (over := self.order.exceeds(request, placement)) is not None:
+            gpus = int(amount_of(placement, "gpus"))
+            if gpus <= needs.gpus:
+                return over
+            fewer = self.pool.place(msgspec.structs.replace(needs, gpus_max=gpus - 1))
+            assert isinstance(fewer, Placement)  # what fits with more fits with fewer
+            placement = fewer
+        return placement
+
 
 class _Pass:
     """One round of giving out places. What was found to be hopeless in it is not tried again."""
@@ -190,6 +206,11 @@ class _Pass:
         self._now_ms = now_ms
         self._hopeless: set[Class] = set()  # no request of these can have a place in this round
         self._passed: dict[Lane, int] = {}
+
+    @property
+    def kept_a_place(self) -> bool:
+        """Whether something more urgent did not fit."""
+        return self._scheduler.refused is not None
 
     @property
     def hope(self) -> bool:
@@ -205,11 +226,16 @@ class _Pass:
     def claim(self, ref: Ref) -> tuple[Request, Placement] | None:
         """The request for which places were taken from others comes first."""
         request = self._queue[ref]
-        place = self._scheduler.place(self._queue.kind_of(ref).of.need)
-        if place is None:
+        scheduler = self._scheduler
+        if scheduler.order.allowed(request) is not None:
+            scheduler.claimed = None  # its team has taken other places meanwhile
+            return None
+        place = scheduler.place(self._queue.kind_of(ref).of.need)
+        if place is None or scheduler.order.reserved(request) is not None:
             self._refuse(request)
             return None
-        return request, place
+        trimmed = scheduler.trimmed(request, place)
+        return None if isinstance(trimmed, Rejected) else (request, trimmed)
 
     def next(self, lane: Lane) -> tuple[Request, Placement] | None:
         """The most urgent request of a lane that may have a place, from where the last search ended."""
@@ -234,9 +260,11 @@ class _Pass:
             place = scheduler.place(need)
             if place is None:
                 self._refuse(request)
-            elif not self._delays(request, of, place):
-                self._passed[lane] = at  # where the next of its kind comes in, or later
-                return request, place
+            else:
+                trimmed = scheduler.trimmed(request, place)
+                if not isinstance(trimmed, Rejected) and not self._delays(request, of, trimmed):
+                    self._passed[lane] = at  # where the next of its kind comes in, or later
+                    return request, trimmed
         return None
 
     def _refuse(self, request: Request) -> None:

@@ -29,6 +29,10 @@ class TestWhenItPays:
     def test_not_for_a_run_that_is_over_before_it_is_planned(self):
         assert foresee(Run(known(FORK, wide=0.001, a=0.001, b=0.001, c=0.001)).state, 0) is None
 
+    def test_not_if_something_can_never_start(self):
+        text = FORK.replace("wide cpus=2", "wide cpus=200")
+        assert Run(known(text, wide=100, a=100, b=100, c=100)).state.foreseen is None
+
     def test_not_for_a_run_among_others(self):
         run = Run(known(FORK, wide=100, a=100, b=100, c=100))
         assert foresee(run.state, 0) is not None
