@@ -162,6 +162,27 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
         print(f"{output}: {calls} of {counted(len(records), 'operator')}")
 
 
+@app.command(
+    argument("config", type=Path, metavar="FILE", help="the team configuration, for example teams.toml"),
+    argument("--devices", type=Path, metavar="FILE", help="pretend the host of a TOML file"),
+    _JSON,
+)
+def teams(config: Path, devices: Path | None, as_json: bool) -> None:
+    """Check a team configuration, and show what each team is entitled to on this host."""
+    from flowrun.core.sharing.rows import team_rows
+    from flowrun.core.sharing.shares import Shares
+    from flowrun.shell import team_views
+    from flowrun.shell.devices import detect, pretend
+    from flowrun.shell.teams import amounts, read
+
+    capacity = pretend(devices) if devices else detect()
+    rows = team_rows(Shares(read(config, capacity), amounts(capacity)), {})
+    if as_json:
+        _print_json(rows)
+    else:
+        print(team_views.teams(rows))
+
+
 def _log(folder: Path) -> RunLog:
     from flowrun.shell.runlog import Home, RunLog
 

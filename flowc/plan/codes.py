@@ -85,6 +85,13 @@ CODES: dict[str, str] = {
     "FR110": "a node needs more than the host has",
     "FR111": "the device specification is not valid",
     "FR112": "a node needs an environment variable that is not set",
+    "FR120": "the team configuration cannot be read",
+    "FR121": "the team configuration has an unknown key or a value of the wrong type",
+    "FR122": "a value of the team configuration makes no sense",
+    "FR123": "a team is declared twice",
+    "FR124": "a team is part of one that is not there, or of itself",
+    "FR125": "teams are guaranteed more than there is",
+    "FR126": "a team counts on a resource that the host does not have",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from flowrun.core.model import Rejected
 from flowrun.core.sharing.entitlement import Amount, entitlements, headroom
-from flowrun.core.sharing.priority import boost, penalty
+from flowrun.core.sharing.priority import LEAST_SHARE, boost, penalty
 from flowrun.core.sharing.teams import Sharing, paths
 
 _DUST = 1e-9  # fractions of CPUs are added and taken away: forgive what rounding leaves
@@ -44,25 +45,24 @@ class Shares:
         self.path = [tuple(self.index[part] for part in up[name]) for name in self.names]
         self.parent = [path[1] if len(path) > 1 else -1 for path in self.path]
         weights = sharing.tiers.weights
-        self.tier_entitled = (0, *(weight / sum(weights) for weight in weights))
+        parts = [weight / sum(weights) for weight in weights]
 
-        self.used: list[list[Amount]] = [[0] * len(capacity) for _ in self.names]
-        self.tier_used: list[list[Amount]] = [[0] * len(capacity) for _ in self.tier_entitled]
-        self.running = [0] * len(self.names)
-        self._tier_running = [0] * len(self.tier_entitled)
-        self.share: list[Amount] = [0] * len(self.names)  # dominant
-        self.tier_share: list[Amount] = [0] * len(self.tier_entitled)
+        teams, tiers, resources = len(self.names), len(weights) + 1, len(capacity)
+        self.used: list[list[Amount]] = [[0] * resources for _ in range(teams)]
+        self.tier_used: list[list[Amount]] = [[0] * resources for _ in range(tiers)]
+        self.running = [0] * teams
         self.changed: set[int] = set()
-
+        self._tier_running = [0] * tiers
+        self._threshold_ms = sharing.fairness.starvation_s * 1000
         self._per = [1 / amount if amount else 0 for amount in self.capacity]
-        fairness = sharing.fairness
-        self._threshold_ms = fairness.starvation_s * 1000
-        # penalty = rate * share + base: the formula of `penalty`, which is linear, taken apart once
-        lines = [self._line(entitlement.share) for entitlement in self.entitled]
-        self._rate, self._base = [line[0] for line in lines], [line[1] for line in lines]
-        self._tier_lines = [(0, 0), *(self._line(part) for part in self.tier_entitled[1:])]
-        self.penalty: list[Amount] = list(self._base)
-        self.tier_penalty: list[Amount] = [base for _, base in self._tier_lines]
+        self._per_entitled = [
+            [per / max(part, LEAST_SHARE) for per, part in zip(self._per, entitlement.parts, strict=True)]
+            for entitlement in self.entitled
+        ]
+        self._lines = [self._penalties(entitlement.parts) for entitlement in self.entitled]
+        self._tier_lines = [[(0, 0)] * resources, *(self._penalties([p] * resources) for p in parts)]
+        self.penalty: list[Amount] = [max(base for _, base in lines) for lines in self._lines]
+        self.tier_penalty: list[Amount] = [max(base for _, base in lines) for lines in self._tier_lines]
         self._limited = [
             tuple(
                 (node, d, limit)
@@ -79,11 +79,18 @@ class Shares:
             if kept
         ]
 
-    def _line(self, entitled: Amount) -> tuple[Amount, Amount]:
+    def _penalties(self, parts: Sequence[Amount]) -> list[tuple[Amount, Amount]]:
+        """`penalty` for an entitlement, by resource: it is linear, `rate * used + base`."""
         fairness = self.sharing.fairness
         relative = fairness.violation == "relative"
-        base = penalty(0, entitled, fairness.weight, relative)
-        return penalty(1, entitled, fairness.weight, relative) - base, base
+        lines: list[tuple[Amount, Amount]] = []
+        for per, part in zip(self._per, parts, strict=True):
+            base = penalty(0, part, fairness.weight, relative)
+            rate = (penalty(1, part, fairness.weight, relative) - base) * per
+            lines.append(
+                (rate, base) if per else (0, -math.inf)
+            )  # what the host does not have counts for none
+        return lines
 
     def amounts(self, **of: Amount) -> tuple[Amount, ...]:
         """A vector of amounts from names: `amounts(cpus=4, gpus=1)`; what is not named is 0."""
@@ -101,28 +108,11 @@ class Shares:
     def _change(self, team: int, tier: int, amounts: Sequence[Amount], count: int) -> None:
         running = self._tier_running[tier] = self._tier_running[tier] + count
         assert running >= 0, "work ended that had not started"
-        self.tier_share[tier] = share = self._add(self.tier_used[tier], amounts, running)
-        rate, base = self._tier_lines[tier]
-        self.tier_penalty[tier] = rate * share + base
+        self.tier_penalty[tier] = _add(self.tier_used[tier], amounts, self._tier_lines[tier], running)
         for node in self.path[team]:
             running = self.running[node] = self.running[node] + count
-            self.share[node] = share = self._add(self.used[node], amounts, running)
-            self.penalty[node] = self._rate[node] * share + self._base[node]
+            self.penalty[node] = _add(self.used[node], amounts, self._lines[node], running)
             self.changed.add(node)
-
-    def _add(self, used: list[Amount], amounts: Sequence[Amount], running: int) -> Amount:
-        """Add to `used`; return its dominant share. When nothing runs, no dust of rounding is left."""
-        if not running:
-            used[:] = [0] * len(used)
-            return 0
-        most: Amount = 0
-        for d, amount in enumerate(amounts):
-            if amount:
-                used[d] += amount
-            share = used[d] * self._per[d]
-            if share > most:
-                most = share
-        return most
 
     def allowed(self, team: int, tier: int, amounts: Sequence[Amount]) -> Rejected | None:
         """Why a team may not start this now, whatever is free: a burst limit, or the headroom of tier 1."""
@@ -130,13 +120,16 @@ class Shares:
             if amounts[d] and self.used[node][d] + amounts[d] > limit + _DUST:
                 need = self.used[node][d] + amounts[d]
                 return Rejected(f"{self.resources[d]} of team `{self.names[node]}`, limit", need, limit)
-        if tier > 1:
-            for d, limit in self._lower:
-                if not amounts[d]:
-                    continue
-                need = amounts[d] + sum(used[d] for used in self.tier_used[2:])
-                if need > limit + _DUST:
-                    return Rejected(f"{self.resources[d]} below tier 1, all but the headroom", need, limit)
+        return self.below_headroom(amounts) if tier > 1 else None
+
+    def below_headroom(self, amounts: Sequence[Amount], freed: Sequence[Amount] = ()) -> Rejected | None:
+        """Why work of a lower tier may not start even once `freed` is given up by work of lower tiers."""
+        for d, limit in self._lower:
+            if amounts[d]:
+                used = sum(used[d] for used in self.tier_used[2:]) - (freed[d] if freed else 0)
+                if used + amounts[d] > limit + _DUST:
+                    name = f"{self.resources[d]} below tier 1, all but the headroom"
+                    return Rejected(name, used + amounts[d], limit)
         return None
 
     def ever_allowed(self, team: int, tier: int, amounts: Sequence[Amount]) -> Rejected | None:
@@ -171,10 +164,54 @@ class Shares:
         """Whether someone has waited longer than the threshold."""
         return waited_ms > self._threshold_ms
 
-    def above(self, team: int) -> Amount:
-        """How far a team is above its entitlement (dominant share less entitled share); negative if below.
+    def dominant(self, amounts: Sequence[Amount]) -> Amount:
+        """The largest part of any resource of the host that amounts are: their dominant share."""
+        return max((a * per for a, per in zip(amounts, self._per, strict=True)), default=0)
 
-        A team is as far above as the least of the teams that it is a part of: what a department leaves
-        unused, its teams may use.
+    def load(self, team: int, amounts: Sequence[Amount]) -> Amount:
+        """Amounts as a multiple of what a team is entitled to, of the resource where that is largest."""
+        return max((a * per for a, per in zip(amounts, self._per_entitled[team], strict=True)), default=0)
+
+    def above(self, team: int, gone: Mapping[int, Sequence[Amount]] = MappingProxyType({})) -> Amount:
+        """How far a team is above its entitlement: 1 is twice that, below 0 is below it.
+
+        With teams within teams, the least of its own and of those that it is a part of: what a department
+        is entitled to and does not use, its teams may use. `gone` are amounts, by team, not to count.
         """
-        return min(self.share[node] - self.entitled[node].share for node in self.path[team])
+        return (
+            min(
+                self.load(node, [u - g for u, g in zip(self.used[node], gone[node], strict=True)])
+                if node in gone
+                else self.load(node, self.used[node])
+                for node in self.path[team]
+            )
+            - 1
+        )
+
+    def above_with(self, team: int, amounts: Sequence[Amount]) -> Amount:
+        """How far a team would be above its entitlement, or one that it is a part of, with this as well."""
+        return (
+            max(
+                self.load(node, [u + a for u, a in zip(self.used[node], amounts, strict=True)])
+                for node in self.path[team]
+            )
+            - 1
+        )
+
+
+def _add(
+    used: list[Amount], amounts: Sequence[Amount], lines: Sequence[tuple[Amount, Amount]], running: int
+) -> Amount:
+    """Add to `used`; return its penalty. When nothing runs, no dust of rounding is left."""
+    if not running:
+        used[:] = [0] * len(used)
+        return max([base for _, base in lines])
+    most: Amount = -math.inf
+    for d, (rate, base) in enumerate(lines):
+        amount = amounts[d]
+        if amount:
+            used[d] += amount
+        violation = used[d] * rate + base
+        if violation > most:
+            most = violation
+    return most

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 from flowrun.core.sharing.priority import boost
 from flowrun.core.sharing.shares import Shares
 
-_STEP = 1 / 8  # points: what waiting earns is brought up to date when it has grown by this
-_GROWTH = math.exp(_STEP)
+# What waiting earns is brought up to date when it has grown by a quarter of a point.
+_GROWTH = math.exp(1 / 4)
 _MOST_STALE = 32  # entries of a heap, beyond four for each child
 
 
 class Turn(NamedTuple):
-    """The first that waits of a team in a tier. `effective` lags what it earned by waiting by 1/8 at most."""
+    """The first that waits of a team in a tier. `effective` lags what waiting earns by 1/4 at most."""
 
     team: int
     tier: int
