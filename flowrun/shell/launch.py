@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,15 +16,20 @@ from flowc.plan.model import Plan
 from flowc.plan.packages import installed
 from flowc.plan.registry import examine
 from flowc.plan.text import counted
-from flowrun.core.changes import Opened
+from flowrun.core import pool as places
+from flowrun.core.changes import CancelRequested, Opened
+from flowrun.core.fleet import Fleet
 from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity
 from flowrun.core.pool import can_ever_fit
 from flowrun.core.resume import carry_over
-from flowrun.core.state import State
+from flowrun.core.scheduler.request import Lane
+from flowrun.core.scheduler.scheduler import Scheduler
+from flowrun.core.state import Shared, State
 from flowrun.shell import devices
 from flowrun.shell.execution import Execution, Watcher, now_ms, operators
 from flowrun.shell.forkserver import ZygoteProcess
+from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
 from flowrun.shell.report import failures, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
@@ -59,20 +65,31 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
         versions = installed({package for code in plan.codes for package in code.packages})
-        state = State(plan, inputs, versions)
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
+        fleet = Fleet(Scheduler(places.Pool((capacity,))))
+        state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0)))
         earlier = carry_over(before, state, home.store.is_sound) if before else {}
         opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier, versions)
         _announce(request, run, opened, len(plan.nodes))
-        Execution(run, state, home, log, pool, _watcher(request)).go(opened)
-        del lock
+        execution = Execution(run, state, home, pool, watcher(request.as_json), log.length(run))
+        _execute(Loop(fleet, log), execution, opened)
+        lock.release()
     finally:
         pool.close()
     status = _conclude(request, run, state, home)
     pool.wait()
     return status
+
+
+def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
+    """Execute a run until nothing is left to do."""
+    signals = Signals()
+    loop.open(execution, opened)
+    while execution.state.status == "running":
+        loop.turn({signals.woken.fileno(): select.POLLIN})
+        loop.step([(execution.run, CancelRequested(now_ms()))] * signals.count())
 
 
 def demand_feasible(plan: Plan, capacity: Capacity) -> None:
@@ -135,8 +152,9 @@ def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:
     say([f"{run}: {counted(nodes, 'node')}{note}, on {devices.describe(opened.capacity)}"])
 
 
-def _watcher(request: Request) -> Watcher:
-    if request.as_json:
+def watcher(as_json: bool) -> Watcher:
+    """What shows a run on standard output."""
+    if as_json:
         return JsonWatcher()
     can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     return LiveWatcher() if can_redraw else PlainWatcher()

@@ -43,6 +43,8 @@ class Spawn(Message, frozen=True, tag="spawn"):
     gpus: tuple[int, ...] | None  # None: the host has none to hand out
     imports: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()  # environment variables that are secrets of other operators
+    run: str = ""
+    scratch: str = ""  # the folder that the node's attempts have in common; it need not be there
 
 
 class Signal(Message, frozen=True, tag="signal"):
@@ -51,6 +53,7 @@ class Signal(Message, frozen=True, tag="signal"):
     node: str
     attempt: int
     signal: int
+    run: str = ""
 
 
 class Ended(Message, frozen=True, tag="ended"):
@@ -61,6 +64,7 @@ class Ended(Message, frozen=True, tag="ended"):
     artifact: Artifact | None = None
     failure: Failure | None = None
     usage: Usage = Usage()
+    run: str = ""
 
 
 class Reaped(Message, frozen=True, tag="reaped"):
@@ -70,6 +74,7 @@ class Reaped(Message, frozen=True, tag="reaped"):
     attempt: int
     status: int
     usage: Usage
+    run: str = ""
 
 
 Order = Prepare | Spawn | Signal

@@ -141,7 +141,7 @@ class Fair:
         self, cpus: float, memory_mb: int, gpus: int, gpu_memory_mb: int, uses: tuple[tuple[str, int], ...]
     ) -> tuple[Amount, ...]:
         part = min(1, gpu_memory_mb / self._gpu_memory_mb) if gpu_memory_mb and self._gpu_memory_mb else 1
-        amounts = {"cpus": cpus, "memory": memory_mb, "gpus": gpus * part, **dict(uses)}
+        amounts = {"cpus": cpus, "memory_mb": memory_mb, "gpus": gpus * part, **dict(uses)}
         return tuple([amounts.get(resource, 0) for resource in self.shares.resources])
 
 

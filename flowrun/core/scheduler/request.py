@@ -18,6 +18,9 @@ class Ref(NamedTuple):
     run: str
     node: str
 
+    def __str__(self) -> str:
+        return f"{self.run}/{self.node}"
+
 
 class Lane(NamedTuple):
     """Requests that only their rank tells apart: of a team, by its number, and of a tier."""
