@@ -12,6 +12,7 @@ from flowc.plan.command import App, argument
 
 if TYPE_CHECKING:
     from flowrun.core.state import State
+    from flowrun.core.task import Task
     from flowrun.shell.runlog import RunLog
 
 app = App("flowrun", "Execute plans on this machine, and look at runs.")
@@ -40,11 +41,18 @@ def main() -> None:
     ),
     argument("--resume", default="", metavar="RUN", help="go on with a run: only what is not done"),
     argument("--devices", type=Path, metavar="FILE", help="pretend the host of a TOML file"),
+    argument("--explain-schedule", action="store_true", help="at the end, say which nodes waited for what"),
     _STATE,
     _JSON,
 )
 def execute(
-    plan: Path, inputs: list[str], resume: str, devices: Path | None, state: Path, as_json: bool
+    plan: Path,
+    inputs: list[str],
+    resume: str,
+    devices: Path | None,
+    explain_schedule: bool,
+    state: Path,
+    as_json: bool,
 ) -> None:
     """Execute a plan; exit status 0 if it succeeded, 1 if it failed, 130 if it was cancelled."""
     from flowrun.shell.forkserver import fork_zygote
@@ -52,7 +60,7 @@ def execute(
     zygote = fork_zygote()  # before what follows is imported: it is small now, and can import meanwhile
     from flowrun.shell.launch import Request, launch
 
-    status = launch(Request(plan, tuple(inputs), resume, devices, state, as_json), zygote)
+    status = launch(Request(plan, tuple(inputs), resume, devices, state, as_json, explain_schedule), zygote)
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything is durable and said. Taking the interpreter apart would cost more than running a node.
@@ -102,20 +110,11 @@ def show(run: str, state: Path, as_json: bool) -> None:
 )
 def logs(run: str, node: str, attempt: int, state: Path, as_json: bool) -> None:
     """Print what a node wrote to standard output and error."""
-    import difflib
-
-    from flowc.plan.diagnostics import refuse
     from flowrun.shell.execution import log_path
 
     log = _log(state)
     row = log.find(run)
-    found = _state_of(log, row.run)
-    task = found.by_id.get(node)
-    if task is None:
-        close = difflib.get_close_matches(node, found.by_id, 1)
-        known = ", ".join(f"`{name}`" for name in list(found.by_id)[:20])
-        hint = f"did you mean `{close[0]}`?" if close else f"its nodes are {known}"
-        refuse("FR302", f"run `{row.run}` has no node `{node}`", hint=hint)
+    task = _task(_state_of(log, row.run), row.run, node)
     number = attempt or task.attempt
     path = log_path(log.home, row.run, task, number)
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
@@ -131,6 +130,30 @@ def logs(run: str, node: str, attempt: int, state: Path, as_json: bool) -> None:
         print(f"`{node}` has not run{f' {attempt} times' if attempt else ''} in `{row.run}`", file=sys.stderr)
     else:
         print(f"`{node}` wrote nothing", file=sys.stderr)
+
+
+@app.command(
+    argument("run", metavar="RUN", help="for example iris-7"),
+    argument("node", metavar="NODE", help="a node of its plan"),
+    _STATE,
+    _JSON,
+)
+def why(run: str, node: str, state: Path, as_json: bool) -> None:
+    """Explain what a node waits or waited for: which resource, how much is missing, who holds it."""
+    from flowrun.shell.execution import now_ms
+    from flowrun.shell.waiting import account
+    from flowrun.shell.waiting import why as explanation
+
+    log = _log(state)
+    row = log.find(run)
+    found = _state_of(log, row.run)
+    task = _task(found, row.run, node)
+    now = now_ms()
+    waits = [wait for wait in account(log, row.run, now) if wait.node == task.node.id]
+    if as_json:
+        _print_json({"run": row.run, "node": task.node.id, "state": task.state, "waits": waits})
+    else:
+        print(explanation(found, task, waits, row.status, now))
 
 
 @app.command(
@@ -198,6 +221,19 @@ def _state_of(log: RunLog, run: str) -> State:
             "FR301", f"run `{run}` ended before it began: nothing was recorded", hint="execute its plan again"
         )
     return state
+
+
+def _task(state: State, run: str, node: str) -> Task:
+    import difflib
+
+    from flowc.plan.diagnostics import refuse
+
+    if node not in state.by_id:
+        close = difflib.get_close_matches(node, state.by_id, 1)
+        known = ", ".join(f"`{name}`" for name in list(state.by_id)[:20])
+        hint = f"did you mean `{close[0]}`?" if close else f"its nodes are {known}"
+        refuse("FR302", f"run `{run}` has no node `{node}`", hint=hint)
+    return state.by_id[node]
 
 
 def _print_json(value: Any) -> None:

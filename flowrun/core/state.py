@@ -83,6 +83,7 @@ class State:
         self.doomed: list[Doomed] = []
         self.unresolved: list[Task] = []
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
+        self._measured: dict[str, tuple[int, int]] = {}  # of sites: calls that succeeded here, their total ms
         self._versions = versions_by_operator(plan, versions or {})
         self.keys = node_keys(plan, inputs, versions)
         self.earlier: dict[str, Earlier] = {}
@@ -104,6 +105,11 @@ class State:
         self.unfinished = len(self.tasks)
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
         self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
+
+    def expected_ms(self, site: Site) -> int:
+        """How long a call of a site is going to take: measured in this run, or as planned; 0 if unknown."""
+        calls, total_ms = self._measured.get(site.site, (0, 0))
+        return total_ms // calls if calls else site.estimate.ms
 
     def due(self, now_ms: int) -> list[Task]:
         """Running tasks whose time limit, or whose grace after a gentle kill, is over."""
@@ -195,6 +201,9 @@ class State:
             exited.failure,
         )
         if exited.artifact is not None:
+            calls, total_ms = self._measured.get(task.site.site, (0, 0))
+            took_ms = exited.at_ms - task.started_ms
+            self._measured[task.site.site] = (calls + 1, total_ms + took_ms)
             self._succeed(task, exited.artifact)
 
     def _reopen(self, earlier: dict[str, Earlier]) -> None:
@@ -339,7 +348,9 @@ class State:
         urgency = shared.urgency if shared else ()
         lane = shared.lane if shared else _ALONE
         rank = (*urgency, -site.priority, -task.priority, task.index)
-        return Request(Ref(self.run, task.node.id), site.needs, rank, site.estimate.ms, self.now_ms, lane)
+        return Request(
+            Ref(self.run, task.node.id), site.needs, rank, self.expected_ms(site), self.now_ms, lane
+        )
 
     def _choose(self, task: Task) -> None:
         """Take one of two values, for which it does not matter what became of the other."""

@@ -49,6 +49,7 @@ class Request(msgspec.Struct, frozen=True):
     devices: Path | None = None
     state: Path = DEFAULT_STATE
     as_json: bool = False
+    explain_schedule: bool = False
 
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
@@ -79,6 +80,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
     finally:
         pool.close()
     status = _conclude(request, run, state, home)
+    if request.explain_schedule:
+        _explain(request, run, log, state)
     pool.wait()
     return status
 
@@ -158,6 +161,16 @@ def watcher(as_json: bool) -> Watcher:
         return JsonWatcher()
     can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     return LiveWatcher() if can_redraw else PlainWatcher()
+
+
+def _explain(request: Request, run: str, log: RunLog, state: State) -> None:
+    from flowrun.shell.waiting import account, schedule
+
+    waits = account(log, run, now_ms())
+    if request.as_json:
+        say([msgspec.json.encode({"schedule": waits}).decode()])
+    else:
+        say([f"\n{schedule(state, waits)}"])
 
 
 def _conclude(request: Request, run: str, state: State, home: Home) -> int:

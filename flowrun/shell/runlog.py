@@ -23,7 +23,7 @@ from blake3 import blake3
 from flowc.plan import codec
 from flowc.plan.diagnostics import Place, refuse
 from flowc.plan.history import Record
-from flowc.plan.model import Plan
+from flowc.plan.model import Header, Plan
 from flowrun.core.changes import AnyChange, Finish, Opened
 from flowrun.core.history import Call, calls, summarise
 from flowrun.core.state import State
@@ -203,17 +203,23 @@ class RunLog:
 
     def state_of(self, run: str) -> State | None:
         """The state of a run, rebuilt from its log; `None` if it was never opened."""
+        state, changes = self.last_execution(run)
+        for change in changes:
+            state.apply(change)
+        return state if changes else None
+
+    def last_execution(self, run: str) -> tuple[State, list[AnyChange]]:
+        """The state that a run was opened with the last time, and all changes since.
+
+        A resume opens it again, maybe with another plan: only what it kept and what followed counts.
+        """
         changes = self.changes(run)
-        # A resume opens the run again, maybe with another plan: only what it kept and what followed counts.
         openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
         if not openings:
-            return None
+            return State(Plan(Header(1, "never:opened")), {}), []
         opened = changes[openings[-1]]
         assert isinstance(opened, Opened)
-        state = State(self.plan(opened.plan), opened.inputs, opened.versions)
-        for change in changes[openings[-1] :]:
-            state.apply(change)
-        return state
+        return State(self.plan(opened.plan), opened.inputs, opened.versions), changes[openings[-1] :]
 
     def history(self) -> list[Record]:
         """What the operators of all runs took."""

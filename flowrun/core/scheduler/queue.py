@@ -54,6 +54,10 @@ class Queue:
     def __getitem__(self, ref: Ref) -> Request:
         return self._entries[ref].request
 
+    def kind_of(self, ref: Ref) -> Kind:
+        """Of which kind a request is that waits."""
+        return self._entries[ref].kind
+
     def add(self, request: Request) -> None:
         """Let a request wait."""
         name = (request.lane, request.needs, request.estimate_ms.bit_length())

@@ -19,7 +19,7 @@ class Ref(NamedTuple):
     node: str
 
     def __str__(self) -> str:
-        return f"{self.run}/{self.node}"
+        return f"{self.run}/{self.node}" if self.run else self.node
 
 
 class Lane(NamedTuple):

@@ -1,0 +1,1 @@
+"""A schedule computed ahead: resource-constrained project scheduling."""

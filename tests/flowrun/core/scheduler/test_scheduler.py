@@ -1,0 +1,161 @@
+"""Requests in, starts out: what waits, what ends, and what the scheduler gives at each moment."""
+
+from graphs import host
+
+from flowc.plan.model import Resources
+from flowrun.core.pool import Pool
+from flowrun.core.scheduler.request import Ref, Request
+from flowrun.core.scheduler.scheduler import Scheduler
+from flowrun.core.scheduler.waits import waits
+
+
+class Desk:
+    """A scheduler at a moment. `gives()` says what got a place."""
+
+    def __init__(self, cpus=4, memory=1000, gpus=()):
+        self.scheduler = Scheduler(Pool((host(cpus, memory, gpus),)))
+        self.now = 0
+        self._index = 0
+
+    def wants(self, node, cpus=1, lasts=0, **needs):
+        self._index += 1
+        needs = Resources(cpus=cpus, **needs)
+        self.scheduler.submit(Request(Ref("", node), needs, (0, self._index), lasts, self.now))
+
+    def gives(self, at=None):
+        self.now = self.now if at is None else at
+        got = []
+        for request, placement in self.scheduler.dispatch(self.now):
+            self.scheduler.started(request.ref, placement, self.now)
+            got.append(request.ref.node)
+        return " ".join(got)
+
+    def ends(self, *nodes):
+        for node in nodes:
+            self.scheduler.ended(Ref("", node))
+
+    def why(self, node):
+        return waits(self.scheduler, self.scheduler.queue[Ref("", node)], self.now)
+
+
+class TestOrder:
+    def test_by_rank_as_far_as_it_goes(self):
+        desk = Desk(cpus=2)
+        for node in "abc":
+            desk.wants(node)
+        assert desk.gives() == "a b"
+        desk.ends("a")
+        assert desk.gives() == "c"
+
+    def test_kinds_that_do_not_fit_do_not_hold_up_others_of_which_nothing_is_missing(self):
+        desk = Desk(cpus=4, gpus=[8000])
+        desk.wants("first", cpus=1, gpus=1)
+        desk.wants("second", cpus=1, gpus=1)
+        desk.wants("other", cpus=1)
+        assert desk.gives() == "first other"  # for `second` there are still CPUs when its GPU is free
+
+
+class TestPromise:
+    def test_what_would_delay_the_first_waits(self):
+        desk = Desk(cpus=4)
+        desk.wants("runs", cpus=3, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=4, lasts=1000)
+        desk.wants("long", cpus=1, lasts=1001)
+        assert desk.gives() == ""
+        desk.ends("runs")
+        assert desk.gives(at=1000) == "large"
+
+    def test_what_ends_in_time_passes(self):
+        desk = Desk(cpus=4)
+        desk.wants("runs", cpus=3, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=4)
+        desk.wants("short", cpus=1, lasts=1000)
+        assert desk.gives() == "short"
+
+    def test_what_fits_beside_it_passes_however_long_it_lasts(self):
+        desk = Desk(cpus=4)
+        desk.wants("runs", cpus=2, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=3)
+        desk.wants("long", cpus=1, lasts=9999)
+        desk.wants("longer", cpus=1, lasts=9999)
+        assert desk.gives() == "long"
+
+    def test_all_dimensions_count(self):
+        desk = Desk(cpus=8, memory=100)
+        desk.wants("runs", cpus=1, memory_mb=60, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=1, memory_mb=80)
+        desk.wants("long", cpus=1, memory_mb=40, lasts=9999)
+        desk.wants("lean", cpus=1, memory_mb=20, lasts=9999)
+        assert desk.gives() == "lean"
+
+    def test_only_the_first_that_does_not_fit_is_promised_a_place(self):
+        desk = Desk(cpus=4)
+        desk.wants("runs", cpus=3, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=2, lasts=10)
+        desk.wants("larger", cpus=4, lasts=10)
+        desk.wants("long", cpus=1, lasts=9999)  # in the way of `larger`, not of `large`
+        assert desk.gives() == "long"
+
+    def test_what_lasts_longer_than_expected_is_expected_to_last_as_long_again(self):
+        desk = Desk(cpus=2)
+        desk.wants("runs", cpus=1, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=2)
+        desk.wants("short", cpus=1, lasts=3000)
+        assert desk.gives(at=500) == ""
+        assert desk.gives(at=3000) == "short"  # `runs` is expected to go on until 6000
+
+    def test_what_nobody_knows_the_length_of_passes_only_while_the_first_has_waited_less(self):
+        desk = Desk(cpus=2)
+        desk.wants("runs", cpus=1)
+        desk.gives()
+        desk.now = 5000
+        desk.wants("large", cpus=2)
+        desk.wants("unknown", cpus=1)
+        assert desk.gives() == "unknown"  # 5 s are expected of `runs`, 1 s of `unknown`
+        desk.ends("unknown")
+        desk.wants("next", cpus=1)
+        assert desk.gives(at=9000) == ""  # `large` has waited 4 s by now, and 1 s is left
+        desk.ends("runs")
+        assert desk.gives() == "large"
+
+
+class TestWaits:
+    def test_for_a_resource(self):
+        desk = Desk(cpus=4)
+        desk.wants("small", cpus=1, lasts=500)
+        desk.wants("big", cpus=3, lasts=1000)
+        desk.gives()
+        desk.wants("next", cpus=2)
+        desk.gives()
+        found = desk.why("next")
+        assert (found.reason, found.expected_ms) == ("resources", 1000)
+        assert str(found) == "cpus: needs 2, has 0; `big` holds 3, `small` holds 1"
+
+    def test_for_another_ones_promise(self):
+        desk = Desk(cpus=2)
+        desk.wants("runs", cpus=1, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=2)
+        desk.wants("long", cpus=1, lasts=2000)
+        desk.gives()
+        found = desk.why("long")
+        assert (found.reason, found.behind.node, found.expected_ms) == ("promise", "large", 1000)
+
+
+def test_what_can_never_be_placed_is_stuck():
+    desk = Desk(cpus=2)
+    desk.wants("runs", cpus=1)
+    desk.wants("large", cpus=3)
+    desk.gives()
+    assert desk.scheduler.stuck() == []  # something runs, and may change things
+    desk.ends("runs")
+    desk.wants("small", cpus=1, lasts=10**9)
+    assert desk.gives() == ""
+    (stuck,) = desk.scheduler.stuck()
+    assert (stuck[0].node, str(stuck[1])) == ("large", "cpus: needs 3, has 2")
