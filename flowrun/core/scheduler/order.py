@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from operator import add
 from typing import Protocol
 
+from flowc.plan.model import Resources
 from flowrun.core.model import Placement, Rejected
 from flowrun.core.scheduler.request import Lane, Request
 from flowrun.core.sharing.entitlement import Amount
@@ -118,9 +119,11 @@ class Fair:
 
     def allowed(self, request: Request) -> Rejected | None:
         """A limit of the team's, or what is kept for the first tier."""
-        needs = request.needs
-        amounts = self._amounts(needs.cpus, needs.memory_mb, needs.gpus, needs.gpu_memory_mb, needs.uses)
-        return self.shares.allowed(request.lane.team, request.lane.tier, amounts)
+        return self.shares.allowed(*request.lane, self._needed(request.needs))
+
+    def ever_allowed(self, lane: Lane, needs: Resources) -> Rejected | None:
+        """Why a request may not have a place even if nothing runs."""
+        return self.shares.ever_allowed(*lane, self._needed(needs))
 
     def started(self, request: Request, placement: Placement) -> None:
         """The team holds more."""
@@ -129,6 +132,9 @@ class Fair:
     def ended(self, request: Request, placement: Placement) -> None:
         """The team holds less."""
         self.shares.end(request.lane.team, request.lane.tier, self._held(placement))
+
+    def _needed(self, needs: Resources) -> tuple[Amount, ...]:
+        return self._amounts(needs.cpus, needs.memory_mb, needs.gpus, needs.gpu_memory_mb, needs.uses)
 
     def _held(self, placement: Placement) -> tuple[Amount, ...]:
         gpus, memory_mb = len(placement.gpus), placement.gpu_memory_mb
