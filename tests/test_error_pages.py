@@ -58,6 +58,14 @@ def test_the_tour_of_types_shows_what_happens(tmp_path):
     assert [exchange.succeeded for exchange in page.exchanges] == [True, True, False, True]
 
 
+def test_the_page_on_sharing_shows_what_happens(tmp_path):
+    text = (error_pages.PAGES.parent / "sharing.md").read_text(encoding="utf-8")
+    page = error_pages.Page(text, tmp_path)
+    page.perform()
+    assert [exchange.answered for exchange in page.exchanges if not exchange.fits] == []
+    assert [exchange.succeeded for exchange in page.exchanges] == [True]
+
+
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_a_page_is_headed_by_its_line_in_the_registry(code):
     assert error_pages.title(read(code)) == f"# {code}: {CODES[code]}"

@@ -91,6 +91,17 @@ class CancelRequested(Change, frozen=True, tag="cancel_requested"):
     at_ms: int
 
 
+class Schedule(Change, frozen=True, tag="schedule", omit_defaults=True):
+    """A schedule was computed ahead: from now on the order of its starts, in ms from now, counts as priority.
+
+    Without `starts_ms` all stays as it is, and no other schedule is computed.
+    """
+
+    at_ms: int
+    starts_ms: dict[str, int] = {}
+    makespan_ms: int = 0
+
+
 class Start(Change, frozen=True, tag="start"):
     """Run a node. `key` identifies the computation: operator, code, arguments, and so on upstream."""
 
@@ -171,5 +182,5 @@ class Finish(Change, frozen=True, tag="finish"):
 
 
 Event = Opened | Exited | Resolved | Woke | CancelRequested
-Command = Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
+Command = Schedule | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

@@ -24,6 +24,7 @@ from flowrun.core.changes import (
     Start,
     Woke,
 )
+from flowrun.core.foresight import foresee, foresee_again
 from flowrun.core.model import Failure, RunStatus
 from flowrun.core.scheduler.request import Ref
 from flowrun.core.scheduler.scheduler import Scheduler
@@ -63,6 +64,9 @@ def react(state: State, event: Event) -> list[Command]:
         case _:
             assert_never(event)
     _follow(state, commands, event.at_ms)
+    schedule = (foresee if isinstance(event, Opened) else foresee_again)(state, event.at_ms)
+    if schedule is not None:
+        _carry_out(state, commands, [schedule])
     return commands
 
 

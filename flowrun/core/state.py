@@ -26,13 +26,14 @@ from flowrun.core.changes import (
     Resolve,
     Resolved,
     Retry,
+    Schedule,
     Skip,
     Start,
     Woke,
 )
 from flowrun.core.control import flat, unfold
 from flowrun.core.keys import key_of, node_keys, versions_by_operator
-from flowrun.core.model import Artifact, Inputs, RunStatus, TaskState
+from flowrun.core.model import Artifact, Capacity, Inputs, RunStatus, TaskState
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.request import Lane, Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
@@ -45,12 +46,14 @@ class Shared(NamedTuple):
     """A run's part in a scheduler that it shares with others.
 
     `urgency` is what the ranks of its nodes begin with: the negative of its priority, then its number.
+    `alone`: there are no others after all.
     """
 
     scheduler: Scheduler
     run: str
     lane: Lane
     urgency: tuple[float, float]
+    alone: bool = False
 
 
 class State:
@@ -63,6 +66,7 @@ class State:
     """
 
     scheduler: Scheduler
+    capacity: Capacity
 
     def __init__(
         self,
@@ -73,11 +77,14 @@ class State:
     ) -> None:
         self.plan = plan
         self.inputs = inputs
-        self._shared = shared
+        self.shared = shared
         self.run = shared.run if shared else ""
         self.status: RunStatus = "running"
         self.cancelling = 0
         self.now_ms = 0
+        self.foreseen: Schedule | None = None  # computed ahead, and by how much calls have differed from it
+        self.drift_ms = 0
+        self._planned_ms: dict[str, int] = {}
         self.opened_ms = 0
         self.ended_ms = 0
         self.doomed: list[Doomed] = []
@@ -136,8 +143,8 @@ class State:
     def _apply(self, change: AnyChange) -> None:
         match change:
             case Opened():
-                self.opened_ms = change.at_ms
-                shared = self._shared
+                self.opened_ms, self.capacity = change.at_ms, change.capacity
+                shared = self.shared
                 self.scheduler = shared.scheduler if shared else Scheduler(Pool((change.capacity,)))
                 self._reopen(change.earlier)
             case Woke(at_ms=now):
@@ -147,6 +154,8 @@ class State:
                         self._make_ready(task)
             case CancelRequested():
                 self.cancelling += 1
+            case Schedule():
+                self._reorder(change)
             case Start():
                 task = self.by_id[change.node]
                 task.state, task.attempt, task.started_ms = "running", change.attempt, change.at_ms
@@ -204,7 +213,21 @@ class State:
             calls, total_ms = self._measured.get(task.site.site, (0, 0))
             took_ms = exited.at_ms - task.started_ms
             self._measured[task.site.site] = (calls + 1, total_ms + took_ms)
+            if self.foreseen is not None:
+                self.drift_ms += abs(took_ms - self._planned_ms.get(task.site.site, took_ms))
             self._succeed(task, exited.artifact)
+
+    def _reorder(self, schedule: Schedule) -> None:
+        """From now on, the order of a schedule's starts counts as priority."""
+        self.foreseen = schedule if schedule.starts_ms else None
+        self.drift_ms = 0
+        self._planned_ms = {site.site: self.expected_ms(site) for site in self.plan.sites}
+        for node, start_ms in schedule.starts_ms.items():
+            task = self.by_id[node]
+            task.priority = -start_ms
+            if task.state == "ready" and task.site.control == "none":
+                self.scheduler.withdraw(Ref(self.run, node))
+                self.scheduler.submit(self._request(task))
 
     def _reopen(self, earlier: dict[str, Earlier]) -> None:
         """What tasks did before the run was resumed counts at once, but for those that may be skipped now."""
@@ -344,13 +367,12 @@ class State:
                 self.unresolved.append(task)
 
     def _request(self, task: Task) -> Request:
-        site, shared = task.site, self._shared
+        site, shared = task.site, self.shared
         urgency = shared.urgency if shared else ()
         lane = shared.lane if shared else _ALONE
         rank = (*urgency, -site.priority, -task.priority, task.index)
-        return Request(
-            Ref(self.run, task.node.id), site.needs, rank, self.expected_ms(site), self.now_ms, lane
-        )
+        since_ms = task.ready_at_ms
+        return Request(Ref(self.run, task.node.id), site.needs, rank, self.expected_ms(site), since_ms, lane)
 
     def _choose(self, task: Task) -> None:
         """Take one of two values, for which it does not matter what became of the other."""

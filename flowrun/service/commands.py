@@ -51,7 +51,7 @@ def cancel(run: str, state: Path) -> str:
     home = Home(state)
     row = RunLog(home).find(run)
     if row.status not in ("running", "interrupted"):
-        refuse("FR146", f"run `{row.run}` has {row.status} already")
+        refuse("FR146", f"run `{row.run}` is over: it {'was ' * (row.status == 'cancelled')}{row.status}")
     answer = sockets.ask(home, Cancel(row.run))
     assert isinstance(answer, Cancelling)
     if not answer.running:

@@ -101,6 +101,7 @@ class Runs:
 
     def resume_all(self) -> None:
         """Go on with the runs of the daemon before. What cannot go on stays as it is, and is told of."""
+        self.loop.fleet.paused = True  # until all are there, and compete for what is free
         for row in self._log.runs():
             if row.status != "interrupted":
                 continue
@@ -112,6 +113,8 @@ class Runs:
             except Refused as refusal:
                 say([f"{row.run} cannot go on:"])
                 print_refusal(refusal)
+        self.loop.fleet.paused = False
+        self.loop.look()
 
     def running(self) -> int:
         """How many nodes run."""

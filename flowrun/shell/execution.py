@@ -26,6 +26,7 @@ from flowrun.core.changes import (
     Resolve,
     Resolved,
     Retry,
+    Schedule,
     Skip,
     Start,
     Woke,
@@ -94,6 +95,7 @@ class Execution:
                 self._has_gpus = bool(change.capacity.gpus)
             case (
                 Resolved()
+                | Schedule()
                 | Skip()
                 | Exited()
                 | Woke()

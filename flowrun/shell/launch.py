@@ -69,7 +69,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
         fleet = Fleet(Scheduler(places.Pool((capacity,))))
-        state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0)))
+        state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
         earlier = carry_over(before, state, home.store.is_sound) if before else {}
         opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier, versions)
         _announce(request, run, opened, len(plan.nodes))

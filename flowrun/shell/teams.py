@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
+from flowc.plan.text import printable
 from flowrun.core.model import Capacity
 from flowrun.core.sharing.check import Problem, problems, problems_on
 from flowrun.core.sharing.teams import Fairness, Preemption, Queue, Sharing, Team, Tiers
@@ -107,7 +108,7 @@ def _struct(kind: type[Any], table: Any, where: tuple[str, ...], found: list[Pro
         try:
             good[key] = msgspec.convert(value, types[key])
         except msgspec.ValidationError as error:
-            expected, _, at = str(error).partition(" - at ")
+            expected, _, at = str(error).replace(" | null", "").partition(" - at ")
             inside = " inside of it" if at else ""
             message = f"`{key}` of {owner} has a value of the wrong type: {_lower(expected)}{inside}"
             found.append(Problem("FR121", message, (*where, key)))
@@ -135,7 +136,7 @@ def _diagnostic(
         return Label(Place(file, *places[where]) if where else Place(file), text)
 
     labels = [label(problem.where, problem.label), *(label(where, text) for where, text in problem.causes)]
-    return Diagnostic(problem.code, problem.message, tuple(labels), hint=problem.hint)
+    return Diagnostic(problem.code, printable(problem.message), tuple(labels), hint=problem.hint)
 
 
 def _places(text: str) -> dict[tuple[str, ...], tuple[int, int, int]]:

@@ -32,6 +32,7 @@ from flowrun.core.changes import (
     Resolve,
     Resolved,
     Retry,
+    Schedule,
     Skip,
     Start,
     Woke,
@@ -172,6 +173,8 @@ def say(command):
             return f"start {node}.{attempt}{gpus}"
         case Resolve(node=node):
             return f"resolve {node}"
+        case Schedule(starts_ms=starts, makespan_ms=ms):
+            return f"schedule {len(starts)} nodes in {ms / 1000:g} s"
         case Kill(node=node, attempt=attempt, reason=reason, force=force):
             return f"kill {node}.{attempt} {reason}{' by force' if force else ''}"
         case Retry(node=node, ready_at_ms=at, lost=lost):

@@ -22,8 +22,8 @@ def dispatch(problem: Problem, rule: Rule = "latest_finish") -> list[int]:
     """
     packed = Packed(problem)
     lengths = packed.durations
-    ends = parallel(packed, packed.forward, by_rule(packed, lengths, rule), lengths)
-    return packed.in_places([int(end) - length for end, length in zip(ends, lengths, strict=True)])
+    starts = parallel(packed, packed.forward, by_rule(packed, lengths, rule), lengths)
+    return packed.in_places(list(map(int, starts)))
 
 
 def by_rule(packed: Packed, lengths: Sequence[float], rule: Rule) -> list[int]:

@@ -5,7 +5,7 @@ active schedule, and so an optimal one, for some order. Parallel: go through tim
 ready and fits, first in order first; makes non-delay schedules, often better and never all of them. (Kolisch 1996,
 "Serial and parallel resource-constrained project scheduling methods revisited", EJOR 90.)
 
-Both return when each activity ends, counted from that end of the project which the direction reads from.
+Times are counted from that end of the project which the direction reads from.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 
 from flowrun.core.ahead.packed import Direction, Packed
 
-JUMPS_MAX = 12  # of one activity over conflicts, before the whole profile is looked at in one go
+JUMPS_MAX = 8  # of one activity over conflicts, before the whole profile is looked at in one go
 BLOCKED_MAX = 128  # ready activities that do not fit, which are looked at before time goes on
 
 
@@ -50,13 +50,13 @@ def serial(packed: Packed, direction: Direction, order: Sequence[int]) -> list[i
 def parallel(
     packed: Packed, direction: Direction, order: Sequence[int], lengths: Sequence[float]
 ) -> list[float]:
-    """Ends in the unit of `lengths`, which need not be whole. `order` is any order: only ready ones start."""
+    """Starts in the unit of `lengths`, which need not be whole. `order` is any: only ready ones start."""
     needs, guard, classes, after = packed.needs, packed.guard, packed.classes, direction.after
     missing = direction.missing.copy()
     rank = [0] * packed.count
     for i, j in enumerate(order):
         rank[j] = i
-    ends: list[float] = [0] * packed.count
+    starts: list[float] = [0] * packed.count
     used = packed.idle
     now: float = 0
     # Ready ones wait behind the first of their class: a wide graph must not be looked through at every moment.
@@ -82,8 +82,8 @@ def parallel(
                 blocked.append(r)
                 continue
             used = use
-            ends[j] = end = now + lengths[j]
-            heappush(running, (end, j))
+            starts[j] = now
+            heappush(running, (now + lengths[j], j))
             c = classes[j]
             if behind[c]:
                 head[c] = r = heappop(behind[c])
@@ -96,7 +96,7 @@ def parallel(
         else:
             first = blocked  # popped in order: it is a heap as it is
         if not running:
-            return ends
+            return starts
         now = running[0][0]
         ready = []
         while running and running[0][0] == now:

@@ -10,8 +10,11 @@ how far to go on. Time inside is counted in ticks, bits of the profile: `width` 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from flowrun.core.ahead.problem import Problem, topological_order
+
+T = TypeVar("T")
 
 
 class Direction:
@@ -65,9 +68,9 @@ class Packed:
         self.classes = [numbers.setdefault(need, len(numbers)) for need in self.needs]
         self.units: Units | None = None
 
-    def in_places(self, values: Sequence[int]) -> list[int]:
+    def in_places(self, values: Sequence[T]) -> list[T]:
         """Values of the activities, in the numbers of the problem."""
-        placed = [0] * self.count
+        placed = list(values)
         for j, value in zip(self.order, values, strict=True):
             placed[j] = value
         return placed

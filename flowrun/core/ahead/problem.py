@@ -83,19 +83,26 @@ def bottom_levels(
     return levels
 
 
-def lower_bound(problem: Problem) -> float:
-    """The critical path, or the work for the busiest resource at its full capacity: whichever is longer."""
-    bound = critical_path(problem.durations, problem.successors)
+def lower_bound(problem: Problem, durations: Sequence[float] | None = None) -> float:
+    """The critical path, or the work for the busiest resource at its full capacity: whichever is longer.
+
+    With `durations` in place of the problem's own, which need not be whole then.
+    """
+    lengths = problem.durations if durations is None else durations
+    bound = critical_path(lengths, problem.successors)
     for column, capacity in zip(zip(*problem.demands, strict=True), problem.capacities, strict=False):
         if capacity:
-            work = sum(map(mul, column, problem.durations))
-            bound = max(bound, -(-work // capacity) if isinstance(work, int) else work / capacity)
+            work = sum(map(mul, column, lengths))
+            bound = max(bound, work / capacity if durations else -(-work // capacity))
     return bound
 
 
-def violation(problem: Problem, starts: Sequence[float]) -> str | None:
-    """What is wrong with a schedule, in words, or `None` if it is valid."""
-    ends = [start + duration for start, duration in zip(starts, problem.durations, strict=True)]
+def violation(
+    problem: Problem, starts: Sequence[float], durations: Sequence[float] | None = None
+) -> str | None:
+    """What is wrong with a schedule, in words, or `None` if it is valid; `durations` as in `lower_bound`."""
+    lengths = problem.durations if durations is None else durations
+    ends = [start + length for start, length in zip(starts, lengths, strict=True)]
     for j, after in enumerate(problem.successors):
         if starts[j] < 0:
             return f"activity {j} starts at {starts[j]}"
@@ -106,7 +113,7 @@ def violation(problem: Problem, starts: Sequence[float]) -> str | None:
         changes = [
             change
             for j, row in enumerate(problem.demands)
-            if row[r] and problem.durations[j]
+            if row[r] and lengths[j]
             for change in ((starts[j], row[r]), (ends[j], -row[r]))
         ]
         used = 0

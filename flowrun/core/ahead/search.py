@@ -22,7 +22,7 @@ from flowrun.core.ahead.dispatch import by_rule
 from flowrun.core.ahead.generation import parallel, serial
 from flowrun.core.ahead.improve import justify
 from flowrun.core.ahead.packed import Direction, Packed
-from flowrun.core.ahead.problem import Problem, bottom_levels, check, lower_bound
+from flowrun.core.ahead.problem import Problem, check, lower_bound
 
 PARALLEL_SHARE = 0.2  # of the children
 WINDOW_LEAST, WINDOW_MOST = 0.25, 0.75  # of a parent's makespan, in which a child takes its order
@@ -135,7 +135,9 @@ class _Search:
 
     def _parallel(self, direction: Direction, order: list[int]) -> list[int]:
         self.left -= 1
-        return parallel(self.packed, direction, order, self.packed.by_unit().ticks)  # type: ignore[return-value]
+        ticks = self.packed.by_unit().ticks
+        starts = parallel(self.packed, direction, order, ticks)
+        return [int(start) + tick for start, tick in zip(starts, ticks, strict=True)]
 
     def _forward(self, ends: list[int]) -> Member:
         """The last pass of a member, from ends that were generated backward; those, if nothing is left."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from flowrun.core.sharing.entitlement import guaranteed
+from flowrun.core.sharing.entitlement import entitlements, guaranteed
 from flowrun.core.sharing.teams import Sharing, Team
 
 _DUST = 1e-9
@@ -24,6 +24,9 @@ class Problem(NamedTuple):
     hint: str = ""
 
 
+_LARGEST = 1e15  # nothing counts further; NaN compares as false
+
+
 class Bounds(NamedTuple):
     """The numbers that a key may be."""
 
@@ -34,7 +37,7 @@ class Bounds(NamedTuple):
     def fit(self, number: float) -> bool:
         """Whether it is one of them; NaN and infinity are not."""
         return (
-            math.isfinite(number)
+            abs(number) <= _LARGEST
             and self.least <= number <= self.most
             and not (self.above and number == self.least)
         )
@@ -53,6 +56,8 @@ _BOUNDS = {
     "queue": {"limit": Bounds(1), "of_team": Bounds(1)},
 }
 _MOST_TIERS = 9
+_NAMED = 5  # teams in one message
+DEEPEST = 16  # levels of teams: each costs at every start and end
 
 
 def problems(sharing: Sharing) -> list[Problem]:
@@ -87,10 +92,12 @@ def _numbers(sharing: Sharing) -> Iterator[Problem]:
 def _team(name: str, team: Team, tiers: int) -> Iterator[Problem]:
     if not name.strip() or not name.isprintable():
         yield Problem("FR122", f"{name!r} is no name for a team", ("teams", name))
+        return
     for key, bounds in _BOUNDS["teams"].items():
         if getattr(team, key) is not None:
             yield from _number(("teams", name, key), getattr(team, key), bounds)
-    yield from _number(("teams", name, "tier"), team.tier, Bounds(1, tiers))
+    if team.tier is not None:
+        yield from _number(("teams", name, "tier"), team.tier, Bounds(1, tiers))
     for key in ("quota", "limit"):
         for resource, amount in getattr(team, key).items():
             yield from _number(("teams", name, key, resource), amount, NOT_NEGATIVE)
@@ -110,13 +117,16 @@ def _team(name: str, team: Team, tiers: int) -> Iterator[Problem]:
 
 
 def _number(where: tuple[str, ...], number: float, bounds: Bounds) -> Iterator[Problem]:
-    if not bounds.fit(number):
-        owner = f" of team `{where[1]}`" if where[0] == "teams" else f" in `[{where[0]}]`"
-        yield Problem(
-            "FR122",
-            f"`{where[2 if where[0] == 'teams' else 1]}`{owner} is {number:g}; it must be {bounds}",
-            where,
-        )
+    if bounds.fit(number):
+        return
+    key, owner = (
+        (where[2], f" of team `{where[1]}`") if where[0] == "teams" else (where[1], f" in `[{where[0]}]`")
+    )
+    if number > _LARGEST:
+        said, bounds = f"above {_LARGEST:g}", bounds._replace(most=min(bounds.most, _LARGEST))
+    else:
+        said = f"below {-_LARGEST:g}" if number < -_LARGEST else f"{number:g}"
+    yield Problem("FR122", f"`{key}`{owner} is {said}; it must be {bounds}", where)
 
 
 def _parents(teams: Mapping[str, Team]) -> Iterator[Problem]:
@@ -126,8 +136,12 @@ def _parents(teams: Mapping[str, Team]) -> Iterator[Problem]:
             message = f"team `{name}` is part of `{team.parent}`, which is no team"
             yield Problem("FR124", message, ("teams", name, "parent"), hint=_closest(team.parent, teams))
         path = [name]
-        while (parent := teams[path[-1]].parent) in teams and parent not in path:
+        while (parent := teams[path[-1]].parent) in teams and parent not in path and len(path) <= DEEPEST:
             path.append(parent)
+        if len(path) > DEEPEST:
+            message = f"team `{name}` is nested deeper than {DEEPEST} levels"
+            yield Problem("FR122", message, ("teams", name, "parent"))
+            return  # those below it are, too
         if parent == name and not in_circles & set(path):  # each circle once
             in_circles.update(path)
             circle = " -> ".join(f"`{part}`" for part in [*path, name])
@@ -152,38 +166,40 @@ def _on_host(sharing: Sharing, capacity: Mapping[str, float]) -> Iterator[Proble
         message = f"team `{where[1]}` has a {where[2]} of `{where[3]}`, which this host does not have"
         yield Problem("FR126", message, where, hint=_closest(where[3], capacity) or _all(capacity))
     if not unknown:
-        everything = dict(capacity)
-        for parent in ["", *sharing.teams]:
-            yield from _sums(sharing.teams, parent, everything)
+        yield from _too_much(sharing, capacity)
 
 
-def _sums(teams: Mapping[str, Team], parent: str, capacity: Mapping[str, float]) -> Iterator[Problem]:
+def _too_much(sharing: Sharing, capacity: Mapping[str, float]) -> Iterator[Problem]:
+    parts: dict[str, dict[str, Team]] = {"": {}}
+    for name, team in sharing.teams.items():
+        parts.setdefault(team.parent, {})[name] = team
+    of_host = list(_sums("", parts.pop(""), capacity))
+    yield from of_host
+    if not of_host:  # else too little is left to others through no fault of theirs
+        entitled = entitlements(sharing, capacity)
+        for parent, members in parts.items():
+            whole = dict(zip(capacity, entitled[parent].amounts, strict=True))
+            yield from _sums(parent, members, whole)
+
+
+def _sums(parent: str, parts: Mapping[str, Team], whole: Mapping[str, float]) -> Iterator[Problem]:
     """Whether the parts of a team, or of the host, are guaranteed more of something than it has itself."""
-    resources = tuple(capacity)
-    whole = _whole(teams, parent, capacity)
-    parts = {name: team for name, team in teams.items() if team.parent == parent}
-    fixed = {name: guaranteed(whole, team, resources) for name, team in parts.items()}
+    resources = tuple(whole)
+    fixed = {name: guaranteed(tuple(whole.values()), team, resources) for name, team in parts.items()}
     for d, resource in enumerate(resources):
         of = {name: amounts[d] for name, amounts in fixed.items() if amounts is not None and amounts[d]}
         total = sum(of.values())
-        if total > whole[d] * (1 + _DUST) + _DUST:
-            owner = f"`{parent}` has {whole[d]:g}" if parent else f"the host has {whole[d]:g}"
-            said = [("teams", name, "quota" if teams[name].quota else "share") for name in of]
-            names = ", ".join(f"`{name}`" for name in of)
+        if total > whole[resource] * (1 + _DUST) + _DUST:
+            owner = f"`{parent}` has {whole[resource]:g}" if parent else f"the host has {whole[resource]:g}"
+            said = [("teams", name, "quota" if parts[name].quota else "share") for name in of]
+            names = ", ".join(f"`{name}`" for name in list(of)[:_NAMED])
+            names += f" and {len(of) - _NAMED} more" if len(of) > _NAMED else ""
             message = f"{names} are guaranteed {total:g} `{resource}` together, and {owner}"
             if len(of) == 1:
                 message = f"{names} is guaranteed {total:g} `{resource}`, and {owner}"
-            causes = tuple((where, f"{of[where[1]]:g} `{resource}`") for where in said[:-1])
+            causes = tuple((where, f"{of[where[1]]:g} `{resource}`") for where in said[:-1][:_NAMED])
             yield Problem("FR125", message, said[-1], f"{of[said[-1][1]]:g} `{resource}`", causes)
             return  # shares that are too much are too much of everything: once is enough
-
-
-def _whole(teams: Mapping[str, Team], name: str, capacity: Mapping[str, float]) -> tuple[float, ...]:
-    """What is there to divide in a team: all that it could be guaranteed where that follows from weights."""
-    if not name:
-        return tuple(capacity.values())
-    above = _whole(teams, teams[name].parent, capacity)
-    return guaranteed(above, teams[name], tuple(capacity)) or above
 
 
 def _closest(name: str, known: Iterable[str]) -> str:

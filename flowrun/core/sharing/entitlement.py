@@ -91,7 +91,8 @@ def _fraction(name: str, members: Mapping[str, Team]) -> Amount:
     own = members[name].share
     if own is not None:
         return own
-    return members[name].weight / sum(team.weight for team in members.values())
+    by_weight = sum(team.weight for team in members.values() if not team.quota and team.share is None)
+    return members[name].weight / by_weight
 
 
 def _limits(team: Team, amounts: tuple[Amount, ...], resources: tuple[str, ...]) -> tuple[Amount, ...]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+_TIER = 3
 DEFAULT_TEAM = "default"  # the only one where nothing is configured
 
 
@@ -18,7 +19,7 @@ class Team(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     quota: dict[str, float] = {}  # amounts by resource
     burst: float | None = None  # at most so many times what is guaranteed; none: all that others leave
     limit: dict[str, float] = {}  # at most these amounts, whatever `burst` says
-    tier: int = 3  # of its work that does not say
+    tier: int | None = None  # of its work that does not say; none: the third
     queue: int | None = None  # at most so many waiting; none: as `Queue.of_team`
 
 
@@ -32,7 +33,7 @@ class Tiers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 class Fairness(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What being above one's share costs, and what waiting earns, in points of priority."""
 
-    weight: float = 1  # FAIRNESS_WEIGHT: points for a violation of 1
+    weight: float = 10  # FAIRNESS_WEIGHT: points for a violation of 1
     # "relative": use / entitlement - 1, which is weighted DRF; "absolute": use - entitlement
     violation: Literal["relative", "absolute"] = "relative"
     starvation_s: float = 600  # STARVATION_THRESHOLD: waiting longer than this raises the priority
@@ -62,6 +63,11 @@ class Sharing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     fairness: Fairness = Fairness()
     preemption: Preemption = Preemption()
     queue: Queue = Queue()
+
+
+def tier_of(sharing: Sharing, team: str) -> int:
+    """The tier of a team's work that names none: the team's, or the third, or the last if there are fewer."""
+    return sharing.teams[team].tier or min(_TIER, len(sharing.tiers.weights))
 
 
 def paths(teams: dict[str, Team]) -> dict[str, tuple[str, ...]]:

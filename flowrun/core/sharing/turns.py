@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 from flowrun.core.sharing.priority import boost
 from flowrun.core.sharing.shares import Shares
 
-# What waiting earns is brought up to date when it has grown by a quarter of a point.
-_GROWTH = math.exp(1 / 4)
+# What waiting earns is brought up to date when it has grown by half a point.
+_GROWTH = math.exp(1 / 2)
 _MOST_STALE = 32  # entries of a heap, beyond four for each child
 
 
 class Turn(NamedTuple):
-    """The first that waits of a team in a tier. `effective` lags what waiting earns by 1/4 at most."""
+    """The first of a team in a tier. `effective` lags what waiting earns by half a point at most."""
 
     team: int
     tier: int

@@ -15,6 +15,7 @@ ONE_TIER = Tiers(weights=(1,), headroom=0)
 
 
 def shares(teams, host=HOST, **more):
+    more.setdefault("fairness", Fairness(weight=1))
     return Shares(Sharing(teams=teams, **more), host)
 
 
@@ -155,3 +156,22 @@ def test_what_had_not_started_cannot_end():
     of = shares({"a": Team()})
     with pytest.raises(AssertionError, match="had not started"):
         of.end(0, 3, of.amounts(cpus=1))
+
+
+def test_the_worked_example_of_the_page_on_sharing():
+    teams = {
+        "research": Team(share=0.5),
+        "vision": Team(parent="research", weight=3),
+        "speech": Team(parent="research"),
+        "ads": Team(quota={"gpus": 3, "cpus": 24}, tier=1),
+        "students": Team(),
+    }
+    of = shares(teams, {"cpus": 64, "gpus": 8}, fairness=Fairness())
+    of.start(of.index["ads"], 2, of.amounts(gpus=4))
+    of.start(of.index["vision"], 3, of.amounts(gpus=3))
+    parts = {name: of.parts(of.index[name], 3, 0, 3_600_000) for name in ("ads", "vision", "speech")}
+    assert {name: part.team for name, part in parts.items()} == pytest.approx(
+        {"ads": 10 / 3, "vision": -2.5, "speech": -12.5}
+    )
+    assert {round(part.waiting, 2) for part in parts.values()} == {1.79}
+    assert sorted(parts, key=lambda name: -parts[name].effective) == ["speech", "vision", "ads"]

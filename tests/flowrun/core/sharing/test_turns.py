@@ -5,7 +5,7 @@ import random
 import pytest
 
 from flowrun.core.sharing.shares import Shares
-from flowrun.core.sharing.teams import Sharing, Team
+from flowrun.core.sharing.teams import Fairness, Sharing, Team
 from flowrun.core.sharing.turns import Turns
 
 HOST = {"cpus": 100, "gpus": 10}
@@ -22,7 +22,7 @@ NESTED = {
 
 
 def turns(teams, host=HOST):
-    shares = Shares(Sharing(teams=teams), host)
+    shares = Shares(Sharing(teams=teams, fairness=Fairness(weight=1)), host)
     return shares, Turns(shares)
 
 
@@ -131,5 +131,5 @@ def test_the_order_is_that_of_the_effective_priorities(seed):
         for turn in order:
             priority, since = heads[turn.team, turn.tier]
             exact = shares.effective(turn.team, turn.tier, priority, now - since)
-            assert exact - 0.25 - 1e-9 <= turn.effective <= exact + 1e-9
+            assert exact - 0.5 - 1e-9 <= turn.effective <= exact + 1e-9
     assert all(len(heap) <= 32 + 4 * len(teams) for heaps in waiting._heaps for heap in heaps)
