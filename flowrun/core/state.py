@@ -372,7 +372,15 @@ class State:
         lane = shared.lane if shared else _ALONE
         rank = (*urgency, -site.priority, -task.priority, task.index)
         since_ms = task.ready_at_ms
-        return Request(Ref(self.run, task.node.id), site.needs, rank, self.expected_ms(site), since_ms, lane)
+        return Request(
+            Ref(self.run, task.node.id),
+            site.needs,
+            rank,
+            self.expected_ms(site),
+            since_ms,
+            lane,
+            task.preemptions,
+        )
 
     def _choose(self, task: Task) -> None:
         """Take one of two values, for which it does not matter what became of the other."""

@@ -11,7 +11,7 @@ from flowrun.core.changes import Submission
 from flowrun.core.scheduler.order import Fair
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.sharing.admission import admitted
-from flowrun.core.sharing.teams import DEFAULT_TEAM, Sharing
+from flowrun.core.sharing.teams import DEFAULT_TEAM, Sharing, tier_of
 
 MOST_PRIORITY = 1000
 
@@ -33,7 +33,7 @@ def submission(sharing: Sharing, team: str, tier: int, priority: int) -> Submiss
     if abs(priority) > MOST_PRIORITY:
         hint = f"priorities are -{MOST_PRIORITY} to {MOST_PRIORITY}"
         refuse("FR144", f"the priority {priority} is out of bounds", hint=hint)
-    return Submission(team, tier or teams[team].tier, priority)
+    return Submission(team, tier or tier_of(sharing, team), priority)
 
 
 def demand_allowed(plan: Plan, of: Submission, order: Fair) -> None:

@@ -16,7 +16,7 @@ def queue(table: QueueTable) -> str:
         lines.append(f"... {counted(table.count, 'task')} in all")
     if not table.running:
         return "\n".join([*lines, "", "nothing runs"])
-    head = ("task", "team", "tier", "runs since", "ends in", "cpus", "memory", "gpus")
+    head = ("task", "team", "tier", "since", "ends in", "cpus", "memory", "gpus")
     cells: list[tuple[str, ...]] = [head]
     for row in table.running[:_MOST_ROWS]:
         left = row.ends_ms - table.now_ms
@@ -26,7 +26,7 @@ def queue(table: QueueTable) -> str:
                 row.team,
                 str(row.tier),
                 team_views.duration(table.now_ms - row.since_ms),
-                f"about {team_views.duration(left)}" if left > 0 else "",
+                f"~{team_views.duration(left)}" if left > 0 else "",
                 f"{row.cpus:g}",
                 f"{row.memory_mb} MB" if row.memory_mb else "",
                 ", ".join(map(str, row.gpus)),

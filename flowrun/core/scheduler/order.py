@@ -119,28 +119,30 @@ class Fair:
 
     def allowed(self, request: Request) -> Rejected | None:
         """A limit of the team's, or what is kept for the first tier."""
-        return self.shares.allowed(*request.lane, self._needed(request.needs))
+        return self.shares.allowed(*request.lane, self.needed(request.needs))
 
     def ever_allowed(self, lane: Lane, needs: Resources) -> Rejected | None:
         """Why a request may not have a place even if nothing runs."""
-        return self.shares.ever_allowed(*lane, self._needed(needs))
+        return self.shares.ever_allowed(*lane, self.needed(needs))
 
     def started(self, request: Request, placement: Placement) -> None:
         """The team holds more."""
-        self.shares.start(request.lane.team, request.lane.tier, self._held(placement))
+        self.shares.start(request.lane.team, request.lane.tier, self.held(placement))
 
     def ended(self, request: Request, placement: Placement) -> None:
         """The team holds less."""
-        self.shares.end(request.lane.team, request.lane.tier, self._held(placement))
+        self.shares.end(request.lane.team, request.lane.tier, self.held(placement))
 
-    def _needed(self, needs: Resources) -> tuple[Amount, ...]:
+    def needed(self, needs: Resources) -> tuple[Amount, ...]:
+        """What a team is going to hold with a request."""
         return self._amounts(needs.cpus, needs.memory_mb, needs.gpus, needs.gpu_memory_mb, needs.uses)
 
-    def _held(self, placement: Placement) -> tuple[Amount, ...]:
+    def held(self, placement: Placement) -> tuple[Amount, ...]:
+        """What a team holds with a place."""
         gpus, memory_mb = len(placement.gpus), placement.gpu_memory_mb
         amounts = self._amounts(placement.cpus, placement.memory_mb, gpus, memory_mb, placement.uses)
         for part in placement.parts:
-            amounts = tuple(map(add, amounts, self._held(part)))
+            amounts = tuple(map(add, amounts, self.held(part)))
         return amounts
 
     def _amounts(

@@ -54,6 +54,10 @@ class Queue:
     def __getitem__(self, ref: Ref) -> Request:
         return self._entries[ref].request
 
+    def holds(self, entry: Entry) -> bool:
+        """Whether what an entry tells of still waits."""
+        return self._entries.get(entry.request.ref) is entry
+
     def kind_of(self, ref: Ref) -> Kind:
         """Of which kind a request is that waits."""
         return self._entries[ref].kind

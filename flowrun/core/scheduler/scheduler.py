@@ -8,14 +8,15 @@ may pass less and less the longer the first one has been waiting.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from flowc.plan.model import Resources
 from flowrun.core.changes import GRACE_MS
 from flowrun.core.model import Placement, Rejected
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.holdings import Holdings
-from flowrun.core.scheduler.order import Order, Single
+from flowrun.core.scheduler.order import Fair, Order, Single
+from flowrun.core.scheduler.preempting import preemptions
 from flowrun.core.scheduler.queue import Queue
 from flowrun.core.scheduler.request import UNKNOWN_MS, Lane, Ref, Request
 
@@ -43,6 +44,8 @@ class Scheduler:
         self.queue = Queue(self.order)
         self.holdings = Holdings()
         self.promised: Promise | None = None  # in the last round
+        self.leaving: set[Ref] = set()  # what is known to give back its place soon
+        self.owed: dict[Ref, None] = {}  # what waits for a place that was taken away for it, in order
 
     def submit(self, request: Request) -> None:
         """A request waits from now on."""
@@ -50,11 +53,13 @@ class Scheduler:
 
     def withdraw(self, ref: Ref) -> None:
         """A request waits no longer, and got no place."""
+        self.owed.pop(ref, None)
         if ref in self.queue:
             self.queue.remove(ref)
 
     def started(self, ref: Ref, placement: Placement, now_ms: int) -> None:
         """A request that waited got a place."""
+        self.owed.pop(ref, None)
         request = self.queue.remove(ref)
         self.pool.take(placement)
         self.order.started(request, placement)
@@ -62,18 +67,24 @@ class Scheduler:
 
     def ended(self, ref: Ref) -> None:
         """A place is free again."""
+        self.leaving.discard(ref)
         holding = self.holdings.remove(ref)
         self.pool.give_back(holding.placement)
         self.order.ended(holding.request, holding.placement)
 
     def expect(self, ref: Ref, ends_ms: int) -> None:
         """It becomes known when a place is going to be given back."""
+        self.leaving.add(ref)
         self.holdings.expect(ref, ends_ms)
 
     def dispatch(self, now_ms: int) -> Iterator[tuple[Request, Placement]]:
         """What gets a place now, one by one: who asks for the next must have told `started` of the last."""
         self.promised = None
         step = _Pass(self, now_ms)
+        for ref in list(self.owed):
+            owed = step.owed(self.queue[ref])
+            if owed is not None:
+                yield owed
         turns = self.order.round(now_ms)
         while (lane := turns.next()) is not None:
             found = step.next(lane)
@@ -126,9 +137,9 @@ class Scheduler:
             return []
         return [(ref, why) for ref in self.queue if (why := self.refusal(self.queue[ref])) is not None]
 
-    def preemptions(self, now_ms: int) -> list[tuple[Ref, Ref]]:
+    def preemptions(self, now_ms: int) -> Iterable[tuple[Ref, Ref]]:
         """What has to give up its place, and for whom; asked when nothing more fits."""
-        return []
+        return preemptions(self, self.order, now_ms) if isinstance(self.order, Fair) else ()
 
     def refusal(self, request: Request) -> Rejected | None:
         """Why a request gets no place now, what was promised to others aside."""
@@ -164,6 +175,16 @@ class _Pass:
                 self._passed[lane] = at  # where the next of its kind comes in, or later
                 return request, placement
         return None
+
+    def owed(self, request: Request) -> tuple[Request, Placement] | None:
+        """A request for which a place was taken away; while it has none, nothing may be in its way."""
+        if self._scheduler.order.allowed(request) is not None:
+            return None
+        placement = self._scheduler.pool.place(request.needs)
+        if isinstance(placement, Rejected):
+            self._first = self._first or request
+            return None
+        return request, placement
 
     def _delays(self, request: Request, placement: Placement) -> bool:
         scheduler = self._scheduler
