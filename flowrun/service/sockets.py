@@ -81,12 +81,15 @@ def close(home: Home, listener: socket.socket) -> None:
 
 def ask(home: Home, request: Request) -> Answer:
     """The daemon's answer, other than a refusal, which is raised; `Refused` (FR141) if there is no daemon."""
+    text = line(request)
+    if len(text) > MAX_REQUEST:
+        refuse("FR148", f"the daemon does not take requests of more than {MAX_REQUEST} bytes")
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.settimeout(_PATIENCE_S)
             with _address(home.folder) as address:
                 asking.connect(address)
-            asking.sendall(line(request))
+            asking.sendall(text)
             with asking.makefile("rb") as answers:
                 text = answers.readline()
     except TimeoutError:
