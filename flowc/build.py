@@ -20,7 +20,7 @@ from flowc.compiler import Draft
 from flowc.incremental import Kept
 from flowc.keeping import read_kept, write_kept
 from flowc.lang import Workflow
-from flowc.plan import codec, history, host
+from flowc.plan import codec, history, hosts_file
 from flowc.plan.diagnostics import Diagnostic, Refused, print_diagnostics, refuse
 from flowc.plan.history import Record
 from flowc.plan.model import Plan
@@ -39,7 +39,7 @@ class Request(msgspec.Struct, frozen=True):
     check: bool = False
     static: Sequence[str] = ()
     history: Path | None = None
-    devices: Path | None = None
+    devices: str = ""
     optimize: bool = True
     cache: bool = True
     strict: bool = False
@@ -58,7 +58,7 @@ def build(request: Request) -> None:
         committed = _committed(path) if request.check else None
         given = given_static(request.static, source.workflow.static, committed)
         known = _history(request.history, committed)
-        target = host.read(request.devices) if request.devices else None
+        target = hosts_file.read(request.devices) if request.devices else None
         options = compiler.Options(source.root, given, request.optimize, known, target)
         cache = _KEPT / f"{source.workflow.reference.replace(':', '.')}.cache"
         earlier = read_kept(cache) if request.cache else None

@@ -10,7 +10,7 @@ from flowc.optimize import dead_nodes
 from flowc.plan.diagnostics import Diagnostic, Label
 from flowc.plan.edges import is_generic, mismatches, signature, wrong_in_call
 from flowc.plan.graph import waited_for
-from flowc.plan.host import Host, lacking
+from flowc.plan.host import Cluster, lacking, nearest, nearest_host
 from flowc.plan.text import counted
 from flowc.plan.types import parse
 from flowc.trace import Traced
@@ -55,15 +55,16 @@ def check(traced: Traced) -> list[Diagnostic]:
     return found
 
 
-def infeasible(traced: Traced, host: Host) -> list[Diagnostic]:
-    """A call for each operator that the host could never run (FC304)."""
-    found = {}
+def infeasible(traced: Traced, cluster: Cluster) -> list[Diagnostic]:
+    """A call for each operator that no host could ever run (FC304)."""
+    found, hosts = {}, cluster.alone
     for site in traced.plan.sites:
-        missing = lacking(site.needs, host)
-        if missing and site.op not in found:
+        number = nearest_host(site.needs, hosts)
+        if number is not None and site.op not in found:
+            missing = lacking(site.needs, hosts[number])
             operator, label = site.op.rpartition(":")[2], Label(traced.calls[site.site].place)
             message = f"`{operator}` needs {missing}"
-            hint = "lower what its operator declares, or compile for a larger host"
+            hint = f"it would fit with `{nearest(site.needs, hosts[number])}`; or compile for a larger host"
             found[site.op] = Diagnostic("FC304", message, (label,), hint=hint)
     return list(found.values())
 

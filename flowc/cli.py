@@ -55,7 +55,10 @@ _seconds.__name__ = "number of seconds"  # as argparse calls it
         help="times of earlier runs (`flowrun history -o FILE`); with --check, as in the plan unless given",
     ),
     argument(
-        "--devices", type=Path, metavar="FILE", help="refuse what the host of a TOML file could never run"
+        "--devices",
+        default="",
+        metavar="HOST",
+        help="refuse what a host could never run: a TOML file, or `2xH100-80GB, 8 cores, 64 GiB`",
     ),
     argument("--no-optimize", dest="optimize", action="store_false", help="leave every call in the plan"),
     argument("--strict", action="store_true", help="take warnings for errors"),

@@ -19,7 +19,7 @@ from flowc.lang import Operator, Workflow
 from flowc.optimize import Simplified, simplify
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowc.plan.history import Record
-from flowc.plan.host import Host
+from flowc.plan.host import Cluster
 from flowc.plan.model import Plan
 from flowc.reach import Unknown, reach_of
 from flowc.recording import Trace
@@ -31,14 +31,14 @@ from flowc.trace import Traced, trace
 class Options(msgspec.Struct, frozen=True):
     """What may be chosen of a compilation. `root` is where the workflow's modules are imported from.
 
-    With a `host`, calls that it could never run are refused; the plan does not depend on it.
+    With `hosts`, calls that none could ever run are refused; the plan does not depend on them.
     """
 
     root: str = "."
     static: Mapping[str, Any] = {}
     optimize: bool = True
     history: Sequence[Record] = ()
-    host: Host | None = None
+    hosts: Cluster | None = None
 
 
 class Spoilt(Exception):
@@ -126,8 +126,8 @@ def _passed(
 
 def _check(draft: Draft) -> Draft:
     problems = [*draft.traced.problems, *check(draft.traced)]
-    if draft.options.host is not None:
-        problems += infeasible(draft.traced, draft.options.host)
+    if draft.options.hosts is not None:
+        problems += infeasible(draft.traced, draft.options.hosts)
     if problems:
         raise Refused(*problems)
     return _with(draft, warnings=(*draft.warnings, *unused(draft.traced)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -45,6 +45,9 @@ def declare(
     memory: int | str = 0,
     gpus: int | str = 0,
     gpu_memory: int | str = 0,
+    gpu: str | Sequence[str] = (),
+    linked: bool = False,
+    uses: Mapping[str, int] | None = None,
     retries: int = 0,
     backoff: float | str = "1s",
     timeout: float | str = 0,
@@ -59,7 +62,12 @@ def declare(
     """Read a declaration; bare numbers are megabytes and seconds. `Impossible` names what makes no sense."""
     for name, value in (("cpus", cpus), ("retries", retries), ("priority", priority)):
         _demand(not isinstance(value, bool), name, value, "a number")
-    for name, flag in (("deterministic", deterministic), ("cache", cache), ("fold", fold)):
+    for name, flag in (
+        ("deterministic", deterministic),
+        ("cache", cache),
+        ("fold", fold),
+        ("linked", linked),
+    ):
         _demand(isinstance(flag, bool), name, flag, "`True` or `False`")
     _demand(isinstance(cpus, (int, float)) and 0 <= cpus < math.inf, "cpus", cpus, "a number from 0 up")
     _demand(
@@ -76,13 +84,19 @@ def declare(
     _demand(not 0 < timeout_ms < ms, "estimate", estimate, f"at most the `timeout` of {timeout}")
     whole = int(cpus) if cpus == int(cpus) else cpus
     gpu_memory_mb = amount(gpu_memory, "gpu_memory", _MEMORY_MB, "mb")
+    models = _models(gpu)
     least, most = _gpus(gpus)
+    least = least or int(gpu_memory_mb > 0 or bool(models))  # a share of a GPU's memory is a share of one GPU
+    _demand(not linked or max(least, most) > 1, "linked", linked, "left out where there is one GPU or none")
     needs = Resources(
         whole,
         amount(memory, "memory", _MEMORY_MB, "mb"),
-        least or int(gpu_memory_mb > 0),  # a share of a GPU's memory is a share of one GPU
+        least,
         gpu_memory_mb,
         most if most > least else 0,
+        models,
+        linked,
+        _uses(uses or {}),
     )
     return Declaration(
         needs,
@@ -109,6 +123,32 @@ def _gpus(written: int | str) -> tuple[int, int]:
     least, most = int(match[1]), int(match[2] or match[1])
     _demand(least <= most and (least > 0 or most == 0), "gpus", written, "a range from 1 up", hint)
     return least, most
+
+
+def _models(written: str | Sequence[str]) -> tuple[str, ...]:
+    """GPU models, sorted: any of them will do."""
+    listed = (written,) if isinstance(written, str) else written
+    fits = isinstance(listed, (list, tuple)) and all(
+        isinstance(model, str) and re.search(r"[A-Za-z0-9]", model) for model in listed
+    )
+    hint = 'for example `gpu="H100"`, or `gpu=("A100", "H100")` if either will do'
+    _demand(fits, "gpu", written, "a GPU's model, or several", hint)
+    return tuple(sorted(set(listed)))
+
+
+def _uses(written: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Amounts of named resources, in order of names."""
+    fits = isinstance(written, Mapping) and all(
+        isinstance(name, str)
+        and re.fullmatch(r"[\w.-]+", name)
+        and isinstance(amount, int)
+        and not isinstance(amount, bool)
+        and 0 < amount < 2**63
+        for name, amount in written.items()
+    )
+    hint = 'for example `uses={"licence": 1}`: the host says how many there are'
+    _demand(fits, "uses", written, "names of resources with whole numbers from 1 up", hint)
+    return tuple(sorted(written.items()))
 
 
 def _names(written: Sequence[str], what: str) -> tuple[str, ...]:

@@ -64,11 +64,16 @@ def _estimate_of(
 ) -> Estimate:
     record = same.get((site.op, site.code))
     if record is not None:
-        return Estimate(max(1, record.wall_ms), "history", record.runs, record.peak_mb)
+        return Estimate(_ms(record), "history", record.runs, record.peak_mb)
     record = earlier.get(site.op)
     if record is None or site.estimate.source == "declared":
         return site.estimate
-    return Estimate(max(1, record.wall_ms), "earlier", record.runs, record.peak_mb)
+    return Estimate(_ms(record), "earlier", record.runs, record.peak_mb)
+
+
+def _ms(record: Record) -> int:
+    """The time in the calls' own processes if it is known: what a call waited for is not its own."""
+    return max(1, record.own_ms or record.wall_ms)
 
 
 def _best_by_operator(history: Iterable[Record]) -> dict[str, Record]:

@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from flowc import hints as _hints
@@ -203,6 +203,9 @@ def operator(
     memory: int | str = ...,
     gpus: int | str = ...,
     gpu_memory: int | str = ...,
+    gpu: str | Sequence[str] = ...,
+    linked: bool = ...,
+    uses: Mapping[str, int] = ...,
     retries: int = ...,
     backoff: float | str = ...,
     timeout: float | str = ...,
@@ -218,13 +221,15 @@ def operator(fn: Callable[..., Any] | None = None, /, **declared: Any) -> Any:
     """Make an operator of a typed function.
 
     `cpus` (cores, fractions allowed), `memory` and `gpu_memory` (`"2GB"`, or megabytes; the latter shares a
-    GPU with others), `gpus` (a number, or `"1-4"` for what can start with less), `retries` after a failure
-    with `backoff` in between, doubled each time, `timeout` (`"5m"`, or seconds), and `priority` (higher goes
-    first). A `deterministic` operator gives the same for the same arguments and does nothing else, so that
-    equal calls can be one. With `cache=False` a resumed run computes it again. `secrets` and `env` name the
-    environment variables that it reads; the values of secrets are kept from all other operators. `estimate`
-    (`"30s"`) is about how long a call takes: what is on the longest way to the end goes first. With `fold`, a
-    deterministic operator is called while compiling where all of its arguments are known by then.
+    GPU with others), `gpus` (a number, or `"1-4"` for what can start with less), `gpu` (a model such as
+    `"H100"`, or several, any of which will do), `linked` (its GPUs are to be joined by NVLink), `uses` (named
+    things that are counted: `{"licence": 1}`), `retries` after a failure with `backoff` in between, doubled
+    each time, `timeout` (`"5m"`, or seconds), and `priority` (higher goes first). A `deterministic` operator
+    gives the same for the same arguments and does nothing else, so that equal calls can be one. With
+    `cache=False` a resumed run computes it again. `secrets` and `env` name the environment variables that it
+    reads; the values of secrets are kept from all other operators. `estimate` (`"30s"`) is about how long a
+    call takes: what is on the longest way to the end goes first. With `fold`, a deterministic operator is
+    called while compiling where all of its arguments are known by then.
     """
     if fn is None:
         return lambda fn: operator_of(fn, declared)

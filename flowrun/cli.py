@@ -26,6 +26,13 @@ _STATE = argument(
     help="where runs and artifacts are kept (default: $FLOW_STATE, or .flow)",
 )
 
+_DEVICES = argument(
+    "--devices",
+    default="",
+    metavar="HOST",
+    help="pretend a host: a TOML file, or `2xH100-80GB, 8 cores, 64 GiB`",
+)
+
 
 def main() -> None:
     """Entry point."""
@@ -40,7 +47,7 @@ def main() -> None:
         *("-i", "--input"), dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input"
     ),
     argument("--resume", default="", metavar="RUN", help="go on with a run: only what is not done"),
-    argument("--devices", type=Path, metavar="FILE", help="pretend the host of a TOML file"),
+    _DEVICES,
     argument("--explain-schedule", action="store_true", help="at the end, say which nodes waited for what"),
     _STATE,
     _JSON,
@@ -49,7 +56,7 @@ def execute(
     plan: Path,
     inputs: list[str],
     resume: str,
-    devices: Path | None,
+    devices: str,
     explain_schedule: bool,
     state: Path,
     as_json: bool,
@@ -83,10 +90,12 @@ def runs(state: Path, as_json: bool) -> None:
 
 @app.command(
     argument("run", nargs="?", default="", metavar="RUN", help="for example iris-7; the latest if left out"),
+    argument("--gantt", action="store_true", help="draw when what ran, and tell what decided the end"),
+    argument("--svg", type=Path, metavar="FILE", help="write that as a drawing"),
     _STATE,
     _JSON,
 )
-def show(run: str, state: Path, as_json: bool) -> None:
+def show(run: str, gantt: bool, svg: Path | None, state: Path, as_json: bool) -> None:
     """Show a run: every node, its state, what it took, what came of it."""
     from flowrun.shell.execution import now_ms
     from flowrun.shell.report import report
@@ -94,10 +103,19 @@ def show(run: str, state: Path, as_json: bool) -> None:
 
     log = _log(state)
     row = log.find(run)
-    found = report(row.run, row.status, _state_of(log, row.run), log.home, now_ms())
+    held = _state_of(log, row.run)
+    found = report(row.run, row.status, held, log.home, now_ms())
+    if gantt or svg is not None:
+        from flowrun.shell.chart.runs import Picture
+
+        picture = Picture(row.run, row.status, held, log.capacity(row.run), now_ms())
+        if svg is not None:
+            picture.write(svg)
     if as_json:
         _print_json(found)
-    else:
+    elif gantt:
+        print(picture.text())
+    elif svg is None:
         print(details(found, log.home))
 
 
@@ -168,10 +186,11 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
     from flowc.plan.text import counted
     from flowrun.shell.views import measurements
 
-    records = _log(state).history()
+    measured = _log(state).history()
+    records = measured.records
     if output is not None:
         try:
-            output.write_bytes(encode(records))
+            output.write_bytes(encode(*measured))
         except OSError as error:
             refuse("FC260", f"cannot write the history `{output}`: {error.strerror}")
     if as_json:
@@ -187,7 +206,7 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
 
 @app.command(
     argument("--teams", type=Path, metavar="FILE", help="who shares the host, and how: teams.toml"),
-    argument("--devices", type=Path, metavar="FILE", help="pretend the host of a TOML file"),
+    _DEVICES,
     argument(
         "--grace",
         dest="grace_s",
@@ -198,7 +217,7 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
     ),
     _STATE,
 )
-def daemon(teams: Path | None, devices: Path | None, grace_s: float, state: Path) -> None:
+def daemon(teams: Path | None, devices: str, grace_s: float, state: Path) -> None:
     """Execute what `flowrun submit` queues, for many teams on one host, until a signal comes.
 
     After the first signal nothing starts any more, and what runs may come to its end; the second ends all at
@@ -265,11 +284,11 @@ def queue(state: Path, as_json: bool) -> None:
 
 @app.command(
     argument("config", nargs="?", type=Path, metavar="FILE", help="check this configuration instead"),
-    argument("--devices", type=Path, metavar="FILE", help="with FILE: pretend the host of a TOML file"),
+    _DEVICES,
     _STATE,
     _JSON,
 )
-def teams(config: Path | None, devices: Path | None, state: Path, as_json: bool) -> None:
+def teams(config: Path | None, devices: str, state: Path, as_json: bool) -> None:
     """Show what each team uses of the host, against what it is entitled to."""
     from flowrun.shell import team_views
 
@@ -278,17 +297,80 @@ def teams(config: Path | None, devices: Path | None, state: Path, as_json: bool)
 
         rows = commands.teams(state)
     else:
+        from flowc.plan import hosts_file
         from flowrun.core.sharing.rows import team_rows
         from flowrun.core.sharing.shares import Shares
-        from flowrun.shell.devices import detect, pretend
+        from flowrun.shell.devices import detect
         from flowrun.shell.teams import amounts, read
 
-        capacity = pretend(devices) if devices else detect()
+        capacity = hosts_file.read_one(devices) if devices else detect()
         rows = team_rows(Shares(read(config, capacity), amounts(capacity)), {})
     if as_json:
         _print_json(rows)
     else:
         print(team_views.teams(rows))
+
+
+@app.command(
+    argument("plan", type=Path, metavar="PLAN", help="a plan file"),
+    _DEVICES,
+    argument(
+        *("-i", "--input"), dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input"
+    ),
+    argument(
+        "--history", type=Path, metavar="FILE", help="what calls took, as `flowrun history -o` writes it"
+    ),
+    argument(
+        *("--assume",),
+        action="append",
+        default=[],
+        metavar="NODE=ANSWER",
+        help="what only a run knows: a loop's number of items, `then` or `otherwise` for a branch",
+    ),
+    argument("--seed", type=int, metavar="N", help="draw times from what was measured, instead of medians"),
+    argument(
+        *("--sweep",), dest="sweeps", action="append", default=[], metavar="gpus=1,2,4", help="compare hosts"
+    ),
+    argument(
+        "--deadline", default="", metavar="TIME", help="the least CPUs or GPUs that are done in time: 2h"
+    ),
+    argument("--svg", type=Path, metavar="FILE", help="draw the schedule"),
+    _JSON,
+)
+def simulate(
+    plan: Path,
+    devices: str,
+    inputs: list[str],
+    history: Path | None,
+    assume: list[str],
+    seed: int | None,
+    sweeps: list[str],
+    deadline: str,
+    svg: Path | None,
+    as_json: bool,
+) -> None:
+    """Predict how long a plan takes on a host, and what decides that, without running it.
+
+    flowrun simulate plans/main.plan.jsonl --devices big.toml --history history.jsonl --svg main.svg
+    flowrun simulate plans/main.plan.jsonl --devices big.toml --sweep gpus=1,2,4,8 --deadline 2h
+    """
+    from flowrun.shell import forecast
+    from flowrun.shell.chart.terminal import columns
+    from flowrun.shell.simulate import Request, run
+
+    outcome = run(
+        Request(plan, devices, tuple(inputs), history, tuple(assume), seed, tuple(sweeps), deadline)
+    )
+    if svg is not None:
+        from flowrun.shell.chart.runs import write
+        from flowrun.shell.chart.svg import draw
+
+        title, chain = forecast.headline(outcome), set(outcome.findings.chain)
+        write(svg, draw(outcome.schedule, title, forecast.told(outcome), chain))
+    if as_json:
+        _print_json(forecast.plain(outcome))
+    else:
+        print(forecast.text(outcome, columns()))
 
 
 def _log(folder: Path) -> RunLog:

@@ -37,6 +37,9 @@ def row_problem(row: Row) -> str:
 def _site_problem(site: Site) -> str:
     if site.needs.gpus_max and site.needs.gpus_max < site.needs.gpus:
         return f"`gpus_max` is {site.needs.gpus_max}, less than `gpus`, which is {site.needs.gpus}"
+    names = [name for name, amount in site.needs.uses]
+    if names != sorted(set(names)):
+        return "`uses` must name each resource once, in order"
     if len(set(site.each)) != _EACH.get(site.control, 0) or len(site.each) != len(set(site.each)):
         return f"`each` of a site with the control `{site.control}` must name {_EACH.get(site.control, 0)}"
     if site.key and site.control != "map":

@@ -95,7 +95,7 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     gpu_models: tuple[Name, ...] = ()
     linked: bool = False
     uses: tuple[tuple[Name, Amount], ...] = ()
-    hosts_max: Amount = 1
+    hosts_max: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] = 1
 
 
 NOTHING = Resources(cpus=0)  # what the scheduler's own nodes need

@@ -55,6 +55,9 @@ def needs(amount: Resources) -> str:
         parts.append(counted(amount.gpus, "gpu"))
     if amount.gpu_memory_mb:
         parts.append(f"{amount.gpu_memory_mb} MB a gpu")
+    if amount.gpu_models:
+        parts.append(" or ".join(amount.gpu_models))
+    parts += [f"{number} {name}" for name, number in amount.uses]
     return ", ".join(parts)
 
 

@@ -6,26 +6,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from flowc.plan.host import Capacity as Capacity
+from flowc.plan.host import Gpu as Gpu
+
 TaskState = Literal["pending", "ready", "running", "succeeded", "failed", "blocked", "skipped", "cancelled"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
-
-
-class Gpu(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A GPU by its number on the host. GPUs with the same `link`, 0 aside, are joined by NVLink."""
-
-    index: int
-    name: str = ""
-    memory_mb: int = 0
-    link: int = 0
-
-
-class Capacity(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a host offers to tasks. `resources` are named things that are counted, such as licences."""
-
-    cpus: float
-    memory_mb: int
-    gpus: tuple[Gpu, ...] = ()
-    resources: tuple[tuple[str, int], ...] = ()
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -73,10 +58,17 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an attempt used, as the kernel accounted it."""
+    """What an attempt used: CPU time and memory as the kernel accounted them, and its process's own time.
+
+    `wall_ms` is from the process's order to its report (0: not known); what else passed between start and end
+    went into getting it started. `imports` are the milliseconds that loading each module for it took before
+    that, while nothing else could be started.
+    """
 
     cpu_ms: int = 0
     peak_mb: int = 0
+    wall_ms: int = 0
+    imports: dict[str, int] = {}
 
 
 Inputs = dict[str, Any]

@@ -8,6 +8,7 @@ from typing import assert_never
 
 import msgspec
 
+from flowc.plan import hosts_file
 from flowc.plan.diagnostics import Refused, refuse
 from flowc.plan.text import counted
 from flowrun.core.fleet import evict
@@ -38,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True):
     """What the command line asks for. What runs at the end of the daemon may go on for `grace_s`."""
 
     teams: Path | None
-    devices: Path | None
+    devices: str
     state: Path
     grace_s: float
 
@@ -48,7 +49,7 @@ def serve(settings: Settings) -> None:
     home = Home(settings.state)
     home.prepare()
     lock = sockets.hold(home)
-    capacity = devices.pretend(settings.devices) if settings.devices else devices.detect()
+    capacity = hosts_file.read_one(settings.devices) if settings.devices else devices.detect()
     sharing = teams.read(settings.teams, capacity) if settings.teams else Sharing()
     runs = Runs(home, RunLog(home, writable=True), capacity, sharing)
     listener = sockets.listen(home)

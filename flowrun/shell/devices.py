@@ -1,4 +1,4 @@
-"""What this host has: CPUs, memory, and GPUs through NVML. Or what a specification pretends."""
+"""What this host has: CPUs, memory, and GPUs through NVML."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ import ctypes
 import math
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-from flowc.plan import host
+import msgspec
+
 from flowrun.core.model import Capacity, Gpu
+from flowrun.shell import nvlink
 
 _MB = 1024 * 1024
 
 
-def detect() -> Capacity:
-    """The CPUs and memory that this process may use, and the GPUs that it may see."""
+def _nothing(line: str) -> None:
+    """Tell nobody."""
+
+
+def detect(tell: Callable[[str], None] = _nothing) -> Capacity:
+    """The CPUs and memory that this process may use, and the GPUs that it may see. `tell` is for notes."""
     # The kernel's own answers: what psutil would say, without the import, which takes as long as 5 nodes.
     cpus = min(len(os.sched_getaffinity(0)), _cpu_quota())
     memory = min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), _memory_limit())
-    return Capacity(cpus, memory // _MB, detect_gpus())
+    return Capacity(cpus, memory // _MB, detect_gpus(tell))
 
 
 def _cpu_quota() -> float:
@@ -38,10 +45,11 @@ def _memory_limit() -> int:
     return 2**63
 
 
-def detect_gpus() -> tuple[Gpu, ...]:
+def detect_gpus(tell: Callable[[str], None] = _nothing) -> tuple[Gpu, ...]:
     """The GPUs that NVML knows, as far as CUDA_VISIBLE_DEVICES shows them. None without a driver.
 
-    Indices are NVML's, in PCI bus order; workers are given GPUs by CUDA_DEVICE_ORDER=PCI_BUS_ID to match.
+    Indices are NVML's, in PCI bus order; workers are given GPUs by CUDA_DEVICE_ORDER=PCI_BUS_ID to match. A
+    GPU in MIG mode is left out, and told of: CUDA cannot use it whole, and its instances have no such index.
     """
     try:
         ctypes.CDLL("libnvidia-ml.so.1")  # what NVML's bindings load; a look at it saves importing them
@@ -54,19 +62,29 @@ def detect_gpus() -> tuple[Gpu, ...]:
     except pynvml.NVMLError:
         return ()
     found = []
+    ends: list[set[str]] = []
     try:
         for index in range(pynvml.nvmlDeviceGetCount()):
             with contextlib.suppress(pynvml.NVMLError):  # lost, or not ours to see: the others still count
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
                 name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
                 memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+                if nvlink.is_divided(pynvml, handle):
+                    tell(f"GPU {index} ({_text(name)}) is in MIG mode, and left out")
+                    continue
                 found.append((Gpu(index, _text(name), int(memory) // _MB), _text(uuid)))
+                ends.append(nvlink.ends(pynvml, handle))
     except pynvml.NVMLError:
         return ()
     finally:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
-    return visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    domains = nvlink.domains(ends)
+    linked = [
+        (msgspec.structs.replace(gpu, link=domain), uuid)
+        for (gpu, uuid), domain in zip(found, domains, strict=True)
+    ]
+    return visible(linked, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def visible(gpus: list[tuple[Gpu, str]], setting: str | None) -> tuple[Gpu, ...]:
@@ -87,14 +105,6 @@ def visible(gpus: list[tuple[Gpu, str]], setting: str | None) -> tuple[Gpu, ...]
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def pretend(path: Path) -> Capacity:
-    """The host that a TOML file describes; `Refused` (FR111) if it makes no sense."""
-    described = host.read(path)
-    groups = [group for group in described.gpus for _ in range(group.count)]
-    gpus = tuple(Gpu(index, group.name, group.memory_mb) for index, group in enumerate(groups))
-    return Capacity(described.cpus, described.memory_mb, gpus)
 
 
 def describe(capacity: Capacity) -> str:

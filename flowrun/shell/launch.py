@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from flowc.plan import codec
+from flowc.plan import codec, hosts_file
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
+from flowc.plan.host import lacking, nearest
 from flowc.plan.model import Plan
 from flowc.plan.packages import installed
 from flowc.plan.registry import examine
@@ -46,7 +48,7 @@ class Request(msgspec.Struct, frozen=True):
     plan: Path
     inputs: tuple[str, ...] = ()
     resume: str = ""
-    devices: Path | None = None
+    devices: str = ""
     state: Path = DEFAULT_STATE
     as_json: bool = False
     explain_schedule: bool = False
@@ -61,7 +63,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         before, lock = reopen(home, request.resume, plan) if request.resume else (None, None)
         inputs = bound(plan, request.inputs, before)
         pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
-        capacity = devices.pretend(request.devices) if request.devices else devices.detect()
+        capacity = hosts_file.read_one(request.devices) if request.devices else devices.detect(tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
         versions = versions_for(plan)
@@ -105,15 +107,19 @@ def versions_for(plan: Plan) -> dict[str, str]:
     return installed({package for code in plan.codes for package in code.packages})
 
 
+def _complain(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr)
+
+
 def demand_feasible(plan: Plan, capacity: Capacity) -> None:
     """Refuse (FR110) a plan with sites that the whole host could not run, and say which and why."""
     spans = {span.site: span for span in plan.spans}
     problems = []
     for site in plan.sites:
-        rejected = can_ever_fit(site.needs, capacity)
-        if rejected is not None:
-            message = f"`{site.site}` can never run on this host: {rejected}"
-            hint = "lower what its operator declares, or run the plan on a larger host"
+        if can_ever_fit(site.needs, capacity) is not None:
+            message = f"`{site.site}` can never run on this host: it needs {lacking(site.needs, capacity)}"
+            fits = nearest(site.needs, capacity)
+            hint = f"it would fit with `{fits}`; or run the plan on a larger host"
             problems.append(
                 Diagnostic("FR110", message, (Label(Place.parse(spans[site.site].at)),), hint=hint)
             )
@@ -175,7 +181,7 @@ def watcher(as_json: bool) -> Watcher:
 
 def _again(request: Request, run: str) -> str:
     options = [f"--resume {run}"]
-    options += [f"--devices {request.devices}"] if request.devices else []
+    options += [f"--devices {shlex.quote(request.devices)}"] if request.devices else []
     options += [f"--state {request.state}"] if request.state != DEFAULT_STATE else []
     return f"flowrun execute {request.plan} {' '.join(options)}"
 

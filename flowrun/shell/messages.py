@@ -43,6 +43,7 @@ class Spawn(Message, frozen=True, tag="spawn"):
     gpus: tuple[int, ...] | None  # None: the host has none to hand out
     imports: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()  # environment variables that are secrets of other operators
+    loaded: dict[str, int] = {}  # the zygote adds what it loaded for the attempt, in milliseconds
     run: str = ""
     scratch: str = ""  # the folder that the node's attempts have in common; it need not be there
 

@@ -22,10 +22,10 @@ from blake3 import blake3
 
 from flowc.plan import codec
 from flowc.plan.diagnostics import Place, refuse
-from flowc.plan.history import Record
 from flowc.plan.model import Header, Plan
 from flowrun.core.changes import AnyChange, Finish, Opened
-from flowrun.core.history import Call, calls, summarise
+from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
+from flowrun.core.model import Capacity
 from flowrun.core.state import State
 from flowrun.shell.artifacts import Store
 
@@ -221,10 +221,15 @@ class RunLog:
         assert isinstance(opened, Opened)
         return State(self.plan(opened.plan), opened.inputs, opened.versions), changes[openings[-1] :]
 
-    def history(self) -> list[Record]:
-        """What the operators of all runs took."""
+    def capacity(self, run: str) -> Capacity:
+        """The host that a run, which was opened, was last executed on."""
+        return next(c.capacity for c in reversed(self.changes(run)) if isinstance(c, Opened))
+
+    def history(self) -> Measured:
+        """What the operators of all runs took, and what the runner added."""
         plans: dict[str, Plan] = {}
         measured: list[Call] = []
+        unfolded: list[Loop] = []
         for row in self.runs():
             changes = self.changes(row.run)
             openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
@@ -234,7 +239,8 @@ class RunLog:
                 if opened.plan not in plans:
                     plans[opened.plan] = self.plan(opened.plan)
                 measured += calls(plans[opened.plan], changes[i:end])
-        return summarise(measured)
+                unfolded += loops(plans[opened.plan], changes[i:end])
+        return Measured(summarise(measured, unfolded), modules(measured), runner(measured))
 
     def _row(self, row: tuple[str, str, str, int, str, int]) -> RunRow:
         found = RunRow(*row)

@@ -11,6 +11,7 @@ import os
 import resource
 import socket
 import sys
+import time
 import traceback
 from types import TracebackType
 from typing import Any
@@ -57,6 +58,7 @@ def rehearse(store: Store) -> None:
 
 def run(order: Spawn, reports: socket.socket, store: Store) -> None:
     """Do the attempt, report how it ended, and exit the process."""
+    began = time.monotonic()
     _settle(order)
     _project()
     inherited_kb = _resident_kb()
@@ -68,7 +70,9 @@ def run(order: Spawn, reports: socket.socket, store: Store) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # the operator may have closed it; its result counts still
             stream.flush()
-    reports.send(encode(msgspec.structs.replace(ended, usage=_usage(inherited_kb))))
+    wall_ms = round((time.monotonic() - began) * 1000)
+    usage = msgspec.structs.replace(_usage(inherited_kb), wall_ms=max(1, wall_ms), imports=order.loaded)
+    reports.send(encode(msgspec.structs.replace(ended, usage=usage)))
     os._exit(0 if ended.artifact else 1)
 
 

@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -94,6 +95,7 @@ class Zygote:
         self._store = store
         self._workers: dict[int, Attempt] = {}
         self._spare: Spare | None = None
+        self._loaded: set[str] = set()  # what operators import and need not be asked for again
 
     def serve(self) -> None:
         """Carry out orders until there are no more."""
@@ -135,8 +137,10 @@ class Zygote:
                 os.killpg(pid, signal.SIGKILL)
 
     def _spawn(self, order: Spawn) -> None:
-        for name in order.imports:
-            _preload(name)
+        new = [name for name in order.imports if name not in self._loaded]
+        if new:
+            self._loaded.update(new)
+            order = msgspec.structs.replace(order, loaded={name: _preload(name) for name in new})
         spare, self._spare = self._spare, None
         if spare is not None and spare.loaded < len(
             sys.modules
@@ -212,11 +216,16 @@ class Zygote:
                     os.killpg(pid, number)
 
 
-def _preload(name: str) -> None:
-    """Execute `import module` or `from module import name`; failures show up where the operator imports."""
+def _preload(name: str) -> int:
+    """Execute `import module` or `from module import name`, and tell how many milliseconds that took.
+
+    Failures show up where the operator imports.
+    """
+    began = time.monotonic()
     module, _, attribute = name.partition(":")
     with contextlib.suppress(BaseException):
         __import__(module, fromlist=[attribute] if attribute else ["*"])
+    return round((time.monotonic() - began) * 1000)
 
 
 def _preload_operator(reference: str) -> None:

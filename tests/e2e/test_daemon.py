@@ -167,7 +167,7 @@ class TestShares:
         assert speech >= 6
 
     def test_are_as_configured(self, wide):
-        """Nine of ten parts of the host are vision's: three of the four CPUs, as speech is not left without."""
+        """Nine of ten parts are vision's: three of the four CPUs, as speech is not left without."""
         (wide.folder / "teams.toml").write_text("[teams.vision]\nweight = 9\n[teams.speech]\n")
         vision, speech = self.compete(wide, 20)
         assert vision >= 2 * speech

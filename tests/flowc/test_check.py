@@ -6,7 +6,7 @@ import pytest
 
 from flowc.compiler import Options, compiled
 from flowc.plan.diagnostics import Refused
-from flowc.plan.host import GpuGroup, Host
+from flowc.plan.host import Capacity, Cluster, Gpu
 from flowc.source import load
 from flowc.timing import Stopwatch
 
@@ -182,14 +182,14 @@ def test_what_a_host_could_never_run_is_told_once_for_each_operator(project):
         return [many(load()), large(many(load())), clean(load())]
     """
     project.compile(source)
-    options = Options(host=Host(8, 1000))
+    options = Options(hosts=Cluster(((Capacity(8, 1000), 1),)))
     with pytest.raises(Refused) as refusal:
         compiled(load("flow.py:main").workflow, options, Stopwatch(lambda: 0.0))
     assert [(d.code, d.message) for d in refusal.value.diagnostics] == [
         ("FC304", "`many` needs 16 CPUs, and there are 8"),
         ("FC304", "`large` needs 2048 MB of memory, and there are 1000"),
     ]
-    larger = Options(host=Host(16, 4096, (GpuGroup(),)))
+    larger = Options(hosts=Cluster(((Capacity(16, 4096, (Gpu(0),)), 1),)))
     assert compiled(load("flow.py:main").workflow, larger, Stopwatch(lambda: 0.0)).plan == project.plan(
         "flow.py:main"
     )

@@ -28,6 +28,7 @@ def fit(**of):
         (DECLARED, [], DECLARED),
         (Estimate(), [SAME], Estimate(2500, "history", 12, 300)),
         (DECLARED, [SAME, OTHER], Estimate(2500, "history", 12, 300)),
+        (Estimate(), [Record("ops:fit", "c0de", 3, 900, own_ms=200)], Estimate(200, "history", 3)),
         (Estimate(), [OTHER], Estimate(9000, "earlier", 3, 500)),
         (DECLARED, [OTHER], DECLARED),
         (DECLARED, [Record("ops:load", "c0de", 1, 1)], DECLARED),

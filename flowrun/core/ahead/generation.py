@@ -1,9 +1,10 @@
 """Schedule generation schemes: from an order of the activities to a schedule.
 
-Serial: take the activities in order, each at the earliest time that precedence and resources allow; makes every
-active schedule, and so an optimal one, for some order. Parallel: go through time, and start at each moment what is
-ready and fits, first in order first; makes non-delay schedules, often better and never all of them. (Kolisch 1996,
-"Serial and parallel resource-constrained project scheduling methods revisited", EJOR 90.)
+Serial: take the activities in order, each at the earliest time that precedence and resources allow; makes
+every active schedule, and so an optimal one, for some order. Parallel: go through time, and start at each
+moment what is ready and fits, first in order first; makes non-delay schedules, often better and never all of
+them. (Kolisch 1996, "Serial and parallel resource-constrained project scheduling methods revisited", EJOR
+90.)
 
 Times are counted from that end of the project which the direction reads from.
 """
@@ -16,7 +17,7 @@ from heapq import heappop, heappush
 from flowrun.core.ahead.packed import Direction, Packed
 
 JUMPS_MAX = 8  # of one activity over conflicts, before the whole profile is looked at in one go
-BLOCKED_MAX = 128  # ready activities that do not fit, which are looked at before time goes on
+BLOCKED_MAX = 32  # ready activities that do not fit, which are looked at before time goes on
 
 
 def serial(packed: Packed, direction: Direction, order: Sequence[int]) -> list[int]:
@@ -59,7 +60,8 @@ def parallel(
     starts: list[float] = [0] * packed.count
     used = packed.idle
     now: float = 0
-    # Ready ones wait behind the first of their class: a wide graph must not be looked through at every moment.
+    # Ready ones wait behind the first of their class: a wide graph must not be looked through at every
+    # moment.
     first: list[int] = []
     behind: list[list[int]] = [[] for _ in range(packed.count)]
     head = [packed.count] * packed.count
@@ -112,8 +114,8 @@ def _first_gap(packed: Packed, profile: int, j: int) -> int:
     """The first tick from which `j` fits into the profile: all of it at once, in steps that double."""
     units, width = packed.by_unit(), packed.width
     length = -(-profile.bit_length() // width)
-    if not units.ones:
-        units.horizon = sum(units.ticks)
+    if units.horizon < length * width:
+        units.horizon = 2 * length * width
         units.ones = ((1 << units.horizon) - 1) // ((1 << width) - 1)
     ones = units.ones >> (units.horizon - length * width)
     over = profile + (packed.needs[j] + packed.idle) * ones

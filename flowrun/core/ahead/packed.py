@@ -1,10 +1,11 @@
 """A project as the integers that generating schedules works on.
 
-The use of all resources in one unit of time is one integer: a field for each resource, each with a guard bit above
-it. A field starts at `2**bits - 1 - capacity`, so that using more than the capacity carries into the guard: one
-addition and one `&` test all resources at once. The units of time stand one above the other in one large integer,
-the profile; so the same two operations test a whole interval, and the highest guard bit that is set tells
-how far to go on. Time inside is counted in ticks, bits of the profile: `width` ticks are one unit.
+The use of all resources in one unit of time is one integer: a field for each resource, each with a guard bit
+above it. A field starts at `2**bits - 1 - capacity`, so that using more than the capacity carries into the
+guard: one addition and one `&` test all resources at once. The units of time stand one above the other in one
+large integer, the profile; so the same two operations test a whole interval, and the highest guard bit that
+is set tells how far to go on. Time inside is counted in ticks, bits of the profile: `width` ticks are one
+unit.
 """
 
 from __future__ import annotations
@@ -90,14 +91,20 @@ class Units:
     def __init__(self, packed: Packed) -> None:
         width, guard, idle = packed.width, packed.guard, packed.idle
         unit = (1 << width) - 1
-        repeated = {duration: ((1 << width * duration) - 1) // unit for duration in set(packed.durations)}
-        ones = [repeated[duration] for duration in packed.durations]
         self.ticks = [duration * width for duration in packed.durations]
-        self.blocks = [need * one for need, one in zip(packed.needs, ones, strict=True)]
-        self.tests = [(need + idle) * one for need, one in zip(packed.needs, ones, strict=True)]
-        self.guards = [guard * one for one in ones]
-        self.masks = [unit * one for one in ones]
+        # Many activities are alike: each integer is made once, and shared.
+        ones = {ticks: ((1 << ticks) - 1) // unit for ticks in set(self.ticks)}
+        guards = {ticks: guard * one for ticks, one in ones.items()}
+        masks = {ticks: (1 << ticks) - 1 for ticks in ones}
+        kinds = list(zip(packed.needs, self.ticks, strict=True))
+        blocks = {(need, ticks): need * ones[ticks] for need, ticks in set(kinds)}
+        tests = {(need, ticks): block + idle * ones[ticks] for (need, ticks), block in blocks.items()}
+        self.blocks = [blocks[kind] for kind in kinds]
+        self.tests = [tests[kind] for kind in kinds]
+        self.guards = [guards[ticks] for ticks in self.ticks]
+        self.masks = [masks[ticks] for ticks in self.ticks]
         # From the length of what conflicts to the first tick of the unit after it.
         self.jumps = [-(-bits // width) * width for bits in range(max(self.ticks, default=0) + 1)]
-        self.horizon = 0  # ticks of all activities one after the other
-        self.ones = 0  # a one for each unit of the longest profile, made when a scan is long
+        # A one for each unit of time up to a horizon in ticks, made when a scan is long.
+        self.horizon = 0
+        self.ones = 0

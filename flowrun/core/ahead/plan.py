@@ -1,8 +1,8 @@
-"""The one function for the scheduler: durations in milliseconds, amounts that need not be whole, graphs of any size.
+"""The one function for the scheduler: real durations, amounts that need not be whole, graphs of any size.
 
-The search works on whole units of time in a profile of bounded length. Where the project is longer than that, its
-durations are rounded up to a coarser unit; what was found is then an order, which is dispatched with the real
-durations, as the scheduler itself will do it.
+The search works on whole units of time in a profile of bounded length. Where the project is longer than that,
+its durations are rounded up to a coarser unit; what was found is then an order, which is dispatched with the
+real durations, as the scheduler itself will do it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from math import ceil, floor, gcd, isfinite
 from operator import add
 
-from flowrun.core.ahead.dispatch import by_rule
 from flowrun.core.ahead.generation import parallel
+from flowrun.core.ahead.genetic import search
 from flowrun.core.ahead.packed import Packed
 from flowrun.core.ahead.problem import Impossible, Problem, Schedule, check, lower_bound
-from flowrun.core.ahead.search import search
+from flowrun.core.ahead.rules import by_rule
 
 PROFILE_BITS = 1 << 13  # of time and resources in the search: what is longer is made coarser
 PLACEMENTS_MAX = 120_000  # activities times schedules; each costs one to six microseconds
+SCHEDULES_LEAST = 10  # where so many are not affordable, one is made
 PARTS = 1000  # of one, in which amounts that are not whole are counted
 
 
@@ -34,9 +35,10 @@ def plan_ahead(
 ) -> Schedule:
     """A short schedule, the shortest of about so many, of activities that wait for their `dependencies`.
 
-    `demands[j][r]` of resource r is held while j runs. Fewer schedules are made where they would cost more than
-    `PLACEMENTS_MAX`; of a large project only one, by bottom levels. See `affordable`. The same arguments give
-    the same schedule. Raises `Impossible` for a circle, a demand above its capacity, or a number that is none.
+    `demands[j][r]` of resource r is held while j runs. Fewer schedules are made where they would cost more
+    than `PLACEMENTS_MAX`; of a large project only one, by bottom levels. See `affordable`. The same arguments
+    give the same schedule. Raises `Impossible` for a circle, a demand above its capacity, or a number that is
+    none.
     """
     problem = _whole(durations_ms, demands, capacities, dependencies)
     check(problem)
@@ -73,7 +75,8 @@ def plan_ahead(
 
 def affordable(activities: int, schedules: int) -> int:
     """How many schedules are made of a project of this size, if so many are asked for."""
-    return max(1, min(schedules, PLACEMENTS_MAX // max(activities, 1)))
+    most = PLACEMENTS_MAX // max(activities, 1)
+    return 1 if most < SCHEDULES_LEAST else max(1, min(schedules, most))
 
 
 def _whole(

@@ -1,7 +1,8 @@
 """A project: activities with durations, demands on renewable resources, and what must end before what.
 
-The resource-constrained project scheduling problem (RCPSP): find start times, so that no activity starts before
-its predecessors ended, no resource is ever demanded above its capacity, and the last activity ends early.
+The resource-constrained project scheduling problem (RCPSP): find start times, so that no activity starts
+before its predecessors ended, no resource is ever demanded above its capacity, and the last activity ends
+early.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Activities are numbered from 0. Durations are in any unit of time, demands in the units of the capacities.
+    """Activities are numbered from 0; durations are in any unit of time, demands in those of the capacities.
 
     `successors[j]` are the activities that may start only when `j` has ended.
     """
@@ -25,7 +26,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """A start time for each activity, the end of the last one, and a time that no schedule can be shorter than."""
+    """A start time for each activity, the end of the last one, and what no schedule can be shorter than."""
 
     starts: list[float]
     makespan: float
@@ -33,7 +34,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 class Impossible(ValueError):
-    """The problem has no schedule: a circle of dependencies, a demand above a capacity, or a negative number."""
+    """There is no schedule: a circle of dependencies, a demand above a capacity, or a negative number."""
 
 
 def topological_order(successors: Sequence[Sequence[int]]) -> list[int]:
@@ -49,8 +50,8 @@ def topological_order(successors: Sequence[Sequence[int]]) -> list[int]:
             if not missing[k]:
                 order.append(k)
     if len(order) < len(successors):
-        circle = next(j for j, count in enumerate(missing) if count)
-        raise Impossible(f"activity {circle} waits for itself")
+        waiting = next(j for j, count in enumerate(missing) if count)
+        raise Impossible(f"activity {waiting} can never start: what it waits for waits in a circle")
     return order
 
 

@@ -12,10 +12,10 @@ import heapq
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 
+from flowc.plan.host import nearness
 from flowrun.core.model import Rejected
 from flowrun.core.pool.hosts import Kind
 from flowrun.core.pool.judge import Answer, State
-from flowrun.core.pool.matching import nearness
 
 _KNOWN_MAX = 50_000  # answers that a ranking remembers
 
@@ -108,6 +108,6 @@ class Ranking:
                 answer = self._known[state] = self._rate(state)
             self._inside.add(state)
             if isinstance(answer, Rejected):
-                heapq.heappush(self._misfits, (-nearness(answer), -answer.have, state, answer))
+                heapq.heappush(self._misfits, (-nearness(answer.dimension), -answer.have, state, answer))
             else:
                 heapq.heappush(self._fits, answer)

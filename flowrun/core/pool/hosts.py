@@ -9,11 +9,10 @@ numbers of each class are sorted stands for all that are alike.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
+from flowc.plan.host import is_any_model
 from flowrun.core.model import Capacity, Placement
 
 HELD = -1
@@ -51,11 +50,7 @@ class Kind:
         """The slots of GPUs of some models; of all, if none is named."""
         slots = self._allowed.get(models)
         if slots is None:
-            slots = tuple(
-                slot
-                for slot, gpu in enumerate(self.gpus)
-                if not models or any(is_model(gpu.name, model) for model in models)
-            )
+            slots = tuple(slot for slot, gpu in enumerate(self.gpus) if is_any_model(gpu.name, models))
             self._allowed[models] = slots
         return slots
 
@@ -119,20 +114,6 @@ def numbered(hosts: Sequence[Capacity]) -> list[Kind]:
             kinds[capacity] = Kind(len(kinds), capacity)
     known = {id(capacity): kinds[capacity] for capacity in hosts}
     return [known[id(capacity)] for capacity in hosts]
-
-
-@lru_cache(4096)
-def is_model(name: str, model: str) -> bool:
-    """Whether a GPU's name, as the driver gives it, is of a model: has its words in a row.
-
-    `NVIDIA H100 80GB HBM3` is of `H100` and of `H100-80GB`, and not of `H10`.
-    """
-    words, wanted = _words(name), _words(model)
-    return any(words[i : i + len(wanted)] == wanted for i in range(len(words) - len(wanted) + 1))
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+", text.lower())
 
 
 def _runs(labels: list[tuple[int, str, int]]) -> tuple[tuple[int, int], ...]:

@@ -6,14 +6,6 @@ from flowrun.core.model import Rejected
 from flowrun.core.pool.hosts import Free, Kind
 from flowrun.core.pool.requests import Request
 
-# Dimensions in the order in which they are looked at; named resources come third.
-_NEARNESS = {"cpus": 0, "memory": 1, "gpus": 3, "linked gpus": 4}
-
-
-def nearness(rejected: Rejected) -> int:
-    """How far a request got before it was rejected."""
-    return _NEARNESS.get(rejected.dimension, 2)
-
 
 def choices(kind: Kind, free: Free, request: Request) -> list[tuple[int, ...]] | Rejected:
     """The sets of slots worth considering for a request, or what is missing.

@@ -52,7 +52,7 @@ class Pool:
 
     def expect(self, typical: Mapping[Resources, int]) -> None:
         """Judge places by other typical requests from now on."""
-        self._judge = Judge(typical)
+        self._judge = Judge(typical, self._kinds)
         self._shapes: dict[Resources, _Shape] = {}
 
     def copy(self) -> Pool:

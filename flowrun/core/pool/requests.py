@@ -33,6 +33,3 @@ def request_of(needs: Resources) -> Request:
         needs.linked,
         needs.uses,
     )
-
-
-WHOLE_GPU = Request(0, 0, 1, 1, 0, (), False, ())

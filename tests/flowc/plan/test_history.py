@@ -3,7 +3,7 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused
-from flowc.plan.history import Record, encode, read
+from flowc.plan.history import History, Module, Record, Runner, encode, read, read_all
 
 ROWS = [Record("ops:fit", "c0de", 2, 30, 40, 5), Record("ops:fit", "01d0", 1, 3), Record("a:b", "", 7, 8)]
 
@@ -50,3 +50,20 @@ def test_what_is_no_history(tmp_path, text, said, line):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(Refused, match=r"FC260.*No such file"):
         read(tmp_path / "nothing")
+
+
+def test_all_that_it_says(tmp_path):
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(encode(ROWS, [Module("torch", 3, 900), Module("numpy", 3, 80)], Runner(12, 9)))
+    assert path.read_text().splitlines()[-3:] == [
+        '{"kind":"module","module":"numpy","runs":3,"ms":80}',
+        '{"kind":"module","module":"torch","runs":3,"ms":900}',
+        '{"kind":"runner","runs":12,"start_ms":9}',
+    ]
+    assert read_all(path) == History(read(path), {"numpy": 80, "torch": 900}, Runner(12, 9))
+
+
+def test_a_file_of_an_older_version_is_read(tmp_path):
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(encode(ROWS))
+    assert read_all(path) == History(read(path))

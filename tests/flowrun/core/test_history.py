@@ -2,9 +2,9 @@
 
 import graphs
 
-from flowc.plan.history import Record
-from flowrun.core.changes import Exited, Start
-from flowrun.core.history import Call, calls, summarise
+from flowc.plan.history import Module, Record, Runner
+from flowrun.core.changes import Exited, Resolved, Start
+from flowrun.core.history import Call, Loop, calls, loops, modules, runner, summarise
 from flowrun.core.model import Artifact, Failure, Placement, Usage
 
 
@@ -49,3 +49,32 @@ def test_records():
         Record("ops:b", "c0", 10, 5, 9, 10),
     ]
     assert summarise([]) == []
+
+
+def test_own_times_imports_and_what_the_runner_adds():
+    plan = graphs.plan("load\nfit < load")
+    first = Exited(900, "load", 1, Artifact("h", 1), usage=Usage(5, 7, 100, {"torch": 700}))
+    second = Exited(1000, "fit", 1, Artifact("h", 1), usage=Usage(5, 7, 60))
+    measured = calls(plan, [start("load", 0), first, start("fit", 900), second])
+    assert [call.start_ms for call in measured] == [100, 40]
+    assert summarise(measured) == [
+        Record("flows:fit", "c0de", 1, 100, 100, 7, 60, 60),
+        Record("flows:load", "c0de", 1, 900, 900, 7, 100, 100),
+    ]
+    assert modules(measured) == [Module("torch", 1, 700)]
+    assert runner(measured) == Runner(2, 70)
+    # Of three that are wanted at once, one follows the other.
+    threes = [start(f"fit[{i}]", 0) for i in range(3)]
+    threes += [Exited(10 + 4 * i, f"fit[{i}]", 1, Artifact("h", 1), usage=Usage(wall_ms=1)) for i in range(3)]
+    together = calls(graphs.plan("fit[0]\nfit[1]\nfit[2]"), threes)
+    assert [(call.start_ms, call.queued) for call in together] == [(9, False), (4, True), (4, True)]
+    assert runner(together) == Runner(3, 9, 4)
+    assert runner([Call("ops:a", "c1", 4, 0)]) is None  # the log of an older version
+
+
+def test_how_many_items_loops_had():
+    plan = graphs.plan("a\nm control=map op=ops:fit < a\nb control=branch < a")
+    changes = [Resolved(1, "m", ("x", "y")), Resolved(2, "b", truth=True)]
+    assert loops(plan, changes) == [Loop("ops:fit", "c0de", 2)]
+    (record,) = summarise([Call("ops:fit", "c0de", 4, 0)], loops(plan, changes))
+    assert record.items == 2

@@ -8,7 +8,6 @@ from types import ModuleType, SimpleNamespace
 import psutil
 import pytest
 
-from flowc.plan.diagnostics import Refused
 from flowrun.core.model import Capacity, Gpu
 from flowrun.shell import devices
 
@@ -42,6 +41,55 @@ def fake_nvml(monkeypatch, gpus, broken=()):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return nvml
+
+
+def with_links(monkeypatch, gpus, links, divided=(), hidden=()):
+    """GPUs with links: for each the bus ids that its links end at, `None` for one that is not active.
+
+    Ends that begin with `sw` are switches; `hidden` ones are not shown.
+    """
+    nvml = fake_nvml(monkeypatch, gpus)
+
+    def state(gpu, link):
+        if link >= len(links[gpus.index(gpu)]):
+            raise nvml.NVMLError("Invalid argument")
+        return int(links[gpus.index(gpu)][link] is not None)
+
+    def remote(gpu, link):
+        end = links[gpus.index(gpu)][link]
+        return SimpleNamespace(busId=b"FFFFFFFF:FF:FF.F" if end in hidden else end.encode())
+
+    nvml.nvmlDeviceGetPciInfo = lambda gpu: SimpleNamespace(busId=f"bus{gpus.index(gpu)}")
+    nvml.nvmlDeviceGetNvLinkState = state
+    nvml.nvmlDeviceGetNvLinkRemotePciInfo = remote
+    nvml.nvmlDeviceGetNvLinkRemoteDeviceType = lambda gpu, link: (
+        2 if links[gpus.index(gpu)][link].startswith("sw") else 0
+    )
+    nvml.nvmlDeviceGetMigMode = lambda gpu: (int(gpus.index(gpu) in divided), 0)
+
+
+class TestLinks:
+    @pytest.mark.parametrize(
+        ("links", "domains"),
+        [
+            ([[], [], [], []], [0, 0, 0, 0]),
+            ([["BUS1"], ["BUS0"], ["bus3"], ["bus2"]], [1, 1, 2, 2]),  # pairs, whatever the case
+            ([["bus1"], ["bus0", "bus2"], ["bus1", "bus3"], ["bus2"]], [1, 1, 1, 1]),  # a chain
+            ([["sw0", "sw1"], ["sw0", "sw1"], [None], ["sw1"]], [1, 1, 0, 1]),
+            ([["hidden0"], [None, "sw9"], ["sw8"], []], [0, 1, 1, 0]),  # switches not shown are one fabric
+            ([["bus9"], ["bus3"], [], ["bus1"]], [0, 1, 0, 1]),
+        ],
+    )
+    def test_gpus_between_which_there_is_a_way_are_a_domain(self, monkeypatch, links, domains):
+        gpus = [("H100", f"GPU-{i}", 10) for i in range(4)]
+        with_links(monkeypatch, gpus, links, hidden=("sw8", "sw9"))
+        assert [gpu.link for gpu in devices.detect_gpus()] == domains
+
+    def test_a_gpu_in_mig_mode_is_left_out_and_told_of(self, monkeypatch):
+        told = []
+        with_links(monkeypatch, TWO, [[], []], divided=(0,))
+        assert devices.detect_gpus(told.append) == (Gpu(1, "T4", 16384),)
+        assert told == ["GPU 0 (A100) is in MIG mode, and left out"]
 
 
 class TestNvml:
@@ -113,7 +161,7 @@ def test_cuda_visible_devices(setting, indices):
 class TestHost:
     @pytest.fixture(autouse=True)
     def _host(self, monkeypatch):
-        monkeypatch.setattr(devices, "detect_gpus", tuple)
+        monkeypatch.setattr(devices, "detect_gpus", lambda tell: ())
 
     def test_as_psutil_sees_it(self, monkeypatch, tmp_path):
         monkeypatch.setattr(devices, "Path", lambda path: tmp_path / "no limits here")
@@ -134,64 +182,6 @@ class TestHost:
             file.write_text(limit)
         monkeypatch.setattr(devices, "Path", lambda path: file)
         assert devices.detect() == Capacity(3, memory_mb)
-
-
-class TestPretend:
-    def pretend(self, tmp_path, text):
-        (tmp_path / "host.toml").write_text(text)
-        return devices.pretend(tmp_path / "host.toml")
-
-    def test_a_host_without_gpus(self, tmp_path):
-        assert self.pretend(tmp_path, "cpus = 2.5\nmemory_mb = 100") == Capacity(2.5, 100)
-
-    def test_groups_of_gpus_are_numbered_through(self, tmp_path):
-        text = """
-            cpus = 64
-            memory_mb = 1048576
-            [[gpus]]
-            count = 2
-            name = "A100"
-            memory_mb = 81920
-            [[gpus]]
-            memory_mb = 16384
-        """
-        gpus = (Gpu(0, "A100", 81920), Gpu(1, "A100", 81920), Gpu(2, "GPU", 16384))
-        assert self.pretend(tmp_path, text) == Capacity(64, 1048576, gpus)
-
-    @pytest.mark.parametrize(
-        ("text", "why"),
-        [
-            ("", "missing required field `cpus`"),
-            ("cpus = 1", "missing required field `memory_mb`"),
-            ("cpus = 0\nmemory_mb = 1", "must be above 0"),
-            ("cpus = -1\nmemory_mb = 1", "must be above 0"),
-            ("cpus = nan\nmemory_mb = 1", "must be above 0"),
-            ("cpus = inf\nmemory_mb = 1", "must be above 0"),
-            ("cpus = 1\nmemory_mb = -5", "must be above 0"),
-            ("cpus = 1\nmemory_mb = 1.5", "Expected `int`, got `float`"),
-            ('cpus = "many"\nmemory_mb = 1', "Expected `float`, got `str`"),
-            ("cpus = 1\nmemory_mb = 1\ncores = 3", "unknown field `cores`"),
-            ("cpus = 1\nmemory_mb = 1\n[[gpus]]\ncount = 0", "count at least 1"),
-            ("cpus = 1\nmemory_mb = 1\n[[gpus]]\ncount = -3", "count at least 1"),
-            ("cpus = 1\nmemory_mb = 1\n[[gpus]]\ncount = 99999999999", "count at least 1"),
-            ("cpus = 1\nmemory_mb = 1\n[[gpus]]\nmemory_mb = -1", "cannot be below 0"),
-            ("cpus = ", "Invalid value"),
-            ("\x00", "not valid"),
-        ],
-    )
-    def test_what_makes_no_sense_fr111(self, tmp_path, text, why):
-        with pytest.raises(Refused, match=r"\[FR111\] the device specification is not valid") as caught:
-            self.pretend(tmp_path, text)
-        assert why in str(caught.value)
-
-    def test_a_file_that_is_no_text(self, tmp_path):
-        (tmp_path / "host.toml").write_bytes(b"\xff\xfe")
-        with pytest.raises(Refused, match="FR111"):
-            devices.pretend(tmp_path / "host.toml")
-
-    def test_a_file_that_is_not_there(self, tmp_path):
-        with pytest.raises(Refused, match=r"\[FR111\] cannot read"):
-            devices.pretend(tmp_path / "host.toml")
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class TestRuns:
 
 class TestHistory:
     def test_is_of_all_runs_and_counts_what_was_kept_once(self, log):
-        assert log.history() == []
+        assert log.history().records == []
         done = Artifact("a" * 64, 7)
         first = log.create("main", "p", 1)
         play(log, first, Exited(31, "a", 1, done, usage=Usage(1, 20)))
@@ -92,7 +92,7 @@ class TestHistory:
         position = log.append(second, position, [opened, *decide(state, opened)])
         ended = Exited(207, "b", 1, done)
         log.append(second, position, [ended, *decide(state, ended)])
-        assert log.history() == [
+        assert log.history().records == [
             Record("flows:a", "c0de", 2, 30, 40, 20),
             Record("flows:b", "c0de", 1, 7, 7, 0),
         ]

@@ -1,15 +1,16 @@
 """A bounded search for short schedules: a genetic algorithm on forward-backward improved schedules.
 
-A member is a schedule generated forward. A child takes the order of activities in an interval of time from one
-parent and that before and after it from the other (the crossover of Debels & Vanhoucke 2007, "A decomposition-based
-genetic algorithm for the resource-constrained project-scheduling problem", Oper. Res. 55), is generated backward, as
-in their algorithm, and then forward again: so improvement (Valls, Ballestín & Quintanilla 2008, "A hybrid genetic
-algorithm for the resource-constrained project scheduling problem", EJOR 185) costs one schedule more, not two.
-Some children and all of the first members come from the parallel scheme, as in Hartmann's self-adapting algorithm
-(2002, Nav. Res. Logist. 49), the first ones by latest start times under durations drawn at random.
+A member is a schedule generated forward. A child takes the order of activities in an interval of time from
+one parent and that before and after it from the other (the crossover of Debels & Vanhoucke 2007, "A
+decomposition-based genetic algorithm for the resource-constrained project-scheduling problem", Oper. Res.
+55), is generated backward, as in their algorithm, and then forward again: so improvement (Valls, Ballestín &
+Quintanilla 2008, "A hybrid genetic algorithm for the resource-constrained project scheduling problem", EJOR
+185) costs one schedule more, not two. Some children and all of the first members come from the parallel
+scheme, as in Hartmann's self-adapting algorithm (2002, Nav. Res. Logist. 49), the first ones by latest start
+times under durations drawn at random.
 
-Each pass over the activities, forward or backward, counts as one schedule (Kolisch & Hartmann 2006, "Experimental
-investigation of heuristics for resource-constrained project scheduling: an update", EJOR 174).
+Each pass over the activities, forward or backward, counts as one schedule (Kolisch & Hartmann 2006,
+"Experimental investigation of heuristics for resource-constrained project scheduling: an update", EJOR 174).
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from bisect import bisect_left
 from collections.abc import Callable
 from operator import itemgetter
 
-from flowrun.core.ahead.dispatch import by_rule
 from flowrun.core.ahead.generation import parallel, serial
-from flowrun.core.ahead.improve import justify
+from flowrun.core.ahead.justification import justify
 from flowrun.core.ahead.packed import Direction, Packed
 from flowrun.core.ahead.problem import Problem, check, lower_bound
+from flowrun.core.ahead.rules import by_rule
 
 PARALLEL_SHARE = 0.2  # of the children
 WINDOW_LEAST, WINDOW_MOST = 0.25, 0.75  # of a parent's makespan, in which a child takes its order
@@ -158,7 +159,7 @@ class _Search:
 
 
 def uniform(seed: int) -> Callable[[], float]:
-    """Draws from [0, 1), the same for the same seed on any machine: Knuth's linear congruential generator, MMIX."""
+    """Draws from [0, 1), the same for the same seed anywhere: Knuth's congruential generator for MMIX."""
     state = (seed * 2862933555777941757 + 3037000493) & 0xFFFFFFFFFFFFFFFF
 
     def draw() -> float:

@@ -1,10 +1,10 @@
 """Forward-backward improvement, also called double justification.
 
-Read a schedule from its end, and put each activity as late as it goes, the last ending first; then the other way
-round. Neither pass can make the schedule longer, and either may make it shorter. (Li & Willis 1992, "An iterative
-scheduling technique for resource-constrained project scheduling", EJOR 56; Tormos & Lova 2001, "A competitive
-heuristic solution technique for resource-constrained project scheduling", Ann. Oper. Res. 102; Valls, Ballestín &
-Quintanilla 2005, "Justification and RCPSP: a technique that pays", EJOR 165.)
+Read a schedule from its end, and put each activity as late as it goes, the last ending first; then the other
+way round. Neither pass can make the schedule longer, and either may make it shorter. (Li & Willis 1992, "An
+iterative scheduling technique for resource-constrained project scheduling", EJOR 56; Tormos & Lova 2001, "A
+competitive heuristic solution technique for resource-constrained project scheduling", Ann. Oper. Res. 102;
+Valls, Ballestín & Quintanilla 2005, "Justification and RCPSP: a technique that pays", EJOR 165.)
 """
 
 from __future__ import annotations
