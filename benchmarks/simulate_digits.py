@@ -1,9 +1,9 @@
 """The digits workflow, predicted and real: `flowrun simulate` with a history against `flowrun execute`.
 
-Rounds alternate, as this machine's other work comes and goes: each executes the plan twice, which makes the
-history of the round, and simulates it with that on this host; then it is executed once more, and that is
-compared with the prediction. Both are the run's own time, from its opening to its end. The first round of all
-warms up and does not count.
+Each round executes the plan three times. The first and the last make the history that the round is
+simulated with, on this host; the one in between is what the prediction is compared with, so that other work
+on the machine which comes or goes during a round counts for neither side. Both are the run's own time, from
+its opening to its end. A run before all rounds warms up.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ def measure(rounds: int) -> dict[str, Any]:
     harness.byte_compile()
     predicted, real = [], []
     with tempfile.TemporaryDirectory() as name:
-        for number in range(rounds + 1):
-            state = Path(name) / f"state-{number}"
-            for _ in range(2):
-                _execute(state)
+        _execute(Path(name) / "warm-up")
+        for number in range(rounds):
+            state = Path(name) / f"history-{number}"
+            _execute(state)
+            real.append(_execute(Path(name) / "real"))
+            _execute(state)
             predicted.append(_simulate(state))
-            real.append(_execute(state))
-    off = [abs(p - r) / r for p, r in zip(predicted[1:], real[1:], strict=True)]
-    medians = [statistics.median(figures[1:]) for figures in (predicted, real)]
+    off = [abs(p - r) / r for p, r in zip(predicted, real, strict=True)]
+    medians = [statistics.median(figures) for figures in (predicted, real)]
     return {
         **harness.machine(),
-        "predicted_ms": predicted[1:],
-        "real_ms": real[1:],
+        "predicted_ms": predicted,
+        "real_ms": real,
         "off_each": [round(part, 3) for part in off],
         "predicted_median_ms": medians[0],
         "real_median_ms": medians[1],

@@ -186,7 +186,8 @@ def _lowered(needs: Resources, host: Capacity, found: Lack) -> dict[str, Any]:
         case "gpu memory":
             return {"gpu_memory_mb": have}
         case name:
-            return {"uses": tuple((n, have if n == name else amount) for n, amount in needs.uses)}
+            uses = ((n, have if n == name else amount) for n, amount in needs.uses)
+            return {"uses": tuple((n, amount) for n, amount in uses if amount)}
 
 
 def _written(name: str, value: Any) -> str:

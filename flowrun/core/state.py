@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, assert_never
 
@@ -144,8 +144,7 @@ class State:
         match change:
             case Opened():
                 self.opened_ms, self.capacity = change.at_ms, change.capacity
-                shared = self.shared
-                self.scheduler = shared.scheduler if shared else Scheduler(Pool((change.capacity,)))
+                self.scheduler = self.shared.scheduler if self.shared else self._own(change.capacity)
                 self._reopen(change.earlier)
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
@@ -216,6 +215,10 @@ class State:
             if self.foreseen is not None:
                 self.drift_ms += abs(took_ms - self._planned_ms.get(task.site.site, took_ms))
             self._succeed(task, exited.artifact)
+
+    def _own(self, capacity: Capacity) -> Scheduler:
+        typical = Counter(task.site.needs for task in self.tasks if task.site.needs.gpus)
+        return Scheduler(Pool((capacity,), typical))
 
     def _reorder(self, schedule: Schedule) -> None:
         """From now on, the order of a schedule's starts counts as priority."""

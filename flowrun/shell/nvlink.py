@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-_LINKS_MAX = 18  # NVML_NVLINK_MAX_LINKS
+_LINKS_MAX = 36  # NVML_NVLINK_MAX_LINKS
 _SWITCH = 2  # NVML_NVLINK_DEVICE_TYPE_SWITCH
 _NOT_THERE = "ffffffff"  # how the bus id of a switch begins that a virtual machine does not see
 

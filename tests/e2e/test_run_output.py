@@ -160,7 +160,7 @@ class TestRefusals:
     def test_a_plan_that_never_fits_says_why_and_where(self, project):
         (project.folder / "small.toml").write_text("cpus = 1\nmemory_mb = 100")
         err = project.execute("-i", "n=5", "--devices", "small.toml", status=1).stderr
-        assert "can never run on this host: cpus: needs 2, has 1" in err
+        assert "can never run on this host: it needs 2 CPUs, and there are 1" in err
         assert "squares.append(square(i))" in err
 
     def test_a_state_folder_that_cannot_be(self, project):

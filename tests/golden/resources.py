@@ -15,10 +15,14 @@ def big() -> int: ...
 def train() -> int: ...
 
 
+@operator(gpus="2-4", gpu=("H100", "A100"), linked=True, uses={"licence": 1, "connection": 2})
+def tune() -> int: ...
+
+
 @operator(cpus=1, memory=0, retries=0, backoff="1s", timeout=0)
 def defaults() -> int: ...
 
 
 @workflow
 def main():
-    return half(), big(), train(), defaults()
+    return half(), big(), train(), tune(), defaults()

@@ -47,7 +47,8 @@ def search(
     if not packed.count:
         return []
     found = _Search(packed, schedules, seed, int(lower_bound(problem)), stop)
-    found.settle(members=max(4, round(schedules**0.75 / 9)))
+    # Small projects converge early, large ones late: 39 members of 32 activities for 1,000 schedules, 20 of 122.
+    found.settle(members=max(4, round(1.22 * schedules**0.75 / packed.count**0.5)))
     found.breed()
     ends = found.best[1]
     width = packed.width
@@ -96,7 +97,7 @@ class _Search:
         """Children take the places of the longest members, until it is time to end."""
         packed, draw, population = self.packed, self.draw, self.population
         backward = packed.backward
-        while not self.done():
+        while len(population) > 1 and not self.done():
             mother = int(draw() * len(population))
             father = int(draw() * (len(population) - 1))
             father += father >= mother

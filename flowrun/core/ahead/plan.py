@@ -8,7 +8,7 @@ real durations, as the scheduler itself will do it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import ceil, floor, gcd, isfinite
+from math import ceil, floor, gcd, inf, isfinite
 from operator import add
 
 from flowrun.core.ahead.generation import parallel
@@ -54,7 +54,7 @@ def plan_ahead(
 
     first = dispatched(by_rule(packed, lengths, "latest_start"))
     schedules = affordable(packed.count, schedules) - 1
-    if schedules < 1 or first.makespan <= bound:
+    if schedules < 1 or not bound < first.makespan < inf:
         return first
     unit = max(1, first.makespan * packed.width / PROFILE_BITS)
     coarse = Problem(
@@ -87,7 +87,7 @@ def _whole(
 ) -> Problem:
     """The project in whole amounts, without the resources that can never run short."""
     for number in (*durations, *capacities, *(demand for row in demands for demand in row)):
-        if not isfinite(number):
+        if not isfinite(number) or number < 0:
             raise Impossible(f"{number} is not a duration or an amount")
     successors: list[list[int]] = [[] for _ in durations]
     for j, first in enumerate(dependencies):

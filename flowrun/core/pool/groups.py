@@ -18,6 +18,7 @@ from flowrun.core.pool.hosts import Kind
 from flowrun.core.pool.judge import Answer, State
 
 _KNOWN_MAX = 50_000  # answers that a ranking remembers
+_NEWS_MAX = 10_000  # beyond a few for each state that there is
 
 
 class Groups:
@@ -58,7 +59,7 @@ class Groups:
             insort(joined, -host)
             return
         self.hosts[state] = [-host]
-        if len(self.news) > 10_000 + 4 * len(self.hosts):
+        if len(self.news) > _NEWS_MAX + 4 * len(self.hosts):
             self.news, self.epoch = [], self.epoch + 1
         self.news.append(state)
 

@@ -122,6 +122,7 @@ class TestImpossible:
             ([1], [[2]], [1]),
             ([1], [[-1]], [1]),
             ([-1], [[1]], [1]),
+            ([-0.5], [[1]], [1]),
             ([float("nan")], [[1]], [1]),
             ([float("inf")], [[1]], [1]),
             ([1], [[float("nan")]], [1]),
@@ -214,6 +215,9 @@ class TestMilliseconds:
         short = plan_ahead(TestSeeds.PROBLEM.durations, *arguments, schedules=300)
         long = plan_ahead(ms, *arguments, schedules=300)
         assert long.makespan <= short.makespan * 3_600_000 * 1.02
+
+    def test_durations_whose_sum_is_no_number_any_more(self):
+        assert plan_ahead([1e308] * 4, [[1]] * 4, [1], [[]] * 4).starts == [0, 1e308, *[float("inf")] * 2]
 
     def test_amounts_need_not_be_whole(self):
         half = plan_ahead([10, 10, 10], [[0.5], [0.5], [0.5]], [1], [[], [], []])

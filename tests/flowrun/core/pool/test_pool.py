@@ -8,7 +8,7 @@ import pytest
 
 from flowc.plan.model import Resources
 from flowrun.core.model import Capacity, Gpu, Placement, Rejected
-from flowrun.core.pool import Pool, can_ever_fit
+from flowrun.core.pool import Pool, can_ever_fit, groups
 from flowrun.core.pool.judge import Judge
 from flowrun.core.pool.matching import choices
 from flowrun.core.pool.requests import request_of
@@ -142,6 +142,30 @@ def test_the_host_is_the_best_of_all_and_of_equals_the_first(seed):
             pool.take(placed)
         else:
             assert isinstance(placed, Rejected)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_forgotten_to_bound_memory_changes_nothing(monkeypatch, seed):
+    def placements():
+        source = random.Random(seed)
+        kinds = [random_host(source) for _ in range(3)]
+        pool = Pool([source.choice(kinds) for _ in range(6)], {random_needs(source): 1 for _ in range(3)})
+        held, answers = [], []
+        for _ in range(200):
+            answers.append(pool.place(random_needs(source)))
+            if isinstance(answers[-1], Placement):
+                pool.take(answers[-1])
+                held.append(answers[-1])
+            elif held:
+                pool.give_back(held.pop(source.randrange(len(held))))
+        return answers
+
+    expected = placements()
+    monkeypatch.setattr(groups, "_KNOWN_MAX", 3)
+    monkeypatch.setattr(groups, "_NEWS_MAX", -20)
+    monkeypatch.setattr("flowrun.core.pool.judge._KNOWN_MAX", 2)
+    monkeypatch.setattr("flowrun.core.pool.pool._SHAPES_MAX", 4)
+    assert placements() == expected
 
 
 @pytest.mark.parametrize("seed", range(60))
