@@ -112,7 +112,8 @@ class Scheduler:
         """Whether a request, placed now, would keep another one from what it was promised."""
         waited_ms = now_ms - promise.request.since_ms
         lasts_ms = request.estimate_ms or max(UNKNOWN_MS, waited_ms)
-        if now_ms + lasts_ms <= promise.at_ms:
+        known = request.estimate_ms or promise.request.ref not in self.owed
+        if known and now_ms + lasts_ms <= promise.at_ms:
             return False
         self.pool.take(placement)
         freed = []
