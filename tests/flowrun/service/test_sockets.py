@@ -1,5 +1,6 @@
 """Lines from clients that say them in pieces, too long, or not at all."""
 
+import contextlib
 import os
 import select
 import socket
@@ -73,10 +74,8 @@ def test_a_line_that_is_too_long_ends_the_connection(talk):
     one.setblocking(False)
     data, found = b"x" * (MAX_REQUEST + 100_000), []
     while data and not found:
-        try:
+        with contextlib.suppress(BlockingIOError):
             data = data[one.send(data) :]
-        except BlockingIOError:
-            pass
         found = talk.heard()
     ((client, text),) = found
     assert len(text) > MAX_REQUEST
@@ -96,8 +95,10 @@ def test_who_does_not_read_is_not_waited_for(talk):
 
 
 def test_the_oldest_goes_when_there_are_too_many(talk):
-    many = [talk.connect() for _ in range(70)]
-    talk.heard()
+    many = []
+    for _ in range(70):
+        many.append(talk.connect())
+        talk.heard()
     assert len(talk.clients.listens()) == 65
     many[-1].send(b"hello\n")
     assert [text for _, text in talk.heard()] == [b"hello"]
