@@ -8,7 +8,6 @@ from typing import assert_never
 
 import msgspec
 
-from flowc.plan import hosts_file
 from flowc.plan.diagnostics import Refused, refuse
 from flowc.plan.text import counted
 from flowrun.core.fleet import evict
@@ -49,7 +48,7 @@ def serve(settings: Settings) -> None:
     home = Home(settings.state)
     home.prepare()
     lock = sockets.hold(home)
-    capacity = hosts_file.read_one(settings.devices) if settings.devices else devices.detect()
+    capacity = devices.host(settings.devices)
     sharing = teams.read(settings.teams, capacity) if settings.teams else Sharing()
     runs = Runs(home, RunLog(home, writable=True), capacity, sharing)
     listener = sockets.listen(home)

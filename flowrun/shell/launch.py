@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowc.plan import codec, hosts_file
+from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
 from flowc.plan.host import lacking, nearest
 from flowc.plan.model import Plan
@@ -63,7 +63,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         before, lock = reopen(home, request.resume, plan) if request.resume else (None, None)
         inputs = bound(plan, request.inputs, before)
         pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
-        capacity = hosts_file.read_one(request.devices) if request.devices else devices.detect(tell=_complain)
+        capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
         versions = versions_for(plan)
