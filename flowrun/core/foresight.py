@@ -26,7 +26,7 @@ def foresee(state: State, now_ms: int) -> Schedule | None:
     It pays where more could run than fits, where enough is known of how long calls take, and where the run is
     long enough for the planning to be small beside it.
     """
-    if state.shared:  # with others, who come and go
+    if state.shared is not None and not state.shared.alone:  # with others, who come and go
         return None
     tasks = [task for task in state.tasks if task.state in _TO_COME]
     durations = [_expected_ms(state, task, now_ms) for task in tasks]

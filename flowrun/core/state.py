@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 import msgspec
 
 from flowc.plan.graph import ancestors, bottom_levels, dependencies, dependents, waited_for, weights
-from flowc.plan.model import Node, Plan, Site, sources_of
+from flowc.plan.model import Node, Plan, Resources, Site, sources_of
 from flowc.plan.types import parse
 from flowrun.core.changes import (
     AnyChange,
@@ -47,12 +47,20 @@ class Shared(NamedTuple):
     """A run's part in a scheduler that it shares with others.
 
     `urgency` is what the ranks of its nodes begin with: the negative of its priority, then its number.
+    `alone`: there are no others after all.
     """
 
     scheduler: Scheduler
     run: str
     lane: Lane
     urgency: tuple[float, float]
+    alone: bool = False
+
+
+def wanted(plan: Plan) -> Counter[Resources]:
+    """How often a plan asks for GPUs, and for which: places are chosen so that they are left."""
+    needs = {site.site: site.needs for site in plan.sites if site.needs.gpus}
+    return Counter(needs[node.site] for node in plan.nodes if node.site in needs)
 
 
 class State:
@@ -236,8 +244,7 @@ class State:
             self._succeed(task, exited.artifact)
 
     def _own(self, capacity: Capacity) -> Scheduler:
-        typical = Counter(task.site.needs for task in self.tasks if task.site.needs.gpus)
-        return Scheduler(Pool((capacity,), typical))
+        return Scheduler(Pool((capacity,), wanted(self.plan)))
 
     def _reorder(self, schedule: Schedule) -> None:
         """From now on, the order of a schedule's starts counts as priority."""
@@ -392,7 +399,15 @@ class State:
         lane = shared.lane if shared else _ALONE
         rank = (*urgency, -site.priority, -task.priority, task.index)
         since_ms = task.ready_at_ms
-        return Request(Ref(self.run, task.node.id), site.needs, rank, self.expected_ms(site), since_ms, lane)
+        return Request(
+            Ref(self.run, task.node.id),
+            site.needs,
+            rank,
+            self.expected_ms(site),
+            since_ms,
+            lane,
+            task.preemptions,
+        )
 
     def _choose(self, task: Task) -> None:
         """Take one of two values, for which it does not matter what became of the other."""

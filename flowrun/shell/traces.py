@@ -27,7 +27,7 @@ from flowrun.core.pool import Pool
 from flowrun.core.scheduler.lengths import Learned, Remaining
 from flowrun.core.scheduler.order import Fair
 from flowrun.core.scheduler.preempting import ByRank, ByShares
-from flowrun.core.scheduler.request import Lane, Ref, Request
+from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.sharing.finish import FinishTimes, alone_ms
 from flowrun.core.sharing.shares import Shares
@@ -292,8 +292,7 @@ def _too_large(rows: Iterable[Row], cluster: Cluster, sharing: Sharing, path: Pa
         lane = Lane(order.shares.index[row.team], row.tier or tier_of(sharing, row.team))
         why = pool.place(row.needs)
         if not isinstance(why, Rejected):
-            request = Request(Ref("", ""), row.needs, (0,), 0, 0, lane)
-            limit = order.shares.ever_allowed(lane.team, lane.tier, order.amounts(request))
+            limit = order.ever_allowed(lane, row.needs)
             if limit is None:
                 continue
             why = limit

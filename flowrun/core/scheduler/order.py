@@ -152,6 +152,10 @@ class Fair:
         lane = request.lane
         return self.shares.allowed(lane.team, 1, self.amounts(request)) if self._limited[lane.team] else None
 
+    def ever_allowed(self, lane: Lane, needs: Resources) -> Rejected | None:
+        """Why a request may not have a place even if nothing runs."""
+        return self.shares.ever_allowed(lane.team, lane.tier, self.needed(needs))
+
     def reserved(
         self, request: Request, gone: Sequence[Holding] = (), beside: Request | None = None
     ) -> Rejected | None:
@@ -183,7 +187,10 @@ class Fair:
 
     def amounts(self, request: Request) -> tuple[Amount, ...]:
         """What a request asks for, in the order of the shares' resources."""
-        needs = request.needs
+        return self.needed(request.needs)
+
+    def needed(self, needs: Resources) -> tuple[Amount, ...]:
+        """Needs, in the order of the shares' resources."""
         known = self._known.get(needs)
         if known is None:
             if len(self._known) >= _KNOWN_MAX:

@@ -23,9 +23,10 @@ class Preempting(Protocol):
     """Chooses what has to give up its place."""
 
     keeps_promises: bool  # a place for the first that does not fit; or else it takes one, and nothing is kept
+    claims_max: int  # that wait for their places at a time
 
     def choose(self, scheduler: Scheduler, now_ms: int) -> Chosen | None:
-        """Asked when nothing more fits, and nothing that was chosen before is still awaited."""
+        """Asked when nothing more fits. What was chosen before, and is still awaited, is in `claims`."""
 
 
 class ByRank:
@@ -36,6 +37,7 @@ class ByRank:
     """
 
     keeps_promises = False
+    claims_max = 1
 
     def __init__(self) -> None:
         self.rank: Callable[[Holding, int], Rank] = lambda holding, now_ms: holding.request.rank
@@ -68,16 +70,16 @@ class ByShares:
     """
 
     keeps_promises = True
+    claims_max = 16
     CONSIDERED = 512
     HOSTS = 8  # with most that may be taken; a place on one host needs victims on one host
     AGAIN_MS = 300_000
     CALM_MS = 60_000
-    ASKING = 8  # of the first tier, in one round
+    ASKING = 8  # lanes of the first tier, and of each as many requests, in one round
 
     def __init__(self, order: Fair, saves: bool = False) -> None:
         self._order = order
         self._saves = saves
-        self._times: dict[Ref, int] = {}  # that it was preempted
         self._refused: dict[Ref, int] = {}  # when it may ask again
         self._calm_until = 0  # when another one that starves may ask
 
@@ -86,12 +88,10 @@ class ByShares:
         if not self._order.shares.sharing.preemption.enabled:
             return None
         for request in self._asking(scheduler, now_ms):
-            if self._refused.get(request.ref, 0) > now_ms:
+            if request.ref in scheduler.claims or self._refused.get(request.ref, 0) > now_ms:
                 continue
             chosen = self._victims(request, scheduler, now_ms)
             if chosen:
-                for holding in chosen:
-                    self._times[holding.request.ref] = self._times.get(holding.request.ref, 0) + 1
                 return request.ref, chosen
             if request.lane.tier > 1:
                 self._calm_until = now_ms + self.CALM_MS
@@ -101,8 +101,9 @@ class ByShares:
         return None
 
     def _asking(self, scheduler: Scheduler, now_ms: int) -> Iterator[Request]:
-        firsts = sorted(heads[0] for heads in scheduler.queue.urgent.values())
-        yield from (entry.request for entry in firsts[: self.ASKING])
+        firsts = sorted((heads[0], lane) for lane, heads in scheduler.queue.urgent.items())
+        for _, lane in firsts[: self.ASKING]:
+            yield from scheduler.queue.firsts(lane, self.ASKING)
         first = scheduler.refused
         if first is None or first.ref not in scheduler.queue or first.lane.tier == 1:
             return
@@ -124,7 +125,7 @@ class ByShares:
         considered = self._considered(scheduler, lane.tier)
         for holdings in _by_host(considered, self.HOSTS) if request.needs.hosts_max == 1 else [considered]:
             held = [self._held(at, holding, now_ms) for at, holding in enumerate(holdings)]
-            with Trial(pool, request) as trial:
+            with Trial(pool, request, scheduler.claims.values()) as trial:
                 fits = _fits(trial, holdings)
                 found = victims(asking, held, shares, fits, now_ms)
             if found.tasks:
@@ -153,7 +154,7 @@ class ByShares:
             amounts,
             holding.started_ms,
             now_ms if self._saves else 0,
-            self._times.get(request.ref, 0),
+            request.preempted,
         )
 
 

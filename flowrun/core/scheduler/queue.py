@@ -88,6 +88,16 @@ class Queue:
     def __getitem__(self, ref: Ref) -> Request:
         return self._entries[ref].request
 
+    def firsts(self, lane: Lane, most: int) -> list[Request]:
+        """The first requests of a lane, in order."""
+        found = (
+            entry
+            for head in self.heads.get(lane, ())
+            for entry in heapq.nsmallest(most, head.kind.heap)
+            if self._entries.get(entry.request.ref) is entry
+        )
+        return [entry.request for entry in heapq.nsmallest(most, found)]
+
     def kind_of(self, ref: Ref) -> Kind:
         """Of which kind a request is that waits."""
         return self._entries[ref].kind

@@ -43,6 +43,7 @@ class Request(msgspec.Struct, frozen=True):
     estimate_ms: int
     since_ms: int
     lane: Lane = Lane()
+    preempted: int = 0  # times that its place was taken away
 
 
 class Holding(msgspec.Struct):

@@ -23,7 +23,7 @@ from flowrun.core.scheduler.preempting import Preempting
 from flowrun.core.scheduler.promise import Promise, promise
 from flowrun.core.scheduler.queue import Class, Need, Queue
 from flowrun.core.scheduler.request import Lane, Ref, Request
-from flowrun.core.scheduler.trial import amount_of
+from flowrun.core.scheduler.trial import Claim, amount_of
 
 _ANY = (math.inf, math.inf)
 
@@ -49,7 +49,7 @@ class Scheduler:
         self.queue = Queue(self.order)
         self.holdings = Holdings()
         self.promised: Promise | None = None  # in the last round
-        self.claimed: Ref | None = None  # for which places were taken from others
+        self.claims: dict[Ref, Claim] = {}  # for which places were taken from others, in order
         self.refused: Request | None = None  # the most urgent that found no place in the last round
         self._kept: Promise | None = None  # the last promise
         self._rejected: list[Need] = []  # and since then nothing was given back that would change it
@@ -61,6 +61,7 @@ class Scheduler:
 
     def withdraw(self, ref: Ref) -> None:
         """A request waits no longer, and got no place."""
+        self.claims.pop(ref, None)
         if ref in self.queue:
             self.queue.remove(ref)
 
@@ -72,8 +73,7 @@ class Scheduler:
         holding = self.holdings.add(request, placement, now_ms)
         if self._kept is not None:
             self._kept.started(holding)
-        if ref == self.claimed:
-            self.claimed = None
+        self.claims.pop(ref, None)
 
     def ended(self, ref: Ref) -> None:
         """A place is free again."""
@@ -101,8 +101,8 @@ class Scheduler:
         if self._kept is not None:
             self._kept.new_round()
         step = _Pass(self, now_ms)
-        if self.claimed is not None and self.claimed in self.queue:
-            found = step.claim(self.claimed)
+        for claimed in list(self.claims):
+            found = step.claim(claimed)
             if found is not None:
                 yield found
         turns = self.order.round(now_ms)
@@ -132,7 +132,9 @@ class Scheduler:
 
     def delays(self, promise: Promise, request: Request, placement: Placement, now_ms: int) -> bool:
         """Whether a request, placed now, would keep another one from what it was promised."""
-        if promise.in_time(request, now_ms):
+        # A place that was taken from others is not given to what may last for nobody knows how long.
+        guess = request.estimate_ms or promise.request.ref not in self.claims
+        if guess and promise.in_time(request, now_ms):
             return False
         return promise.in_the_way(request, placement, self.pool, self.order)
 
@@ -149,20 +151,28 @@ class Scheduler:
     def preemptions(self, now_ms: int) -> list[tuple[Ref, Ref]]:
         """What has to give up its place, and for whom; asked when nothing more fits.
 
-        Until that request has its place, which is kept for it, nothing more is taken.
+        Until that request has its place, it comes before all others, and nothing more is taken for it.
         """
         if self.preempting is None or not self.queue:
             return []
-        if self.claimed is not None and self.claimed in self.queue:
-            return []
-        chosen = self.preempting.choose(self, now_ms)
-        self.claimed = chosen[0] if chosen else None
-        if chosen is None:
-            return []
-        by, victims = chosen
-        for holding in victims:
-            holding.leaving = True
-        return [(holding.request.ref, by) for holding in victims]
+        self._forget_claims()
+        taken: list[tuple[Ref, Ref]] = []
+        while len(self.claims) < self.preempting.claims_max:
+            chosen = self.preempting.choose(self, now_ms)
+            if chosen is None:
+                break
+            by, victims = chosen
+            self.claims[by] = Claim(self.queue[by], victims)
+            for holding in victims:
+                holding.leaving = True
+            taken += [(holding.request.ref, by) for holding in victims]
+        return taken
+
+    def _forget_claims(self) -> None:
+        """What all have left for, and what got no place by that, may ask once more."""
+        for ref, claim in list(self.claims.items()):
+            if not any(holding.entry for holding in claim.victims):
+                del self.claims[ref]
 
     def refusal(self, request: Request) -> Rejected | None:
         """Why a request gets no place now, what was promised to others aside."""
@@ -228,7 +238,7 @@ class _Pass:
         request = self._queue[ref]
         scheduler = self._scheduler
         if scheduler.order.allowed(request) is not None:
-            scheduler.claimed = None  # its team has taken other places meanwhile
+            del scheduler.claims[ref]  # its team has taken other places meanwhile
             return None
         place = scheduler.place(self._queue.kind_of(ref).of.need)
         if place is None or scheduler.order.reserved(request) is not None:

@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from flowrun.core.model import Placement, Rejected
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.request import Holding, Request
 
 
-class Trial:
-    """Whether a request fits once some holdings are gone. The pool is as it was when the trial is over."""
+class Claim(NamedTuple):
+    """A request for which places are taken from others, and who those are."""
 
-    def __init__(self, pool: Pool, request: Request) -> None:
+    request: Request
+    victims: list[Holding]
+
+
+class Trial:
+    """Whether a request fits once some holdings are gone, and `claims` have got what they are waiting for.
+
+    The pool is as it was when the trial is over.
+    """
+
+    def __init__(self, pool: Pool, request: Request, claims: Iterable[Claim] = ()) -> None:
         self._pool = pool
         self._request = request
+        self._claims = claims
         self._gone: dict[int, Holding] = {}
+        self._given: list[Placement] = []
+        self._taken: list[Placement] = []
 
     def __enter__(self) -> Trial:
+        for claim in self._claims:
+            self._given += [holding.placement for holding in claim.victims if holding.entry]
+        for placement in self._given:
+            self._pool.give_back(placement)
+        for claim in self._claims:
+            found = self._pool.place(claim.request.needs)
+            if not isinstance(found, Rejected):
+                self._pool.take(found)
+                self._taken.append(found)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._leave({})
+        for placement in self._taken:
+            self._pool.give_back(placement)
+        for placement in self._given:
+            self._pool.take(placement)
 
     def fits(self, gone: Sequence[Holding]) -> bool:
         """From one question to the next, only what differs is given back or taken."""

@@ -126,7 +126,9 @@ class Replay:
         job, course = self.jobs[at], self.courses[at]
         left_ms = max(job.estimate_ms - course.done_ms, 1) if job.estimate_ms else 0
         rank = self._rank(at, self._score_now(at, now_ms))
-        self.scheduler.submit(Request(self._refs[at], job.needs, rank, left_ms, now_ms, job.lane))
+        self.scheduler.submit(
+            Request(self._refs[at], job.needs, rank, left_ms, now_ms, job.lane, course.preempted)
+        )
         course.spell += 1
         if self._lengths is not None and not course.promoted:
             patience_ms = max(PATIENCE_MS, PATIENCE * (job.estimate_ms or course.done_ms))
