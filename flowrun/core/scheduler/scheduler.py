@@ -110,7 +110,7 @@ class Scheduler:
                 yield found
                 turns.again(lane)
                 fruitless = 0
-            elif self.refused is not None:
+            elif step.blocked:
                 fruitless += 1
                 if several and not step.hope:
                     break
@@ -190,6 +190,11 @@ class _Pass:
         self._now_ms = now_ms
         self._hopeless: set[Class] = set()  # no request of these can have a place in this round
         self._passed: dict[Lane, int] = {}
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something that is more urgent waits for a place."""
+        return self._scheduler.refused is not None
 
     @property
     def hope(self) -> bool:
