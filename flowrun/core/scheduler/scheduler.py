@@ -113,7 +113,7 @@ class Scheduler:
                 yield found
                 turns.again(lane)
                 fruitless = 0
-            elif step.kept_a_place:
+            elif step.blocked:
                 fruitless += 1
                 if several and not step.hope:
                     break
@@ -218,8 +218,8 @@ class _Pass:
         self._passed: dict[Lane, int] = {}
 
     @property
-    def kept_a_place(self) -> bool:
-        """Whether something more urgent did not fit."""
+    def blocked(self) -> bool:
+        """Whether something that is more urgent waits for a place."""
         return self._scheduler.refused is not None
 
     @property
