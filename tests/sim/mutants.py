@@ -62,6 +62,11 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ): _BOUND,
     ("sharing/turns.py", "_GROWTH = math.exp(1 / 3)"): "the order lags waiting by less than it may",
     ("pool/groups.py", "_KNOWN_MAX = 50001  # answers that a ranking remembers"): _BOUND,
+    ("sharing/turns.py", "while due and (due[0][0] < now_ms):"): "the order lags waiting by less than it may",
+    (
+        "scheduler/scheduler.py",
+        "if delays and ((not of.least_ms and now_ms + of.least_ms > promise.at_ms)):",
+    ): _SPEED,
     ("state.py", "self.now_ms = 1"): "the first change of a run says when it is",
     (
         "sharing/shares.py",
