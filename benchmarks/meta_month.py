@@ -190,8 +190,8 @@ def show(figures: dict[str, Any]) -> str:
         f"{figures['jobs']} jobs, {figures['teams']} teams, {figures['gpus']} GPUs:"
         f" {figures['cpu_s']:.0f} s of CPU, {figures['us_a_job']:.0f} us a job, {figures['peak_gb']:.2f} GB",
         f"{figures['utilisation']:.1%} in use, {figures['waiting_most']} waiting at most,"
-        f" {figures['preemptions']} preemptions, {figures['long_waits']} waited more than 10 times their length"
-        f" and an hour, {figures['starved']} and a day",
+        f" {figures['preemptions']} preemptions, {figures['long_waits']} waited more than 10 times their"
+        f" length and an hour, {figures['starved']} and a day",
         f"share error of teams with waiting work: mean {error['mean']:.1%}, median {error['median']:.1%},"
         f" 95th percentile {error['p95']:.1%}",
         "waiting    jobs   average    median       p99    longest (s)",
@@ -205,4 +205,5 @@ def show(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    harness.run(measure, show, jobs=600_000, teams=1_100, hosts=43_750, days=30, load=1.15, period=60, seed=1)
+    size = {"jobs": 600_000, "teams": 1_100, "hosts": 43_750, "days": 30}
+    harness.run(measure, show, **size, load=0.95, period=60, seed=1)

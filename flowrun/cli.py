@@ -30,7 +30,7 @@ _DEVICES = argument(
     "--devices",
     default="",
     metavar="HOST",
-    help="pretend a host: a TOML file, or `2xH100-80GB, 8 cores, 64 GiB`",
+    help="a TOML file or `2xH100-80GB, 8 cores, 64 GiB`: pretend this host; `licence=1`: it has this, too",
 )
 
 
@@ -211,14 +211,13 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
 )
 def teams(config: Path, devices: str, as_json: bool) -> None:
     """Check a team configuration, and show what each team is entitled to on this host."""
-    from flowc.plan import hosts_file
     from flowrun.core.sharing.rows import team_rows
     from flowrun.core.sharing.shares import Shares
     from flowrun.shell import team_views
-    from flowrun.shell.devices import detect
+    from flowrun.shell.devices import host
     from flowrun.shell.teams import amounts, read
 
-    capacity = hosts_file.read_one(devices) if devices else detect()
+    capacity = host(devices)
     rows = team_rows(Shares(read(config, capacity), amounts(capacity)), {})
     if as_json:
         _print_json(rows)

@@ -12,11 +12,13 @@ licence = 1
 
 8xH100-80GB linked, 2x64 cores, 1 TiB, licence=1
 16 hosts: 8xH100-80GB, 64 cores, 1 TiB; 4 hosts: 64 cores, 256 GiB
+licence=1       # named resources alone: of a host that is what it is otherwise
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,12 +63,17 @@ class _Hosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resources: dict[str, int] = {}
 
 
-def read(described: str) -> Cluster:
-    """The hosts that a TOML file, or text, describes; `Refused` (FR111) if it makes no sense."""
+def read(described: str, here: Callable[[], Capacity] | None = None) -> Cluster:
+    """The hosts that a TOML file, or text, describes; `Refused` (FR111) if it makes no sense.
+
+    Where it only names resources, they are those of the host `here`.
+    """
     path = Path(described)
     in_file = described.endswith(".toml") or (len(described) < 256 and path.is_file())
     try:
         found = _of_toml(path.read_text(encoding="utf-8")) if in_file else _of_text(described)
+        if here is not None and (resources := _only_resources(found)):
+            return Cluster(((msgspec.structs.replace(here(), resources=_counted(resources)), 1),))
         return _cluster(found)
     except OSError as error:
         refuse("FR111", f"cannot read the device specification `{described}`: {error.strerror}")
@@ -75,9 +82,9 @@ def read(described: str) -> Cluster:
         refuse("FR111", f"the device specification is not valid: {error}", *places, hint=_HINT)
 
 
-def read_one(described: str) -> Capacity:
+def read_one(described: str, here: Callable[[], Capacity] | None = None) -> Capacity:
     """The only host; `Refused` (FR113) where several are described."""
-    cluster = read(described)
+    cluster = read(described, here)
     if sum(count for _, count in cluster.kinds) > 1:
         message = f"`{described}` describes several hosts, and this takes one"
         refuse("FR113", message, hint="describe one host; `flowrun simulate` takes several")
@@ -92,7 +99,15 @@ def _of_toml(text: str) -> _Hosts:
         return msgspec.convert(table, _Hosts)
     if "count" in table:
         raise ValueError("`count` is of `[[hosts]]` or of `[[gpus]]`")
+    if set(table) == {"resources"}:
+        table |= {"cpus": 0, "memory_mb": 0}
     return _Hosts((msgspec.convert(table, _Host),))
+
+
+def _only_resources(found: _Hosts) -> dict[str, int]:
+    """What is counted, if nothing else is described."""
+    (host, *others) = found.hosts or (_Host(1, 1),)
+    return host.resources if not (host.cpus or host.memory_mb or host.gpus or others) else {}
 
 
 def _of_text(text: str) -> _Hosts:
@@ -125,7 +140,7 @@ def _host_of_text(text: str) -> _Host:
             groups.append(_Group(many, found[2].strip(), memory, many if found[5] else 0))
         else:
             raise ValueError(f"`{part}` says neither GPUs, cores, memory nor a named resource")
-    if not cpus or not memory_mb:
+    if (cpus or memory_mb or groups or not resources) and not (cpus and memory_mb):
         raise ValueError(
             f"`{text.strip()}` does not say {'how many cores' if not cpus else 'how much memory'}"
         )

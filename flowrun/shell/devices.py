@@ -22,6 +22,15 @@ def _nothing(line: str) -> None:
     """Tell nobody."""
 
 
+def host(described: str, tell: Callable[[str], None] = _nothing) -> Capacity:
+    """The host that is described, or else this one; with the resources that are named, if only those are."""
+    if not described:
+        return detect(tell)
+    from flowc.plan import hosts_file  # seldom needed, and not to be loaded before the first node starts
+
+    return hosts_file.read_one(described, lambda: detect(tell))
+
+
 def detect(tell: Callable[[str], None] = _nothing) -> Capacity:
     """The CPUs and memory that this process may use, and the GPUs that it may see. `tell` is for notes."""
     # The kernel's own answers: what psutil would say, without the import, which takes as long as 5 nodes.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowc.plan import codec, hosts_file
+from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
 from flowc.plan.host import lacking, nearest
 from flowc.plan.model import Plan
@@ -58,7 +58,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         classes = {structure.type: structure for structure in plan.structures}
         inputs = bind(plan.header, request.inputs, before.inputs if before else None, classes, examine)
         pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
-        capacity = hosts_file.read_one(request.devices) if request.devices else devices.detect(tell=_complain)
+        capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
         versions = installed({package for code in plan.codes for package in code.packages})

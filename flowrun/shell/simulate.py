@@ -9,7 +9,7 @@ from random import Random
 
 import msgspec
 
-from flowc.plan import codec, hosts_file
+from flowc.plan import codec
 from flowc.plan.diagnostics import refuse
 from flowc.plan.history import read_all
 from flowc.plan.model import Plan, site_of
@@ -104,7 +104,7 @@ def run(request: Request) -> Outcome:
 
 def capacity_of(specification: str) -> Capacity:
     """The host that is simulated: as described, or this one."""
-    return hosts_file.read_one(specification) if specification else devices.detect()
+    return devices.host(specification)
 
 
 def _chance(seed: int) -> Chance:

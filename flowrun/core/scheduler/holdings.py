@@ -39,7 +39,10 @@ class Holdings:
     def remove(self, ref: Ref) -> Holding:
         """The place is given back."""
         holding = self.by_ref.pop(ref)
-        del self.by_lane[holding.request.lane][ref]
+        lane = self.by_lane[holding.request.lane]
+        del lane[ref]
+        if not lane:
+            del self.by_lane[holding.request.lane]
         holding.entry = 0
         return holding
 

@@ -63,14 +63,15 @@ class ByRank:
 class ByShares:
     """For the first tier, and for who starves below their entitlement: see `flowrun.core.sharing.preemption`.
 
-    What is considered is bounded: the work of the lowest tiers, as much as `CONSIDERED`. Who was refused is
-    not considered again for a while. `saves`: what is preempted keeps what it has done.
+    What is considered is bounded: the work of the lowest tiers, as much as `CONSIDERED`. Who was refused does
+    not ask again for a while. `saves`: what is preempted keeps what it has done.
     """
 
     keeps_promises = True
     CONSIDERED = 512
     HOSTS = 8  # with most that may be taken; a place on one host needs victims on one host
     AGAIN_MS = 300_000
+    CALM_MS = 60_000
     ASKING = 8  # of the first tier, in one round
 
     def __init__(self, order: Fair, saves: bool = False) -> None:
@@ -78,6 +79,7 @@ class ByShares:
         self._saves = saves
         self._times: dict[Ref, int] = {}  # that it was preempted
         self._refused: dict[Ref, int] = {}  # when it may ask again
+        self._calm_until = 0  # when another one that starves may ask
 
     def choose(self, scheduler: Scheduler, now_ms: int) -> Chosen | None:
         """For the most urgent of tier 1 that has no place; else for who was refused one and starves."""
@@ -91,6 +93,8 @@ class ByShares:
                 for holding in chosen:
                     self._times[holding.request.ref] = self._times.get(holding.request.ref, 0) + 1
                 return request.ref, chosen
+            if request.lane.tier > 1:
+                self._calm_until = now_ms + self.CALM_MS
             if len(self._refused) > 10_000:
                 self._refused.clear()
             self._refused[request.ref] = now_ms + self.AGAIN_MS
@@ -101,6 +105,8 @@ class ByShares:
         yield from (entry.request for entry in firsts[: self.ASKING])
         first = scheduler.refused
         if first is None or first.ref not in scheduler.queue or first.lane.tier == 1:
+            return
+        if now_ms < self._calm_until:
             return
         if self._order.shares.starving(now_ms - first.since_ms):
             yield first

@@ -19,6 +19,7 @@ class Need:
     def __init__(self, needs: Resources) -> None:
         self.needs = needs
         self.cpus = thousandths(needs.cpus)
+        self.memory_mb = needs.memory_mb
         self.rejected = False
         self.classes: dict[Class, None] = {}
 

@@ -25,11 +25,14 @@ from flowrun.core.scheduler.queue import Class, Need, Queue
 from flowrun.core.scheduler.request import Lane, Ref, Request
 from flowrun.core.scheduler.trial import amount_of
 
+_ANY = (math.inf, math.inf)
+
 
 class Scheduler:
     """What waits and what holds a place in a pool; changed by `submit`, `withdraw`, `started` and `ended`."""
 
     LOOKAHEAD = 256  # holdings that are looked at for a promise
+    FRUITLESS = 64  # lanes one after the other in which nothing may pass the first that does not fit
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class Scheduler:
         grace_ms: int = GRACE_MS,
     ) -> None:
         self.pool = pool
-        self._alone = len(pool) == 1
+        self.alone = len(pool) == 1
         self.order = order or Single()
         self.preempting = preempting
         self.grace_ms = grace_ms
@@ -80,18 +83,9 @@ class Scheduler:
         self.order.ended(holding.request, placement)
         if self._kept is not None:
             self._kept.ended(holding)
-        if self._rejected:
-            self._reconsider()
-
-    def _reconsider(self) -> None:
-        """Forget the rejections that may be wrong now."""
-        rejected, self._rejected = self._rejected, []
-        cpus, memory_mb = self.pool.spare() if self._alone else (math.inf, math.inf)
-        for need in rejected:
-            if need.cpus > cpus or need.needs.memory_mb > memory_mb:
-                self._rejected.append(need)
-            else:
-                need.rejected = False
+        for need in self._rejected:
+            need.rejected = False
+        self._rejected.clear()
 
     def expect(self, ref: Ref, ends_ms: int) -> None:
         """It becomes known when a place is going to be given back."""
@@ -112,18 +106,22 @@ class Scheduler:
             if found is not None:
                 yield found
         turns = self.order.round(now_ms)
-        while step.hope and (lane := turns.next()) is not None:
+        several, fruitless = len(self.queue.heads) > 1, 0
+        while fruitless < self.FRUITLESS and (lane := turns.next()) is not None:
             found = step.next(lane)
             if found is not None:
                 yield found
                 turns.again(lane)
+                fruitless = 0
+            elif step.kept_a_place:
+                fruitless += 1
+                if several and not step.hope:
+                    break
 
     def promise(self, request: Request, now_ms: int, lookahead: int = LOOKAHEAD) -> Promise:
         """When a request that does not fit now is expected to."""
-        place = self.pool.place(request.needs)
-        lacks = place if isinstance(place, Rejected) else None
         soonest = islice(self.holdings.soonest(now_ms), lookahead)
-        return promise(request, lacks, soonest, self.pool, self.order, now_ms)
+        return promise(request, soonest, self.pool, self.order, now_ms)
 
     def keep(self, request: Request, now_ms: int) -> Promise:
         """What a request was promised, as long as that can still be; else what it is promised now."""
@@ -179,16 +177,10 @@ class Scheduler:
         """A place, if there is one. What was rejected is not tried again until something ends."""
         if need.rejected:
             return None
-        if (
-            self._alone
-        ):  # of a host alone it is known at once if there is too little of what counts most often
-            cpus, memory_mb = self.pool.spare()
-            if need.cpus > cpus or need.needs.memory_mb > memory_mb:
-                self._reject(need)
-                return None
         found = self.pool.place(need.needs)
         if isinstance(found, Rejected):
-            self._reject(need)
+            need.rejected = True
+            self._rejected.append(need)
             return None
         return found
 
@@ -204,10 +196,6 @@ class Scheduler:
             placement = fewer
         return placement
 
-    def _reject(self, need: Need) -> None:
-        need.rejected = True
-        self._rejected.append(need)
-
 
 class _Pass:
     """One round of giving out places. What was found to be hopeless in it is not tried again."""
@@ -218,6 +206,11 @@ class _Pass:
         self._now_ms = now_ms
         self._hopeless: set[Class] = set()  # no request of these can have a place in this round
         self._passed: dict[Lane, int] = {}
+
+    @property
+    def kept_a_place(self) -> bool:
+        """Whether something more urgent did not fit."""
+        return self._scheduler.refused is not None
 
     @property
     def hope(self) -> bool:
@@ -248,11 +241,13 @@ class _Pass:
         """The most urgent request of a lane that may have a place, from where the last search ended."""
         scheduler, hopeless = self._scheduler, self._hopeless
         heads, order = self._queue.heads.get(lane, ()), scheduler.order
+        # Of a host alone it is known at once if there is too little of what counts most often.
+        cpus, memory_mb = scheduler.pool.spare() if scheduler.alone else _ANY
         for at in range(self._passed.get(lane, 0), len(heads)):
             _, _, request, kind = heads[at]
             of = kind.of
             need = of.need
-            if need.rejected:
+            if need.rejected or need.cpus > cpus or need.memory_mb > memory_mb:
                 if scheduler.refused is None and order.allowed(request) is None:
                     self._refuse(request)
                 continue

@@ -56,8 +56,8 @@ class Replay:
     """Jobs, in order of submission, on a scheduler of their own. `run` plays them to the end.
 
     With `lengths`, jobs are in order of their scores within their priority; if the scheduler preempts by
-    rank, also against what runs. Then what has waited for `PATIENCE` times its own length, and for `PATIENCE_MS` at
-    least, comes before all and is not preempted: nothing starves.
+    rank, also against what runs. Then what has waited for `PATIENCE` times its own length, and for
+    `PATIENCE_MS` at least, comes before all and is not preempted: nothing starves.
     `period_ms`: places are given out at multiples of it only. `watch(now_ms)` is called after each round.
     """
 

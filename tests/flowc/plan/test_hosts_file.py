@@ -160,3 +160,14 @@ def test_a_line_that_makes_no_sense_fr111(text, why):
     with pytest.raises(Refused, match=r"\[FR111\]") as caught:
         hosts_file.read(text)
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["licence=2, db=5", "host.toml"])
+def test_resources_alone_are_those_of_the_host_that_there_is(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "host.toml").write_text("[resources]\nlicence = 2\ndb = 5\n")
+    here = Capacity(3, 4096, gpus(1, "T4", 16384))
+    found = hosts_file.read_one(text, lambda: here)
+    assert found == Capacity(3, 4096, here.gpus, (("db", 5), ("licence", 2)))
+    with pytest.raises(Refused, match="must be above 0"):
+        hosts_file.read_one(text)
