@@ -1,4 +1,4 @@
-"""Nonsense in what people write: devices, needs, teams, traces. It ends in a diagnostic, and never in a traceback."""
+"""Nonsense in what people write, of devices, needs, teams or jobs, ends in diagnostics, not in tracebacks."""
 
 import itertools
 import json
@@ -125,7 +125,7 @@ class TestDevices:
 class TestNeeds:
     """What a plan says that a node needs, written by hand or by another program."""
 
-    @pytest.mark.parametrize("key", [name for name in Resources.__struct_fields__])
+    @pytest.mark.parametrize("key", Resources.__struct_fields__)
     @pytest.mark.parametrize(
         "value",
         ["-1", "NaN", "Infinity", "-Infinity", "1e400", "9" * 30, '"4"', "null", "[]", "{}", "1.5", "[[]]"],
@@ -173,7 +173,6 @@ class TestNeeds:
 
 
 class TestTeams:
-    HOST = {"cpus": 64, "memory_mb": 1000, "gpus": 8}
     KEYS = (
         *(
             "teams",
@@ -240,7 +239,7 @@ class TestTeams:
             assert rejected.need == 10**9
 
     def parse(self, text):
-        return refused(teams.parse, text, "teams.toml", self.HOST)
+        return refused(teams.parse, text, "teams.toml", {"cpus": 64, "memory_mb": 1000, "gpus": 8})
 
 
 class TestTraces:
@@ -285,7 +284,7 @@ class TestTraces:
             self.run(tmp_path, ",".join([*self.GOOD[:at], wrong, *self.GOOD[at + 1 :]]))
 
     @pytest.mark.parametrize(
-        ("at", "wrong"), itertools.product((0, 2, 3, 4), ("", "-1", "nan", "x", "1e400"))
+        ("at", "wrong"), [*itertools.product((0, 2, 3, 4), ("", "-1", "nan", "x", "1e400"))]
     )
     def test_what_is_no_amount_is_refused(self, at, wrong, tmp_path):
         fine = (at, wrong) in {(2, "-1"), (2, ""), (3, "")}

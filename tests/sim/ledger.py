@@ -75,7 +75,8 @@ class Ledger:
                 self.attempts[node] = change.attempt
             case Schedule(starts_ms=starts):
                 for node in starts:
-                    before = [starts[ref] for ref in self._above(node) if ref in starts]
+                    waits = waited_for(self.shadow.by_id[node].node)
+                    before = [starts[ref] for ref in waits if ref in starts]
                     demand(starts[node] >= max(before, default=0), node, "is to start before", before)
             case Resolve(node=node):
                 demand(not self.is_cancelled(node), node, "asks after the run was cancelled")

@@ -41,9 +41,10 @@ LIMIT_S = 300  # what takes longer hangs: it is killed, too
 
 # By file and the line as it stands after the mutation: why nobody could tell the difference.
 _SPEED = "decides how soon it is found, not what"
+_BOUND = "a bound on what is looked at; any other would do"
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("scheduler/holdings.py", "_FEW = 65  # are sorted faster than walked in a heap"): _SPEED,
-    ("scheduler/preempting.py", "CONSIDERED = 1025"): "a bound on what is looked at; any other would do",
+    ("scheduler/preempting.py", "CONSIDERED = 1025"): _BOUND,
     (
         "scheduler/preempting.py",
         "lanes.sort(key=lambda lane: ((lane.tier), -penalty[lane.team], lane.team))",
@@ -54,6 +55,23 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "missing = lacks.need - lacks.have if (lacks is not None or alone) else 0.0",
     ): _SPEED,
     ("scheduler/promise.py", "if (missing > 0 or lacks is not None):"): _SPEED,
+    ("scheduler/promise.py", "TRIALS = 3"): _BOUND,
+    (
+        "scheduler/preempting.py",
+        "HOSTS = 9  # with most that may be taken; a place on one host needs victims on one host",
+    ): _BOUND,
+    ("sharing/turns.py", "_GROWTH = math.exp(1 / 3)"): "the order lags waiting by less than it may",
+    ("pool/groups.py", "_KNOWN_MAX = 50001  # answers that a ranking remembers"): _BOUND,
+    ("sharing/turns.py", "while due and (due[0][0] < now_ms):"): "the order lags waiting by less than it may",
+    (
+        "scheduler/scheduler.py",
+        "if delays and ((not of.least_ms and now_ms + of.least_ms > promise.at_ms)):",
+    ): _SPEED,
+    ("state.py", "self.now_ms = 1"): "the first change of a run says when it is",
+    (
+        "sharing/shares.py",
+        "if amounts[d] and (self.used[node][d] + amounts[d] >= limit + _DUST):",
+    ): "nothing is as large as dust to the last digit",
 }
 
 

@@ -22,6 +22,14 @@ from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Sharing, Team, Tiers
 from flowrun.core.state import Shared, State
 
+# Seeds that once found something, and what.
+REGRESSIONS = {
+    66: "ranges of GPUs went over the limits of teams",
+    131: "what was about to end was told to go once more, and had more time then",
+    247: "what rounding left made a team starve that had all that it is entitled to",
+    1907: "gangs held more licences than their team may have",
+}
+
 
 def play(seed):
     try:
@@ -35,6 +43,11 @@ def play(seed):
 def test_random_fleets(start):
     for seed in range(start, start + 50):
         play(seed)
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_fleets_that_broke_once(seed):
+    play(seed)
 
 
 @pytest.mark.slow

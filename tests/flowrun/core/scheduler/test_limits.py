@@ -26,9 +26,9 @@ class Desk:
         self.number = 0
         self.now = 0
 
-    def wants(self, node, team=0, tier=3, cpus=0, **needs):
+    def wants(self, node, team=0, tier=3, cpus=0, priority=0, **needs):
         self.number += 1
-        rank, lane = (0.0, self.number), Lane(team, tier)
+        rank, lane = (-float(priority), self.number), Lane(team, tier)
         request = Request(Ref("run", node), Resources(cpus=cpus, **needs), rank, 0, self.now, lane)
         self.scheduler.submit(request)
 
@@ -105,6 +105,16 @@ class TestClaims:
         desk.scheduler.ended(Ref("run", "low"))
         desk.wants("next", team=1, tier=4, gpus=4)
         assert desk.gives(at=2) == "next:4"
+
+    def test_the_least_important_goes(self):
+        desk = Desk(self.SHARING)
+        for node, priority in (("some", 0), ("least", -1), ("more", 1)):
+            desk.wants(node, team=1, tier=4, gpus=1, priority=priority)
+        desk.wants("most", team=1, tier=4, gpus=1, priority=2)
+        desk.gives()
+        desk.wants("two", team=0, tier=1, gpus=2)
+        assert desk.gives(at=1) == ""
+        assert sorted(desk.takes()) == ["least for two", "some for two"]
 
     def test_who_is_on_the_way_out_is_not_told_to_go_again(self):
         desk = Desk(self.SHARING)
