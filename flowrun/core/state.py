@@ -166,7 +166,16 @@ class State:
         self._tell_dependents()
 
     def _apply(self, change: AnyChange) -> None:
-        match change:
+        match change:  # what happens most often comes first
+            case Start():
+                task = self.by_id[change.node]
+                task.state, task.attempt, task.started_ms = "running", change.attempt, change.at_ms
+                task.placement, task.kill = change.placement, None
+                self.running[change.node] = task
+                self.scheduler.started(Ref(self.run, change.node), change.placement, change.at_ms)
+            case Exited():
+                if self.awaits(change):
+                    self._exit(self.by_id[change.node], change)
             case Opened():
                 self.opened_ms, self.capacity = change.at_ms, change.capacity
                 self.scheduler = self.shared.scheduler if self.shared else self._own(change.capacity)
@@ -180,15 +189,6 @@ class State:
                 self.cancelling += 1
             case Schedule():
                 self._reorder(change)
-            case Start():
-                task = self.by_id[change.node]
-                task.state, task.attempt, task.started_ms = "running", change.attempt, change.at_ms
-                task.placement, task.kill = change.placement, None
-                self.running[change.node] = task
-                self.scheduler.started(Ref(self.run, change.node), change.placement, change.at_ms)
-            case Exited():
-                if self.awaits(change):
-                    self._exit(self.by_id[change.node], change)
             case Resolve():
                 task = self.by_id[change.node]
                 task.state, task.started_ms = "running", change.at_ms
