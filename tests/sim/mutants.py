@@ -67,6 +67,11 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "scheduler/scheduler.py",
         "if delays and ((not of.least_ms and now_ms + of.least_ms > promise.at_ms)):",
     ): _SPEED,
+    (
+        "pool/hosts.py",
+        "ways: list[Sequence[object]] ="
+        " [[*zip(links, models, strict=True)], links, models, [1] * len(links)]",
+    ): "a label that all have, whichever it is",
     ("state.py", "self.now_ms = 1"): "the first change of a run says when it is",
     (
         "sharing/shares.py",

@@ -132,6 +132,17 @@ class TestPromise:
         desk.wants("fits beside", lasts=9999, **of(1))
         assert desk.gives(at=10) == "fits beside"
 
+    def test_it_is_made_anew_when_something_is_told_to_go(self):
+        desk = Desk(cpus=4)
+        desk.wants("runs", cpus=3, lasts=9000)
+        desk.gives()
+        desk.wants("large", cpus=4)
+        desk.wants("long", cpus=1, lasts=9001)
+        assert desk.gives() == ""
+        desk.scheduler.expect(Ref("", "runs"), 2000)
+        desk.wants("other", cpus=1, lasts=3000)
+        assert desk.gives() == ""  # `large` has its place at 2000
+
     def test_all_dimensions_count(self):
         desk = Desk(cpus=8, memory=100)
         desk.wants("runs", cpus=1, memory_mb=60, lasts=1000)
