@@ -70,8 +70,8 @@ class Window:
                 room = min(room, start - ends[j])
         while room >= 0 and (profile + (self.right_profile >> room) + self.idle) & self.guards:
             room -= packed.width
-        if room < 0 or (ends == self.ends and not room):
+        if room < 0:
             return None
         for j in self.right:
             ends[j] -= room
-        return ends if max(ends) <= makespan else None
+        return ends if max(ends) <= makespan and ends != self.ends else None
