@@ -2,8 +2,9 @@
 
 One schedule is the one-pass dispatch; three or five are it with one or two rounds of forward-backward
 improvement; more are the search. Each pass over the activities counts as one schedule, and one over m of n
-as m/n of one (`counted`). Figures are averages over a set, in % above the critical-path bound; `distance` is that less the same of the best known makespans,
-so that a part of a set can be compared with all of it. What is not valid is left out, and not in `valid`.
+as m/n of one (`counted`). Figures are averages over a set, in % above the critical-path bound; `distance` is
+that less the same of the best known makespans, so that a part of a set can be compared with all of it. What
+is not valid is left out, and not in `valid`.
 """
 
 from __future__ import annotations
