@@ -12,7 +12,7 @@ windows of the best schedule (`windows.py`).
 
 Each pass over the activities, forward or backward, counts as one schedule (Kolisch & Hartmann 2006,
 "Experimental investigation of heuristics for resource-constrained project scheduling: an update", EJOR 174);
-a pass over the m activities of a window of n as m/n of one, as Debels & Vanhoucke count them.
+a pass over the m activities of a window, of n, counts as m/n of one, its share of the work.
 """
 
 from __future__ import annotations
