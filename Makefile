@@ -39,8 +39,9 @@ plans: setup  ## compile the ready workflows
 bench: setup  ## run the quick benchmarks and write benchmarks/RESULTS.md
 	@python -m benchmarks
 
-nightly: setup  ## the tests that take long, and the benchmarks
+nightly: setup  ## the tests that take long, mutants of the scheduler's core, and the benchmarks
 	@pytest -n 2 -m "slow or not slow"
+	@python tests/sim/mutants.py --count 300 --minutes 60
 	@python -m benchmarks
 
 clean:  ## remove what the targets above made

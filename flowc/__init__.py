@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
     from flowc.loops import foreach, reduce
+    from flowc.resuming import scratch, stopping
     from flowc.show.notebook import draw
 
 __all__ = [
@@ -25,12 +26,15 @@ __all__ = [
     "on_failure",
     "operator",
     "reduce",
+    "scratch",
+    "stopping",
     "when",
     "workflow",
 ]
 _ELSEWHERE = {
     **dict.fromkeys(["finally_", "on_failure", "when"], "flowc.control"),
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
+    **dict.fromkeys(["scratch", "stopping"], "flowc.resuming"),
     "draw": "flowc.show.notebook",
 }
 

@@ -205,20 +205,105 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
 
 
 @app.command(
-    argument("config", type=Path, metavar="FILE", help="the team configuration, for example teams.toml"),
+    argument("--teams", type=Path, metavar="FILE", help="who shares the host, and how: teams.toml"),
     _DEVICES,
+    argument(
+        "--grace",
+        dest="grace_s",
+        type=float,
+        metavar="S",
+        default=30,
+        help="how long what runs may go on at the end",
+    ),
+    _STATE,
+)
+def daemon(teams: Path | None, devices: str, grace_s: float, state: Path) -> None:
+    """Execute what `flowrun submit` queues, for many teams on one host, until a signal comes.
+
+    After the first signal nothing starts any more, and what runs may come to its end; the second ends all at
+    once. The next daemon goes on with what is not done.
+    """
+    from flowrun.service.daemon import Settings, serve
+
+    serve(Settings(teams, devices, state, grace_s))
+
+
+@app.command(
+    argument("plan", type=Path, metavar="PLAN", help="a plan file"),
+    argument(
+        *("-i", "--input"), dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input"
+    ),
+    argument("--team", default="", metavar="TEAM", help="whose run it is"),
+    argument(
+        "--tier", type=int, default=0, metavar="N", help="1 is the most important (default: the team's)"
+    ),
+    argument("--priority", type=int, default=0, metavar="N", help="among runs: more goes first (default: 0)"),
+    argument("--resume", default="", metavar="RUN", help="go on with a run: only what is not done"),
+    argument("--wait", action="store_true", help="show how it goes, and exit with its status"),
+    _STATE,
     _JSON,
 )
-def teams(config: Path, devices: str, as_json: bool) -> None:
-    """Check a team configuration, and show what each team is entitled to on this host."""
-    from flowrun.core.sharing.rows import team_rows
-    from flowrun.core.sharing.shares import Shares
-    from flowrun.shell import team_views
-    from flowrun.shell.devices import host
-    from flowrun.shell.teams import amounts, read
+def submit(
+    plan: Path,
+    inputs: list[str],
+    team: str,
+    tier: int,
+    priority: int,
+    resume: str,
+    wait: bool,
+    state: Path,
+    as_json: bool,
+) -> None:
+    """Have the daemon execute a plan."""
+    from flowrun.service import commands
+    from flowrun.service.messages import Submit
 
-    capacity = host(devices)
-    rows = team_rows(Shares(read(config, capacity), amounts(capacity)), {})
+    request = Submit(str(plan), tuple(inputs), team, tier, priority, resume)
+    sys.exit(commands.submit(request, state, wait, as_json))
+
+
+@app.command(argument("run", metavar="RUN", help="for example iris-7"), _STATE)
+def cancel(run: str, state: Path) -> None:
+    """Have the daemon end a run; asked again, at once."""
+    from flowrun.service import commands
+
+    print(commands.cancel(run, state))
+
+
+@app.command(_STATE, _JSON)
+def queue(state: Path, as_json: bool) -> None:
+    """Show what waits in the daemon, for what, and what runs."""
+    from flowrun.service import commands, views
+
+    table = commands.queue(state)
+    if as_json:
+        _print_json(table)
+    else:
+        print(views.queue(table))
+
+
+@app.command(
+    argument("config", nargs="?", type=Path, metavar="FILE", help="check this configuration instead"),
+    _DEVICES,
+    _STATE,
+    _JSON,
+)
+def teams(config: Path | None, devices: str, state: Path, as_json: bool) -> None:
+    """Show what each team uses of the host, against what it is entitled to."""
+    from flowrun.shell import team_views
+
+    if config is None:
+        from flowrun.service import commands
+
+        rows = commands.teams(state)
+    else:
+        from flowrun.core.sharing.rows import team_rows
+        from flowrun.core.sharing.shares import Shares
+        from flowrun.shell.devices import host
+        from flowrun.shell.teams import amounts, read
+
+        capacity = host(devices)
+        rows = team_rows(Shares(read(config, capacity), amounts(capacity)), {})
     if as_json:
         _print_json(rows)
     else:
@@ -226,7 +311,7 @@ def teams(config: Path, devices: str, as_json: bool) -> None:
 
 
 @app.command(
-    argument("plan", type=Path, metavar="PLAN", help="a plan file"),
+    argument("plan", type=Path, nargs="?", metavar="PLAN", help="a plan file; or `--trace`"),
     _DEVICES,
     argument(
         *("-i", "--input"), dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input"
@@ -248,11 +333,13 @@ def teams(config: Path, devices: str, as_json: bool) -> None:
     argument(
         "--deadline", default="", metavar="TIME", help="the least CPUs or GPUs that are done in time: 2h"
     ),
+    argument("--trace", type=Path, metavar="CSV", help="replay a queue of jobs instead of a plan"),
+    argument("--teams", type=Path, metavar="TOML", help="of a trace: who shares the hosts, and how"),
     argument("--svg", type=Path, metavar="FILE", help="draw the schedule"),
     _JSON,
 )
 def simulate(
-    plan: Path,
+    plan: Path | None,
     devices: str,
     inputs: list[str],
     history: Path | None,
@@ -260,6 +347,8 @@ def simulate(
     seed: int | None,
     sweeps: list[str],
     deadline: str,
+    trace: Path | None,
+    teams: Path | None,
     svg: Path | None,
     as_json: bool,
 ) -> None:
@@ -267,7 +356,21 @@ def simulate(
 
     flowrun simulate plans/main.plan.jsonl --devices big.toml --history history.jsonl --svg main.svg
     flowrun simulate plans/main.plan.jsonl --devices big.toml --sweep gpus=1,2,4,8 --deadline 2h
+    flowrun simulate --trace jobs.csv --devices "16 hosts: 8xH100-80GB, 96 cores, 1 TiB" --teams teams.toml
     """
+    if trace is not None:
+        from flowrun.shell import traces
+
+        replayed = traces.run(trace, devices, teams)
+        if as_json:
+            _print_json(replayed)
+        else:
+            print(traces.show(replayed))
+        return
+    if plan is None:
+        from flowc.plan.diagnostics import refuse
+
+        refuse("FR135", "neither a plan nor a trace is named", hint="flowrun simulate PLAN, or --trace CSV")
     from flowrun.shell import forecast
     from flowrun.shell.chart.terminal import columns
     from flowrun.shell.simulate import Request, run

@@ -35,8 +35,19 @@ class Earlier(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
 
 
+class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whose a run is, and how important, where many share a host."""
+
+    team: str
+    tier: int
+    priority: int = 0
+
+
 class Opened(Change, frozen=True, tag="opened"):
-    """The run began, or was resumed after what `earlier` tells of its nodes."""
+    """The run began, or was resumed after what `earlier` tells of its nodes.
+
+    `submission` is there if a daemon executes it.
+    """
 
     at_ms: int
     plan: str  # hash of the plan file
@@ -44,6 +55,7 @@ class Opened(Change, frozen=True, tag="opened"):
     capacity: Capacity
     earlier: dict[str, Earlier] = {}
     versions: dict[str, str] = {}  # of the installed packages that operators import
+    submission: Submission | None = None
 
 
 class Exited(Change, frozen=True, tag="exited"):

@@ -47,14 +47,16 @@ def decide(state: State, event: Event) -> list[Command]:
 
 def react(state: State, event: Event) -> list[Command]:
     """What an event means for its run, before anything starts by it."""
+    news = state.awaits(event)
     state.apply(event)
     commands: list[Command] = []
     match event:
+        case Exited() | Resolved() if not news:
+            pass
         case Exited(failure=failure, node=node_id) if failure is not None:
             _carry_out(state, commands, [_after_failure(state, state.by_id[node_id], event.at_ms)])
         case Resolved(failure=failure, node=node_id) if failure is not None:
-            if state.by_id[node_id].state == "running":  # else it was cancelled meanwhile
-                _carry_out(state, commands, [Fail(node_id)])
+            _carry_out(state, commands, [Fail(node_id)])
         case CancelRequested():
             _carry_out(state, commands, _cancel(state, event.at_ms))
         case Woke():

@@ -26,7 +26,7 @@ def foresee(state: State, now_ms: int) -> Schedule | None:
     It pays where more could run than fits, where enough is known of how long calls take, and where the run is
     long enough for the planning to be small beside it.
     """
-    if state.shared:  # with others, who come and go
+    if state.shared is not None and not state.shared.alone:  # with others, who come and go
         return None
     tasks = [task for task in state.tasks if task.state in _TO_COME]
     durations = [_expected_ms(state, task, now_ms) for task in tasks]
@@ -36,6 +36,8 @@ def foresee(state: State, now_ms: int) -> Schedule | None:
     named = [name for name, _ in state.capacity.resources]
     capacities = [*_capacities(state), *(amount for _, amount in state.capacity.resources)]
     demands = [_demand(task, gpu_memory_mb, named) for task in tasks]
+    if any(need > amount for column in demands for need, amount in zip(column, capacities, strict=True)):
+        return None  # something can never start, and what waits for it neither
     work_ms = max(
         sum(map(mul, durations, column)) / amount
         for amount, column in zip(capacities, zip(*demands, strict=True), strict=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 import msgspec
 
 from flowc.plan.graph import ancestors, bottom_levels, dependencies, dependents, waited_for, weights
-from flowc.plan.model import Node, Plan, Site, sources_of
+from flowc.plan.model import Node, Plan, Resources, Site, sources_of
 from flowc.plan.types import parse
 from flowrun.core.changes import (
     AnyChange,
@@ -18,6 +18,7 @@ from flowrun.core.changes import (
     Cancel,
     CancelRequested,
     Earlier,
+    Event,
     Exited,
     Fail,
     Finish,
@@ -46,12 +47,20 @@ class Shared(NamedTuple):
     """A run's part in a scheduler that it shares with others.
 
     `urgency` is what the ranks of its nodes begin with: the negative of its priority, then its number.
+    `alone`: there are no others after all.
     """
 
     scheduler: Scheduler
     run: str
     lane: Lane
     urgency: tuple[float, float]
+    alone: bool = False
+
+
+def wanted(plan: Plan) -> Counter[Resources]:
+    """How often a plan asks for GPUs, and for which: places are chosen so that they are left."""
+    needs = {site.site: site.needs for site in plan.sites if site.needs.gpus}
+    return Counter(needs[node.site] for node in plan.nodes if node.site in needs)
 
 
 class State:
@@ -132,6 +141,24 @@ class State:
             return 0 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
         return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else 0
 
+    def awaits(self, event: Event) -> bool:
+        """Whether an event tells something new.
+
+        The exit of an attempt that is over, or an answer to what was answered, may come late, or twice: it
+        stands in the log and changes nothing.
+        """
+        match event:
+            case Exited(node=node, attempt=attempt):
+                running = self.running.get(node)
+                return running is not None and running.attempt == attempt
+            case Resolved(node=node):
+                task = self.by_id.get(node)  # cancelled maybe, while it waited for the answer
+                if task is None or task.state != "running" or task.site.control == "none":
+                    return False
+                return not task.parts and task.failure is None
+            case _:
+                return True
+
     def apply(self, change: AnyChange) -> None:
         """Bring the state up to date with a change."""
         self.now_ms = getattr(change, "at_ms", self.now_ms)
@@ -139,7 +166,16 @@ class State:
         self._tell_dependents()
 
     def _apply(self, change: AnyChange) -> None:
-        match change:
+        match change:  # what happens most often comes first
+            case Start():
+                task = self.by_id[change.node]
+                task.state, task.attempt, task.started_ms = "running", change.attempt, change.at_ms
+                task.placement, task.kill = change.placement, None
+                self.running[change.node] = task
+                self.scheduler.started(Ref(self.run, change.node), change.placement, change.at_ms)
+            case Exited():
+                if self.awaits(change):
+                    self._exit(self.by_id[change.node], change)
             case Opened():
                 self.opened_ms, self.capacity = change.at_ms, change.capacity
                 self.scheduler = self.shared.scheduler if self.shared else self._own(change.capacity)
@@ -153,23 +189,16 @@ class State:
                 self.cancelling += 1
             case Schedule():
                 self._reorder(change)
-            case Start():
-                task = self.by_id[change.node]
-                task.state, task.attempt, task.started_ms = "running", change.attempt, change.at_ms
-                task.placement, task.kill = change.placement, None
-                self.running[change.node] = task
-                self.scheduler.started(Ref(self.run, change.node), change.placement, change.at_ms)
-            case Exited():
-                self._exit(self.by_id[change.node], change)
             case Resolve():
                 task = self.by_id[change.node]
                 task.state, task.started_ms = "running", change.at_ms
             case Resolved():
-                self._resolve(self.by_id[change.node], change)
+                if self.awaits(change):
+                    self._resolve(self.by_id[change.node], change)
             case Kill():
                 self.by_id[change.node].kill = change
-                if not change.force:
-                    self.scheduler.expect(Ref(self.run, change.node), change.at_ms + change.grace_ms)
+                ends_ms = change.at_ms + (0 if change.force else change.grace_ms)
+                self.scheduler.expect(Ref(self.run, change.node), ends_ms)
             case Retry():
                 task = self.by_id[change.node]
                 task.losses += change.lost
@@ -215,8 +244,7 @@ class State:
             self._succeed(task, exited.artifact)
 
     def _own(self, capacity: Capacity) -> Scheduler:
-        typical = Counter(task.site.needs for task in self.tasks if task.site.needs.gpus)
-        return Scheduler(Pool((capacity,), typical))
+        return Scheduler(Pool((capacity,), wanted(self.plan)))
 
     def _reorder(self, schedule: Schedule) -> None:
         """From now on, the order of a schedule's starts counts as priority."""
@@ -264,8 +292,6 @@ class State:
 
     def _resolve(self, task: Task, known: Resolved) -> None:
         """A branch is decided, a loop has its nodes; or neither is possible."""
-        if task.state != "running":  # cancelled while it waited for the answer
-            return
         task.failure = known.failure
         if known.failure is not None:
             return
@@ -373,7 +399,15 @@ class State:
         lane = shared.lane if shared else _ALONE
         rank = (*urgency, -site.priority, -task.priority, task.index)
         since_ms = task.ready_at_ms
-        return Request(Ref(self.run, task.node.id), site.needs, rank, self.expected_ms(site), since_ms, lane)
+        return Request(
+            Ref(self.run, task.node.id),
+            site.needs,
+            rank,
+            self.expected_ms(site),
+            since_ms,
+            lane,
+            task.preemptions,
+        )
 
     def _choose(self, task: Task) -> None:
         """Take one of two values, for which it does not matter what became of the other."""

@@ -1,10 +1,8 @@
-"""Executing a run: the loop that feeds events to the core and carries out its commands."""
+"""A run that is being executed: what the core's decisions about it mean in the world."""
 
 from __future__ import annotations
 
-import select
-import signal
-import socket
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +17,6 @@ from flowrun.core.changes import (
     Block,
     Cancel,
     CancelRequested,
-    Command,
     Event,
     Exited,
     Fail,
@@ -34,13 +31,13 @@ from flowrun.core.changes import (
     Start,
     Woke,
 )
-from flowrun.core.decide import decide
+from flowrun.core.decide import ENDED, PREEMPTED
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
 from flowrun.shell.messages import Spawn
 from flowrun.shell.pool import Pool
-from flowrun.shell.runlog import Home, RunLog
+from flowrun.shell.runlog import Home
 from flowrun.shell.values import Unfit, Values
 
 
@@ -54,117 +51,50 @@ class Watcher(Protocol):
         """Called now and then while nothing changes."""
 
 
-class Signals:
-    """SIGINT and SIGTERM as something to wait for. The second one counts again."""
-
-    def __init__(self) -> None:
-        self.woken, wake = socket.socketpair()
-        wake.setblocking(False)
-        self.woken.setblocking(False)
-        self._wake = wake
-        signal.set_wakeup_fd(wake.fileno())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-
-    def count(self) -> int:
-        """How many signals came since the last call."""
-        try:
-            return len(self.woken.recv(64))
-        except BlockingIOError:
-            return 0
-
-
 class Execution:
-    """One execution of a run, from `Opened` to `Finish`."""
+    """One execution of a run, from `Opened` to `Finish`.
 
-    def __init__(self, run: str, state: State, home: Home, log: RunLog, pool: Pool, watcher: Watcher) -> None:
+    `position` is where its next change goes in the log; `known` are events that came of carrying out changes:
+    what control nodes asked for, and what cannot even start.
+    """
+
+    def __init__(
+        self, run: str, state: State, home: Home, pool: Pool, watcher: Watcher, position: int = 0
+    ) -> None:
         self.run = run
         self.state = state
+        self.pool = pool
+        self.watcher = watcher
+        self.position = position
+        self.known: list[Event] = []
         self._home = home
-        self._log = log
-        self._pool = pool
-        self._watcher = watcher
-        self._position = len(log.changes(run))
         self._values = Values(state, home.store)
         self._secrets = {name for site in state.plan.sites for name in site.secrets}
-        self._known: list[Event] = []  # what control nodes asked for, and what cannot even start
         self._has_gpus = False
 
-    def go(self, opened: Opened) -> None:
-        """Execute until nothing is left to do."""
-        self._has_gpus = bool(opened.capacity.gpus)
-        signals = Signals()
-        self._step([opened])
-        while self.state.status == "running":
-            if self._known:
-                known, self._known = self._known, []
-                self._step(known)
-                continue
-            poll = select.poll()  # made anew each time, as a new zygote has new sockets
-            for source in (self._pool.orders, self._pool.reports, signals.woken):
-                poll.register(source, select.POLLIN)
-            poll.poll(self._patience_ms())
-            now = now_ms()
-            events: list[Event] = [
-                Exited(now, ended.node, ended.attempt, ended.artifact, ended.failure, ended.usage)
-                for ended in self._pool.exits()
-            ]
-            events += [CancelRequested(now)] * signals.count()
-            wake = self.state.next_wake_ms()
-            if wake is not None and wake <= now:
-                events.append(Woke(now))
-            if events:
-                self._step(events)
-            else:
-                self._watcher.tick(self.state)
-
-    def _patience_ms(self) -> int:
-        wake = self.state.next_wake_ms()
-        return 200 if wake is None else max(0, min(200, wake - now_ms()))
-
-    def _step(self, events: list[Event]) -> None:
-        """Decide, do it, and make it durable before anybody hears of it.
-
-        What is ordered is on its way while the log is flushed. A crash in between repeats work, and never
-        loses any: a node's result cannot reach the log before the results that it was made from.
-        """
-        changes: list[AnyChange] = []
-        for event in events:
-            if self.state.status != "running":
-                break  # a signal that came together with the last exit: the end is the last row
-            event = self._with_reason(event)
-            changes.append(event)
-            changes += decide(self.state, event)
-        for change in changes:
-            self._carry_out(change)
-        self._position = self._log.append(self.run, self._position, changes)
-        self._watcher.see(self.state, changes)
-
-    def _with_reason(self, event: Event) -> Event:
+    def with_reason(self, event: Event) -> Event:
         """A process that we killed failed for our reason, not for the signal's."""
         if not isinstance(event, Exited) or event.failure is None:
             return event
         task = self.state.by_id[event.node]
-        if task.kill is None or event.failure.code != "FR202":
+        if task.kill is None:
             return event
-        if task.kill.reason == "timeout":
-            message = f"it took longer than its time limit of {task.site.timeout_ms / 1000:g} s"
-            failure = msgspec.structs.replace(event.failure, code="FR203", message=message)
-        else:
-            failure = msgspec.structs.replace(event.failure, message="cancelled")
+        failure = _with_reason(event.failure, task.kill, task.site.timeout_ms)
         return msgspec.structs.replace(event, failure=failure)
 
-    def _carry_out(self, change: Event | Command) -> None:
+    def carry_out(self, change: AnyChange) -> None:
+        """Do in the world what a change calls for."""
         match change:
             case Start():
                 self._start(change)
             case Kill(node=node, attempt=attempt, force=force):
-                self._pool.kill(node, attempt, force)
+                self.pool.kill(self.run, node, attempt, force)
             case Resolve(node=node):
-                self._known.append(self._values.resolve(self.state.by_id[node], now_ms()))
+                self.known.append(self._values.resolve(self.state.by_id[node], now_ms()))
+            case Opened():
+                self._has_gpus = bool(change.capacity.gpus)
             case (
-                Opened()
-                | Resolved()
+                Resolved()
                 | Schedule()
                 | Skip()
                 | Exited()
@@ -180,12 +110,22 @@ class Execution:
             case _:
                 assert_never(change)
 
+    def tell(self, changes: Sequence[AnyChange]) -> None:
+        """The changes are durable now: show them."""
+        self.watcher.see(self.state, changes)
+        if self.state.status == "succeeded":  # nobody is going to read it again
+            shutil.rmtree(self._home.run_folder(self.run) / "scratch", ignore_errors=True)
+
     def _start(self, start: Start) -> None:
         try:
-            self._pool.spawn(self._order(start))
+            self.pool.spawn(self._order(start))
         except Unfit as error:
-            failure = Failure("FR206", f"its arguments cannot be had: {error}")
-            self._known.append(Exited(now_ms(), start.node, start.attempt, failure=failure))
+            self._cannot_start(start, Failure("FR206", f"its arguments cannot be had: {error}"))
+        except OSError as error:
+            self._cannot_start(start, Failure("FR305", f"it can have no log: {error.strerror}"))
+
+    def _cannot_start(self, start: Start, failure: Failure) -> None:
+        self.known.append(Exited(now_ms(), start.node, start.attempt, failure=failure))
 
     def _order(self, start: Start) -> Spawn:
         task = self.state.by_id[start.node]
@@ -202,20 +142,45 @@ class Execution:
             start.placement.gpus if self._has_gpus else None,
             task.site.imports,
             tuple(sorted(self._secrets.difference(task.site.secrets))),
+            run=self.run,
+            scratch=str(_scratch_path(self._home, self.run, start).absolute()),
         )
 
 
-def log_path(home: Home, run: str, task: Task, attempt: int) -> Path:
-    """The file with an attempt's output: `logs/tree.1.log`, with `%` for each `/` in the node's id.
+def _with_reason(failure: Failure, kill: Kill, timeout_ms: int) -> Failure:
+    if kill.reason == "preempted":
+        # An operator may end by an exception when it is asked to.
+        if failure.code not in (ENDED, "FR201"):
+            return failure
+        message = f"it was preempted for `{kill.by}`" if kill.by else "it was preempted: the daemon ends"
+        return msgspec.structs.replace(failure, code=PREEMPTED, message=message, at="")
+    if failure.code != ENDED:
+        return failure
+    if kill.reason == "timeout":
+        message = f"it took longer than its time limit of {timeout_ms / 1000:g} s"
+        return msgspec.structs.replace(failure, code="FR203", message=message)
+    return msgspec.structs.replace(failure, message="cancelled")
 
-    Other characters that a file system may not like become `%` too, and long ids are cut; a piece of a hash
-    then keeps their names apart.
+
+def log_path(home: Home, run: str, task: Task, attempt: int) -> Path:
+    """The file with an attempt's output: `logs/tree.1.log`, with `%` for each `/` in the node's id."""
+    return home.run_folder(run) / "logs" / f"{_file_name(task.node.id)}.{attempt}.log"
+
+
+def _scratch_path(home: Home, run: str, start: Start) -> Path:
+    """What the attempts of a node have in common, as long as they are to compute the same."""
+    return home.run_folder(run) / "scratch" / f"{_file_name(start.node)}.{start.key[:16]}"
+
+
+def _file_name(node: str) -> str:
+    """Characters that a file system may not like become `%`, and long ids are cut.
+
+    A piece of a hash then keeps their names apart.
     """
-    node = task.node.id
     safe = "".join(c if (c.isascii() and c.isalnum()) or c in "_.+-[]#~," else "%" for c in node)[:150]
     if safe.replace("%", "/") != node:
         safe += f"~{blake3(node.encode()).hexdigest()[:8]}"
-    return home.run_folder(run) / "logs" / f"{safe}.{attempt}.log"
+    return safe
 
 
 def operators(plan: Plan) -> list[str]:

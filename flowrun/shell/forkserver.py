@@ -5,6 +5,7 @@ While the scheduler imports what it is made of, and reads the plan, the new proc
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -31,8 +32,7 @@ def fork_zygote() -> ZygoteProcess:
         its_reports.close()
         return ZygoteProcess(pid, orders, reports)
     try:
-        orders.close()
-        reports.close()
+        _let_go({0, 1, 2, its_orders.fileno(), its_reports.fileno()})
         os.setsid()  # a Ctrl-C at the terminal is the scheduler's to handle
         from flowrun.shell import zygote
 
@@ -40,3 +40,16 @@ def fork_zygote() -> ZygoteProcess:
         os._exit(0)
     finally:
         os._exit(1)
+
+
+def _let_go(keep: set[int]) -> None:
+    """Point every other descriptor at nothing: sockets of the caller must be seen closed when it closes them.
+
+    They are not closed here, so that what still refers to their numbers does not get hold of something else.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in [int(name) for name in os.listdir("/proc/self/fd")]:
+        if descriptor not in keep:
+            with contextlib.suppress(OSError):  # the one that the folder was listed by
+                os.fstat(descriptor)
+                os.dup2(nothing, descriptor, inheritable=False)

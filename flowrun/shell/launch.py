@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,15 +18,20 @@ from flowc.plan.model import Plan
 from flowc.plan.packages import installed
 from flowc.plan.registry import examine
 from flowc.plan.text import counted
-from flowrun.core.changes import Opened
+from flowrun.core import pool as places
+from flowrun.core.changes import CancelRequested, Opened
+from flowrun.core.fleet import Fleet
 from flowrun.core.inputs import bind
-from flowrun.core.model import Capacity
+from flowrun.core.model import Capacity, Inputs
 from flowrun.core.pool import can_ever_fit
 from flowrun.core.resume import carry_over
-from flowrun.core.state import State
+from flowrun.core.scheduler.request import Lane
+from flowrun.core.scheduler.scheduler import Scheduler
+from flowrun.core.state import Shared, State, wanted
 from flowrun.shell import devices
 from flowrun.shell.execution import Execution, Watcher, now_ms, operators
 from flowrun.shell.forkserver import ZygoteProcess
+from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
 from flowrun.shell.report import failures, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
@@ -54,30 +60,51 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
     try:
         home = Home(request.state)
         plan = codec.read(request.plan)
-        before, lock = _reopen(home, request.resume, plan) if request.resume else (None, None)
-        classes = {structure.type: structure for structure in plan.structures}
-        inputs = bind(plan.header, request.inputs, before.inputs if before else None, classes, examine)
+        before, lock = reopen(home, request.resume, plan) if request.resume else (None, None)
+        inputs = bound(plan, request.inputs, before)
         pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
-        versions = installed({package for code in plan.codes for package in code.packages})
-        state = State(plan, inputs, versions)
+        versions = versions_for(plan)
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
+        fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
+        state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
         earlier = carry_over(before, state, home.store.is_sound) if before else {}
         opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier, versions)
         _announce(request, run, opened, len(plan.nodes))
-        Execution(run, state, home, log, pool, _watcher(request)).go(opened)
-        del lock
+        execution = Execution(run, state, home, pool, watcher(request.as_json), log.length(run))
+        _execute(Loop(fleet, log), execution, opened)
+        lock.release()
     finally:
         pool.close()
-    status = _conclude(request, run, state, home)
+    status = conclude(run, state, home, request.as_json, _again(request, run))
     if request.explain_schedule:
         _explain(request, run, log, state)
     pool.wait()
     return status
+
+
+def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
+    """Execute a run until nothing is left to do."""
+    signals = Signals()
+    loop.open(execution, opened)
+    while execution.state.status == "running":
+        loop.turn({signals.woken.fileno(): select.POLLIN})
+        loop.step([(execution.run, CancelRequested(now_ms()))] * signals.count())
+
+
+def bound(plan: Plan, given: Sequence[str], before: State | None) -> Inputs:
+    """The values of a plan's inputs: as given, as they were before, or by default; or `Refused`."""
+    classes = {structure.type: structure for structure in plan.structures}
+    return bind(plan.header, given, before.inputs if before else None, classes, examine)
+
+
+def versions_for(plan: Plan) -> dict[str, str]:
+    """The installed versions of the packages that a plan's operators import."""
+    return installed({package for code in plan.codes for package in code.packages})
 
 
 def _complain(line: str) -> None:
@@ -121,7 +148,7 @@ def demand_environment(plan: Plan, environment: Mapping[str, str]) -> None:
         raise Refused(*problems)
 
 
-def _reopen(home: Home, run: str, plan: Plan) -> tuple[State | None, RunLock]:
+def reopen(home: Home, run: str, plan: Plan) -> tuple[State | None, RunLock]:
     """The state of the run that is to be resumed, and its lock: nobody else goes on with it meanwhile."""
     log = RunLog(home)
     row = log.find(run)
@@ -144,11 +171,19 @@ def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:
     say([f"{run}: {counted(nodes, 'node')}{note}, on {devices.describe(opened.capacity)}"])
 
 
-def _watcher(request: Request) -> Watcher:
-    if request.as_json:
+def watcher(as_json: bool) -> Watcher:
+    """What shows a run on standard output."""
+    if as_json:
         return JsonWatcher()
     can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     return LiveWatcher() if can_redraw else PlainWatcher()
+
+
+def _again(request: Request, run: str) -> str:
+    options = [f"--resume {run}"]
+    options += [f"--devices {shlex.quote(request.devices)}"] if request.devices else []
+    options += [f"--state {request.state}"] if request.state != DEFAULT_STATE else []
+    return f"flowrun execute {request.plan} {' '.join(options)}"
 
 
 def _explain(request: Request, run: str, log: RunLog, state: State) -> None:
@@ -161,19 +196,14 @@ def _explain(request: Request, run: str, log: RunLog, state: State) -> None:
         say([f"\n{schedule(state, waits)}"])
 
 
-def _conclude(request: Request, run: str, state: State, home: Home) -> int:
+def conclude(run: str, state: State, home: Home, as_json: bool, resume: str) -> int:
+    """Show what came of a run; the exit status. `resume` is the command that goes on with it."""
     found = report(run, state.status, state, home, now_ms())
-    say(
-        [msgspec.json.encode({"summary": found}).decode() if request.as_json else f"\n{summary(found, home)}"]
-    )
+    say([msgspec.json.encode({"summary": found}).decode() if as_json else f"\n{summary(found, home)}"])
     problems = failures(run, state, home)
     if problems:
         print(file=sys.stderr)
         print_refusal(Refused(*problems))
     if state.status != "succeeded":
-        options = [f"--resume {run}"]
-        options += [f"--devices {shlex.quote(request.devices)}"] if request.devices else []
-        options += [f"--state {request.state}"] if request.state != DEFAULT_STATE else []
-        resume = f"flowrun execute {request.plan} {' '.join(options)}"
         print(f"\nwhat is done is kept: go on with `{resume}`", file=sys.stderr)
     return _EXIT_STATUS[state.status]

@@ -44,6 +44,8 @@ class Spawn(Message, frozen=True, tag="spawn"):
     imports: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()  # environment variables that are secrets of other operators
     loaded: dict[str, int] = {}  # the zygote adds what it loaded for the attempt, in milliseconds
+    run: str = ""
+    scratch: str = ""  # the folder that the node's attempts have in common; it need not be there
 
 
 class Signal(Message, frozen=True, tag="signal"):
@@ -52,6 +54,7 @@ class Signal(Message, frozen=True, tag="signal"):
     node: str
     attempt: int
     signal: int
+    run: str = ""
 
 
 class Ended(Message, frozen=True, tag="ended"):
@@ -62,6 +65,7 @@ class Ended(Message, frozen=True, tag="ended"):
     artifact: Artifact | None = None
     failure: Failure | None = None
     usage: Usage = Usage()
+    run: str = ""
 
 
 class Reaped(Message, frozen=True, tag="reaped"):
@@ -71,6 +75,7 @@ class Reaped(Message, frozen=True, tag="reaped"):
     attempt: int
     status: int
     usage: Usage
+    run: str = ""
 
 
 Order = Prepare | Spawn | Signal

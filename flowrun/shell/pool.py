@@ -25,11 +25,11 @@ from flowrun.shell.messages import (
     receive_report,
 )
 
-Key = tuple[str, int]  # node, attempt
+Key = tuple[str, str, int]  # run, node, attempt
 
 
 class Pool:
-    """Worker processes of one run, forked by a zygote."""
+    """Worker processes of one run or of many, forked by a zygote."""
 
     def __init__(self, zygote: ZygoteProcess) -> None:
         self._zygote = zygote
@@ -58,14 +58,14 @@ class Pool:
 
     def spawn(self, order: Spawn) -> None:
         """Start an attempt. If the zygote is gone, `exits` will tell."""
-        self._running[order.node, order.attempt] = order
+        self._running[order.run, order.node, order.attempt] = order
         self._spawned = True
         self._send(order)
 
-    def kill(self, node: str, attempt: int, force: bool) -> None:
+    def kill(self, run: str, node: str, attempt: int, force: bool) -> None:
         """Ask an attempt's process group to end, or make it."""
         number = signal.SIGKILL if force else signal.SIGTERM
-        self._send(Signal(node, attempt, number))
+        self._send(Signal(node, attempt, number, run))
 
     def _send(self, order: Order) -> None:
         """Send, and meanwhile listen: a zygote that waits for us to listen does not read."""
@@ -86,7 +86,7 @@ class Pool:
         """How attempts ended since the last call. Call it when `reports` or `orders` is readable."""
         found = []
         while (report := self._next_report()) is not None:
-            key = (report.node, report.attempt)
+            key = (report.run, report.node, report.attempt)
             order = self._running.get(key)
             if order is None:
                 continue  # its process is gone now; what it had to say was heard before
@@ -136,7 +136,11 @@ class Pool:
         _end_session(self._zygote.pid)
         self.wait()
         failure = Failure("FR207", "the process that starts workers died, and the node's process with it")
-        ended = [self._ended.get(key) or Ended(*key, failure=failure) for key in sorted(self._running)]
+        ended = [
+            self._ended.get(key) or Ended(node, attempt, failure=failure, run=run)
+            for key in sorted(self._running)
+            for run, node, attempt in [key]
+        ]
         self._running.clear()
         self._ended.clear()
         self._zygote = fork_zygote()
@@ -156,7 +160,7 @@ def _end_session(leader: int) -> None:
 
 def _died(reaped: Reaped) -> Ended:
     failure = Failure("FR202", _describe_death(reaped.status))
-    return Ended(reaped.node, reaped.attempt, failure=failure, usage=reaped.usage)
+    return Ended(reaped.node, reaped.attempt, failure=failure, usage=reaped.usage, run=reaped.run)
 
 
 def _describe_death(status: int) -> str:

@@ -26,7 +26,8 @@ _LONGEST = 200  # characters of a value that is shown
 class NodeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """A node of a run. Times are milliseconds.
 
-    `note` tells what a control node came to, or why a node was skipped.
+    `note` tells what a control node came to, or why a node was skipped. Of its attempts, `preemptions` were
+    ended for the sake of other work: they are no failures.
     """
 
     node: str
@@ -41,6 +42,7 @@ class NodeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str = ""
     kept: bool = False
     log: str = ""
+    preemptions: int = 0
 
 
 class RunReport(msgspec.Struct, frozen=True):
@@ -112,6 +114,7 @@ def _node_report(run: str, status: str, state: State, task: Task, home: Home, no
         _note(state, task),
         task.kept,
         str(log_path(home, run, task, task.attempt)) if task.attempt else "",
+        task.preemptions,
     )
 
 

@@ -12,8 +12,10 @@ import fcntl
 import os
 import sqlite3
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
+from weakref import WeakValueDictionary
 
 import msgspec
 from blake3 import blake3
@@ -119,22 +121,46 @@ class RunLog:
 
     def append(self, run: str, position: int, changes: Sequence[AnyChange]) -> int:
         """Write changes at a position, all or none, durable when this returns; the next position."""
-        rows = [(run, position + i, _encode(change)) for i, change in enumerate(changes)]
-        with self._transaction():
-            self._db.executemany("INSERT INTO changes VALUES (?, ?, ?)", rows)
-            for change in changes:
-                if isinstance(change, Finish):
-                    update = "UPDATE runs SET status = ?, ended_ms = ? WHERE run = ?"
-                    self._db.execute(update, (change.status, change.at_ms, run))
-                elif isinstance(change, Opened):
-                    self._db.execute("UPDATE runs SET status = 'running', ended_ms = 0 WHERE run = ?", (run,))
-        return position + len(rows)
+        self.append_all([(run, position, changes)])
+        return position + len(changes)
 
-    def changes(self, run: str) -> list[AnyChange]:
-        """Every change of a run, in order."""
+    def append_all(self, batches: Iterable[tuple[str, int, Sequence[AnyChange]]]) -> None:
+        """Write changes of several runs, each at its position: all or none."""
+        with self._transaction():
+            for run, position, changes in batches:
+                rows = [(run, position + i, _encode(change)) for i, change in enumerate(changes)]
+                self._db.executemany("INSERT INTO changes VALUES (?, ?, ?)", rows)
+                for change in changes:
+                    self._note(run, change)
+
+    def _note(self, run: str, change: AnyChange) -> None:
+        if isinstance(change, Finish):
+            update = "UPDATE runs SET status = ?, ended_ms = ? WHERE run = ?"
+            self._db.execute(update, (change.status, change.at_ms, run))
+        elif isinstance(change, Opened):
+            self._db.execute("UPDATE runs SET status = 'running', ended_ms = 0 WHERE run = ?", (run,))
+
+    def length(self, run: str) -> int:
+        """How many changes of a run there are: the position of the next."""
         with self._refusing():
-            rows = self._db.execute("SELECT body FROM changes WHERE run = ? ORDER BY position", (run,))
-            return [_decode(body) for (body,) in rows]
+            found = self._db.execute("SELECT count(*) FROM changes WHERE run = ?", (run,)).fetchone()
+        return int(found[0])
+
+    def changes(self, run: str, since: int = 0) -> list[AnyChange]:
+        """Every change of a run from a position on, in order."""
+        query = "SELECT body FROM changes WHERE run = ? AND position >= ? ORDER BY position"
+        with self._refusing():
+            return [_decode(body) for (body,) in self._db.execute(query, (run, since))]
+
+    def opened(self, run: str) -> Opened | None:
+        """How a run was last opened; `None` if it never was."""
+        query = "SELECT body FROM changes WHERE run = ? ORDER BY position DESC"
+        with self._refusing():
+            for (body,) in self._db.execute(query, (run,)):
+                change = _decode(body)
+                if isinstance(change, Opened):
+                    return change
+        return None
 
     def runs(self) -> list[RunRow]:
         """All runs, oldest first."""
@@ -247,12 +273,14 @@ class RunLock:
     """Says that a process is executing a run. The kernel releases it however the process ends.
 
     A record lock belongs to the process alone: forked workers do not inherit it. It is lost, too, when the
-    process closes the file anywhere, so `is_locked` must not be asked of a run that one has locked oneself.
+    process closes the file anywhere, so `is_locked` does not look at those that are `held` here.
     """
+
+    held: ClassVar[WeakValueDictionary[tuple[int, Path], RunLock]] = WeakValueDictionary()
 
     def __init__(self, home: Home, run: str) -> None:
         """Take the lock; `Refused` (FR303) if another process has it."""
-        folder = home.run_folder(run)
+        folder = self._folder = home.run_folder(run)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = (folder / "lock").open("a")
@@ -263,16 +291,25 @@ class RunLock:
         except OSError:
             hint = "wait for that process, or end it"
             refuse("FR303", f"run `{run}` is being executed by another process", hint=hint)
+        self.held[os.getpid(), folder] = self
+
+    def release(self) -> None:
+        """Nobody executes the run any more."""
+        self.held.pop((os.getpid(), self._folder), None)
+        self._file.close()
 
 
 def is_locked(home: Home, run: str) -> bool:
-    """Whether another process is executing a run.
+    """Whether a process is executing a run.
 
     Only looks: to take the lock, be it for a moment, could make a process that is about to execute the run
-    give up. Not for the process that has the lock: it would lose it when the file is closed.
+    give up.
     """
+    folder = home.run_folder(run)
+    if (os.getpid(), folder) in RunLock.held:
+        return True
     try:
-        with (home.run_folder(run) / "lock").open("rb") as file:
+        with (folder / "lock").open("rb") as file:
             wanted = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
             kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
     except OSError:

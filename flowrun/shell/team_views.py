@@ -31,7 +31,8 @@ def queue(rows: Sequence[QueueRow], now_ms: int) -> str:
         "task",
         "team",
         "tier",
-        "waits since",
+        "since",
+        "starts in",
         "effective",
         "= priority",
         "- tier",
@@ -43,8 +44,9 @@ def queue(rows: Sequence[QueueRow], now_ms: int) -> str:
     for row in ordered[:_MOST_ROWS]:
         numbers = (row.effective, row.priority, row.tier_penalty, row.team_penalty, row.boost)
         since = duration(now_ms - row.since_ms)
+        soon = f"~{duration(row.expected_ms - now_ms)}" if row.expected_ms > now_ms else ""
         cells.append(
-            (row.task, row.team, str(row.tier), since, *(_points(n) for n in numbers), row.waits_for)
+            (row.task, row.team, str(row.tier), since, soon, *(_points(n) for n in numbers), row.waits_for)
         )
     lines = columns(cells)
     if len(ordered) > _MOST_ROWS:

@@ -79,7 +79,8 @@ def _row(node: NodeReport) -> tuple[str, ...]:
     usage = node.usage
     peak = f"{usage.peak_mb} MB" if usage.peak_mb else ""
     times = (f"{node.wall_ms / 1000:.2f} s", f"{usage.cpu_ms / 1000:.2f} s")
-    return (node.node, state, str(node.attempt), *times, peak, last)
+    attempt = f"{node.attempt} ({node.preemptions} preempted)" if node.preemptions else str(node.attempt)
+    return (node.node, state, attempt, *times, peak, last)
 
 
 def _bars(nodes: list[NodeReport]) -> list[str]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flowc.plan.text import counted
-from flowrun.core.changes import AnyChange, Exited, Resolved, Retry, Start
+from flowrun.core.changes import AnyChange, Exited, Kill, Resolved, Retry, Start
+from flowrun.core.model import Failure
 from flowrun.core.state import State
 
 if TYPE_CHECKING:
@@ -98,6 +99,13 @@ def _line(state: State, change: AnyChange) -> str:
             task = state.by_id[change.node]
             took = _seconds(change.at_ms - task.started_ms)
             return f"{_clock(state, change.at_ms)}  done   {change.node:<{width}}  {took}"
+        case Exited(failure=Failure(code="FR209")):
+            return ""  # what becomes of it is told next
+        case Kill(reason="preempted", force=False):
+            whom = f"for {change.by}" if change.by else "as the daemon ends"
+            return f"{_clock(state, change.at_ms)}  notice {change.node:<{width}}  preempted {whom}"
+        case Retry(preempted=True):
+            return f"{_clock(state, change.at_ms)}  queued {change.node:<{width}}  again, as it was preempted"
         case Exited(failure=failure) if failure is not None:
             sentence = failure.message.splitlines()[0][:120]
             return f"{_clock(state, change.at_ms)}  failed {change.node:<{width}}  {sentence}"

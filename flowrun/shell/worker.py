@@ -62,7 +62,7 @@ def run(order: Spawn, reports: socket.socket, store: Store) -> None:
     _settle(order)
     _project()
     inherited_kb = _resident_kb()
-    ended = Ended(order.node, order.attempt)
+    ended = Ended(order.node, order.attempt, run=order.run)
     try:
         ended = msgspec.structs.replace(ended, artifact=_perform(order, store))
     except Failed as failed:
@@ -86,6 +86,8 @@ def _settle(order: Spawn) -> None:
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     for name in order.hidden:
         os.environ.pop(name, None)
+    if order.scratch:
+        os.environ["FLOW_SCRATCH"] = order.scratch
     threads = max(1, math.floor(order.cpus))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         os.environ[name] = str(threads)

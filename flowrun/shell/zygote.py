@@ -34,6 +34,7 @@ _NOT_OURS = (signal.SIGINT, signal.SIGTERM)  # the scheduler handles them, or wo
 class Attempt(msgspec.Struct, frozen=True):
     """Which attempt a process is."""
 
+    run: str
     node: str
     number: int
 
@@ -118,7 +119,7 @@ class Zygote:
                     case Spawn():
                         self._spawn(order)
                     case Signal():
-                        self._signal(Attempt(order.node, order.attempt), order.signal)
+                        self._signal(Attempt(order.run, order.node, order.attempt), order.signal)
                     case Prepare():
                         raise AssertionError("said once, and first")
             if not ready:  # nothing is waiting: time to prepare
@@ -147,7 +148,7 @@ class Zygote:
             spare.orders.close()
             spare = None
         spare = spare or self._fork()
-        self._workers[spare.pid] = Attempt(order.node, order.attempt)
+        self._workers[spare.pid] = Attempt(order.run, order.node, order.attempt)
         with contextlib.suppress(OSError):  # it has died meanwhile, and will be found dead
             spare.orders.sendall(frame(order))
         spare.orders.close()
@@ -202,10 +203,11 @@ class Zygote:
             _, status, usage = os.wait4(pid, 0)
             if attempt is not None:
                 used = Usage(round((usage.ru_utime + usage.ru_stime) * 1000), usage.ru_maxrss // 1024)
+                reaped = Reaped(attempt.node, attempt.number, status, used, attempt.run)
                 with contextlib.suppress(
                     OSError
                 ):  # nobody listens any more: the end of `orders` says so, too
-                    self._reports.send(encode(Reaped(attempt.node, attempt.number, status, used)))
+                    self._reports.send(encode(reaped))
 
     def _signal(self, wanted: Attempt, number: int) -> None:
         for pid, attempt in self._workers.items():

@@ -4,10 +4,11 @@ A line of a graph is a node, what it depends on, and settings::
 
     train[a] < load split  cpus=2 retries=1 reads=epochs depth=3
 
-Settings of the site are `cpus`, `memory`, `gpus`, `gpu_memory`, `retries`, `backoff`, `timeout`, `priority`,
-`cache`, `op`, `code`, `gives`, `control`; they are those of the first node of a site. `reads` names inputs of
-the workflow, `after`, `when` and `unless` name nodes, `trigger` says when a handler runs, and all else is an
-argument, written as JSON. What a control node depends on is, in this order::
+Settings of the site are `cpus`, `memory`, `gpus`, `gpu_memory`, `gpus_max`, `hosts_max`, `linked`, `models`
+(`A100,H100`), `uses` (`licence:2,seat:1`), `estimate` (milliseconds), `retries`, `backoff`, `timeout`,
+`priority`, `cache`, `op`, `code`, `gives`, `control`; they are those of the first node of a site. `reads`
+names inputs of the workflow, `after`, `when` and `unless` name nodes, `trigger` says when a handler runs, and
+all else is an argument, written as JSON. What a control node depends on is, in this order::
 
     big    control=branch < flag               m control=map    < items shared
     either control=choose < big this that      r control=reduce < items initial
@@ -19,7 +20,7 @@ too: `["start eval.1", "finish succeeded"]`.
 import json
 
 from flowc.plan.graph import dependencies, levels
-from flowc.plan.model import Header, Input, Node, Plan, Resources, Site, Span, site_of
+from flowc.plan.model import Estimate, Header, Input, Node, Plan, Resources, Site, Span, site_of
 from flowrun.core.changes import (
     Block,
     Cancel,
@@ -47,6 +48,8 @@ _AMOUNTS = {
     "gpus": "gpus",
     "gpu_memory": "gpu_memory_mb",
     "gpus_max": "gpus_max",
+    "hosts_max": "hosts_max",
+    "linked": "linked",
 }
 _LIMITS = {
     "retries": "retries",
@@ -100,12 +103,17 @@ def plan(text, inputs=None, result=None, name="main"):
 def _site(site, settings):
     amounts = {long: settings.pop(short) for short, long in _AMOUNTS.items() if short in settings}
     needs = {name: (float if name == "cpus" else int)(value) for name, value in amounts.items()}
+    needs["linked"] = bool(needs.get("linked"))
+    needs["gpu_models"] = tuple(filter(None, settings.pop("models", "").split(",")))
+    uses = (use.split(":") for use in filter(None, settings.pop("uses", "").split(",")))
+    needs["uses"] = tuple(sorted((name, int(amount)) for name, amount in uses))
     limits = {long: int(settings.pop(short)) for short, long in _LIMITS.items() if short in settings}
     op = settings.pop("op", f"flows:{site.replace('/', '_')}")
     code, gives = settings.pop("code", "c0de"), settings.pop("gives", "Any")
     limits["cache"] = bool(limits.get("cache", True))
     control = settings.pop("control", "none")
     each = _EACH.get(control, ())
+    limits["estimate"] = Estimate(int(settings.pop("estimate", 0)))
     return Site(site, op, code, {}, gives, needs=Resources(**needs), **limits, control=control, each=each)
 
 
@@ -123,11 +131,12 @@ class Run:
         self.now = now
         self.opened = self._step(Opened(now, "plan", inputs or {}, on or host(), earlier or {}))
 
-    def done(self, node, artifact="a" * 64):
-        return self._step(Exited(self.now, node, self[node].attempt, Artifact(artifact, 10)))
+    def done(self, node, artifact="a" * 64, attempt=0):
+        return self._step(Exited(self.now, node, attempt or self[node].attempt, Artifact(artifact, 10)))
 
-    def fails(self, node, code="FR201"):
-        return self._step(Exited(self.now, node, self[node].attempt, failure=Failure(code, "it broke")))
+    def fails(self, node, code="FR201", attempt=0):
+        failure = Failure(code, "it broke")
+        return self._step(Exited(self.now, node, attempt or self[node].attempt, failure=failure))
 
     def is_lost(self, node):
         return self.fails(node, "FR207")

@@ -62,6 +62,15 @@ class Project:
         """`flowrun execute` in a process group of its own, to be looked at while it runs."""
         return Execution(self.folder, [BIN / "flowrun", "execute", self.plan, *words])
 
+    def daemon(self, *words):
+        """`flowrun daemon`, when it listens."""
+        started = Execution(self.folder, [BIN / "flowrun", "daemon", *words])
+        started.until("daemon:")
+        return started
+
+    def submit(self, *words, status=0):
+        return self.flowrun("submit", self.plan, *words, status=status)
+
     def json(self, *words):
         return json.loads(self.flowrun(*words, "--json").stdout)
 
@@ -92,7 +101,7 @@ class Project:
 
 
 class Execution:
-    """A running `flowrun execute`."""
+    """A running `flowrun execute`, or another command that says what it does."""
 
     def __init__(self, folder, words):
         self.process = subprocess.Popen(

@@ -22,11 +22,16 @@ BLOCKED_MAX = 32  # ready activities that do not fit, which are looked at before
 
 def serial(packed: Packed, direction: Direction, order: Sequence[int]) -> list[int]:
     """Ends in ticks. `order` has each activity after those `before` it."""
+    ends = [0] * packed.count
+    place(packed, direction, order, ends, 0)
+    return ends
+
+
+def place(packed: Packed, direction: Direction, order: Sequence[int], ends: list[int], profile: int) -> int:
+    """Put more activities into a schedule: `ends` are filled in, and the profile with them is given back."""
     units = packed.by_unit()
     before, jumps = direction.before, units.jumps
     ticks, blocks, tests, guards, masks = units.ticks, units.blocks, units.tests, units.guards, units.masks
-    ends = [0] * packed.count
-    profile = 0
     for j in order:
         t = 0
         for i in before[j]:
@@ -45,7 +50,7 @@ def serial(packed: Packed, direction: Direction, order: Sequence[int]) -> list[i
                 break
         profile += blocks[j] << t
         ends[j] = t + ticks[j]
-    return ends
+    return profile
 
 
 def parallel(

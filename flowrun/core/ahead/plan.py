@@ -58,7 +58,8 @@ def plan_ahead(
         return first
     unit = max(1, first.makespan * packed.width / PROFILE_BITS)
     coarse = Problem(
-        [ceil(length / unit) for length in durations_ms],
+        # Not 0 for the smallest of floats either, which would be overtaken.
+        [ceil(length / unit) or int(length > 0) for length in durations_ms],
         problem.demands,
         problem.capacities,
         problem.successors,

@@ -11,7 +11,7 @@ from flowc.plan.model import Resources
 from flowrun.core.model import Rejected
 from flowrun.core.pool.hosts import Free, Kind
 from flowrun.core.pool.matching import most_gpus
-from flowrun.core.pool.requests import request_of
+from flowrun.core.pool.requests import Request, request_of
 
 
 def divide(
@@ -23,8 +23,9 @@ def divide(
     divided as the GPUs are; named resources are held on each host.
     """
     rooms = []
+    request = request_of(needs)
     for kind, free, hosts in groups:
-        room = min(_room(kind, free, needs), max(needs.gpus, needs.gpus_max))
+        room = min(_room(kind, free, request), max(needs.gpus, needs.gpus_max))
         if room:
             unused = sum(map(bool, free.gpus)) - room
             rooms.append((-room, unused, kind.number, free, hosts))
@@ -33,7 +34,8 @@ def divide(
     total = sum(room for room, _ in chosen)
     if total < needs.gpus:
         return Rejected("gpus", needs.gpus, total)
-    return [(host, _share(needs, room, total)) for room, host in chosen]
+    shares = {room: _share(needs, room, total) for room in {room for room, _ in chosen}}
+    return [(host, shares[room]) for room, host in chosen]
 
 
 Rooms = list[tuple[int, int, int, Free, list[int]]]
@@ -57,9 +59,8 @@ def _largest(rooms: Rooms, hosts_max: int, wanted: int) -> list[tuple[int, int]]
     return chosen
 
 
-def _room(kind: Kind, free: Free, needs: Resources) -> int:
+def _room(kind: Kind, free: Free, request: Request) -> int:
     """How many GPUs of a gang have room on a host, with their part of CPUs and memory."""
-    request = request_of(needs)
     room = most_gpus(kind, free, request)
     if request.cpus:
         room = min(room, free.cpus * request.gpus // request.cpus)

@@ -16,6 +16,7 @@ from flowc.plan.host import is_any_model
 from flowrun.core.model import Capacity, Placement
 
 HELD = -1
+_MOST_CPUS = 1e12  # more is all the same: no host has them, and a plan may ask for 1e308
 
 
 class Free(NamedTuple):
@@ -103,7 +104,7 @@ class Kind:
 
 def thousandths(cpus: float) -> int:
     """CPUs in thousandths, rounded up; what rounding of floats leaves over is forgiven."""
-    return math.ceil(cpus * 1000 - 1e-6)
+    return math.ceil(cpus * 1000 - 1e-6 if cpus < _MOST_CPUS else _MOST_CPUS * 1000)
 
 
 def numbered(hosts: Sequence[Capacity]) -> list[Kind]:

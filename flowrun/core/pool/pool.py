@@ -50,6 +50,14 @@ class Pool:
         self._groups = Groups(self._kind_of) if len(hosts) > 1 else None
         self.expect(typical or {})
 
+    def __len__(self) -> int:
+        """How many hosts there are."""
+        return len(self._free)
+
+    def spare(self, host: int = 0) -> tuple[int, int]:
+        """Thousandths of CPUs and MB of memory that are free on a host."""
+        return self._free[host][:2]
+
     def expect(self, typical: Mapping[Resources, int]) -> None:
         """Judge places by other typical requests from now on."""
         self._judge = Judge(typical, self._kinds)
@@ -150,7 +158,21 @@ class Pool:
         )
         if isinstance(divided, Rejected):
             return divided if needs.gpus else alone
-        parts = [self._on(host, share, request_of(share)) for host, share in divided]
-        first = parts[0]
-        assert isinstance(first, Placement)
-        return msgspec.structs.replace(first, uses=needs.uses, parts=tuple(parts[1:]))
+        # Most hosts of a gang are in the same few states: which of their GPUs is found once for each.
+        known: dict[tuple[State, int], tuple[int, ...]] = {}
+        parts = []
+        for host, share in divided:
+            state = self._groups.states[host]
+            slots = known.get((state, share.gpus))
+            if slots is None:
+                slots = known[state, share.gpus] = self._slots(state, share)
+            kind = self._kind_of[host]
+            parts.append(self._placement(share, host, kind.alike(state[1], self._free[host], slots)))
+        return msgspec.structs.replace(parts[0], uses=needs.uses, parts=tuple(parts[1:]))
+
+    def _slots(self, state: State, share: Resources) -> tuple[int, ...]:
+        kind, free = self._kinds[state[0]], state[1]
+        request = request_of(share)
+        found = choices(kind, free, request)
+        assert not isinstance(found, Rejected), "a gang was divided so that its parts fit"
+        return found[0] if len(found) == 1 else self._judge.best(kind, free, request, found).slots

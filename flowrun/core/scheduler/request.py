@@ -43,12 +43,18 @@ class Request(msgspec.Struct, frozen=True):
     estimate_ms: int
     since_ms: int
     lane: Lane = Lane()
+    preempted: int = 0  # times that its place was taken away
 
 
 class Holding(msgspec.Struct):
-    """Something that holds a place since `started_ms`, and is expected to give it back at `ends_ms`."""
+    """Something that holds a place since `started_ms`, and is expected to give it back at `ends_ms`.
+
+    `leaving`: it was told to. `entry` is its number in the order of ends.
+    """
 
     request: Request
     placement: Placement
     started_ms: int
     ends_ms: int
+    leaving: bool = False
+    entry: int = 0

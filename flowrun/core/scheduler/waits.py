@@ -6,9 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from flowrun.core.model import Placement, Rejected
+from flowrun.core.model import Rejected
 from flowrun.core.scheduler.request import Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
+from flowrun.core.scheduler.trial import amount_of
 
 _HOLDERS_MAX = 5
 
@@ -48,7 +49,7 @@ class Waits(msgspec.Struct, frozen=True):
 
 def waits(scheduler: Scheduler, request: Request, now_ms: int) -> Waits:
     """Why a request that waits has no place at this moment."""
-    limit = scheduler.order.allowed(request)
+    limit = scheduler.order.allowed(request) or scheduler.order.reserved(request)
     if limit is not None:
         return Waits("limit", limit, (), 0)
     placement = scheduler.pool.place(request.needs)
@@ -59,20 +60,6 @@ def waits(scheduler: Scheduler, request: Request, now_ms: int) -> Waits:
     if promise is not None and scheduler.delays(promise, request, placement, now_ms):
         return Waits("promise", None, (), promise.at_ms, promise.request.ref)
     return Waits("turn", None, (), now_ms)
-
-
-def amount_of(placement: Placement, dimension: str) -> float:
-    """How much of a dimension, as `Rejected` names it, a placement holds."""
-    match dimension:
-        case "cpus":
-            amount: float = placement.cpus
-        case "memory":
-            amount = placement.memory_mb
-        case "gpus" | "linked gpus" | "gpu memory" | "gpu model":
-            amount = len(placement.gpus)
-        case _:
-            amount = dict(placement.uses).get(dimension, 0)
-    return amount + sum(amount_of(part, dimension) for part in placement.parts)
 
 
 def _holders(scheduler: Scheduler, lacks: Rejected, now_ms: int) -> tuple[Holder, ...]:

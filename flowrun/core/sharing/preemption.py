@@ -117,7 +117,7 @@ def _may_ask(asking: Asking, shares: Shares, now_ms: int) -> Why | None:
     if asking.tier > 1:
         if not shares.starving(now_ms - asking.since_ms):
             return "it is neither of tier 1 nor starving"
-        if shares.above(asking.team) >= 0:
+        if shares.has_its_part(asking.team):
             return "its team has what it is entitled to"
     if shares.allowed(asking.team, 1, asking.amounts) is not None:  # as tier 1: headroom is looked at later
         return "its team has reached its limit"

@@ -40,6 +40,7 @@ class QueueRow(msgspec.Struct, frozen=True):
     tier_penalty: float
     team_penalty: float
     boost: float
+    expected_ms: int = 0  # when it is going to start; 0 if nobody can tell
 
 
 def team_rows(
@@ -49,7 +50,9 @@ def team_rows(
     return [_team_row(shares, team, depth, waiting, finished or {}) for team, depth in _in_tree(shares)]
 
 
-def queue_row(task: str, team: str, tier: int, since_ms: int, waits_for: str, parts: Parts) -> QueueRow:
+def queue_row(
+    task: str, team: str, tier: int, since_ms: int, waits_for: str, parts: Parts, expected_ms: int = 0
+) -> QueueRow:
     """A row for a waiting task; `parts` are `Shares.parts` of it, `waits_for` says what it lacks."""
     return QueueRow(
         task,
@@ -62,6 +65,7 @@ def queue_row(task: str, team: str, tier: int, since_ms: int, waits_for: str, pa
         parts.tier,
         parts.team,
         parts.waiting,
+        expected_ms,
     )
 
 

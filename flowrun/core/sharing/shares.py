@@ -188,6 +188,10 @@ class Shares:
             - 1
         )
 
+    def has_its_part(self, team: int) -> bool:
+        """Whether a team has all that it is entitled to, as far as rounding lets one tell."""
+        return bool(self.above(team) >= -_DUST)
+
     def above_with(self, team: int, amounts: Sequence[Amount]) -> Amount:
         """How far a team would be above its entitlement, or one that it is a part of, with this as well."""
         return (

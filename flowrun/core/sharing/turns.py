@@ -18,7 +18,7 @@ from flowrun.core.sharing.shares import Shares
 
 # What waiting earns is brought up to date when it has grown by half a point.
 _GROWTH = math.exp(1 / 2)
-_MOST_STALE = 32  # entries of a heap, beyond four for each child
+_MOST_STALE = 32  # entries of a heap that are out of date, beyond as many as are not
 
 
 class Turn(NamedTuple):
@@ -40,14 +40,13 @@ class Turns:
         teams = len(shares.names)
         root = teams
         self._up = [parent if parent >= 0 else root for parent in shares.parent]
-        self._most = [_MOST_STALE] * (teams + 1)
-        for parent in self._up:
-            self._most[parent] += 4
         tiers = len(shares.tier_penalty)
         # All of these by tier, then by team; heaps by team and at last the root.
         self._heads: list[list[tuple[float, int] | None]] = [[None] * teams for _ in range(tiers)]
         self._value: list[list[Any]] = [[None] * teams for _ in range(tiers)]  # of the head: -(its priority)
         self._key: list[list[Any]] = [[None] * teams for _ in range(tiers)]  # as it stands in the heap above
+        # Of each heap, how many of its entries are of teams that stand in it.
+        self._live = [[0] * (teams + 1) for _ in range(tiers)]
         self._heaps: list[list[list[tuple[Any, int]]]] = [
             [[] for _ in range(teams + 1)] for _ in range(tiers)
         ]
@@ -130,18 +129,22 @@ class Turns:
     def _move(self, tier: int, team: int) -> None:
         """Put a team where it belongs, and those that it is a part of."""
         root = len(self._up)
-        keys, heaps = self._key[tier], self._heaps[tier]
+        keys, heaps, live = self._key[tier], self._heaps[tier], self._live[tier]
         while team != root:
             value = self._value[tier][team]
             key = None if value is None else value + self._shares.penalty[team]
             if key == keys[team]:
                 return
-            keys[team] = key
             above = self._up[team]
+            if keys[team] is None:
+                live[above] += 1
+            elif key is None:
+                live[above] -= 1
+            keys[team] = key
             heap = heaps[above]
             if key is not None:
                 heappush(heap, (key, team))
-            if len(heap) > self._most[above]:
+            if len(heap) > _MOST_STALE + 2 * live[above]:
                 heap[:] = sorted(
                     (keys[child], child) for child in {child for _, child in heap} if keys[child] is not None
                 )

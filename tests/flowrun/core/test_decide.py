@@ -3,9 +3,10 @@
 import pytest
 from graphs import Run, host, plan
 
-from flowrun.core.changes import GRACE_MS, Opened
+from flowrun.core.changes import GRACE_MS, Exited, Opened
 from flowrun.core.decide import MAX_BACKOFF_MS, MAX_LOSSES, decide
 from flowrun.core.keys import node_keys
+from flowrun.core.model import Failure
 from flowrun.core.state import State
 
 WIDE = host(cpus=100)
@@ -186,6 +187,48 @@ class TestLosing:
         for _ in range(5):
             run.fails("a")
         assert run.is_lost("a") == ["retry a at 0 (lost)", "start a.7"]
+
+
+class TestHearingLateOrTwice:
+    """What is told of an attempt that is over changes nothing."""
+
+    def test_an_exit_that_is_told_twice(self):
+        run = Run("a\nb < a")
+        assert run.done("a") == ["start b.1"]
+        assert run.done("a") == run.fails("a") == []
+        assert run.states() == {"succeeded": "a", "running": "b"}
+
+    def test_an_exit_of_an_attempt_before_this_one(self):
+        run = Run("a retries=1 backoff=0")
+        assert run.fails("a") == ["retry a at 0", "start a.2"]
+        assert run.done("a", attempt=1) == run.fails("a", attempt=1) == []
+        assert run.states() == {"running": "a"}
+        assert run["a"].failures == 1
+        assert run.done("a") == ["finish succeeded"]
+
+    def test_an_exit_while_the_node_waits_for_its_next_attempt(self):
+        run = Run("a retries=1 backoff=100")
+        run.fails("a")
+        assert run.done("a") == run.fails("a") == []
+        assert run.wake(100) == ["start a.2"]
+
+    def test_an_exit_of_what_the_plan_does_not_have(self):
+        assert Run("a").done("gone", attempt=1) == []
+
+    def test_an_answer_that_is_told_twice(self):
+        run = Run("a\nm control=map < a", on=WIDE)
+        run.done("a")
+        assert run.knows("m", 2) == ["start m[0].1", "start m[1].1"]
+        assert run.knows("m", 3) == run.knows("m", Failure("FR208", "it is no list")) == []
+        assert run.states() == {"succeeded": "a", "running": "m m[0] m[1]"}
+
+    def test_it_stands_in_the_log_which_gives_the_same_state(self):
+        state, again, late = State(plan("a"), {}), State(plan("a"), {}), Exited(9, "a", 7)
+        for event in (Opened(0, "plan", {}, host()), late):
+            for change in (event, *decide(state, event)):
+                again.apply(change)
+        assert again.tasks == state.tasks
+        assert again.now_ms == state.now_ms == 9
 
 
 class TestTimeLimits:

@@ -4,6 +4,8 @@ from msgspec import structs
 from flowc.plan.model import Estimate
 from flowrun.core.changes import Schedule
 from flowrun.core.foresight import foresee
+from flowrun.core.scheduler.request import Lane
+from flowrun.core.state import Shared
 
 
 def known(text, **seconds):
@@ -29,10 +31,14 @@ class TestWhenItPays:
     def test_not_for_a_run_that_is_over_before_it_is_planned(self):
         assert foresee(Run(known(FORK, wide=0.001, a=0.001, b=0.001, c=0.001)).state, 0) is None
 
+    def test_not_if_something_can_never_start(self):
+        text = FORK.replace("wide cpus=2", "wide cpus=200")
+        assert Run(known(text, wide=100, a=100, b=100, c=100)).state.foreseen is None
+
     def test_not_for_a_run_among_others(self):
         run = Run(known(FORK, wide=100, a=100, b=100, c=100))
         assert foresee(run.state, 0) is not None
-        run.state.shared = ("another",)
+        run.state.shared = Shared(run.state.scheduler, "main-1", Lane(), (0, 0))
         assert foresee(run.state, 0) is None
 
 

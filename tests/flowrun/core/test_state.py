@@ -136,3 +136,18 @@ def test_applying_the_changes_gives_the_same_state():
     copy.apply(Opened(0, "plan", {}, host()))
     copy.apply(Start(0, "a", 1, Placement(1), live.state.keys[0]))
     assert copy.by_id["a"] == live["a"]
+
+
+def test_what_calls_of_a_site_took_counts_for_the_calls_to_come():
+    run = Run("s[a] estimate=700\ns[b]\ns[c]", on=host(cpus=1), now=10_000)
+    site = run["s[a]"].site
+    assert run.state.expected_ms(site) == 700
+    run.now = 12_000
+    run.done("s[a]")
+    assert run.state.expected_ms(site) == 2000
+    run.now = 13_000
+    run.fails("s[b]")
+    assert run.state.expected_ms(site) == 2000
+    run.now = 17_000
+    run.done("s[c]")
+    assert run.state.expected_ms(site) == 3000

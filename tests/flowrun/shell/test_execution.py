@@ -4,9 +4,14 @@ import pytest
 from graphs import host, plan
 
 from flowrun.core.changes import CancelRequested, Exited, Finish, Opened, Woke
+from flowrun.core.fleet import Fleet, evict
 from flowrun.core.model import Artifact, Failure
-from flowrun.core.state import State
+from flowrun.core.pool import Pool
+from flowrun.core.scheduler.request import Lane
+from flowrun.core.scheduler.scheduler import Scheduler
+from flowrun.core.state import Shared, State
 from flowrun.shell.execution import Execution, log_path, operators
+from flowrun.shell.loop import Loop
 from flowrun.shell.runlog import Home, RunLog
 from flowrun.shell.values import Values
 
@@ -20,8 +25,8 @@ class Quiet:
     def spawn(self, order):
         self.spawned.append(order)
 
-    def kill(self, node, attempt, force):
-        self.killed.append((node, attempt, force))
+    def kill(self, run, node, attempt, force):
+        self.killed.append((run, node, attempt, force))
 
     def see(self, state, changes):
         self.seen += changes
@@ -32,15 +37,28 @@ def quiet():
     return Quiet()
 
 
+class One:
+    """A run that is executed: `step` takes it through events."""
+
+    def __init__(self, folder, quiet, graph, inputs):
+        home = Home(folder)
+        self.log = RunLog(home, writable=True)
+        self.run = self.log.create("main", "p", 1)
+        self.loop = Loop(Fleet(Scheduler(Pool((host(),)))), self.log)
+        found = plan(graph, inputs=dict.fromkeys(inputs, "Any"))
+        self.state = State(found, inputs, shared=Shared(self.loop.fleet.scheduler, self.run, Lane(), (0, 0)))
+        self.loop.open(Execution(self.run, self.state, home, quiet, quiet), opened(inputs))
+
+    def step(self, *events):
+        self.loop.step([(self.run, event) for event in events])
+
+    def logged(self):
+        return self.log.changes(self.run)
+
+
 @pytest.fixture
 def execution(tmp_path, quiet):
-    def make(graph, inputs=None):
-        home = Home(tmp_path)
-        log = RunLog(home, writable=True)
-        found = plan(graph, inputs=dict.fromkeys(inputs or {}, "Any"))
-        return Execution(log.create("main", "p", 1), State(found, inputs or {}), home, log, quiet, quiet)
-
-    return make
+    return lambda graph, inputs=None: One(tmp_path, quiet, graph, inputs or {})
 
 
 def opened(inputs=None):
@@ -49,28 +67,26 @@ def opened(inputs=None):
 
 def test_a_step_is_logged_then_carried_out_then_shown(execution, quiet):
     one = execution("a x=5\nb < a")
-    one._step([opened()])
     (order,) = quiet.spawned
     assert (order.node, order.attempt, order.op, order.args) == ("a", 1, "flows:a", {"x": 5})
-    assert one._log.changes(one.run) == quiet.seen
-    one._step([Exited(5, "a", 1, Artifact("f" * 64, 3))])
+    assert one.logged() == quiet.seen
+    one.step(Exited(5, "a", 1, Artifact("f" * 64, 3)))
     assert quiet.spawned[1].args == {"a0": {"artifact": "f" * 64, "at": ()}}
-    assert one._log.changes(one.run) == quiet.seen
+    assert one.logged() == quiet.seen
 
 
 def test_inputs_are_sent_as_values(execution, quiet):
     inputs = {"n": 3, "options": {"deep": {"x": 1}}}
     text = 'a reads=n y={"input":"options","at":["deep","x"]}'
-    execution(text, inputs)._step([opened(inputs)])
+    execution(text, inputs)
     assert quiet.spawned[0].args == {"n": {"value": 3}, "y": {"value": 1}}
 
 
 def test_what_comes_with_the_end_comes_too_late(execution):
     """A Ctrl-C together with the last exit: the log ends with the end."""
     one = execution("a")
-    one._step([opened()])
-    one._step([Exited(5, "a", 1, Artifact("f" * 64, 3)), CancelRequested(5)])
-    assert one._log.changes(one.run)[-1] == Finish(5, "succeeded")
+    one.step(Exited(5, "a", 1, Artifact("f" * 64, 3)), CancelRequested(5))
+    assert one.logged()[-1] == Finish(5, "succeeded")
 
 
 class TestReasons:
@@ -80,10 +96,13 @@ class TestReasons:
 
         def end(graph, reason, failure):
             one = execution(graph)
-            one._step([opened()])
-            one._step([CancelRequested(10)] if reason == "cancelled" else [])
-            one._step([Woke(10_000)] if reason == "timeout" else [])
-            one._step([Exited(11_000, "a", 1, failure=failure)])
+            if reason == "cancelled":
+                one.step(CancelRequested(10))
+            if reason == "timeout":
+                one.step(Woke(10_000))
+            if reason == "preempted":
+                one.loop.commit(evict(one.loop.fleet, 10))
+            one.step(Exited(11_000, "a", 1, failure=failure))
             return one.state.by_id["a"].failure
 
         return end
@@ -101,6 +120,12 @@ class TestReasons:
 
     def test_nobody_killed_it(self, killed):
         assert killed("a timeout=60000", "", self.BY_SIGNAL) == self.BY_SIGNAL
+
+    @pytest.mark.parametrize("code", ["FR201", "FR202"])
+    def test_it_was_preempted(self, killed, code):
+        """Whether the signal ended it or an exception that it raised when the signal came."""
+        found = killed("a", "preempted", Failure(code, "it ended"))
+        assert found == Failure("FR209", "it was preempted: the daemon ends")
 
     def test_it_failed_by_itself(self, killed):
         own = Failure("FR201", "ValueError")

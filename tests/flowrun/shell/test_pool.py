@@ -273,7 +273,7 @@ class TestKilling:
     def test_gently(self, bench):
         bench.spawn("hangs", pids=bench.pids)
         pid = bench.pid()
-        bench.pool.kill("node", 1, force=False)
+        bench.pool.kill("", "node", 1, force=False)
         (ended,) = bench.ends()
         assert "SIGTERM" in ended.failure.message
         assert is_gone(pid)
@@ -282,14 +282,14 @@ class TestKilling:
         """A signal that comes before the worker has settled is not lost."""
         for n in range(20):
             bench.spawn("hangs", node=f"n{n}", pids=bench.pids)
-            bench.pool.kill(f"n{n}", 1, force=False)
+            bench.pool.kill("", f"n{n}", 1, force=False)
         assert all("SIGTERM" in ended.failure.message for ended in bench.ends(20))
 
     @pytest.mark.parametrize("force", [False, True])
     def test_the_whole_group(self, bench, force):
         bench.spawn("has_child", pids=bench.pids, hangs=True)
         child = bench.pid()
-        bench.pool.kill("node", 1, force)
+        bench.pool.kill("", "node", 1, force)
         bench.ends()
         assert is_gone(child)
 
@@ -299,15 +299,15 @@ class TestKilling:
 
     def test_who_has_ended_already(self, bench):
         bench.run("add", a=1)
-        bench.pool.kill("node", 1, force=True)
+        bench.pool.kill("", "node", 1, force=True)
         assert bench.value(bench.run("add", node="next", a=1)) == 2
 
     def test_one_attempt_not_the_other(self, bench):
         bench.spawn("hangs", attempt=1, pids=bench.pids)
-        bench.pool.kill("node", 2, force=True)
-        bench.pool.kill("other", 1, force=True)
+        bench.pool.kill("", "node", 2, force=True)
+        bench.pool.kill("", "other", 1, force=True)
         assert bench.value(bench.run("add", node="next", a=1)) == 2
-        bench.pool.kill("node", 1, force=True)
+        bench.pool.kill("", "node", 1, force=True)
         assert bench.ends()[0].node == "node"
 
 
@@ -369,7 +369,7 @@ class TestZygote:
         bench.spawn("add", node="on gpu", gpus=(0,), a=1)
         bench.spawn("add", node="on cpu", gpus=(), a=1)
         assert [ended.node for ended in bench.ends()] == ["on cpu"]
-        bench.pool.kill("on gpu", 1, force=False)
+        bench.pool.kill("", "on gpu", 1, force=False)
         (ended,) = bench.ends()
         assert (ended.node, ended.artifact) == ("on gpu", Artifact("a" * 64, 1))
 

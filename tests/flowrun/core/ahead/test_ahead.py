@@ -12,6 +12,7 @@ from flowrun.core.ahead import (
     affordable,
     dispatch,
     generation,
+    genetic,
     improve,
     lower_bound,
     plan,
@@ -19,9 +20,11 @@ from flowrun.core.ahead import (
     search,
     valid,
     violation,
+    windows,
 )
 from flowrun.core.ahead.generation import serial
 from flowrun.core.ahead.packed import Packed
+from flowrun.core.ahead.windows import Window
 
 # On two machines: 0 (2 long) before 1 (6 long), and 2 and 3 (3 long each) on their own.
 FORK = Problem([2, 6, 3, 3], [[1]] * 4, [2], [[1], [], [], []])
@@ -168,6 +171,34 @@ class TestEverySchedule:
             assert makespan(problem, search(problem, 400, 0)) == shortest(problem)
 
 
+class TestWindows:
+    @given(problems(most=14), st.permutations(range(14)), st.integers(0, 14), st.integers(1, 14))
+    @settings(max_examples=150, deadline=None)
+    def test_stay_valid_and_are_not_longer(self, problem, shuffled, first, size):
+        packed = Packed(problem)
+        if not packed.count:
+            return
+        ends = serial(packed, packed.forward, packed.forward.base)
+        keys = [shuffled[j] for j in range(packed.count)]
+        for j in packed.forward.base:
+            keys[j] = max([keys[j], *(keys[i] for i in packed.forward.before[j])])
+        found = Window(packed, ends, min(first, packed.count - 1), size).rearranged(keys)
+        if found is not None:
+            units = [end // packed.width for end in found]
+            starts = [end - length for end, length in zip(units, packed.durations, strict=True)]
+            assert violation(problem, packed.in_places(starts)) is None
+            assert max(found) <= max(ends)
+            assert found != ends
+
+    def test_what_comes_after_moves_up(self):
+        # On one machine of two, 1 waits for 0, and 3 for 2: in the order 0, 1, 2, 3 one place stays empty.
+        packed = Packed(Problem([4, 4, 8, 3], [[1]] * 4, [2], [[1], [], [3], []]))
+        ends = [end * packed.width for end in (4, 8, 12, 15)]
+        found = Window(packed, ends, 0, 3).rearranged([2, 3, 1, 4])
+        assert found is not None
+        assert max(found) == 11 * packed.width
+
+
 class TestSeeds:
     PROBLEM = Problem(
         [(j * 7) % 11 + 1 for j in range(40)],
@@ -182,6 +213,22 @@ class TestSeeds:
     def test_more_schedules_are_not_worse_here(self):
         spans = [makespan(self.PROBLEM, search(self.PROBLEM, budget, 7)) for budget in (1, 10, 100, 1000)]
         assert spans == sorted(spans, reverse=True)
+
+    def test_no_more_is_placed_than_was_asked_for(self, monkeypatch):
+        placed = []
+
+        def counted(packed, direction, order, ends, profile):
+            placed.append(len(order))
+            return place(packed, direction, order, ends, profile)
+
+        place = generation.place
+        for module in (generation, windows):
+            monkeypatch.setattr(module, "place", counted)
+        monkeypatch.setattr(genetic, "PARALLEL_SHARE", 0)
+        search(self.PROBLEM, 1000, 7)
+        first_members = 0.1 * 1000 * 40  # at most: the parallel passes of these are not counted here
+        assert 1000 * 40 - first_members < sum(placed) <= 1000 * 40
+        assert min(placed) < 40
 
     def test_the_caller_may_stop_it(self):
         asked = []

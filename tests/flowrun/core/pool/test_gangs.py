@@ -86,3 +86,11 @@ def test_gangs_hold_what_they_asked_for_and_give_it_back(seed):
     for placed in held:
         pool.give_back(placed)
     assert [pool.left(number) for number in range(8)] == hosts
+
+
+def test_on_each_host_the_fullest_gpus_that_do():
+    pool = Pool([Capacity(4, 0, (Gpu(0, "A100", 80), Gpu(1, "H100", 80)))] * 2)
+    for number in (0, 1):
+        pool.take(Placement(0, 0, (1,), 40, host=number))
+    gang = pool.place(Resources(cpus=0, gpus=3, gpu_memory_mb=40, hosts_max=2))
+    assert sorted(part.gpus for part in (gang, *gang.parts)) == [(0, 1), (1,)]

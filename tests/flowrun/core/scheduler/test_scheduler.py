@@ -1,5 +1,6 @@
 """Requests in, starts out: what waits, what ends, and what the scheduler gives at each moment."""
 
+import pytest
 from graphs import host
 
 from flowc.plan.model import Resources
@@ -82,6 +83,65 @@ class TestPromise:
         desk.wants("long", cpus=1, lasts=9999)
         desk.wants("longer", cpus=1, lasts=9999)
         assert desk.gives() == "long"
+
+    def test_what_ends_at_this_moment_counts_as_free_though_nobody_told_yet(self):
+        desk = Desk(cpus=2)
+        desk.wants("one", cpus=1, lasts=1000)
+        desk.wants("other", cpus=1, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=2)
+        desk.wants("short", cpus=1, lasts=900)
+        desk.ends("one")
+        assert desk.gives(at=1000) == ""
+        desk.ends("other")
+        assert desk.gives(at=1000) == "large"
+
+    def test_it_is_for_the_first_as_it_is_now(self):
+        desk = Desk(cpus=4)
+        desk.wants("runs", cpus=2, lasts=1000)
+        desk.wants("longer", cpus=1, lasts=3000)
+        desk.gives()
+        desk.wants("large", cpus=4)
+        desk.wants("small", cpus=1, lasts=2500)
+        assert desk.gives() == "small"  # over before `large` has its place, at 3000
+        desk.scheduler.withdraw(Ref("", "large"))
+        desk.wants("medium", cpus=2)
+        desk.wants("other", cpus=1, lasts=2600)
+        desk.ends("small")
+        assert desk.gives(at=10) == "other"  # beside `medium`, which has its place at 1000
+        desk.ends("other")
+        desk.wants("wide", cpus=3)
+        desk.scheduler.withdraw(Ref("", "medium"))
+        desk.wants("more", cpus=1, lasts=2600)
+        assert desk.gives(at=20) == ""  # `wide` has its place at 1000, and not with this
+
+    @pytest.mark.parametrize("dimension", ["cpus", "memory_mb"])
+    def test_what_ends_early_is_not_counted_on_twice(self, dimension):
+        def of(amount):
+            return {"cpus": 0, dimension: amount * (10 if dimension == "memory_mb" else 1)}
+
+        desk = Desk(cpus=10, memory=100)
+        desk.wants("a", lasts=1000, **of(4))
+        desk.wants("b", lasts=1000, **of(4))
+        desk.gives()
+        desk.wants("large", **of(9))
+        assert desk.gives() == ""
+        desk.ends("a")
+        desk.wants("long", lasts=9999, **of(2))
+        assert desk.gives(at=10) == ""
+        desk.wants("fits beside", lasts=9999, **of(1))
+        assert desk.gives(at=10) == "fits beside"
+
+    def test_it_is_made_anew_when_something_is_told_to_go(self):
+        desk = Desk(cpus=4)
+        desk.wants("runs", cpus=3, lasts=9000)
+        desk.gives()
+        desk.wants("large", cpus=4)
+        desk.wants("long", cpus=1, lasts=9001)
+        assert desk.gives() == ""
+        desk.scheduler.expect(Ref("", "runs"), 2000)
+        desk.wants("other", cpus=1, lasts=3000)
+        assert desk.gives() == ""  # `large` has its place at 2000
 
     def test_all_dimensions_count(self):
         desk = Desk(cpus=8, memory=100)

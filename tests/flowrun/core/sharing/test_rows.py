@@ -56,16 +56,16 @@ def test_teams_as_text():
 def test_the_queue_as_text():
     of = shares()
     rows = [
-        queue_row("fit", team, tier, 1000, waits, of.parts(of.index[team], tier, priority, 3_600_000))
-        for team, tier, priority, waits in [
-            ("asr", 2, 5, "2 gpus"),
-            ("ads", 3, 0, "its turn"),
+        queue_row("fit", team, tier, 1000, waits, of.parts(of.index[team], tier, priority, 3_600_000), at)
+        for team, tier, priority, waits, at in [
+            ("asr", 2, 5, "2 gpus", 3_721_000),
+            ("ads", 3, 0, "its turn", 0),
         ]
     ]
     assert team_views.queue(rows, 3_601_000).splitlines() == [
-        "task  team  tier  waits since  effective  = priority  - tier  - team  + waiting  waits for",
-        "fit   asr   2     1 h          6.46       5.00        -0.17   0.50    1.79       2 gpus",
-        "fit   ads   3     1 h          3.79       0.00        -1.00   -1.00   1.79       its turn",
+        "task  team  tier  since  starts in  effective  = priority  - tier  - team  + waiting  waits for",
+        "fit   asr   2     1 h    ~2 min     6.46       5.00        -0.17   0.50    1.79       2 gpus",
+        "fit   ads   3     1 h               3.79       0.00        -1.00   -1.00   1.79       its turn",
     ]
 
 

@@ -175,3 +175,11 @@ def test_the_worked_example_of_the_page_on_sharing():
     )
     assert {round(part.waiting, 2) for part in parts.values()} == {1.79}
     assert sorted(parts, key=lambda name: -parts[name].effective) == ["speech", "vision", "ads"]
+
+
+def test_what_could_never_start_in_a_tier():
+    shares = Shares(Sharing({"a": Team(limit={"gpus": 7})}, Tiers(headroom=0.5)), {"gpus": 10})
+    assert [shares.ever_allowed(0, tier, (5,)) for tier in (1, 2, 3)] == [None, None, None]
+    assert [shares.ever_allowed(0, tier, (6,)) is None for tier in (1, 2, 3)] == [True, False, False]
+    assert str(shares.ever_allowed(0, 1, (8,))) == "gpus of team `a`, limit: needs 8, has 7"
+    assert shares.ever_allowed(0, 1, (7,)) is None

@@ -1,0 +1,93 @@
+"""The commands that talk to the daemon: submit, cancel, queue, teams."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from flowc.plan.diagnostics import refuse
+from flowc.plan.text import counted
+from flowrun.core.sharing.rows import TeamRow
+from flowrun.service import sockets
+from flowrun.service.follow import follow
+from flowrun.service.messages import (
+    AskQueue,
+    AskTeams,
+    Cancel,
+    Cancelling,
+    QueueAnswer,
+    Submit,
+    Submitted,
+    TeamsAnswer,
+)
+from flowrun.service.tables import QueueTable
+from flowrun.shell.launch import DEFAULT_STATE, conclude, watcher
+from flowrun.shell.runlog import Home, RunLog
+from flowrun.shell.watchers import say
+
+_INTERRUPTED = 130
+
+
+def submit(request: Submit, state: Path, wait: bool, as_json: bool) -> int:
+    """Queue a run, and maybe follow it; the exit status."""
+    home = Home(state)
+    since = RunLog(home).length(request.resume) if request.resume else 0
+    file = Path(request.plan)
+    answer = sockets.ask(home, msgspec.structs.replace(request, plan=str(file.absolute())))
+    assert isinstance(answer, Submitted)
+    if as_json:
+        say([msgspec.json.encode(msgspec.structs.asdict(answer)).decode()])
+    else:
+        kept = f", {counted(answer.kept, 'result')} kept" if request.resume else ""
+        whose = f"for team `{answer.team}` in tier {answer.tier}"
+        say([f"{answer.run}: {counted(answer.nodes, 'node')}{kept}, {whose}"])
+    return _wait(home, answer, since, file, as_json) if wait else 0
+
+
+def cancel(run: str, state: Path) -> str:
+    """Ask the daemon to end a run; a sentence about it."""
+    home = Home(state)
+    row = RunLog(home).find(run)
+    if row.status not in ("running", "interrupted"):
+        refuse("FR146", f"run `{row.run}` is over: it {'was ' * (row.status == 'cancelled')}{row.status}")
+    answer = sockets.ask(home, Cancel(row.run))
+    assert isinstance(answer, Cancelling)
+    if not answer.running:
+        return f"{answer.run}: cancelled"
+    running = counted(answer.running, "node")
+    if answer.forced:
+        return f"{answer.run}: {running} {'is' if answer.running == 1 else 'are'} made to end"
+    return f"{answer.run}: {running} {'is' if answer.running == 1 else 'are'} asked to end; again: at once"
+
+
+def queue(state: Path) -> QueueTable:
+    """What waits in the daemon, and what runs."""
+    answer = sockets.ask(Home(state), AskQueue())
+    assert isinstance(answer, QueueAnswer)
+    return answer.table
+
+
+def teams(state: Path) -> list[TeamRow]:
+    """What each team has."""
+    answer = sockets.ask(Home(state), AskTeams())
+    assert isinstance(answer, TeamsAnswer)
+    return answer.rows
+
+
+def _wait(home: Home, answer: Submitted, since: int, plan: Path, as_json: bool) -> int:
+    run = answer.run
+    where = f" --state {home.folder}" if home.folder != DEFAULT_STATE else ""
+    try:
+        ended = follow(home, run, watcher(as_json), since)
+    except KeyboardInterrupt:
+        print(f"\n{run} goes on; end it with `flowrun cancel {run}{where}`", file=sys.stderr)
+        return _INTERRUPTED
+    if ended is None:
+        print(
+            f"\nthe daemon is gone; with the next one {run} goes on: `flowrun daemon{where}`", file=sys.stderr
+        )
+        return 1
+    team = f" --team {answer.team}" if answer.team != "default" else ""
+    return conclude(run, ended, home, as_json, f"flowrun submit {plan} --resume {run}{team}{where}")

@@ -1,0 +1,134 @@
+"""`flowrun daemon`: many runs of many teams on one host, in one process with one loop."""
+
+from __future__ import annotations
+
+import select
+from pathlib import Path
+from typing import assert_never
+
+import msgspec
+
+from flowc.plan.diagnostics import Refused, refuse
+from flowc.plan.text import counted
+from flowrun.core.fleet import evict
+from flowrun.core.sharing.teams import Sharing
+from flowrun.service import sockets
+from flowrun.service.messages import (
+    Answer,
+    AskQueue,
+    AskTeams,
+    Cancel,
+    QueueAnswer,
+    Refusal,
+    Request,
+    Submit,
+    TeamsAnswer,
+    decode_request,
+)
+from flowrun.service.runs import Runs
+from flowrun.service.tables import queue_table, teams_table
+from flowrun.shell import devices, teams
+from flowrun.shell.execution import now_ms
+from flowrun.shell.loop import Signals
+from flowrun.shell.runlog import Home, RunLog
+from flowrun.shell.watchers import say
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the command line asks for. What runs at the end of the daemon may go on for `grace_s`."""
+
+    teams: Path | None
+    devices: str
+    state: Path
+    grace_s: float
+
+
+def serve(settings: Settings) -> None:
+    """Execute what is submitted, until a signal comes."""
+    home = Home(settings.state)
+    home.prepare()
+    lock = sockets.hold(home)
+    capacity = devices.host(settings.devices)
+    sharing = teams.read(settings.teams, capacity) if settings.teams else Sharing()
+    runs = Runs(home, RunLog(home, writable=True), capacity, sharing)
+    listener = sockets.listen(home)
+    signals = Signals()
+    try:
+        where = f"on {devices.describe(capacity)}, for {counted(len(sharing.teams), 'team')}"
+        say([f"flowrun daemon: {where}; `flowrun submit PLAN` gives it work"])
+        runs.resume_all()
+        _Daemon(runs, sockets.Clients(listener), signals, settings.grace_s).go()
+    finally:
+        sockets.close(home, listener)
+        runs.close()
+        lock.close()
+
+
+class _Daemon:
+    """The loop of the runs, with people's requests and signals between its turns."""
+
+    def __init__(self, runs: Runs, clients: sockets.Clients, signals: Signals, grace_s: float) -> None:
+        self._runs = runs
+        self._clients = clients
+        self._signals = signals
+        self._grace_ms = round(grace_s * 1000)
+        self._ends_ms: int | None = None  # when what runs is asked to end
+
+    def go(self) -> None:
+        """Go on until a signal has come and nothing runs, or a second one has."""
+        woken = self._signals.woken.fileno()
+        while True:
+            ready = self._runs.loop.turn({woken: select.POLLIN, **self._clients.listens()})
+            for client, text in self._clients.lines(ready):
+                client.answer(self._answer(text))
+            self._runs.let_go()
+            count = self._signals.count()
+            if count and self._ends_ms is None:
+                self._drain()
+                count -= 1
+            if self._ends_ms is not None:
+                if count or not self._runs.running():
+                    break
+                if now_ms() >= self._ends_ms:
+                    self._runs.loop.commit(evict(self._runs.loop.fleet, now_ms()))
+        left = counted(len(self._runs.loop.executions), "run")
+        say([f"ended; {left} will go on when there is a daemon again" if left[0] != "0" else "ended"])
+
+    def _drain(self) -> None:
+        """Nothing starts any more; what runs may come to its end."""
+        self._runs.loop.fleet.paused = True
+        self._ends_ms = now_ms() + self._grace_ms
+        if running := self._runs.running():
+            may = f"{counted(running, 'node')} may go on for {self._grace_ms / 1000:g} s"
+            say([f"ending: nothing starts any more, {may}; another signal ends all at once"])
+
+    def _answer(self, text: bytes) -> Answer:
+        try:
+            return self._do(_read(text))
+        except Refused as refusal:
+            return Refusal(refusal.diagnostics)
+
+    def _do(self, request: Request) -> Answer:
+        runs = self._runs
+        match request:
+            case Submit():
+                if self._ends_ms is not None:
+                    hint = "submit it to the next one"
+                    refuse("FR147", "the daemon is about to end, and takes no more runs", hint=hint)
+                return runs.submit(request)
+            case Cancel():
+                return runs.cancel(request.run)
+            case AskQueue():
+                return QueueAnswer(queue_table(runs.loop.fleet, runs.order, now_ms()))
+            case AskTeams():
+                return TeamsAnswer(teams_table(runs.loop.fleet, runs.order, runs.finished))
+            case _:
+                assert_never(request)
+
+
+def _read(text: bytes) -> Request:
+    try:
+        return decode_request(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is one
+        hint = "`flowrun submit`, `cancel`, `queue` and `teams` ask as it expects, if they are of its version"
+        refuse("FR148", f"the daemon does not understand a request: {error}", hint=hint)

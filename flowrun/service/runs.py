@@ -1,0 +1,235 @@
+"""The runs of a daemon: taken up when they are submitted or were interrupted, let go when they end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from flowc.plan import codec
+from flowc.plan.diagnostics import Refused, print_refusal, refuse
+from flowc.plan.model import Plan
+from flowc.plan.text import counted
+from flowrun.core import pool as places
+from flowrun.core.changes import AnyChange, CancelRequested, Exited, Finish, Kill, Opened, Start, Submission
+from flowrun.core.fleet import Fleet
+from flowrun.core.model import Capacity, Inputs
+from flowrun.core.resume import carry_over
+from flowrun.core.scheduler.order import Fair
+from flowrun.core.scheduler.preempting import ByShares
+from flowrun.core.scheduler.request import Lane, Ref
+from flowrun.core.scheduler.scheduler import Scheduler
+from flowrun.core.sharing.finish import FinishTimes, alone_ms
+from flowrun.core.sharing.shares import Shares
+from flowrun.core.sharing.teams import Sharing
+from flowrun.core.state import Shared, State
+from flowrun.service import admission
+from flowrun.service.messages import Cancelling, Submit, Submitted
+from flowrun.service.pools import Pools
+from flowrun.shell.execution import Execution, now_ms
+from flowrun.shell.launch import bound, demand_environment, demand_feasible, reopen, versions_for
+from flowrun.shell.loop import Loop
+from flowrun.shell.pool import Pool
+from flowrun.shell.runlog import Home, RunLock, RunLog
+from flowrun.shell.teams import amounts
+from flowrun.shell.watchers import say
+
+
+class _Held(NamedTuple):
+    """What a run holds while it is executed."""
+
+    submission: Submission
+    lock: RunLock
+    pool: Pool
+
+
+class Runs:
+    """The runs that share the host."""
+
+    def __init__(self, home: Home, log: RunLog, capacity: Capacity, sharing: Sharing) -> None:
+        self._home = home
+        self._log = log
+        self._capacity = capacity
+        self._sharing = sharing
+        self._project = Path.cwd().resolve()
+        self.order = Fair(
+            Shares(sharing, amounts(capacity)), min((gpu.memory_mb for gpu in capacity.gpus), default=0)
+        )
+        grace_ms = round(sharing.preemption.notice_s * 1000)
+        scheduler = Scheduler(places.Pool((capacity,)), self.order, ByShares(self.order), grace_ms)
+        self.loop = Loop(Fleet(scheduler), log)
+        self.finished = {name: FinishTimes() for name in sharing.teams}
+        self._pools = Pools(home)
+        self._held: dict[str, _Held] = {}
+
+    def submit(self, request: Submit) -> Submitted:
+        """Queue a run; or `Refused`, and nothing has happened."""
+        if request.resume in self._held:
+            hint = "wait for its end, or `flowrun cancel` it"
+            refuse("FR303", f"run `{request.resume}` is being executed by this daemon", hint=hint)
+        file = self._file(request.plan)
+        plan = codec.read(file)
+        of = admission.submission(self._sharing, request.team, request.tier, request.priority)
+        before, lock = reopen(self._home, request.resume, plan) if request.resume else (None, None)
+        try:
+            inputs = bound(plan, request.inputs, before)
+            demand_feasible(plan, self._capacity)
+            admission.demand_allowed(plan, of, self.order)
+            demand_environment(plan, os.environ)
+            waiting = self._waiting()
+            admission.demand_room(
+                self._sharing, of.team, waiting.get(of.team, 0), sum(waiting.values()), len(plan.nodes)
+            )
+            run = request.resume or self._log.create(plan.header.name, str(file), now_ms())
+            lock = lock or RunLock(self._home, run)
+        except Refused:
+            if lock is not None:
+                lock.release()
+            raise
+        kept = self._open(run, lock, plan, inputs, of, before)
+        return Submitted(run, len(plan.nodes), of.team, of.tier, kept)
+
+    def cancel(self, run: str) -> Cancelling:
+        """Ask a run to end, or the second time make it."""
+        execution = self.loop.executions.get(run)
+        if execution is None:
+            known = ", ".join(f"`{name}`" for name in list(self.loop.executions)[-20:])
+            hint = f"it executes {known}" if known else "nothing is queued, and nothing runs"
+            refuse("FR146", f"the daemon does not execute a run `{run}`", hint=hint)
+        self.loop.step([(run, CancelRequested(now_ms()))])
+        return Cancelling(run, len(execution.state.running), execution.state.cancelling > 1)
+
+    def resume_all(self) -> None:
+        """Go on with the runs of the daemon before. What cannot go on stays as it is, and is told of."""
+        self.loop.fleet.paused = True  # until all are there, and compete for what is free
+        for row in self._log.runs():
+            if row.status != "interrupted":
+                continue
+            opened = self._log.opened(row.run)
+            if opened is None or opened.submission is None:
+                continue  # of `flowrun execute`
+            try:
+                self._resume(row.run, opened.submission)
+            except Refused as refusal:
+                say([f"{row.run} cannot go on:"])
+                print_refusal(refusal)
+        self.loop.fleet.paused = False
+        self.loop.look()
+
+    def running(self) -> int:
+        """How many nodes run."""
+        return sum(len(execution.state.running) for execution in self.loop.executions.values())
+
+    def let_go(self) -> None:
+        """Give back what runs held that have ended."""
+        for run in [run for run in self._held if run not in self.loop.executions]:
+            held = self._held.pop(run)
+            held.lock.release()
+            self._pools.release(held.pool)
+
+    def close(self) -> None:
+        """End everything at once. What has not ended goes on with the next daemon."""
+        self._pools.close()
+        for held in self._held.values():
+            held.lock.release()
+
+    def _resume(self, run: str, of: Submission) -> None:
+        lock = RunLock(self._home, run)
+        try:
+            admission.submission(self._sharing, of.team, of.tier, of.priority)  # there may be others now
+            before = self._log.state_of(run)
+            assert before is not None, "it was opened"
+            demand_environment(before.plan, os.environ)
+        except Refused:
+            lock.release()
+            raise
+        self._open(run, lock, before.plan, before.inputs, of, before)
+
+    def _open(
+        self, run: str, lock: RunLock, plan: Plan, inputs: Inputs, of: Submission, before: State | None
+    ) -> int:
+        """Take up a run; how many of its nodes are done already."""
+        versions = versions_for(plan)
+        lane = Lane(self.order.shares.index[of.team], of.tier)
+        number = int(run.rpartition("-")[2])  # of the same priority, the older run goes first
+        shared = Shared(self.loop.fleet.scheduler, run, lane, (-of.priority, number))
+        state = State(plan, inputs, versions, shared)
+        earlier = carry_over(before, state, self._home.store.is_sound) if before else {}
+        digest = self._log.keep_plan(plan)
+        opened = Opened(now_ms(), digest, inputs, self._capacity, earlier, versions, of)
+        kept = sum(was.artifact is not None for was in earlier.values())
+        pool = self._pools.take(plan, versions)
+        self._held[run] = _Held(of, lock, pool)
+        watcher = _Teller(run, of, self.loop.fleet.scheduler, self.order.shares, self.finished[of.team])
+        again = f", {counted(kept, 'result')} kept" if before else ""
+        say([f"{run}: {counted(len(plan.nodes), 'node')}{again}, for team `{of.team}` in tier {of.tier}"])
+        position = self._log.length(run)
+        self.loop.open(Execution(run, state, self._home, pool, watcher, position), opened)
+        return kept
+
+    def _file(self, given: str) -> Path:
+        """A plan file, relative to the project; `Refused` (FR145) if it is none of its files."""
+        path = Path(given)
+        try:
+            inside = path.resolve().relative_to(self._project)
+        except (ValueError, OSError, RuntimeError):
+            message = f"the plan `{given}` is not in the folder that the daemon was started in"
+            hint = f"start a daemon for that project, in its folder; this one has `{self._project}`"
+            refuse("FR145", message, hint=hint)
+        if path.exists() and not path.is_file():
+            refuse("FR145", f"`{inside}` is no file", hint="`flowc compile` writes plan files")
+        return inside
+
+    def _waiting(self) -> dict[str, int]:
+        """How many nodes of each team have not started, by the runs that are executed."""
+        waiting: dict[str, int] = {}
+        for run, execution in self.loop.executions.items():
+            team, state = self._held[run].submission.team, execution.state
+            waiting[team] = waiting.get(team, 0) + state.unfinished - len(state.running)
+        return waiting
+
+
+class _Teller:
+    """Tells on the daemon's output what becomes of a run, and measures how fair it was."""
+
+    def __init__(
+        self, run: str, of: Submission, scheduler: Scheduler, shares: Shares, finished: FinishTimes
+    ) -> None:
+        self._run = run
+        self._entitled = float(shares.dominant(shares.entitled[shares.index[of.team]].amounts))
+        self._scheduler = scheduler
+        self._shares = shares
+        self._finished = finished
+        self._since: dict[str, int] = {}  # when nodes first began to wait
+
+    def see(self, state: State, changes: Sequence[AnyChange]) -> None:
+        """Called after each step."""
+        for change in changes:
+            match change:
+                case Start():
+                    holding = self._scheduler.holdings.by_ref.get(Ref(self._run, change.node))
+                    if holding is not None:
+                        self._since.setdefault(change.node, holding.request.since_ms)
+                case Exited() if change.artifact is not None:
+                    self._ended(state, change)
+                case Kill(reason="preempted", force=False):
+                    whom = f"`{change.by}`" if change.by else "the daemon's end"
+                    say([f"{self._run}/{change.node}: preempted for {whom}"])
+                case Finish():
+                    took = (change.at_ms - state.opened_ms) / 1000
+                    say([f"{self._run}: {change.status} in {took:.2f} s"])
+                case _:
+                    pass
+
+    def tick(self, state: State) -> None:
+        """Nothing happened: nothing is told."""
+
+    def _ended(self, state: State, exited: Exited) -> None:
+        task = state.by_id[exited.node]
+        since_ms = self._since.pop(exited.node, task.started_ms)
+        needs = task.site.needs
+        used = {"cpus": needs.cpus, "memory_mb": needs.memory_mb, "gpus": needs.gpus, **dict(needs.uses)}
+        share = self._shares.dominant([used.get(name, 0) for name in self._shares.resources])
+        alone = alone_ms(exited.at_ms - task.started_ms, float(share), max(self._entitled, 1e-6))
+        self._finished.add(exited.at_ms - since_ms, alone)

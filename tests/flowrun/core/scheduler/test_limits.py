@@ -1,0 +1,137 @@
+"""What teams may have at most, whatever they ask for and however it comes to be given."""
+
+import msgspec
+from graphs import host
+
+from flowc.plan.model import Resources
+from flowrun.core.pool import Pool
+from flowrun.core.scheduler.order import Fair
+from flowrun.core.scheduler.preempting import ByShares
+from flowrun.core.scheduler.request import Lane, Ref, Request
+from flowrun.core.scheduler.scheduler import Scheduler
+from flowrun.core.sharing.shares import Shares
+from flowrun.core.sharing.teams import Fairness, Preemption, Sharing, Team, Tiers
+
+
+class Desk:
+    """A scheduler that teams share. `gives()` says what got a place, and how many GPUs."""
+
+    def __init__(self, sharing, *hosts):
+        hosts = hosts or (host(cpus=4, gpus=[8000] * 4),)
+        capacity = {"cpus": sum(h.cpus for h in hosts), "gpus": sum(len(h.gpus) for h in hosts)}
+        for name, amount in (resource for h in hosts for resource in h.resources):
+            capacity[name] = capacity.get(name, 0) + amount
+        order = Fair(Shares(sharing, capacity), 8000)
+        self.scheduler = Scheduler(Pool(hosts), order, ByShares(order), grace_ms=10)
+        self.number = 0
+        self.now = 0
+
+    def wants(self, node, team=0, tier=3, cpus=0, priority=0, **needs):
+        self.number += 1
+        rank, lane = (-float(priority), self.number), Lane(team, tier)
+        request = Request(Ref("run", node), Resources(cpus=cpus, **needs), rank, 0, self.now, lane)
+        self.scheduler.submit(request)
+
+    def gives(self, at=0):
+        self.now, got = at, []
+        for request, placement in self.scheduler.dispatch(at):
+            self.scheduler.started(request.ref, placement, at)
+            gpus = sum(len(part.gpus) for part in (placement, *placement.parts))
+            got.append(f"{request.ref.node}:{gpus}" if gpus else request.ref.node)
+        return " ".join(got)
+
+    def takes(self):
+        return [f"{victim.node} for {by.node}" for victim, by in self.scheduler.preemptions(self.now)]
+
+
+OPEN = Tiers(headroom=0)
+
+
+def team(**settings):
+    return Sharing({"one": Team(**settings)}, OPEN)
+
+
+def test_a_range_takes_what_the_limit_leaves():
+    desk = Desk(team(limit={"gpus": 3}))
+    desk.wants("a", gpus=1, gpus_max=2)
+    desk.wants("b", gpus=1, gpus_max=4)
+    desk.wants("c", gpus=1, gpus_max=2)
+    assert desk.gives() == "a:2 b:1"
+
+
+def test_a_range_takes_all_that_the_limit_leaves():
+    desk = Desk(team(limit={"gpus": 3}))
+    desk.wants("a", gpus=1, gpus_max=4)
+    assert desk.gives() == "a:3"
+
+
+def test_a_range_takes_nothing_of_what_is_kept_for_tier_1():
+    desk = Desk(Sharing({"one": Team()}, Tiers(headroom=0.5)))
+    desk.wants("low", gpus=1, gpus_max=4)
+    assert desk.gives() == "low:2"
+    desk.wants("high", tier=1, gpus=1, gpus_max=4)
+    assert desk.gives() == "high:2"
+
+
+def test_a_gang_holds_a_licence_on_each_of_its_hosts():
+    each = msgspec.structs.replace(host(cpus=4, gpus=[8000]), resources=(("licence", 1),))
+    desk = Desk(team(limit={"licence": 1}), each, each)
+    desk.wants("gang", gpus=2, hosts_max=2, uses=(("licence", 1),))
+    assert desk.gives() == ""
+    assert str(desk.scheduler.stuck()[0][1]) == "licence of team `one`, limit: needs 2, has 1"
+    desk = Desk(team(limit={"licence": 2}), each, each)
+    desk.wants("gang", gpus=2, hosts_max=2, uses=(("licence", 1),))
+    assert desk.gives() == "gang:2"
+
+
+class TestClaims:
+    """A place that was taken from others is kept for whom it was taken for."""
+
+    SHARING = Sharing(
+        {"one": Team(limit={"gpus": 3}), "other": Team()}, OPEN, Fairness(), Preemption(run_at_least_s=0)
+    )
+
+    def test_but_not_above_the_limit_of_its_team(self):
+        desk = Desk(self.SHARING)
+        desk.wants("low", team=1, tier=4, gpus=4)
+        assert desk.gives() == "low:4"
+        desk.wants("two", team=0, tier=1, gpus=2)
+        assert desk.gives(at=1) == ""
+        assert desk.takes() == ["low for two"]
+        desk.scheduler.order.started(
+            Request(Ref("run", "x"), Resources(cpus=0, gpus=2), (0.0,), 0, 0, Lane(0, 1)),
+            desk.scheduler.holdings.by_ref[Ref("run", "low")].placement,
+        )  # as if its team had got another place in between
+        desk.scheduler.ended(Ref("run", "low"))
+        desk.wants("next", team=1, tier=4, gpus=4)
+        assert desk.gives(at=2) == "next:4"
+
+    def test_the_least_important_goes(self):
+        desk = Desk(self.SHARING)
+        for node, priority in (("some", 0), ("least", -1), ("more", 1)):
+            desk.wants(node, team=1, tier=4, gpus=1, priority=priority)
+        desk.wants("most", team=1, tier=4, gpus=1, priority=2)
+        desk.gives()
+        desk.wants("two", team=0, tier=1, gpus=2)
+        assert desk.gives(at=1) == ""
+        assert sorted(desk.takes()) == ["least for two", "some for two"]
+
+    def test_who_is_on_the_way_out_is_not_told_to_go_again(self):
+        desk = Desk(self.SHARING)
+        desk.wants("low", team=1, tier=4, gpus=4)
+        desk.gives()
+        desk.scheduler.expect(Ref("run", "low"), 5000)  # somebody cancelled it
+        desk.wants("two", team=0, tier=1, gpus=2)
+        assert desk.gives(at=1) == ""
+        assert desk.takes() == []
+
+
+def test_rounding_makes_no_team_fall_short_of_its_part():
+    sharing = Sharing({"one": Team(quota={"cpus": 1}), "other": Team(quota={"cpus": 1})}, OPEN)
+    shares = Shares(sharing, {"cpus": 4})
+    for amount in (0.3, 0.3, 0.3, 0.1):
+        shares.start(0, 3, (amount,))
+    shares.start(0, 3, (0.3,))
+    shares.end(0, 3, (0.3,))
+    assert shares.has_its_part(0)
+    assert not shares.has_its_part(1)

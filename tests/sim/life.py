@@ -1,0 +1,198 @@
+"""One run's life: its log, its artifacts, its processes, and what the shell would do about its decisions."""
+
+from collections import defaultdict
+from random import Random
+
+import msgspec
+from books import demand
+from ledger import Ledger
+from standing import check_state, picture
+
+from flowrun.core.changes import AnyChange, Exited, Kill, Opened, Resolve, Resolved, Start, Woke
+from flowrun.core.model import Failure
+from flowrun.core.resume import carry_over
+
+_decode = msgspec.json.Decoder(AnyChange).decode
+NEVER = float("inf")
+
+
+class Process(msgspec.Struct):
+    """A live attempt: when it ends, and how. `stubborn`: it does not heed a gentle kill."""
+
+    start: Start
+    ends_ms: float
+    failure: str
+    stubborn: bool
+    kill: Kill | None = None
+
+
+class Life:
+    """A run, from its first opening on. `exact`: attempts last as long as their estimates say."""
+
+    def __init__(self, run, random: Random, oracle, hosts, order, exact=False, longest_ms=5000):
+        self.run = run
+        self.random = random
+        self.oracle = oracle
+        self.hosts = hosts
+        self.order = order
+        self.exact = exact
+        self.longest_ms = longest_ms
+        self.failing = random.choice([0, 0.05]) if exact else 0.2  # how often an attempt does
+        self.log = []  # durable rows: JSON
+        self.plans = {}  # digest -> plan
+        self.store = set()  # hashes of artifacts
+        self.attempts = defaultdict(int)  # the last one of each node, ever
+        self.made = {}  # node -> Artifact: the last one that is in the log, if it is in the store
+        self.told = []  # exits that stand in the log
+        self.live = {}  # (node, attempt) -> Process: what really runs
+        self.asked = []  # control nodes that wait for an answer
+
+    def open(self, state, shadow):
+        """Begin with empty books: no process survives the scheduler. The name of the plan, for `Opened`."""
+        self.live, self.asked = {}, []
+        self.state = self.oracle.state = state
+        books = (self.run, self.oracle, self.hosts, self.order, shadow, state, self.attempts, self.made)
+        self.ledger = Ledger(*books)
+        digest = f"plan-{len(self.plans)}"
+        self.plans[digest] = self.oracle.plan
+        return digest
+
+    # What happens in the world
+
+    def moments(self):
+        """When something is going to happen by itself; infinite if it never does."""
+        wake = self.state.next_wake_ms()
+        return [process.ends_ms for process in self.live.values()] + ([wake] if wake is not None else [])
+
+    def happened(self, now):
+        """The events of by now: how attempts ended, some told late or twice; and what time alone brings."""
+        random = self.random
+        ended = [key for key, process in self.live.items() if process.ends_ms <= now]
+        random.shuffle(ended)
+        events = [self._exit(now, *key) for key in ended]
+        heard = [*self.told[-20:], *events]
+        if heard and random.random() < 0.1:
+            told = random.choice(heard)
+            again = msgspec.structs.replace(told, at_ms=now, failure=random.choice([told.failure, _LOST]))
+            at = events.index(told) + 1 if told in events else 0
+            events.insert(random.randrange(at, len(events) + 1), again)
+        wake = self.state.next_wake_ms()
+        if wake is not None and wake <= now:
+            events.append(Woke(now))
+        return events
+
+    def answers(self, now, faults):
+        """What control nodes asked for; it follows from what they depend on, as results do. Maybe twice."""
+        asked, self.asked = self.asked, []
+        answers = [self._answer(now, node, faults) for node in asked]
+        if self.random.random() < 0.1:
+            answers.append(self.random.choice(answers))
+        return answers
+
+    def lose_all(self, now):
+        """The fork server dies, and every process with it."""
+        lost = sorted(self.live)
+        self.live.clear()
+        return [Exited(now, *key, failure=_LOST) for key in lost]
+
+    def write(self, changes):
+        """Append to the log."""
+        self.asked += [change.node for change in changes if isinstance(change, Resolve)]
+        self.told += [change for change in changes if isinstance(change, Exited)]
+        self.log += [msgspec.json.encode(change) for change in changes]
+
+    def carry_out(self, command, now, faults):
+        """Do what was decided."""
+        random = self.random
+        match command:
+            case Start(node=node, attempt=attempt):
+                site = self.state.by_id[node].site
+                ends = now + random.choice([0, 1, 10, random.randrange(1, self.longest_ms)])
+                failure = (
+                    random.choice(["FR201", "FR202"]) if faults and random.random() < self.failing else ""
+                )
+                if self.exact:
+                    ends = now + (random.randrange(site.estimate.ms) if failure else site.estimate.ms)
+                elif faults and site.timeout_ms and random.random() < 0.3:
+                    ends, failure = NEVER, "FR202"
+                self.live[node, attempt] = Process(command, ends, failure, random.random() < 0.3)
+            case Kill(node=node, attempt=attempt, force=force):
+                process = self.live.get((node, attempt))
+                if process is not None:  # else it ended on its own just now
+                    process.kill = command
+                    if force or not process.stubborn:
+                        process.ends_ms = min(process.ends_ms, now + random.randrange(20))
+                        codes = (
+                            ["FR202", "FR202", ""]
+                            if command.reason != "preempted"
+                            else ["FR202", "FR209", ""]
+                        )
+                        process.failure = process.failure or random.choice(codes)
+
+    def change(self):
+        """Between a crash and what follows: somebody edits the source, or artifacts get lost."""
+        random = self.random
+        if random.random() < 0.3:
+            self.oracle.change(random)
+        if random.random() < 0.2:
+            self.store -= set(random.sample(sorted(self.store), random.randrange(len(self.store) + 1)))
+
+    # What it leads to
+
+    def check(self, changes):
+        """Compare changes with the books, one by one, as they stand in the log."""
+        for change in changes:
+            self.ledger.enter(_decode(msgspec.json.encode(change)))
+
+    def check_state(self, now, woke):
+        check_state(self.ledger, self.asked, now, woke)
+
+    def rebuild(self, new_state, compare=True):
+        """What the log tells of the run since it was opened last. `new_state` makes a state of a plan."""
+        changes = [_decode(row) for row in self.log]
+        last = max(i for i, change in enumerate(changes) if isinstance(change, Opened))
+        state = new_state(self.plans[changes[last].plan])
+        for change in changes[last:]:
+            state.apply(change)
+        if compare:
+            demand(picture(state) == picture(self.state), "the log does not give the state")
+        demand(state.keys == self.state.keys[: len(state.keys)], "the log does not give the keys")
+        return state
+
+    def carried(self, before, state):
+        """What is kept of an earlier execution."""
+        self.made = {node: made for node, made in self.made.items() if made.hash in self.store}
+        earlier = carry_over(before, state, lambda artifact: artifact.hash in self.store)
+        kept = {node for node, was in earlier.items() if was.artifact is not None}
+        expected = {
+            node.id
+            for node in self.oracle.plan.nodes
+            if node.trigger == "success"
+            and node.id in self.made
+            and self.made[node.id] == self.oracle.artifact(node.id)
+        }
+        in_plan = kept & self.oracle.nodes.keys()
+        demand(in_plan == expected, "kept", in_plan, "instead of", expected)
+        demand(kept <= self.made.keys(), "kept what was not made:", kept - self.made.keys())
+        return earlier
+
+    def _exit(self, now, node, attempt):
+        process = self.live.pop((node, attempt))
+        if process.failure:
+            code = process.failure
+            if process.kill is not None and code == "FR202":
+                code = "FR203" if process.kill.reason == "timeout" else "FR202"
+            return Exited(now, node, attempt, failure=Failure(code, "it broke"))
+        artifact = self.oracle.artifact(node)
+        self.store.add(artifact.hash)
+        return Exited(now, node, attempt, artifact)
+
+    def _answer(self, now, node, faults):
+        if faults and self.random.random() < 0.05:
+            return Resolved(now, node, failure=Failure("FR208", "it is no list"))
+        if self.oracle.control(node) == "branch":
+            return Resolved(now, node, truth=self.oracle.truth(node))
+        return Resolved(now, node, names=self.oracle.names(node))
+
+
+_LOST = Failure("FR207", "lost")
