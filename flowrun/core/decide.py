@@ -47,8 +47,7 @@ def decide(state: State, event: Event) -> list[Command]:
 
 def react(state: State, event: Event) -> list[Command]:
     """What an event means for its run, before anything starts by it."""
-    news = state.awaits(event)
-    state.apply(event)
+    news = state.apply(event)
     commands: list[Command] = []
     match event:
         case Exited() | Resolved() if not news:

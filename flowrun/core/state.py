@@ -111,7 +111,7 @@ class State:
                 depends_on[i] = ancestors(depends_on, i)
         self.dependents = dependents(depends_on)
         self.tasks = [
-            Task(i, node, sites[node.site], priorities[i], len(depends_on[i]))
+            Task(i, node, sites[node.site], Ref(self.run, node.id), priorities[i], len(depends_on[i]))
             for i, node in enumerate(plan.nodes)
         ]
         self.by_id = {task.node.id: task for task in self.tasks}
@@ -159,23 +159,26 @@ class State:
             case _:
                 return True
 
-    def apply(self, change: AnyChange) -> None:
-        """Bring the state up to date with a change."""
+    def apply(self, change: AnyChange) -> bool:
+        """Bring the state up to date with a change. Whether it told something new."""
         self.now_ms = getattr(change, "at_ms", self.now_ms)
-        self._apply(change)
-        self._tell_dependents()
+        news = self._apply(change)
+        if self._over:
+            self._tell_dependents()
+        return news
 
-    def _apply(self, change: AnyChange) -> None:
+    def _apply(self, change: AnyChange) -> bool:
         match change:  # what happens most often comes first
             case Start():
                 task = self.by_id[change.node]
                 task.state, task.attempt, task.started_ms = "running", change.attempt, change.at_ms
                 task.placement, task.kill = change.placement, None
                 self.running[change.node] = task
-                self.scheduler.started(Ref(self.run, change.node), change.placement, change.at_ms)
+                self.scheduler.started(task.ref, change.placement, change.at_ms)
             case Exited():
-                if self.awaits(change):
-                    self._exit(self.by_id[change.node], change)
+                if not self.awaits(change):
+                    return False
+                self._exit(self.by_id[change.node], change)
             case Opened():
                 self.opened_ms, self.capacity = change.at_ms, change.capacity
                 self.scheduler = self.shared.scheduler if self.shared else self._own(change.capacity)
@@ -193,8 +196,9 @@ class State:
                 task = self.by_id[change.node]
                 task.state, task.started_ms = "running", change.at_ms
             case Resolved():
-                if self.awaits(change):
-                    self._resolve(self.by_id[change.node], change)
+                if not self.awaits(change):
+                    return False
+                self._resolve(self.by_id[change.node], change)
             case Kill():
                 self.by_id[change.node].kill = change
                 ends_ms = change.at_ms + (0 if change.force else change.grace_ms)
@@ -225,9 +229,10 @@ class State:
                 self.status, self.ended_ms = change.status, change.at_ms
             case _:
                 assert_never(change)
+        return True
 
     def _exit(self, task: Task, exited: Exited) -> None:
-        self.scheduler.ended(Ref(self.run, task.node.id))
+        self.scheduler.ended(task.ref)
         del self.running[task.node.id]
         task.state, task.ended_ms, task.usage, task.failure = (
             "pending",
@@ -255,7 +260,7 @@ class State:
             task = self.by_id[node]
             task.priority = -start_ms
             if task.state == "ready" and task.site.control == "none":
-                self.scheduler.withdraw(Ref(self.run, node))
+                self.scheduler.withdraw(task.ref)
                 self.scheduler.submit(self._request(task))
 
     def _reopen(self, earlier: dict[str, Earlier]) -> None:
@@ -331,7 +336,8 @@ class State:
             ref: self.keys[self.by_id[ref].index] for tree in node.args.values() for ref in sources_of(tree)
         }
         earlier = self.earlier.get(node.id)
-        task = Task(len(self.tasks), node, site, priority, 0, attempt=earlier.attempt if earlier else 0)
+        attempt = earlier.attempt if earlier else 0
+        task = Task(len(self.tasks), node, site, Ref(self.run, node.id), priority, 0, attempt=attempt)
         self.tasks.append(task)
         self.by_id[node.id] = task
         self.dependents.append([])
@@ -347,7 +353,7 @@ class State:
 
     def _end(self, task: Task, state: TaskState) -> None:
         if task.state == "ready":
-            self.scheduler.withdraw(Ref(self.run, task.node.id))
+            self.scheduler.withdraw(task.ref)
         task.state = state
         self.unfinished -= 1
         self._over.append(task)
@@ -400,7 +406,7 @@ class State:
         rank = (*urgency, -site.priority, -task.priority, task.index)
         since_ms = task.ready_at_ms
         return Request(
-            Ref(self.run, task.node.id),
+            task.ref,
             site.needs,
             rank,
             self.expected_ms(site),

@@ -9,6 +9,7 @@ import msgspec
 from flowc.plan.model import Node, Site, sources_of
 from flowrun.core.changes import Kill
 from flowrun.core.model import Artifact, Failure, Placement, TaskState, Usage
+from flowrun.core.scheduler.request import Ref
 
 
 class Task(msgspec.Struct):
@@ -21,6 +22,7 @@ class Task(msgspec.Struct):
     index: int
     node: Node
     site: Site
+    ref: Ref  # its name among all runs that share a scheduler
     priority: float
     missing: int  # dependencies that are not done
     state: TaskState = "pending"

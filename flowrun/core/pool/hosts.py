@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from flowc.plan.host import is_any_model
@@ -102,6 +103,7 @@ class Kind:
         )
 
 
+@lru_cache(maxsize=1024)  # asked several times for each decision, and nearly always the same
 def thousandths(cpus: float) -> int:
     """CPUs in thousandths, rounded up; what rounding of floats leaves over is forgiven."""
     return math.ceil(cpus * 1000 - 1e-6 if cpus < _MOST_CPUS else _MOST_CPUS * 1000)

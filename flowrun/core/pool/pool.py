@@ -10,7 +10,7 @@ from flowc.plan.model import Resources
 from flowrun.core.model import Capacity, Placement, Rejected
 from flowrun.core.pool.gangs import divide
 from flowrun.core.pool.groups import Groups, Ranking
-from flowrun.core.pool.hosts import numbered
+from flowrun.core.pool.hosts import Free, numbered, thousandths
 from flowrun.core.pool.judge import Answer, Judge, State
 from flowrun.core.pool.matching import choices
 from flowrun.core.pool.requests import Request, request_of
@@ -90,6 +90,11 @@ class Pool:
 
     def _move(self, placement: Placement, sign: int) -> None:
         self.version += 1
+        if self._groups is None and not placement.gpus and not placement.uses:  # most often
+            free = self._free[0]
+            cpus = free.cpus + sign * thousandths(placement.cpus)
+            self._free[0] = Free(cpus, free.memory_mb + sign * placement.memory_mb, free.gpus, free.uses)
+            return
         host = placement.host
         kind = self._kind_of[host]
         free = self._free[host] = kind.after(self._free[host], placement, sign)

@@ -30,7 +30,9 @@ class Round(Protocol):
 
 
 class Order(Protocol):
-    """Puts lanes in order, and says what they may have."""
+    """Puts lanes in order, and says what they may have: all that there is, if nothing is `limited`."""
+
+    limited: bool
 
     def heads_changed(self, lane: Lane, first: Request | None) -> None:
         """Another request is the first of a lane, or none is."""
@@ -61,6 +63,8 @@ class Order(Protocol):
 
 class Single:
     """One lane, as for a run that has the host to itself."""
+
+    limited = False
 
     def heads_changed(self, lane: Lane, first: Request | None) -> None:
         """Nothing depends on it."""
@@ -108,6 +112,8 @@ class Fair:
     Of a GPU that is shared, a team holds the part of its memory that its task may use: `gpu_memory_mb` is
     what the smallest GPU has.
     """
+
+    limited = True
 
     def __init__(self, shares: Shares, gpu_memory_mb: int) -> None:
         self.shares = shares

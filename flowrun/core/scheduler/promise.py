@@ -34,7 +34,7 @@ class Promise:
         self.at_ms = at_ms
         self._hosts = hosts
         self._freed = {id(holding): holding for holding in freed}
-        self._plain = _is_plain(request.needs)
+        self.plain = _is_plain(request.needs)  # on a host alone, sums tell all about what is in its way
         self._cpus = self._memory_mb = 0  # of all that is freed
         for holding in freed:
             self._count(holding, 1)
@@ -67,11 +67,14 @@ class Promise:
         waited_ms = now_ms - self.request.since_ms
         return now_ms + (request.estimate_ms or max(UNKNOWN_MS, waited_ms)) <= self.at_ms
 
-    def in_the_way(self, request: Request, placement: Placement, pool: Pool, order: Order) -> bool:
-        """Whether a request that lasts longer takes what the promised place needs."""
+    def in_the_way(self, request: Request, placement: Placement | None, pool: Pool, order: Order) -> bool:
+        """Whether a request that lasts longer takes what the promised place needs.
+
+        Where sums tell it, no matter where: then no `placement` is needed.
+        """
         if self._hosts is None:
             return True
-        if self._plain and len(pool) == 1:
+        if placement is None:
             return not self._leaves_sums(request, pool) or self._is_reserved(request, order)
         if placement in self._in_the_way:
             return True

@@ -95,16 +95,20 @@ class Scheduler:
     def dispatch(self, now_ms: int) -> Iterator[tuple[Request, Placement]]:
         """What gets a place now, one by one: who asks for the next must have told `started` of the last."""
         self.promised = None
-        if all(need.rejected for need in self.queue.needs.values()):
+        for need in self.queue.needs.values():
+            if not need.rejected:
+                break
+        else:
             return  # as before
         self.refused = None
         if self._kept is not None:
             self._kept.new_round()
         step = _Pass(self, now_ms)
-        for claimed in list(self.claims):
-            found = step.claim(claimed)
-            if found is not None:
-                yield found
+        if self.claims:
+            for claimed in list(self.claims):
+                found = step.claim(claimed)
+                if found is not None:
+                    yield found
         turns = self.order.round(now_ms)
         several, fruitless = len(self.queue.heads) > 1, 0
         while fruitless < self.FRUITLESS and (lane := turns.next()) is not None:
@@ -130,8 +134,10 @@ class Scheduler:
             kept = self._kept = self.promise(request, now_ms)
         return kept
 
-    def delays(self, promise: Promise, request: Request, placement: Placement, now_ms: int) -> bool:
+    def delays(self, promise: Promise, request: Request, placement: Placement | None, now_ms: int) -> bool:
         """Whether a request, placed now, would keep another one from what it was promised."""
+        if promise.plain and self.alone:
+            placement = None
         # A place that was taken from others is not given to what may last for nobody knows how long.
         guess = request.estimate_ms or promise.request.ref not in self.claims
         if guess and promise.in_time(request, now_ms):
@@ -251,6 +257,7 @@ class _Pass:
         """The most urgent request of a lane that may have a place, from where the last search ended."""
         scheduler, hopeless = self._scheduler, self._hopeless
         heads, order = self._queue.heads.get(lane, ()), scheduler.order
+        limited = order.limited
         # Of a host alone it is known at once if there is too little of what counts most often.
         cpus, memory_mb = scheduler.pool.spare() if scheduler.alone else _ANY
         for at in range(self._passed.get(lane, 0), len(heads)):
@@ -258,24 +265,39 @@ class _Pass:
             of = kind.of
             need = of.need
             if need.rejected or need.cpus > cpus or need.memory_mb > memory_mb:
-                if scheduler.refused is None and order.allowed(request) is None:
+                if scheduler.refused is None and (not limited or order.allowed(request) is None):
                     self._refuse(request)
                 continue
-            if of in hopeless or order.allowed(request) is not None:
+            if of in hopeless or (limited and order.allowed(request) is not None):
                 continue
-            if order.reserved(request) is not None:
+            if limited and order.reserved(request) is not None:
                 hopeless.add(of)
                 self._refuse(request)
+                continue
+            promise = self._promise() if scheduler.refused is not None else None
+            # It is cheaper to look at sums than for a place.
+            sums = promise is not None and promise.plain and scheduler.alone
+            if promise is not None and sums and self._delays(promise, request, of, None):
                 continue
             place = scheduler.place(need)
             if place is None:
                 self._refuse(request)
-            else:
-                trimmed = scheduler.trimmed(request, place)
-                if not isinstance(trimmed, Rejected) and not self._delays(request, of, trimmed):
-                    self._passed[lane] = at  # where the next of its kind comes in, or later
-                    return request, trimmed
+                continue
+            trimmed = scheduler.trimmed(request, place) if limited else place
+            if isinstance(trimmed, Rejected):
+                continue
+            if promise is None or sums or not self._delays(promise, request, of, trimmed):
+                self._passed[lane] = at  # where the next of its kind comes in, or later
+                return request, trimmed
         return None
+
+    def _promise(self) -> Promise | None:
+        """What is kept for the first that did not fit."""
+        scheduler = self._scheduler
+        first = scheduler.refused
+        if scheduler.promised is None and first is not None and scheduler.keeps_promises:
+            scheduler.promised = scheduler.keep(first, self._now_ms)
+        return scheduler.promised
 
     def _refuse(self, request: Request) -> None:
         """The first that does not fit is kept a place. Then it is worth looking for what else does not fit:
@@ -294,15 +316,9 @@ class _Pass:
             if len(lower) < len(need.classes) or not self._hopeless.issuperset(lower):
                 scheduler.place(need)
 
-    def _delays(self, request: Request, of: Class, placement: Placement) -> bool:
-        scheduler, now_ms = self._scheduler, self._now_ms
-        first = scheduler.refused
-        if first is None or not scheduler.keeps_promises:
-            return False
-        promise = scheduler.promised
-        if promise is None:
-            promise = scheduler.promised = scheduler.keep(first, now_ms)
-        delays = scheduler.delays(promise, request, placement, now_ms)
+    def _delays(self, promise: Promise, request: Request, of: Class, placement: Placement | None) -> bool:
+        now_ms = self._now_ms
+        delays = self._scheduler.delays(promise, request, placement, now_ms)
         if delays and (not of.least_ms or now_ms + of.least_ms > promise.at_ms):
             self._hopeless.add(of)
         return delays
