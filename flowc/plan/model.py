@@ -78,9 +78,7 @@ class Structure(Row, frozen=True, tag="type"):
     optional: tuple[str, ...] = ()
 
 
-class Resources(
-    msgspec.Struct, frozen=True, cache_hash=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class Resources(msgspec.Struct, frozen=True, cache_hash=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a node holds while it runs. `gpu_memory_mb` is per GPU.
 
     With `gpus_max` it makes use of up to so many GPUs, and starts with any number from `gpus` on. They are of

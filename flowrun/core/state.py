@@ -127,19 +127,20 @@ class State:
 
     def due(self, now_ms: int) -> list[Task]:
         """Running tasks whose time limit, or whose grace after a gentle kill, is over."""
-        return [task for task in self.running.values() if 0 < self._deadline(task) <= now_ms]
+        return [task for task in self.running.values() if 0 <= self._deadline(task) <= now_ms]
 
     def next_wake_ms(self) -> int | None:
         """The next moment at which something happens by time alone."""
-        moments = [deadline for task in self.running.values() if (deadline := self._deadline(task))]
+        moments = [deadline for task in self.running.values() if (deadline := self._deadline(task)) >= 0]
         moments += [at for at, i in self._waiting[:1]]
         return min(moments, default=None)
 
     @staticmethod
     def _deadline(task: Task) -> int:
+        """When a running task has to be over; -1 if it may take its time, or is about to end."""
         if task.kill is not None:
-            return 0 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
-        return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else 0
+            return -1 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
+        return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -1
 
     def awaits(self, event: Event) -> bool:
         """Whether an event tells something new.

@@ -27,6 +27,10 @@ def submission(sharing: Sharing, team: str, tier: int, priority: int) -> Submiss
         close = difflib.get_close_matches(team, teams, 1)
         hint = f"did you mean `{close[0]}`?" if close else f"there is {_names(sharing)}"
         refuse("FR142", f"there is no team `{team}`", hint=hint)
+    parts = [name for name, other in teams.items() if other.parent == team]
+    if parts:  # what is its own has no share beside theirs
+        named = ", ".join(f"`{name}`" for name in parts[:20])
+        refuse("FR142", f"team `{team}` only stands for its parts", hint=f"submit for one of them: {named}")
     tiers = len(sharing.tiers.weights)
     if not 0 <= tier <= tiers:
         refuse("FR144", f"there is no tier {tier}", hint=f"tiers are 1 to {tiers}; 1 is the most important")

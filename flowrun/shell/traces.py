@@ -270,12 +270,17 @@ def _float(text: str) -> float | None:
 
 def _strangers(rows: Iterable[Row], sharing: Sharing, path: Path) -> Iterable[Diagnostic]:
     seen: set[str] = set()
+    parents = {team.parent for team in sharing.teams.values()}
     for row in rows:
         if row.team not in sharing.teams and row.team not in seen:
             seen.add(row.team)
             place = Label(Place(str(path), row.line))
             known = ", ".join(f"`{name}`" for name in list(sharing.teams)[:8])
             yield Diagnostic("FR138", f"there is no team `{row.team}`", (place,), hint=f"there are {known}")
+        elif row.team in parents:
+            place = Label(Place(str(path), row.line))
+            yield Diagnostic("FR138", f"team `{row.team}` only stands for its parts", (place,))
+            return
         elif row.tier > len(sharing.tiers.weights):
             place = Label(Place(str(path), row.line))
             yield Diagnostic("FR138", f"there is no tier {row.tier}", (place,))

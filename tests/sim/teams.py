@@ -66,10 +66,11 @@ class Teams:
         demand(run in self.ledgers, kill.by, "is not there")
         asks = self.ledgers[run].shadow.by_id[asking]
         by = self.lanes[run]
+        promised = bool(self.claims - {(run, asking)})  # what is free may be for another one
         self.claims.add((run, asking))
         demand(asks.state == "ready", kill.by, "does not wait, and gets a place")
         demand(
-            not self.hosts.fits(asks.site.needs) or not self._has_headroom(run, asks),
+            promised or not self.hosts.fits(asks.site.needs) or not self._has_headroom(run, asks),
             kill.by,
             "has room already",
         )

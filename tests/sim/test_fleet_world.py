@@ -27,6 +27,8 @@ REGRESSIONS = {
     66: "ranges of GPUs went over the limits of teams",
     131: "what was about to end was told to go once more, and had more time then",
     247: "what rounding left made a team starve that had all that it is entitled to",
+    1868: "the one that asks next had room, which was kept for the one that asked before",
+    4984: "what had to go at once, at the time 0, had no deadline",
     1907: "gangs held more licences than their team may have",
 }
 

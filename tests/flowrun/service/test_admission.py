@@ -34,6 +34,13 @@ class TestWhose:
             submission(TWO, "", 0, 0)
         assert code(refused) == ("FR142", "add `--team`: `vision`, `speech`")
 
+    def test_a_team_with_parts_has_no_work_of_its_own(self):
+        sharing = Sharing(teams={"ml": Team(), "vision": Team(parent="ml"), "speech": Team(parent="ml")})
+        assert submission(sharing, "vision", 0, 0).team == "vision"
+        with pytest.raises(Refused) as refused:
+            submission(sharing, "ml", 0, 0)
+        assert code(refused) == ("FR142", "submit for one of them: `vision`, `speech`")
+
     @pytest.mark.parametrize(
         ("team", "tier", "priority", "why"),
         [
