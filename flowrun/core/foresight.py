@@ -6,6 +6,7 @@ as the nodes' priorities; when a node does start, the scheduler decides by what 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import mul
 
 from flowrun.core.changes import Schedule
@@ -33,10 +34,11 @@ def foresee(state: State, now_ms: int) -> Schedule | None:
     if not _LEAST_NODES <= len(tasks) <= MOST_NODES or min(durations) < 0:
         return None
     gpu_memory_mb = min((gpu.memory_mb for gpu in state.capacity.gpus), default=0)
-    named = [name for name, _ in state.capacity.resources]
-    capacities = [*_capacities(state), *(amount for _, amount in state.capacity.resources)]
+    host = state.capacity
+    named = dict(host.resources)
+    capacities = (host.cpus, host.memory_mb, len(host.gpus), *named.values())
     demands = [_demand(task, gpu_memory_mb, named) for task in tasks]
-    if any(need > amount for column in demands for need, amount in zip(column, capacities, strict=True)):
+    if any(need > amount for demand in demands for need, amount in zip(demand, capacities, strict=True)):
         return None  # something can never start, and what waits for it neither
     work_ms = max(
         sum(map(mul, durations, column)) / amount
@@ -72,13 +74,9 @@ def _expected_ms(state: State, task: Task, now_ms: int) -> int:
     return max(1, expected_ms - (now_ms - task.started_ms)) if task.state == "running" else expected_ms
 
 
-def _capacities(state: State) -> list[float]:
-    return [state.capacity.cpus, state.capacity.memory_mb, len(state.capacity.gpus)]
-
-
-def _demand(task: Task, gpu_memory_mb: int, named: list[str]) -> list[float]:
+def _demand(task: Task, gpu_memory_mb: int, named: Iterable[str]) -> list[float]:
     if task.site.control != "none":
-        return [0] * (3 + len(named))
+        return [0, 0, 0, *(0 for _ in named)]
     needs = task.site.needs
     part = min(1, needs.gpu_memory_mb / gpu_memory_mb) if needs.gpu_memory_mb and gpu_memory_mb else 1
     uses = dict(needs.uses)

@@ -29,12 +29,13 @@ class Promise:
         at_ms: int,
         freed: Sequence[Holding] = (),
         hosts: frozenset[int] | None = None,
+        by_sums: bool = False,
     ) -> None:
         self.request = request
         self.at_ms = at_ms
         self._hosts = hosts
         self._freed = {id(holding): holding for holding in freed}
-        self.plain = _is_plain(request.needs)  # on a host alone, sums tell all about what is in its way
+        self.by_sums = by_sums  # of CPUs and memory: they tell all about what is in its way
         self._cpus = self._memory_mb = 0  # of all that is freed
         for holding in freed:
             self._count(holding, 1)
@@ -70,12 +71,13 @@ class Promise:
     def in_the_way(self, request: Request, placement: Placement | None, pool: Pool, order: Order) -> bool:
         """Whether a request that lasts longer takes what the promised place needs.
 
-        Where sums tell it, no matter where: then no `placement` is needed.
+        It needs a `placement` unless sums tell.
         """
         if self._hosts is None:
             return True
-        if placement is None:
+        if self.by_sums:
             return not self._leaves_sums(request, pool) or self._is_reserved(request, order)
+        assert placement is not None
         if placement in self._in_the_way:
             return True
         if not self._hosts.isdisjoint(hosts_of(placement)):
@@ -119,8 +121,8 @@ def promise(request: Request, soonest: Iterable[Holding], pool: Pool, order: Ord
             cpus += thousandths(holding.placement.cpus)
             memory_mb += holding.placement.memory_mb
             if cpus >= 0 and memory_mb >= 0 and order.reserved(request, freed) is None:
-                return Promise(request, holding.ends_ms, freed, frozenset((0,)))
-        return Promise(request, freed[-1].ends_ms if freed else at_ms, freed)
+                return Promise(request, holding.ends_ms, freed, frozenset((0,)), by_sums=True)
+        return Promise(request, freed[-1].ends_ms if freed else at_ms, freed, by_sums=True)
     lacks = pool.place(request.needs)
     # On a single host it is known how much has to come free before it is worth to look again.
     missing = lacks.need - lacks.have if isinstance(lacks, Rejected) and len(pool) == 1 else 0.0

@@ -136,8 +136,6 @@ class Scheduler:
 
     def delays(self, promise: Promise, request: Request, placement: Placement | None, now_ms: int) -> bool:
         """Whether a request, placed now, would keep another one from what it was promised."""
-        if promise.plain and self.alone:
-            placement = None
         # A place that was taken from others is not given to what may last for nobody knows how long.
         guess = request.estimate_ms or promise.request.ref not in self.claims
         if guess and promise.in_time(request, now_ms):
@@ -275,10 +273,10 @@ class _Pass:
                 self._refuse(request)
                 continue
             promise = self._promise() if scheduler.refused is not None else None
-            # It is cheaper to look at sums than for a place.
-            sums = promise is not None and promise.plain and scheduler.alone
-            if promise is not None and sums and self._delays(promise, request, of, None):
-                continue
+            if promise is not None and promise.by_sums:  # cheaper to look at than to look for a place
+                if self._delays(promise, request, of, None):
+                    continue
+                promise = None
             place = scheduler.place(need)
             if place is None:
                 self._refuse(request)
@@ -286,7 +284,7 @@ class _Pass:
             trimmed = scheduler.trimmed(request, place) if limited else place
             if isinstance(trimmed, Rejected):
                 continue
-            if promise is None or sums or not self._delays(promise, request, of, trimmed):
+            if promise is None or not self._delays(promise, request, of, trimmed):
                 self._passed[lane] = at  # where the next of its kind comes in, or later
                 return request, trimmed
         return None
