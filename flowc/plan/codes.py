@@ -112,6 +112,10 @@ CODES: dict[str, str] = {
     "FR147": "the daemon is about to end",
     "FR148": "the daemon does not understand a request",
     "FR149": "a node can never run within the limits of its team",
+    "FR153": "the run that is to be cancelled does not run here",
+    "FR154": "a search of runs cannot be understood",
+    "FR155": "there is nothing to run again",
+    "FR156": "a tag is not written as NAME=VALUE",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

@@ -10,8 +10,9 @@ app = App(
     "flowrun",
     "Execute plans on this machine, and look at runs.",
     (
-        Group("run plans", "flowrun.cli.running", ("execute", "cancel")),
-        Group("look at runs", "flowrun.cli.looking", ("runs", "show", "logs", "why")),
+        Group("run plans", "flowrun.cli.running", ("execute", "retry", "rerun", "cancel")),
+        Group("look at runs", "flowrun.cli.looking", ("runs", "show", "logs", "why", "diff")),
+        Group("keep in order", "flowrun.cli.keeping", ("tag",)),
         Group("look ahead", "flowrun.cli.planning", ("simulate", "history")),
         Group("share a host", "flowrun.cli.sharing", ("daemon", "submit", "queue", "teams")),
     ),

@@ -7,19 +7,35 @@ from pathlib import Path
 
 from flowc.plan.command import argument
 from flowrun.cli import app
-from flowrun.cli.options import ANY_RUN, JSON, NODE, RUN, STATE, open_log, print_json, state_of, task_of
+from flowrun.cli.options import ANY_RUN, JSON, NODE, RUN, STATE, open_log, print_json
 
 
-@app.command(STATE, JSON)
-def runs(state: Path, as_json: bool) -> None:
-    """List the runs of this project."""
-    from flowrun.shell.views import table
+@app.command(
+    argument("--where", default="", metavar="CONDITION", help="only those that are so; see below"),
+    argument("--sort", dest="order", default="", metavar="FIELD", dashes=True, help="`-FIELD`: most first"),
+    argument("--limit", type=int, default=0, metavar="N", help="at most so many: the first, or the latest"),
+    STATE,
+    JSON,
+)
+def runs(where: str, order: str, limit: int, state: Path, as_json: bool) -> None:
+    """List the runs of this project, or search them.
 
-    rows = open_log(state).runs()
+    flowrun runs --where "state=failed and started>-2d"
+    flowrun runs --where "input.lr>0.1 and metric.accuracy>=0.9 and tag.team=ads" --sort -metric.accuracy
+
+    Fields are run, number, workflow, plan, state, started, ended, took, input.NAME, metric.NAME, tag.NAME;
+    comparisons = != < <= > >=, ~ (has the text in it), in (A, B); and, or, not, and parentheses.
+    """
+    from flowrun.shell import search
+    from flowrun.shell.execution import now_ms
+
+    found = search.find(open_log(state), where, order, limit, now_ms())
     if as_json:
-        print_json(rows)
-    elif rows:
-        print(table(rows))
+        print_json(search.plain(found))
+    elif found.runs:
+        print(search.table(found))
+    elif where:
+        print("no run is so", file=sys.stderr)
     else:
         print(f"there are no runs in `{state}` yet; `flowrun execute PLAN` makes one")
 
@@ -34,6 +50,7 @@ def runs(state: Path, as_json: bool) -> None:
 def show(run: str, gantt: bool, svg: Path | None, state: Path, as_json: bool) -> None:
     """Show a run: every node, its state, what it took, what came of it."""
     from flowrun.shell.execution import now_ms
+    from flowrun.shell.finding import state_of
     from flowrun.shell.report import report
     from flowrun.shell.views import details
 
@@ -65,6 +82,7 @@ def show(run: str, gantt: bool, svg: Path | None, state: Path, as_json: bool) ->
 def logs(run: str, node: str, attempt: int, state: Path, as_json: bool) -> None:
     """Print what a node wrote to standard output and error."""
     from flowrun.shell.execution import log_path
+    from flowrun.shell.finding import state_of, task_of
 
     log = open_log(state)
     row = log.find(run)
@@ -95,6 +113,7 @@ def logs(run: str, node: str, attempt: int, state: Path, as_json: bool) -> None:
 def why(run: str, node: str, state: Path, as_json: bool) -> None:
     """Explain what a node waits or waited for: which resource, how much is missing, who holds it."""
     from flowrun.shell.execution import now_ms
+    from flowrun.shell.finding import state_of, task_of
     from flowrun.shell.waiting import account
     from flowrun.shell.waiting import why as explanation
 
@@ -108,3 +127,21 @@ def why(run: str, node: str, state: Path, as_json: bool) -> None:
         print_json({"run": row.run, "node": task.node.id, "state": task.state, "waits": waits})
     else:
         print(explanation(found, task, waits, row.status, now))
+
+
+@app.command(
+    argument("first", metavar="RUN", help="for example iris-7"),
+    argument("second", metavar="RUN", help="the run to compare it with"),
+    STATE,
+    JSON,
+)
+def diff(first: str, second: str, state: Path, as_json: bool) -> None:
+    """Compare two runs: inputs, plan, code, packages, and what came of each node."""
+    from flowrun.shell.differences import differences, text
+    from flowrun.shell.execution import now_ms
+
+    found = differences(open_log(state), first, second, now_ms())
+    if as_json:
+        print_json(found)
+    else:
+        print(text(found))

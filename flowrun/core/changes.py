@@ -1,8 +1,9 @@
 """Everything that can happen to a run, as closed unions. The run log is a list of these.
 
-Events come from the world; commands are the core's decisions, which the shell then carries out. Applying
-the changes of a log in order gives the state that the run had, whatever the policy is by then. Times are
-milliseconds since the epoch.
+Events come from the world; commands are the core's decisions, which the shell then carries out; remarks are
+what people and operators say about a run, and no reason to decide anything. Applying the changes of a log
+in order gives the state that the run had, whatever the policy is by then. Times are milliseconds since the
+epoch.
 """
 
 from __future__ import annotations
@@ -89,6 +90,33 @@ class CancelRequested(Change, frozen=True, tag="cancel_requested"):
     """The user wants the run to end; a second time: at once."""
 
     at_ms: int
+
+
+class Tagged(Change, frozen=True, tag="tagged"):
+    """People sort the run under these tags; an empty value takes a tag away."""
+
+    at_ms: int
+    tags: dict[str, str]
+
+
+class Point(msgspec.Struct, frozen=True, array_like=True):
+    """A value of a metric. `step` is the operator's own count, -1 if it has none."""
+
+    name: str
+    value: float | Literal["nan", "inf", "-inf"]  # what JSON has no number for, by name
+    step: int
+    at_ms: int
+
+
+class Logged(Change, frozen=True, tag="logged"):
+    """What an operator logged while it ran, in order: metrics, notes, small artifacts by name."""
+
+    at_ms: int
+    node: str
+    attempt: int
+    points: tuple[Point, ...] = ()
+    notes: tuple[str, ...] = ()
+    artifacts: dict[str, Artifact] = {}
 
 
 class Schedule(Change, frozen=True, tag="schedule", omit_defaults=True):
@@ -183,4 +211,5 @@ class Finish(Change, frozen=True, tag="finish"):
 
 Event = Opened | Exited | Resolved | Woke | CancelRequested
 Command = Schedule | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
-AnyChange = Event | Command
+Remark = Tagged | Logged
+AnyChange = Event | Command | Remark

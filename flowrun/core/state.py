@@ -23,6 +23,7 @@ from flowrun.core.changes import (
     Fail,
     Finish,
     Kill,
+    Logged,
     Opened,
     Resolve,
     Resolved,
@@ -30,6 +31,7 @@ from flowrun.core.changes import (
     Schedule,
     Skip,
     Start,
+    Tagged,
     Woke,
 )
 from flowrun.core.control import flat, unfold
@@ -96,6 +98,7 @@ class State:
         self.ended_ms = 0
         self.doomed: list[Doomed] = []
         self.unresolved: list[Task] = []
+        self.metrics: dict[str, float] = {}  # the last value that an operator logged of each
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
         self._measured: dict[str, tuple[int, int]] = {}  # of sites: calls that succeeded here, their total ms
         self._versions = versions_by_operator(plan, versions or {})
@@ -228,6 +231,10 @@ class State:
                 self._end(self.by_id[node_id], "cancelled")
             case Finish():
                 self.status, self.ended_ms = change.status, change.at_ms
+            case Logged():
+                self.metrics.update((point.name, float(point.value)) for point in change.points)
+            case Tagged():
+                pass  # of the run as a whole, whatever execution: the run log keeps them for searches
             case _:
                 assert_never(change)
         return True

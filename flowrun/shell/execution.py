@@ -22,6 +22,7 @@ from flowrun.core.changes import (
     Fail,
     Finish,
     Kill,
+    Logged,
     Opened,
     Resolve,
     Resolved,
@@ -29,6 +30,7 @@ from flowrun.core.changes import (
     Schedule,
     Skip,
     Start,
+    Tagged,
     Woke,
 )
 from flowrun.core.decide import ENDED, PREEMPTED
@@ -105,6 +107,8 @@ class Execution:
                 | Block()
                 | Cancel()
                 | Finish()
+                | Logged()
+                | Tagged()
             ):
                 pass  # these change the state only
             case _:

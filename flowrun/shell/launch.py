@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,12 +20,12 @@ from flowc.plan.packages import installed
 from flowc.plan.registry import examine
 from flowc.plan.text import counted
 from flowrun.core import pool as places
-from flowrun.core.changes import CancelRequested, Opened
+from flowrun.core.changes import CancelRequested, Earlier, Opened, Tagged
 from flowrun.core.fleet import Fleet
 from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity, Inputs
 from flowrun.core.pool import can_ever_fit
-from flowrun.core.resume import carry_over
+from flowrun.core.resume import adopt, carry_over
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State, wanted
@@ -43,15 +44,23 @@ DEFAULT_STATE = Path(".flow")
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What the command line asks for."""
+    """What the command line asks for.
 
-    plan: Path
+    Without a `plan` it is that of the run to `resume`, in which `again` names nodes that are to run once
+    more, or that of the run that a new one is to be `like`.
+    """
+
+    plan: Path | None
     inputs: tuple[str, ...] = ()
     resume: str = ""
     devices: str = ""
     state: Path = DEFAULT_STATE
     as_json: bool = False
     explain_schedule: bool = False
+    again: tuple[str, ...] = ()
+    like: str = ""
+    tags: tuple[str, ...] = ()
+    dry: bool = False  # only say what would run
 
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
@@ -59,24 +68,30 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
     pool = Pool(zygote)
     try:
         home = Home(request.state)
-        plan = codec.read(request.plan)
-        before, lock = reopen(home, request.resume, plan) if request.resume else (None, None)
+        tags = _tags(request.tags)
+        plan, file, before, lock = _begin(home, request)
         inputs = bound(plan, request.inputs, before)
         pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
         versions = versions_for(plan)
+        if request.dry:
+            state = State(plan, inputs, versions)
+            say(_beforehand(request, before, state, _earlier(request, home, before, state)))
+            return 0
         log = RunLog(home, writable=True)
-        run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
+        run = request.resume or log.create(plan.header.name, file, now_ms())
         lock = lock or RunLock(home, run)
         fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
         state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
-        earlier = carry_over(before, state, home.store.is_sound) if before else {}
+        earlier = _earlier(request, home, before, state)
         opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier, versions)
         _announce(request, run, opened, len(plan.nodes))
+        if request.like:
+            say(_beforehand(request, before, state, earlier))
         execution = Execution(run, state, home, pool, watcher(request.as_json), log.length(run))
-        _execute(Loop(fleet, log), execution, opened)
+        _execute(Loop(fleet, log), execution, opened, tags)
         lock.release()
     finally:
         pool.close()
@@ -87,10 +102,79 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
     return status
 
 
-def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
+class _Beginning(NamedTuple):
+    """What is to be executed: a plan, its file, how the run stood before, and its lock if it was resumed."""
+
+    plan: Plan
+    file: str
+    before: State | None = None
+    lock: RunLock | None = None
+
+
+def _begin(home: Home, request: Request) -> _Beginning:
+    if request.like:
+        from flowrun.shell.finding import state_of
+
+        log = RunLog(home)
+        row = log.find(request.like)
+        like = state_of(log, row.run)
+        log.close()
+        return _Beginning(like.plan, row.plan_file, like)
+    plan = codec.read(request.plan) if request.plan else None
+    before, lock = reopen(home, request.resume, plan) if request.resume else (None, None)
+    if plan is None:
+        if before is None:
+            message = f"run `{request.resume}` ended before it began: nothing was recorded"
+            refuse("FR301", message, hint="execute its plan again")
+        plan = before.plan
+    return _Beginning(plan, str(request.plan), before, lock)
+
+
+def _earlier(request: Request, home: Home, before: State | None, state: State) -> dict[str, Earlier]:
+    """What need not run, as it did before."""
+    if before is None:
+        return {}
+    if request.like:
+        return adopt(before, state, home.store.is_sound)
+    again: set[str] = set()
+    if request.plan is None:
+        from flowrun.shell.again import chosen
+
+        again = chosen(before, request.resume, request.again)
+    return carry_over(before, state, home.store.is_sound, again)
+
+
+def _beforehand(
+    request: Request, before: State | None, state: State, earlier: Mapping[str, Earlier]
+) -> list[str]:
+    """What is going to run and what not, in words or as JSON."""
+    from flowrun.shell.again import beforehand, changed, kept
+
+    assert before is not None, "there was a run before"
+    if request.as_json:
+        return [msgspec.json.encode(kept(state, earlier)).decode()]
+    differs = (
+        [f"as {request.like}, but {', '.join(changes)}"]
+        if (changes := changed(before.inputs, state.inputs))
+        else []
+    )
+    return [*differs, beforehand(before, state, earlier)]
+
+
+def _tags(texts: Sequence[str]) -> dict[str, str]:
+    if not texts:
+        return {}
+    from flowrun.shell.tags import tags_of
+
+    return tags_of(texts)
+
+
+def _execute(loop: Loop, execution: Execution, opened: Opened, tags: dict[str, str]) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
+    if tags:
+        loop.commit([(execution.run, Tagged(now_ms(), tags))])
     while execution.state.status == "running":
         loop.turn({signals.woken.fileno(): select.POLLIN})
         loop.step([(execution.run, CancelRequested(now_ms()))] * signals.count())
@@ -148,14 +232,17 @@ def demand_environment(plan: Plan, environment: Mapping[str, str]) -> None:
         raise Refused(*problems)
 
 
-def reopen(home: Home, run: str, plan: Plan) -> tuple[State | None, RunLock]:
-    """The state of the run that is to be resumed, and its lock: nobody else goes on with it meanwhile."""
+def reopen(home: Home, run: str, plan: Plan | None) -> tuple[State | None, RunLock]:
+    """The state of the run that is to be resumed, and its lock: nobody else goes on with it meanwhile.
+
+    It must be of the plan's workflow; without one, its own plan counts.
+    """
     log = RunLog(home)
     row = log.find(run)
     lock = RunLock(home, run)
     state = log.state_of(run)
     log.close()
-    if state is not None and state.plan.header.workflow != plan.header.workflow:
+    if plan is not None and state is not None and state.plan.header.workflow != plan.header.workflow:
         hint = f"`flowrun execute {row.plan_file} --resume {run}`"
         message = f"run `{run}` is of `{state.plan.header.workflow}`, the plan of `{plan.header.workflow}`"
         refuse("FR304", message, hint=hint)
@@ -167,7 +254,7 @@ def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:
         say([msgspec.json.encode({"run": run}).decode()])
         return
     kept = sum(earlier.artifact is not None for earlier in opened.earlier.values())
-    note = f", {counted(kept, 'result')} kept" if request.resume else ""
+    note = f", {counted(kept, 'result')} kept" if request.resume or request.like else ""
     say([f"{run}: {counted(nodes, 'node')}{note}, on {devices.describe(opened.capacity)}"])
 
 
@@ -180,10 +267,10 @@ def watcher(as_json: bool) -> Watcher:
 
 
 def _again(request: Request, run: str) -> str:
-    options = [f"--resume {run}"]
-    options += [f"--devices {shlex.quote(request.devices)}"] if request.devices else []
-    options += [f"--state {request.state}"] if request.state != DEFAULT_STATE else []
-    return f"flowrun execute {request.plan} {' '.join(options)}"
+    words = [f"execute {request.plan} --resume {run}" if request.plan else f"retry {run}"]
+    words += [f"--devices {shlex.quote(request.devices)}"] if request.devices else []
+    words += [f"--state {request.state}"] if request.state != DEFAULT_STATE else []
+    return f"flowrun {' '.join(words)}"
 
 
 def _explain(request: Request, run: str, log: RunLog, state: State) -> None:

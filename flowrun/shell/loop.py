@@ -106,9 +106,9 @@ class Loop:
         if not of:
             return
         touched = [(self.executions[run], made) for run, made in of.items()]
-        self._log.append_all([(execution.run, execution.position, made) for execution, made in touched])
-        for execution, made in touched:
-            execution.position += len(made)
+        batches = [(execution.run, execution.position, made) for execution, made in touched]
+        for (execution, _), position in zip(touched, self._log.append_all(batches), strict=True):
+            execution.position = position
             if execution.state.status != "running":
                 del self.executions[execution.run], self.fleet.runs[execution.run]
         for execution, made in touched:

@@ -12,9 +12,9 @@ import fcntl
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -23,7 +23,7 @@ from blake3 import blake3
 from flowc.plan import codec
 from flowc.plan.diagnostics import Place, refuse
 from flowc.plan.model import Header, Plan
-from flowrun.core.changes import AnyChange, Finish, Opened
+from flowrun.core.changes import AnyChange, Finish, Logged, Opened, Tagged
 from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
 from flowrun.core.model import Capacity
 from flowrun.core.state import State
@@ -38,6 +38,8 @@ CREATE TABLE IF NOT EXISTS changes (
     run TEXT, position INTEGER, body BLOB, PRIMARY KEY (run, position)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS plans (hash TEXT PRIMARY KEY, body BLOB);
+CREATE TABLE IF NOT EXISTS facts (run TEXT, kind TEXT, name TEXT, value TEXT, PRIMARY KEY (run, kind, name))
+    WITHOUT ROWID;
 """
 _FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
 _encode = msgspec.json.Encoder().encode
@@ -98,7 +100,10 @@ class RunLog:
         """The database; an empty one where nothing has run, or the first run is just making it."""
         if Path(self._path.file).is_file():
             db = sqlite3.connect(self._path.file, isolation_level=None, timeout=10)
-            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone():
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+            if "changes" in tables:
+                if "facts" not in tables:  # last written before there were any
+                    db.execute("CREATE TEMP TABLE facts (run, kind, name, value)")
                 return db
         db = sqlite3.connect(":memory:", isolation_level=None)
         db.executescript(_SCHEMA)
@@ -121,24 +126,55 @@ class RunLog:
 
     def append(self, run: str, position: int, changes: Sequence[AnyChange]) -> int:
         """Write changes at a position, all or none, durable when this returns; the next position."""
-        self.append_all([(run, position, changes)])
+        return self.append_all([(run, position, changes)])[0]
+
+    def append_all(self, batches: Iterable[tuple[str, int, Sequence[AnyChange]]]) -> list[int]:
+        """Write changes of several runs, each at its position: all or none; the next positions.
+
+        What others have said of a run meanwhile, and nothing else, may stand there: then they come after it.
+        """
+        with self._transaction():
+            return [self._insert(run, position, changes) for run, position, changes in batches]
+
+    def _insert(self, run: str, position: int, changes: Sequence[AnyChange]) -> int:
+        rows = [(run, position + i, _encode(change)) for i, change in enumerate(changes)]
+        try:
+            self._db.executemany("INSERT INTO changes VALUES (?, ?, ?)", rows)
+        except sqlite3.IntegrityError:
+            said = self.changes(run, position)
+            if not said or not all(isinstance(change, Tagged) for change in said):
+                raise
+            return self._insert(run, position + len(said), changes)
+        for change in changes:
+            self._note(run, change)
         return position + len(changes)
 
-    def append_all(self, batches: Iterable[tuple[str, int, Sequence[AnyChange]]]) -> None:
-        """Write changes of several runs, each at its position: all or none."""
+    def tag(self, run: str, tags: dict[str, str], now_ms: int) -> None:
+        """Sort a run under tags, whether it is being executed or not; an empty value takes one away."""
         with self._transaction():
-            for run, position, changes in batches:
-                rows = [(run, position + i, _encode(change)) for i, change in enumerate(changes)]
-                self._db.executemany("INSERT INTO changes VALUES (?, ?, ?)", rows)
-                for change in changes:
-                    self._note(run, change)
+            self._insert(run, self.length(run), [Tagged(now_ms, tags)])
 
     def _note(self, run: str, change: AnyChange) -> None:
-        if isinstance(change, Finish):
-            update = "UPDATE runs SET status = ?, ended_ms = ? WHERE run = ?"
-            self._db.execute(update, (change.status, change.at_ms, run))
-        elif isinstance(change, Opened):
-            self._db.execute("UPDATE runs SET status = 'running', ended_ms = 0 WHERE run = ?", (run,))
+        """Keep at hand what lists and searches of runs want to know."""
+        match change:
+            case Finish():
+                update = "UPDATE runs SET status = ?, ended_ms = ? WHERE run = ?"
+                self._db.execute(update, (change.status, change.at_ms, run))
+            case Opened():
+                self._db.execute("UPDATE runs SET status = 'running', ended_ms = 0 WHERE run = ?", (run,))
+                self._db.execute("DELETE FROM facts WHERE run = ? AND kind = 'input'", (run,))
+                self._keep_facts(run, "input", change.inputs)
+            case Logged(points=points) if points:
+                self._keep_facts(run, "metric", {point.name: point.value for point in points})
+            case Tagged(tags=tags):
+                self._keep_facts(run, "tag", tags)
+                self._db.execute(
+                    "DELETE FROM facts WHERE run = ? AND kind = 'tag' AND value = '\"\"'", (run,)
+                )
+
+    def _keep_facts(self, run: str, kind: str, facts: Mapping[str, object]) -> None:
+        rows = [(run, kind, name, _encode(value).decode()) for name, value in facts.items()]
+        self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", rows)
 
     def length(self, run: str) -> int:
         """How many changes of a run there are: the position of the next."""
@@ -168,6 +204,14 @@ class RunLog:
         with self._refusing():
             rows = self._db.execute(f"SELECT {columns} FROM runs ORDER BY number").fetchall()
         return [self._row(row) for row in rows]
+
+    def facts(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """What is at hand of each run: by `input`, `metric` and `tag`, by name; of metrics the last value."""
+        known: dict[str, dict[str, dict[str, Any]]] = {}
+        with self._refusing():
+            for run, kind, name, value in self._db.execute("SELECT run, kind, name, value FROM facts"):
+                known.setdefault(run, {}).setdefault(kind, {})[name] = msgspec.json.decode(value)
+        return known
 
     def find(self, run: str) -> RunRow:
         """The run of that name, or the latest if the name is empty; `Refused` (FR301) if there is none."""
@@ -300,18 +344,23 @@ class RunLock:
 
 
 def is_locked(home: Home, run: str) -> bool:
-    """Whether a process is executing a run.
+    """Whether a process is executing a run."""
+    return executing(home, run) is not None
+
+
+def executing(home: Home, run: str) -> int | None:
+    """The process that is executing a run, if there is one; 0 if it is none that can be seen from here.
 
     Only looks: to take the lock, be it for a moment, could make a process that is about to execute the run
     give up.
     """
     folder = home.run_folder(run)
     if (os.getpid(), folder) in RunLock.held:
-        return True
+        return os.getpid()
     try:
         with (folder / "lock").open("rb") as file:
             wanted = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-            kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
+            found = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
     except OSError:
-        return False
-    return bool(kind != fcntl.F_UNLCK)
+        return None
+    return None if found[0] == fcntl.F_UNLCK else max(0, found[-1])
