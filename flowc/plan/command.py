@@ -54,7 +54,10 @@ class App:
         return register
 
     def __call__(self) -> None:
-        """Do what the command line says. Exits: 1 with diagnostics on standard error, 2 for wrong usage, 130 when interrupted."""
+        """Do what the command line says.
+
+        Exits: 1 with diagnostics on standard error, 2 for wrong usage, 130 when interrupted.
+        """
         name = sys.argv[1] if len(sys.argv) > 1 else ""
         for group in self.groups:
             if name in group.commands:
