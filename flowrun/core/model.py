@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any, Literal
 
 import msgspec
@@ -41,11 +42,20 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.dimension}: needs {self.need:g}{unit}, has {self.have:g}{unit}"
 
 
-class Artifact(msgspec.Struct, frozen=True):
-    """A stored value: the hash of its manifest, and its size with all its parts."""
+class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A stored value: the hash of its manifest, and its size with all its parts.
+
+    `data` is the manifest itself if it is small and without parts: such a value needs no file.
+    """
 
     hash: str
     bytes: int
+    data: builtins.bytes = b""
+
+    @property
+    def source(self) -> str | builtins.bytes:
+        """What the value is read from: the hash of its manifest, or the manifest itself."""
+        return self.data or self.hash
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,8 +1,9 @@
 """The content-addressed artifact store: values in, hashes out, and back.
 
 A value is stored as a manifest (MessagePack) in which every array is replaced by the hash of a file of its
-own (`.npy`, mapped when read). Equal content is stored once; files are written whole or not at all. Nothing
-is pickled. The layout is specified in `docs/formats/artifact-store.md`.
+own (`.npy`, mapped when read). Equal content is stored once; files are written whole or not at all. A small
+manifest without arrays needs no file: who holds the artifact holds its `data`. Nothing is pickled. The layout
+is specified in `docs/formats/artifact-store.md`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ _VERIFIED_BYTES = 16 * 1024 * 1024
 _ARRAY = 1  # code of the MessagePack extension that stands for an array: 32 bytes of hash
 
 
+INLINE_BYTES = 1024  # of a manifest without parts, up to which it goes along with its hash, into the run log
+
+Source = str | bytes  # what a value is read from: the hash of its manifest, or a small manifest itself
+
+
 class Unstorable(ValueError):
     """The value has no stored form."""
 
@@ -52,6 +58,8 @@ class Store:
 
     def is_sound(self, artifact: Artifact) -> bool:
         """Whether a value and all its parts are there and are what their hashes say."""
+        if artifact.data:
+            return bool(blake3(artifact.data).hexdigest() == artifact.hash)
         try:
             return all(_is_intact(self.path(digest), digest) for digest in self._digests(artifact.hash))
         except (Damaged, msgspec.DecodeError):
@@ -63,7 +71,10 @@ class Store:
         yield from _parts(self._read_manifest(digest))
 
     def put(self, value: Any) -> Artifact:
-        """Store a value; it is durable when this returns. `Unstorable` names what cannot be stored."""
+        """Store a value; it is durable when this returns, but for what is small: the artifact's `data`.
+
+        `Unstorable` names what cannot be stored.
+        """
         size = 0
 
         def leaf(part: Any) -> Any:
@@ -96,23 +107,26 @@ class Store:
             raise
         except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # of msgspec, numpy and torch
             raise Unstorable(str(error)) from None
+        if size == 0 and len(manifest) <= INLINE_BYTES:
+            return Artifact(blake3(manifest).hexdigest(), len(manifest), manifest)
         return Artifact(self._put_bytes([manifest]), size + len(manifest))
 
-    def get(self, digest: str, at: Iterable[str | int] = (), of: Any = Any) -> Any:
+    def get(self, source: Source, at: Iterable[str | int] = (), of: Any = Any) -> Any:
         """Load a value, or the part at a path of field names, as type `of`. Arrays are mapped, read-only.
 
         `Damaged` if something is missing or unreadable; `msgspec.ValidationError` if it is not of type `of`.
         """
-        return convert(self._with_arrays(self.outline(digest, at)), of)
+        return convert(self._with_arrays(self.outline(source, at)), of)
 
-    def outline(self, digest: str, at: Iterable[str | int] = ()) -> Any:
+    def outline(self, source: Source, at: Iterable[str | int] = ()) -> Any:
         """A value, or the part at a path, with its arrays unread: each is a `msgspec.msgpack.Ext`."""
-        part: Any = msgspec.msgpack.decode(self._read_manifest(digest), strict=False)
+        manifest = source if isinstance(source, bytes) else self._read_manifest(source)
+        part: Any = msgspec.msgpack.decode(manifest, strict=False)
         for step in at:
             try:
                 part = part[step]
             except (KeyError, IndexError, TypeError):
-                raise Damaged(f"artifact {digest[:12]} has no field `{step}`") from None
+                raise Damaged(f"artifact {_short(source)} has no field `{step}`") from None
         return part
 
     def _read_manifest(self, digest: str) -> bytes:
@@ -219,6 +233,10 @@ def _check(of: type, value: Any) -> Any:
     if definition is not None:
         return definition.make(value)
     raise ValueError(f"Expected `{of.__name__}`, got `{type(value).__name__}`")
+
+
+def _short(source: Source) -> str:
+    return (source if isinstance(source, str) else blake3(source).hexdigest())[:12]
 
 
 def _parts(manifest: bytes) -> list[str]:

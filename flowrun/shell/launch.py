@@ -20,7 +20,7 @@ from flowc.plan.packages import installed
 from flowc.plan.registry import examine
 from flowc.plan.text import counted
 from flowrun.core import pool as places
-from flowrun.core.changes import CancelRequested, Earlier, Opened, Tagged
+from flowrun.core.changes import CancelRequested, Earlier, Opened
 from flowrun.core.fleet import Fleet
 from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity, Inputs
@@ -32,6 +32,7 @@ from flowrun.core.state import Shared, State, wanted
 from flowrun.shell import devices
 from flowrun.shell.execution import Execution, Watcher, now_ms, operators
 from flowrun.shell.forkserver import ZygoteProcess
+from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
 from flowrun.shell.report import failures, report
@@ -75,6 +76,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
+        leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
         versions = versions_for(plan)
         if request.dry:
             state = State(plan, inputs, versions)
@@ -82,16 +84,29 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
             return 0
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, file, now_ms())
+        if tags:
+            log.tag(run, tags, now_ms())
         lock = lock or RunLock(home, run)
         fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
         state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
         earlier = _earlier(request, home, before, state)
-        opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier, versions)
+        opened = Opened(
+            now_ms(),
+            log.keep_plan(plan),
+            inputs,
+            capacity,
+            earlier,
+            versions,
+            elsewhere=leases.others(),
+        )
         _announce(request, run, opened, len(plan.nodes))
         if request.like:
             say(_beforehand(request, before, state, earlier))
-        execution = Execution(run, state, home, pool, watcher(request.as_json), log.length(run))
-        _execute(Loop(fleet, log), execution, opened, tags)
+        teller = watcher(request.as_json)
+        execution = Execution(run, state, home, pool, leases, teller, log.length(run))
+        loop = Loop(fleet, log, leases)
+        _execute(loop, execution, opened)
+        loop.close()
         lock.release()
     finally:
         pool.close()
@@ -169,13 +184,11 @@ def _tags(texts: Sequence[str]) -> dict[str, str]:
     return tags_of(texts)
 
 
-def _execute(loop: Loop, execution: Execution, opened: Opened, tags: dict[str, str]) -> None:
+def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
-    if tags:
-        loop.commit([(execution.run, Tagged(now_ms(), tags))])
-    while execution.state.status == "running":
+    while execution.run in loop.executions:
         loop.turn({signals.woken.fileno(): select.POLLIN})
         loop.step([(execution.run, CancelRequested(now_ms()))] * signals.count())
 

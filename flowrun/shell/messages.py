@@ -30,7 +30,7 @@ class Prepare(Message, frozen=True, tag="prepare"):
 class Spawn(Message, frozen=True, tag="spawn"):
     """To the zygote: run an attempt in a new process.
 
-    `args` are argument trees in which references are `{"artifact": HASH, "at": [...]}` or `{"value": ...}`.
+    `args` are argument trees in which references are `{"artifact": SOURCE, "at": [...]}` or `{"value": ...}`.
     """
 
     node: str

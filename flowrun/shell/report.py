@@ -14,7 +14,7 @@ from flowrun.core.control import flat
 from flowrun.core.model import Artifact, Failure, Inputs, Usage
 from flowrun.core.state import State
 from flowrun.core.task import Task
-from flowrun.shell.artifacts import Damaged
+from flowrun.shell.artifacts import Damaged, Source
 from flowrun.shell.execution import log_path
 from flowrun.shell.runlog import Home
 from flowrun.shell.values import Unfit, Values, loaded
@@ -146,9 +146,9 @@ def _truth(branch: Task) -> str:
 def _result(state: State, home: Home) -> Any:
     """The workflow's result with every reference replaced by its value, large ones abbreviated."""
 
-    def load(digest: str, at: Sequence[str | int]) -> Any:
+    def load(source: Source, at: Sequence[str | int]) -> Any:
         try:
-            return abbreviate(home.store.get(digest, at))
+            return abbreviate(home.store.get(source, at))
         except Damaged as error:
             return f"<{error}>"
 

@@ -1,7 +1,7 @@
 """What the scheduler has to read of a run's values: where arguments lie, and what control nodes ask for.
 
-Arguments go to workers as located trees: with `{"artifact": HASH, "at": [...]}` or `{"value": ...}` for
-references.
+Arguments go to workers as located trees: with `{"artifact": SOURCE, "at": [...]}` or `{"value": ...}` for
+references. A source is the hash of a manifest, or a small manifest itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flowrun.core.keys import substitute
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
-from flowrun.shell.artifacts import Damaged, Store
+from flowrun.shell.artifacts import Damaged, Source, Store
 
 MAX_ITEMS = 100_000  # of a loop: each is a node, which the scheduler has to hold
 
@@ -51,7 +51,7 @@ class Values:
         if task.artifact is None:
             return {"value": None}
         gives = parse(task.site.gives)
-        return {"artifact": task.artifact.hash, "at": positions(gives, ref.at, self._structures)}
+        return {"artifact": task.artifact.source, "at": positions(gives, ref.at, self._structures)}
 
     def _input(self, ref: InputRef) -> Any:
         value = self._state.inputs[ref.input]
@@ -108,7 +108,7 @@ class Values:
         return loaded(self.located(tree), self._store.outline)
 
 
-def loaded(tree: Any, load: Callable[[str, list[str | int]], Any]) -> Any:
+def loaded(tree: Any, load: Callable[[Source, list[str | int]], Any]) -> Any:
     """The value of a located tree. `load` gives that of a part of an artifact."""
     if isinstance(tree, list):
         return [loaded(part, load) for part in tree]

@@ -167,7 +167,7 @@ def _keep(order: Spawn, operator: Any, result: Any, store: Store) -> Artifact:
     """Store a result, and see that it can be read back as the type that the operator declares."""
     try:
         artifact = store.put(result)
-        store.get(artifact.hash, (), operator.hints.get("return", Any))
+        store.get(artifact.source, (), operator.hints.get("return", Any))
     except Unstorable as error:
         hint = "return numbers, strings, lists, dicts, dataclasses, numpy arrays or tensors"
         raise Failed("FR204", f"`{order.op}` returned what cannot be stored: {error}", hint=hint) from None

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pytest
+from blake3 import blake3
 
 from flowc.hints import Array
-from flowrun.shell.artifacts import Damaged, Store, Unstorable, convert
+from flowrun.shell.artifacts import INLINE_BYTES, Damaged, Store, Unstorable, convert
 
 
 @dataclasses.dataclass
@@ -36,6 +37,9 @@ class Point(msgspec.Struct):
 
 class Colour(enum.Enum):
     RED = "red"
+
+
+BIG = "x" * INLINE_BYTES  # with its length, too much to lie in a log
 
 
 @pytest.fixture
@@ -79,12 +83,12 @@ class TestValues:
         ],
     )
     def test_come_back_as_they_are(self, store, value):
-        back = store.get(store.put(value).hash)
+        back = store.get(store.put(value).source)
         assert back == value
         assert type(back) is type(value)
 
     def test_nan(self, store):
-        assert math.isnan(store.get(store.put(math.nan).hash))
+        assert math.isnan(store.get(store.put(math.nan).source))
 
     @pytest.mark.parametrize(
         ("value", "of"),
@@ -102,11 +106,11 @@ class TestValues:
         ],
     )
     def test_come_back_as_the_type_that_is_asked_for(self, store, value, of):
-        assert store.get(store.put(value).hash, of=of) == value
+        assert store.get(store.put(value).source, of=of) == value
 
     def test_another_type_is_refused(self, store):
         with pytest.raises(msgspec.ValidationError, match="Expected `int`, got `str`"):
-            store.get(store.put("x").hash, of=int)
+            store.get(store.put("x").source, of=int)
 
     @pytest.mark.parametrize(
         ("scalar", "plain"),
@@ -121,29 +125,29 @@ class TestValues:
         ],
     )
     def test_numpy_scalars_become_plain(self, store, scalar, plain):
-        back = store.get(store.put([scalar]).hash)[0]
+        back = store.get(store.put([scalar]).source)[0]
         assert back == plain
         assert type(back) is type(plain)
 
     def test_structures_of_arrays(self, store):
-        back = store.get(store.put(Split(table(3), table(1))).hash, of=Split)
+        back = store.get(store.put(Split(table(3), table(1))).source, of=Split)
         assert isinstance(back, Split)
         assert back.train.rows.tolist() == [0, 1, 2]
         assert back.test.names == ["row 0"]
 
     def test_a_part_by_field_and_by_position(self, store):
-        digest = store.put(Split(table(3), table(1))).hash
+        digest = store.put(Split(table(3), table(1))).source
         assert store.get(digest, [1, "names"]) == ["row 0"]
         assert store.get(digest, [0], of=Table).rows.tolist() == [0, 1, 2]
 
     def test_a_part_that_is_not_there(self, store):
-        digest = store.put({"a": [1]}).hash
+        digest = store.put({"a": [1]}).source
         for path in (["b"], ["a", 1], ["a", "x"], ["a", 0, "x"]):
             with pytest.raises(Damaged, match="has no field"):
                 store.get(digest, path)
 
     def test_only_the_arrays_of_the_part_are_opened(self, store):
-        digest = store.put({"big": np.arange(9), "small": 1}).hash
+        digest = store.put({"big": np.arange(9), "small": 1}).source
         max(files(store), key=lambda path: path.stat().st_size).unlink()
         assert store.get(digest, ["small"]) == 1
 
@@ -179,6 +183,33 @@ class TestValues:
             assert artifact.bytes == sum(path.stat().st_size for path in files(store)) - before
 
 
+class TestSmallValues:
+    def test_need_no_file(self, store):
+        artifact = store.put({"loss": 0.5})
+        assert artifact.source == artifact.data == msgspec.msgpack.encode({"loss": 0.5})
+        assert artifact.bytes == len(artifact.data)
+        assert files(store) == []
+
+    def test_have_the_same_hash_as_they_would_have_as_a_file(self, store):
+        artifact = store.put([1, 2])
+        assert artifact.hash == blake3(artifact.data).hexdigest()
+
+    @pytest.mark.parametrize("value", ["x" * (INLINE_BYTES - 2), np.zeros(0)])
+    def test_what_is_larger_or_has_parts_has_a_file(self, store, value):
+        artifact = store.put(value)
+        assert artifact.data == b""
+        assert artifact.source == artifact.hash
+        assert store.path(artifact.hash).is_file()
+
+    def test_just_fit(self, store):
+        assert store.put("x" * (INLINE_BYTES - 3)).data
+
+    def test_damage_is_noticed(self, store):
+        artifact = store.put(1)
+        assert store.is_sound(artifact)
+        assert not store.is_sound(msgspec.structs.replace(artifact, data=b"\x02"))
+
+
 class TestArrays:
     @pytest.mark.parametrize(
         "array",
@@ -201,12 +232,12 @@ class TestArrays:
         ids=lambda array: f"{array.dtype}{list(array.shape)}",
     )
     def test_come_back_equal(self, store, array):
-        back = store.get(store.put(array).hash, of=Array)
+        back = store.get(store.put(array).source, of=Array)
         np.testing.assert_array_equal(back, array)
         assert (back.dtype, back.shape) == (array.dtype, array.shape)
 
     def test_are_mapped_and_read_only(self, store):
-        back = store.get(store.put(np.arange(1000)).hash)
+        back = store.get(store.put(np.arange(1000)).source)
         assert type(back) is np.ndarray
         assert isinstance(back.base, np.memmap)
         with pytest.raises(ValueError, match="read-only"):
@@ -223,10 +254,10 @@ class TestArrays:
     def test_tensors(self, store):
         torch = pytest.importorskip("torch")
         weights = torch.arange(3.0, requires_grad=True)
-        back = store.get(store.put({"w": weights}).hash, of=dict[str, torch.Tensor])["w"]
+        back = store.get(store.put({"w": weights}).source, of=dict[str, torch.Tensor])["w"]
         assert back.tolist() == [0, 1, 2]
         back += 1  # tensors cannot be read-only: this one is the reader's own
-        assert store.get(store.put({"w": weights}).hash)["w"].tolist() == [0, 1, 2]
+        assert store.get(store.put({"w": weights}).source)["w"].tolist() == [0, 1, 2]
 
 
 class TestFiles:
@@ -238,8 +269,6 @@ class TestFiles:
         assert store.put({"a": 1, "b": {2, 1}}) == store.put({"b": {1, 2}, "a": 1})
 
     def test_the_name_is_the_hash_of_the_content(self, store):
-        from blake3 import blake3
-
         store.put(table(3))
         for path in files(store):
             assert blake3(path.read_bytes()).hexdigest() == path.parent.name + path.name
@@ -255,7 +284,7 @@ class TestFiles:
 
         monkeypatch.setattr(os, call, full)
         with pytest.raises(OSError, match="No space left"):
-            store.put(1)
+            store.put(BIG)
         assert files(store) == []
 
     def test_a_crash_while_writing_leaves_no_artifact(self, store):
@@ -265,7 +294,7 @@ class TestFiles:
         child.join()
         assert child.exitcode == 9
         assert [path.name[:9] for path in files(store)] == [".partial-"]
-        assert store.get(store.put(1).hash) == 1
+        assert store.get(store.put(BIG).source) == BIG
 
     def test_many_processes_may_put_the_same_at_once(self, store):
         context = multiprocessing.get_context("fork")
@@ -282,7 +311,7 @@ class TestFiles:
 
 def _die_before_the_rename(store):
     os.rename = lambda *_: os._exit(9)
-    store.put(1)
+    store.put(BIG)
 
 
 def _put_many(store, gate):
@@ -311,13 +340,13 @@ class TestDamage:
     def test_is_noticed_when_read(self, store, artifact, file, change):
         damage(file, self.CHANGES[change])
         with pytest.raises(Damaged, match=(file.parent.name + file.name)[:12]):
-            store.get(artifact.hash)
+            store.get(artifact.source)
         assert not store.is_sound(artifact)
 
     def test_a_missing_file_too(self, store, artifact, file):
         file.unlink()
         with pytest.raises(Damaged, match="No such file"):
-            store.get(artifact.hash)
+            store.get(artifact.source)
         assert not store.is_sound(artifact)
 
     @pytest.mark.parametrize("change", CHANGES)
@@ -325,7 +354,7 @@ class TestDamage:
         damage(file, self.CHANGES[change])
         assert store.put({"rows": np.arange(100)}) == artifact
         assert store.is_sound(artifact)
-        assert store.get(artifact.hash)["rows"].sum() == 4950
+        assert store.get(artifact.source)["rows"].sum() == 4950
 
     def test_none(self, store, artifact):
         assert store.is_sound(artifact)

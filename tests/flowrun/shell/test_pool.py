@@ -124,7 +124,7 @@ class Bench:
 
     def value(self, ended):
         assert ended.failure is None, ended.failure
-        return self.store.get(ended.artifact.hash)
+        return self.store.get(ended.artifact.source)
 
     def log(self, node="node"):
         return str(self.folder / f"{node}.log")
@@ -165,7 +165,7 @@ class TestResults:
 
     def test_arguments_from_artifacts_with_paths(self, bench):
         stored = bench.store.put({"parts": [10, 20]})
-        trees = {"a": {"artifact": stored.hash, "at": ["parts", 1]}, "b": {"value": 1}}
+        trees = {"a": {"artifact": stored.source, "at": ["parts", 1]}, "b": {"value": 1}}
         bench.pool.spawn(Spawn("node", 1, "ops:add", "c0de", trees, bench.log(), 1, None))
         assert bench.value(*bench.ends()) == 21
 
@@ -247,7 +247,7 @@ class TestFailures:
         assert (ended.failure.code, ended.failure.message) == ("FR201", "ValueError: lost")
 
     def test_a_damaged_argument(self, bench):
-        stored = bench.store.put([1])
+        stored = bench.store.put(["x" * 2000])
         bench.store.path(stored.hash).unlink()
         trees = {"a": {"artifact": stored.hash, "at": []}}
         bench.pool.spawn(Spawn("node", 1, "ops:add", "c0de", trees, bench.log(), 1, None))

@@ -44,7 +44,7 @@ class TestAbbreviate:
 
 class TestReport:
     def test_of_a_run_that_succeeded(self, home):
-        stored = home.store.put({"parts": [1, 2]})
+        stored = home.store.put({"parts": [1, 2], "more": "x" * 2000})
         run = Run(plan("a\nb < a", result={"map": {"x": {"from": "a", "at": ["parts"]}, "y": [3]}}), now=100)
         run.now = 150
         run.done("a", stored.hash)

@@ -3,7 +3,7 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused
-from flowrun.core.changes import Finish, Logged, Opened, Point, Tagged
+from flowrun.core.changes import Finish, Logged, Opened, Point
 from flowrun.core.model import Capacity
 from flowrun.shell.runlog import Home, RunLog
 from flowrun.shell.search import find, plain, table
@@ -22,7 +22,7 @@ def log(tmp_path):
             Logged(n * HOUR, "train", 1, (Point("accuracy", 1 - n / 10, -1, 1),)),
         ]
         log.append(run, 0, [*changes, *([Finish(n * HOUR + 60_000, "succeeded")] if n < 3 else [])])
-    log.append("main-2", 3, [Tagged(1, {"team": "ads"})])
+    log.tag("main-2", {"team": "ads"}, 1)
     return log
 
 

@@ -77,7 +77,7 @@ class TestWhatControlNodesAsk:
         assert answer("x\nr control=reduce < x  initial=0", store, "r", []).failure is None
 
     def test_what_is_gone_from_the_store(self, store):
-        state, found = begun("x\nm control=map < x", store, x=[1, 2])
+        state, found = begun("x\nm control=map < x", store, x=["x" * 2000])
         digest = state.by_id["x"].artifact.hash
         store.path(digest).unlink()
         assert found.resolve(state.by_id["m"], 0).failure.code == "FR208"
@@ -115,20 +115,25 @@ class TestArguments:
     def test_references_are_located(self, store):
         text = 'x\nu < x  a={"input":"i","at":["k",1]} b=[1,{"map":{"c":{"from":"x","at":["f"]}}}]'
         state, found = begun(text, store, {"i": {"k": [7, 8]}}, x={"f": 3})
-        digest = state.by_id["x"].artifact.hash
+        made = state.by_id["x"].artifact.data
         located = found.arguments(state.by_id["u"])
         assert located == {
-            "a0": {"artifact": digest, "at": ()},
+            "a0": {"artifact": made, "at": ()},
             "a": {"value": 8},
-            "b": [1, {"map": {"c": {"artifact": digest, "at": ("f",)}}}],
+            "b": [1, {"map": {"c": {"artifact": made, "at": ("f",)}}}],
         }
         assert loaded(located["b"], store.get) == [1, {"c": 3}]
+
+    def test_what_is_large_is_located_by_its_hash(self, store):
+        state, found = begun("x\nu < x", store, x=["x" * 2000])
+        located = {"artifact": state.by_id["x"].artifact.hash, "at": ()}
+        assert found.arguments(state.by_id["u"]) == {"a0": located}
 
     def test_what_a_loop_came_to_is_its_nodes_results(self, store):
         state, found = begun("x\nm control=map < x\nu < m", store, x=[1, 2])
         decide(state, Resolved(0, "m", names=("0", "1")))
         assert found.arguments(state.by_id["m[1]"]) == {
-            "item": {"artifact": state.by_id["x"].artifact.hash, "at": (1,)}
+            "item": {"artifact": state.by_id["x"].artifact.data, "at": (1,)}
         }
         for i in range(2):
             decide(state, Exited(0, f"m[{i}]", 1, store.put(i * 10)))
