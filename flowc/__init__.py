@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
+    from flowc.logbook import log_artifact, log_metric, log_note
     from flowc.loops import foreach, reduce
     from flowc.resuming import scratch, stopping
     from flowc.show.notebook import draw
@@ -23,6 +24,9 @@ __all__ = [
     "draw",
     "finally_",
     "foreach",
+    "log_artifact",
+    "log_metric",
+    "log_note",
     "on_failure",
     "operator",
     "reduce",
@@ -34,6 +38,7 @@ __all__ = [
 _ELSEWHERE = {
     **dict.fromkeys(["finally_", "on_failure", "when"], "flowc.control"),
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
+    **dict.fromkeys(["log_artifact", "log_metric", "log_note"], "flowc.logbook"),
     **dict.fromkeys(["scratch", "stopping"], "flowc.resuming"),
     "draw": "flowc.show.notebook",
 }
