@@ -93,9 +93,14 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
+    asked = False
     while execution.run in loop.executions:
         loop.turn({signals.woken.fileno(): select.POLLIN})
-        loop.step([(execution.run, CancelRequested(now_ms()))] * signals.count())
+        for _ in range(signals.count()):
+            if asked and loop.outage:
+                loop.give_up()
+            asked = True
+            loop.step([(execution.run, CancelRequested(now_ms()))])
 
 
 def bound(plan: Plan, given: Sequence[str], before: State | None) -> Inputs:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flowc.plan.text import counted
-from flowrun.core.changes import AnyChange, Exited, Kill, Resolved, Retry, Start
+from flowrun.core.changes import AnyChange, Exited, Finish, Kill, Resolved, Retry, Start
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 
@@ -65,12 +65,12 @@ class LiveWatcher:
             if line:
                 self._live.console.print(line, highlight=False, markup=False)
         self._draw(state)
-        if state.status != "running":
+        if any(isinstance(change, Finish) for change in changes):
             self._live.stop()
 
     def tick(self, state: State) -> None:
         """Let the clocks run on."""
-        if time.monotonic() - self._drawn >= _REFRESH_S:
+        if self._live is not None and time.monotonic() - self._drawn >= _REFRESH_S:
             self._draw(state)
 
     def _draw(self, state: State) -> None:
