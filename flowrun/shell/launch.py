@@ -101,6 +101,8 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
                 loop.give_up()
             asked = True
             loop.step([(execution.run, CancelRequested(now_ms()))])
+            if loop.outage:
+                _complain("the run ends when its log can be written; another Ctrl-C does not wait for that")
 
 
 def bound(plan: Plan, given: Sequence[str], before: State | None) -> Inputs:
@@ -115,7 +117,7 @@ def versions_for(plan: Plan) -> dict[str, str]:
 
 
 def _complain(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr)
+    print(f"note: {line}", file=sys.stderr, flush=True)
 
 
 def demand_feasible(plan: Plan, capacity: Capacity) -> None:
