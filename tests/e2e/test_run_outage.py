@@ -48,7 +48,7 @@ def locked(project):
 
 
 def go(project):
-    os.close(os.open(project.folder / "go", os.O_RDONLY))
+    (project.folder / "go").read_bytes()  # from when a node opens it to when it closes it
 
 
 def warned(run):
