@@ -11,7 +11,11 @@ app = App(
     "Execute plans on this machine, and look at runs.",
     (
         Group("run plans", "flowrun.cli.running", ("execute", "retry", "rerun", "cancel")),
-        Group("look at runs", "flowrun.cli.looking", ("runs", "show", "logs", "why", "diff")),
+        Group(
+            "look at runs",
+            "flowrun.cli.looking",
+            ("runs", "show", "logs", "why", "diff", "events", "trace", "metrics"),
+        ),
         Group("keep in order", "flowrun.cli.keeping", ("tag",)),
         Group("look ahead", "flowrun.cli.planning", ("simulate", "history")),
         Group("share a host", "flowrun.cli.sharing", ("daemon", "submit", "queue", "teams")),

@@ -44,10 +44,11 @@ def runs(where: str, order: str, limit: int, state: Path, as_json: bool) -> None
     ANY_RUN,
     argument("--gantt", action="store_true", help="draw when what ran, and tell what decided the end"),
     argument("--svg", type=Path, metavar="FILE", help="write that as a drawing"),
+    argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for CI: a case for each node"),
     STATE,
     JSON,
 )
-def show(run: str, gantt: bool, svg: Path | None, state: Path, as_json: bool) -> None:
+def show(run: str, gantt: bool, svg: Path | None, junit: Path | None, state: Path, as_json: bool) -> None:
     """Show a run: every node, its state, what it took, what came of it."""
     from flowrun.shell.execution import now_ms
     from flowrun.shell.finding import state_of
@@ -64,11 +65,15 @@ def show(run: str, gantt: bool, svg: Path | None, state: Path, as_json: bool) ->
         picture = Picture(row.run, row.status, held, log.capacity(row.run), now_ms())
         if svg is not None:
             picture.write(svg)
+    if junit is not None:
+        from flowrun.shell.exports import write_junit
+
+        write_junit(junit, found, held, log.home)
     if as_json:
         print_json(found)
     elif gantt:
         print(picture.text())
-    elif svg is None:
+    elif svg is None and junit is None:
         print(details(found, log.home))
 
 
@@ -145,3 +150,55 @@ def diff(first: str, second: str, state: Path, as_json: bool) -> None:
         print_json(found)
     else:
         print(text(found))
+
+
+@app.command(
+    RUN,
+    argument("--follow", dest="on", action="store_true", help="go on until the run's end"),
+    argument("--since", type=int, default=0, metavar="N", help="from this position on"),
+    STATE,
+)
+def events(run: str, on: bool, since: int, state: Path) -> None:
+    """Print what happened in a run, and what happens: JSON lines.
+
+    They are the rows of the run log (docs/formats/run-log.md), with `run` and `position`.
+    """
+    from flowrun.shell.events import print_events
+
+    log = open_log(state)
+    try:
+        print_events(log, log.find(run).run, max(0, since), on)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.command(
+    ANY_RUN,
+    argument("-o", "--output", type=Path, metavar="FILE", help="where to (default: RUN.trace.json)"),
+    STATE,
+)
+def trace(run: str, output: Path | None, state: Path) -> None:
+    """Write a run as a trace, to be looked at in ui.perfetto.dev.
+
+    Tracks for workers and GPUs, what waited, arrows along dependencies, counters, logged metrics.
+    """
+    from flowrun.shell.exports import write_trace
+
+    print(write_trace(open_log(state), run, output))
+
+
+@app.command(
+    argument("-o", "--output", type=Path, metavar="FILE", help="write a file, for a textfile collector"),
+    STATE,
+)
+def metrics(output: Path | None, state: Path) -> None:
+    """Print counts of runs and nodes, times and the queue for Prometheus."""
+    from flowrun.shell.execution import now_ms
+    from flowrun.shell.exports import replace
+    from flowrun.shell.prometheus import metrics as text
+
+    found = text(open_log(state), now_ms())
+    if output is None:
+        sys.stdout.write(found)
+    else:
+        replace(output, found.encode())

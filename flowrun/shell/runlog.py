@@ -193,6 +193,15 @@ class RunLog:
             state.apply(change)
         return state if changes else None
 
+    def executions(self, run: str) -> Iterator[tuple[State, list[AnyChange]]]:
+        """The state that each execution of a run was opened with, and what it did."""
+        changes = self.changes(run)
+        openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
+        for i, end in zip(openings, [*openings[1:], len(changes)], strict=True):
+            opened = changes[i]
+            assert isinstance(opened, Opened)
+            yield State(self.plan(opened.plan), opened.inputs, opened.versions), changes[i:end]
+
     def last_execution(self, run: str) -> tuple[State, list[AnyChange]]:
         """The state that a run was opened with the last time, and all changes since.
 
