@@ -35,6 +35,7 @@ from flowrun.core.changes import (
     Woke,
 )
 from flowrun.core.control import flat, unfold
+from flowrun.core.counts import Counts
 from flowrun.core.keys import key_of, node_keys, versions_by_operator
 from flowrun.core.model import Artifact, Capacity, Inputs, RunStatus, TaskState
 from flowrun.core.pool import Pool
@@ -120,6 +121,7 @@ class State:
         self.by_id = {task.node.id: task for task in self.tasks}
         self.running: dict[str, Task] = {}
         self.unfinished = len(self.tasks)
+        self.counts = Counts(self.tasks)
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
         self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
 
@@ -354,6 +356,7 @@ class State:
         self.by_id[node.id] = task
         self.dependents.append([])
         self.keys.append(key_of(node, site, keys, self.inputs, self._versions))
+        self.counts.add(task)
         self.unfinished += 1
         return task
 
@@ -367,6 +370,7 @@ class State:
         if task.state == "ready":
             self.scheduler.withdraw(task.ref)
         task.state = state
+        self.counts.end(task, state)
         self.unfinished -= 1
         self._over.append(task)
 

@@ -102,7 +102,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         _announce(request, run, opened, len(plan.nodes))
         if request.like:
             say(_beforehand(request, before, state, earlier))
-        teller = watcher(request.as_json)
+        teller = watcher(request.as_json, run)
         execution = Execution(run, state, home, pool, leases, teller, log.length(run))
         loop = Loop(fleet, log, leases)
         _execute(loop, execution, opened)
@@ -278,12 +278,12 @@ def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:
     say([f"{run}: {counted(nodes, 'node')}{note}, on {devices.describe(opened.capacity)}"])
 
 
-def watcher(as_json: bool) -> Watcher:
+def watcher(as_json: bool, run: str) -> Watcher:
     """What shows a run on standard output."""
     if as_json:
         return JsonWatcher()
     can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    return LiveWatcher() if can_redraw else PlainWatcher()
+    return LiveWatcher(run) if can_redraw else PlainWatcher()
 
 
 def _again(request: Request, run: str) -> str:
