@@ -50,6 +50,9 @@ def runs(where: str, order: str, limit: int, state: Path, as_json: bool) -> None
 )
 def show(run: str, gantt: bool, svg: Path | None, junit: Path | None, state: Path, as_json: bool) -> None:
     """Show a run: every node, its state, what it took, what came of it."""
+    import msgspec
+
+    from flowrun.core.logged import gather
     from flowrun.shell.execution import now_ms
     from flowrun.shell.finding import state_of
     from flowrun.shell.report import report
@@ -59,6 +62,7 @@ def show(run: str, gantt: bool, svg: Path | None, junit: Path | None, state: Pat
     row = log.find(run)
     held = state_of(log, row.run)
     found = report(row.run, row.status, held, log.home, now_ms())
+    found = msgspec.structs.replace(found, logged=gather(log.changes(row.run)))
     if gantt or svg is not None:
         from flowrun.shell.chart.runs import Picture
 

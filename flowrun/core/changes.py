@@ -1,9 +1,8 @@
 """Everything that can happen to a run, as closed unions. The run log is a list of these.
 
-Events come from the world; commands are the core's decisions, which the shell then carries out; remarks are
-what people and operators say about a run, and no reason to decide anything. Applying the changes of a log
-in order gives the state that the run had, whatever the policy is by then. Times are milliseconds since the
-epoch.
+Events come from the world; commands are the core's decisions, which the shell then carries out. Applying
+the changes of a log in order gives the state that the run had, whatever the policy is by then. Times are
+milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -233,7 +232,6 @@ class Finish(Change, frozen=True, tag="finish"):
     status: RunStatus
 
 
-Event = Opened | Exited | Resolved | Elsewhere | Woke | CancelRequested
+Event = Opened | Exited | Resolved | Logged | Elsewhere | Woke | CancelRequested
 Command = Schedule | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
-Remark = Logged
-AnyChange = Event | Command | Remark
+AnyChange = Event | Command

@@ -17,6 +17,7 @@ from flowrun.core.changes import (
     Fail,
     Finish,
     Kill,
+    Logged,
     Opened,
     Resolve,
     Resolved,
@@ -62,7 +63,7 @@ def react(state: State, event: Event) -> list[Command]:
             _carry_out(state, commands, _cancel(state, event.at_ms))
         case Woke():
             _carry_out(state, commands, _enforce_limits(state, event.at_ms))
-        case Opened() | Exited() | Resolved() | Elsewhere():
+        case Opened() | Exited() | Resolved() | Logged() | Elsewhere():
             pass
         case _:
             assert_never(event)

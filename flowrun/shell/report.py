@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,6 +18,9 @@ from flowrun.shell.artifacts import Damaged, Source
 from flowrun.shell.execution import log_path
 from flowrun.shell.runlog import Home
 from flowrun.shell.values import Unfit, Values, loaded
+
+if TYPE_CHECKING:
+    from flowrun.core.logged import Book
 
 _LOG_TAIL = 12  # lines of a failed node's log that a diagnostic shows
 _LONGEST = 200  # characters of a value that is shown
@@ -56,6 +59,7 @@ class RunReport(msgspec.Struct, frozen=True):
     wall_ms: int
     nodes: list[NodeReport]
     result: Any
+    logged: Book | None = None
 
 
 def report(run: str, status: str, state: State, home: Home, now_ms: int) -> RunReport:
