@@ -31,6 +31,7 @@ from flowrun.shell.execution import Execution, now_ms
 from flowrun.shell.launch import bound, demand_environment, demand_feasible, reopen, versions_for
 from flowrun.shell.loop import Loop
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.runlog import Home, RunLock, RunLog
 from flowrun.shell.teams import amounts
 from flowrun.shell.watchers import say
@@ -58,9 +59,10 @@ class Runs:
         )
         grace_ms = round(sharing.preemption.notice_s * 1000)
         scheduler = Scheduler(places.Pool((capacity,)), self.order, ByShares(self.order), grace_ms)
-        self.loop = Loop(Fleet(scheduler), log)
+        readiness = Readiness()
+        self.loop = Loop(Fleet(scheduler), log, readiness)
         self.finished = {name: FinishTimes() for name in sharing.teams}
-        self._pools = Pools(home)
+        self._pools = Pools(home, readiness)
         self._held: dict[str, _Held] = {}
 
     def submit(self, request: Submit) -> Submitted:

@@ -29,10 +29,11 @@ from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State, wanted
 from flowrun.shell import devices
-from flowrun.shell.execution import Execution, Watcher, now_ms, operators
+from flowrun.shell.execution import Execution, Watcher, now_ms, prepare
 from flowrun.shell.forkserver import ZygoteProcess
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.report import failures, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
 from flowrun.shell.views import summary
@@ -56,13 +57,14 @@ class Request(msgspec.Struct, frozen=True):
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
     """Execute a plan and show how it goes; the exit status."""
-    pool = Pool(zygote)
+    readiness = Readiness()
+    pool = Pool(zygote, readiness)
     try:
         home = Home(request.state)
         plan = codec.read(request.plan)
         before, lock = reopen(home, request.resume, plan) if request.resume else (None, None)
         inputs = bound(plan, request.inputs, before)
-        pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
+        prepare(pool, plan, home)
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
@@ -76,7 +78,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier, versions)
         _announce(request, run, opened, len(plan.nodes))
         execution = Execution(run, state, home, pool, watcher(request.as_json), log.length(run))
-        _execute(Loop(fleet, log), execution, opened)
+        _execute(Loop(fleet, log, readiness), execution, opened)
         lock.release()
     finally:
         pool.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import signal
 import socket
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from flowrun.core.changes import AnyChange, Event, Exited, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
 from flowrun.shell.execution import Execution, now_ms
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.runlog import RunLog
 
 _PATIENCE_MS = 200  # between looks at the clock while nothing happens
@@ -40,8 +40,9 @@ class Signals:
 class Loop:
     """Executes the runs of a fleet. Who calls it says when it is enough."""
 
-    def __init__(self, fleet: Fleet, log: RunLog) -> None:
+    def __init__(self, fleet: Fleet, log: RunLog, readiness: Readiness | None = None) -> None:
         self.fleet = fleet
+        self._readiness = readiness or Readiness()
         self.executions: dict[str, Execution] = {}
         self._log = log
         self._looked_ms = now_ms()
@@ -55,17 +56,11 @@ class Loop:
     def turn(self, listens: Mapping[int, int]) -> set[int]:
         """Wait until something happens, and take a step if it is in the runs.
 
-        `listens` has further descriptors, with the events of `poll` to wait for; those are returned at which
+        `listens` has further descriptors, with the events of `epoll` to wait for; those are returned at which
         something happened.
         """
+        ready = self._readiness.wait(self._patience_ms(), listens)
         pools = {id(execution.pool): execution.pool for execution in self.executions.values()}.values()
-        poll = select.poll()  # made anew each time, as a new zygote has new sockets
-        for descriptor, events in listens.items():
-            poll.register(descriptor, events)
-        for pool in pools:
-            poll.register(pool.orders, select.POLLIN)
-            poll.register(pool.reports, select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(self._patience_ms())}
         happened = list(self._happened(pools))
         if happened:
             self.step(happened)
@@ -74,7 +69,7 @@ class Loop:
         else:
             for execution in self.executions.values():
                 execution.watcher.tick(execution.state)
-        return ready.intersection(listens)
+        return ready
 
     def step(self, events: Iterable[tuple[str, Event]]) -> None:
         """Decide, do it, and make it durable before anybody hears of it."""

@@ -7,8 +7,9 @@ A line of a graph is a node, what it depends on, and settings::
 Settings of the site are `cpus`, `memory`, `gpus`, `gpu_memory`, `gpus_max`, `hosts_max`, `linked`, `models`
 (`A100,H100`), `uses` (`licence:2,seat:1`), `estimate` (milliseconds), `retries`, `backoff`, `timeout`,
 `heartbeat`, `retry_on` (`crash,hang`), `isolation`, `priority`, `cache`, `op`, `code`, `gives`, `control`;
-they are those of the first node of a site. `reads` names inputs of the workflow, `after`, `when` and `unless` name nodes, `trigger` says when a handler runs, and
-all else is an argument, written as JSON. What a control node depends on is, in this order::
+they are those of the first node of a site. `reads` names inputs of the workflow, `after`, `when` and `unless`
+name nodes, `trigger` says when a handler runs, and all else is an argument, written as JSON. What a control
+node depends on is, in this order::
 
     big    control=branch < flag               m control=map    < items shared
     either control=choose < big this that      r control=reduce < items initial
