@@ -29,11 +29,12 @@ from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State, wanted
 from flowrun.shell import devices
-from flowrun.shell.execution import Execution, Watcher, now_ms, operators
+from flowrun.shell.execution import Execution, Watcher, now_ms, prepare
 from flowrun.shell.forkserver import ZygoteProcess
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.report import failures, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
 from flowrun.shell.views import summary
@@ -57,13 +58,14 @@ class Request(msgspec.Struct, frozen=True):
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
     """Execute a plan and show how it goes; the exit status."""
-    pool = Pool(zygote)
+    readiness = Readiness()
+    pool = Pool(zygote, readiness)
     try:
         home = Home(request.state)
         plan = codec.read(request.plan)
         before, lock = reopen(home, request.resume, plan) if request.resume else (None, None)
         inputs = bound(plan, request.inputs, before)
-        pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
+        prepare(pool, plan, home)
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
@@ -87,7 +89,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         _announce(request, run, opened, len(plan.nodes))
         teller = watcher(request.as_json)
         execution = Execution(run, state, home, pool, leases, teller, log.length(run))
-        loop = Loop(fleet, log, leases)
+        loop = Loop(fleet, log, leases, readiness)
         _execute(loop, execution, opened)
         loop.close()
         lock.release()
