@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
     from flowc.logbook import log_artifact, log_metric, log_note
     from flowc.loops import foreach, reduce
+    from flowc.places import project
     from flowc.resuming import scratch, stopping
     from flowc.show.notebook import draw
 
@@ -29,6 +30,7 @@ __all__ = [
     "log_note",
     "on_failure",
     "operator",
+    "project",
     "reduce",
     "scratch",
     "stopping",
@@ -40,6 +42,7 @@ _ELSEWHERE = {
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
     **dict.fromkeys(["log_artifact", "log_metric", "log_note"], "flowc.logbook"),
     **dict.fromkeys(["scratch", "stopping"], "flowc.resuming"),
+    "project": "flowc.places",
     "draw": "flowc.show.notebook",
 }
 

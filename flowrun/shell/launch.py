@@ -30,11 +30,12 @@ from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State, wanted
 from flowrun.shell import devices
-from flowrun.shell.execution import Execution, Watcher, now_ms, operators
+from flowrun.shell.execution import Execution, Watcher, now_ms, prepare
 from flowrun.shell.forkserver import ZygoteProcess
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.report import failures, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
 from flowrun.shell.views import summary
@@ -66,13 +67,14 @@ class Request(msgspec.Struct, frozen=True):
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
     """Execute a plan and show how it goes; the exit status."""
-    pool = Pool(zygote)
+    readiness = Readiness()
+    pool = Pool(zygote, readiness)
     try:
         home = Home(request.state)
         tags = _tags(request.tags)
         plan, file, before, lock = _begin(home, request)
         inputs = bound(plan, request.inputs, before)
-        pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
+        prepare(pool, plan, home)
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
@@ -104,7 +106,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
             say(_beforehand(request, before, state, earlier))
         teller = watcher(request.as_json, run)
         execution = Execution(run, state, home, pool, leases, teller, log.length(run))
-        loop = Loop(fleet, log, leases)
+        loop = Loop(fleet, log, leases, readiness)
         _execute(loop, execution, opened)
         loop.close()
         lock.release()
