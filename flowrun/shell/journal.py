@@ -106,9 +106,12 @@ class Journal:
             self._artifacts[name] = kept
             self._send_some()
 
-    def flush(self) -> None:
-        """Send all that is left: the operator has ended."""
+    def close(self) -> None:
+        """Send all that is left: the operator has ended, and threads that it left behind log no more."""
+        if os.getpid() != self._process:
+            return
         with self._lock:
+            self._process = -1
             self._points += self._left_out.values()
             self._left_out.clear()
             while self._points or self._notes or self._artifacts:

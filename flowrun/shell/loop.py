@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn
 
-from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Opened, Woke
+from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Logged, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
 from flowrun.shell.database import Batch
 from flowrun.shell.execution import Execution, now_ms
@@ -200,6 +200,11 @@ class Loop:
             yield from ((execution.run, event) for event in known)
         now = now_ms()
         for pool in pools:
+            for told in pool.told():
+                yield (
+                    told.run,
+                    Logged(now, told.node, told.attempt, told.points, told.notes, told.artifacts),
+                )
             for end in pool.exits():
                 yield (
                     end.run,

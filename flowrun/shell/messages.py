@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from flowrun.core.changes import Point
 from flowrun.core.model import Artifact, Failure, Usage
 
 MOST_FILES = 3  # that go with an order to fork: the worker's socket, and where its two outputs go
@@ -102,6 +103,17 @@ class Ended(Message, frozen=True, tag="ended"):
     fit: bool = False
 
 
+class Told(Message, frozen=True, tag="told"):
+    """From a worker: what the operator has logged since it last told."""
+
+    node: str
+    attempt: int
+    run: str
+    points: tuple[Point, ...] = ()
+    notes: tuple[str, ...] = ()
+    artifacts: dict[str, Artifact] = {}  # durable
+
+
 class Forked(Message, frozen=True, tag="forked"):
     """From a zygote: a worker is there."""
 
@@ -136,7 +148,7 @@ _orders = msgspec.msgpack.Decoder(Order)
 _attempts = msgspec.msgpack.Decoder(Spawn)
 _encode = msgspec.msgpack.Encoder().encode
 decode_news = msgspec.msgpack.Decoder(News).decode
-decode_report = msgspec.msgpack.Decoder(Ended).decode
+decode_report = msgspec.msgpack.Decoder(Ended | Told).decode
 
 
 def frame(message: Message) -> bytes:

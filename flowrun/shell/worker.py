@@ -18,6 +18,7 @@ from blake3 import blake3
 from flowc.plan.diagnostics import Refused
 from flowc.plan.types import violation
 from flowrun.core.model import Artifact, Failure, Usage
+from flowrun.shell import logging_in
 from flowrun.shell.artifacts import Damaged, Store, Unstorable, convert
 from flowrun.shell.descendants import adopt_orphans
 from flowrun.shell.messages import Ended, Prepare, Spawn, frame, receive_attempt
@@ -54,9 +55,11 @@ def serve(
     while (order := receive_attempt(channel)) is not None:
         began = time.monotonic()
         surroundings.settle(order)
+        logging_in.begin(order, channel, store)
         artifact, failure = _outcome(order, store)
         if os.getpid() != pid:  # the operator forked, and this is the copy, which should have exited
             os._exit(0)
+        logging_in.end()
         used = surroundings.leave()
         wall_ms = max(1, round((time.monotonic() - began) * 1000))
         fit = failure is None and not order.alone and surroundings.is_fit()

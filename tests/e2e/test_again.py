@@ -15,7 +15,7 @@ def load(n: int) -> list[int]:
 @operator
 def train(data: list[int], seed: int) -> int:
     note("train")
-    if seed == 13 and not os.path.exists("mended"):
+    if seed == 13 and not (project() / "mended").exists():
         raise ValueError("unlucky")
     return sum(data) + seed
 

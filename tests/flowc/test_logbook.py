@@ -3,7 +3,7 @@
 import pytest
 
 from flowc import log_artifact, log_metric, log_note
-from flowc.plan.sink import set_sink
+from flowc.plan import sink
 
 
 class Heard(list):
@@ -16,13 +16,16 @@ class Heard(list):
     def artifact(self, *told):
         self.append(told)
 
+    def close(self):
+        self.append("closed")
+
 
 @pytest.fixture
 def heard():
     heard = Heard()
-    set_sink(heard)
+    sink.begin(lambda: heard)
     yield heard
-    set_sink(None)
+    sink.end()
 
 
 def test_what_is_logged_goes_to_the_sink(heard):
@@ -34,6 +37,23 @@ def test_what_is_logged_goes_to_the_sink(heard):
     log_artifact("confusion", [[1]])
     assert heard == [("loss", 0.5, 3), ("loss", 1.0, None), ("two rows",), ("confusion", [[1]])]
     assert type(heard[0][1]) is float
+
+
+def test_a_sink_is_made_when_it_is_needed_and_closed_once():
+    made = []
+
+    def make():
+        made.append(Heard())
+        return made[-1]
+
+    sink.begin(make)
+    assert made == []
+    log_note("a")
+    log_note("b")
+    sink.end()
+    sink.end()
+    log_note("c")
+    assert made == [[("a",), ("b",), "closed"]]
 
 
 def test_outside_of_a_run_nothing_is_kept():

@@ -59,7 +59,7 @@ def test_what_comes_too_fast_waits_and_goes_together(log, sent, clock):
     clock.now_ms += 1000 // PER_S
     log.metric("loss", 1000, 1000)
     assert len(sent) == BURST + 1
-    log.flush()
+    log.close()
     assert values(sent) == list(range(1001))
     assert max(len(entries.points) for entries in sent) == journal._AT_ONCE
 
@@ -68,7 +68,7 @@ def test_of_very_many_values_fewer_and_fewer_are_kept_and_the_last(log, sent):
     many = 300_000
     for i in range(many):
         log.metric("loss", i, None)
-    log.flush()
+    log.close()
     kept = values(sent)
     assert kept[:PLENTY] == list(range(PLENTY))
     assert kept[-1] == many - 1
@@ -87,7 +87,7 @@ def test_too_much_is_dropped_and_told_once(log, sent, capsys):
         log.note(f"n{i}")
     for i in range(200):
         log.artifact(f"a{i}", 1)
-    log.flush()
+    log.close()
     assert len({point.name for entries in sent for point in entries.points}) == MAX_METRICS
     assert sum(len(entries.notes) for entries in sent) == MAX_NOTES
     assert sum(len(entries.artifacts) for entries in sent) == journal.MAX_ARTIFACTS
@@ -99,7 +99,7 @@ def test_long_notes_are_cut_and_messages_stay_small(log, sent, clock):
         log.note("x")
     for _ in range(50):
         log.note("ä\udcff" * MAX_NOTE)
-    log.flush()
+    log.close()
     notes = [note for entries in sent for note in entries.notes]
     assert max(sum(map(len, entries.notes)) for entries in sent) < 64 * 1024
     assert {len(note) for note in notes if note != "x"} == {MAX_NOTE}
