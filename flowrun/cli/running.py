@@ -17,10 +17,17 @@ _EXPLAIN = argument(
 _TAG = argument(
     "--tag", dest="tags", action="append", default=[], metavar="NAME=VALUE", help="to find the run by later"
 )
+_ON_END = argument(
+    "--on-end",
+    action="append",
+    default=[],
+    metavar="COMMAND|URL",
+    help="at the end, run this with a summary as JSON on its standard input, or POST that to a URL",
+)
 _DRY = argument("--dry-run", dest="dry", action="store_true", help="only say what would run")
 
 
-@app.command(PLAN, INPUTS, RESUME, _TAG, DEVICES, _EXPLAIN, STATE, JSON)
+@app.command(PLAN, INPUTS, RESUME, _TAG, _ON_END, DEVICES, _EXPLAIN, STATE, JSON)
 def execute(plan: Path, inputs: list[str], resume: str, tags: list[str], **rest: Any) -> None:
     """Execute a plan.
 
@@ -33,6 +40,7 @@ def execute(plan: Path, inputs: list[str], resume: str, tags: list[str], **rest:
     RUN,
     argument("--from", dest="again", action="append", default=[], metavar="NODE", help="run this node, too"),
     _DRY,
+    _ON_END,
     DEVICES,
     _EXPLAIN,
     STATE,
@@ -47,7 +55,7 @@ def retry(run: str, again: list[str], **rest: Any) -> None:
     _launch(plan=None, resume=run, again=tuple(again), **rest)
 
 
-@app.command(RUN, INPUTS, _TAG, _DRY, DEVICES, _EXPLAIN, STATE, JSON)
+@app.command(RUN, INPUTS, _TAG, _DRY, _ON_END, DEVICES, _EXPLAIN, STATE, JSON)
 def rerun(run: str, inputs: list[str], tags: list[str], **rest: Any) -> None:
     """Execute the plan of a run once more, as a new run, with some inputs changed.
 
@@ -63,6 +71,7 @@ def _launch(**asked: Any) -> NoReturn:
     zygote = fork_zygote()  # before what follows is imported: it is small now, and can import meanwhile
     from flowrun.shell.launch import Request, launch
 
+    asked["on_end"] = tuple(asked["on_end"])
     status = launch(Request(**asked), zygote)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -63,6 +63,7 @@ class Request(msgspec.Struct, frozen=True):
     like: str = ""
     tags: tuple[str, ...] = ()
     dry: bool = False  # only say what would run
+    on_end: tuple[str, ...] = ()  # commands and URLs that are told of the end
 
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
@@ -112,7 +113,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         lock.release()
     finally:
         pool.close()
-    status = conclude(run, state, home, request.as_json, _again(request, run))
+    status = conclude(run, state, home, request.as_json, _again(request, run), request.on_end)
     if request.explain_schedule:
         _explain(request, run, log, state)
     pool.wait()
@@ -305,8 +306,10 @@ def _explain(request: Request, run: str, log: RunLog, state: State) -> None:
         say([f"\n{schedule(state, waits)}"])
 
 
-def conclude(run: str, state: State, home: Home, as_json: bool, resume: str) -> int:
-    """Show what came of a run; the exit status. `resume` is the command that goes on with it."""
+def conclude(
+    run: str, state: State, home: Home, as_json: bool, resume: str, on_end: Sequence[str] = ()
+) -> int:
+    """Show what came of a run, and tell `on_end`; the exit status. `resume` is the command that goes on."""
     found = report(run, state.status, state, home, now_ms())
     say([msgspec.json.encode({"summary": found}).decode() if as_json else f"\n{summary(found, home)}"])
     problems = failures(run, state, home)
@@ -315,4 +318,8 @@ def conclude(run: str, state: State, home: Home, as_json: bool, resume: str) -> 
         print_refusal(Refused(*problems))
     if state.status != "succeeded":
         print(f"\nwhat is done is kept: go on with `{resume}`", file=sys.stderr)
+    if on_end:
+        from flowrun.shell.ending import tell
+
+        tell(on_end, found)
     return _EXIT_STATUS[state.status]
