@@ -118,6 +118,7 @@ CODES: dict[str, str] = {
     "FR155": "there is nothing to run again",
     "FR156": "a tag is not written as NAME=VALUE",
     "FR157": "a trace or a report cannot be written",
+    "FR158": "what sends runs elsewhere is not installed",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

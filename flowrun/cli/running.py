@@ -24,10 +24,12 @@ _ON_END = argument(
     metavar="COMMAND|URL",
     help="at the end, run this with a summary as JSON on its standard input, or POST that to a URL",
 )
+_OTEL = argument("--otel", default="", metavar="URL", help="send spans to this OpenTelemetry endpoint (OTLP)")
+_LINEAGE = argument("--openlineage", default="", metavar="URL|FILE", help="send OpenLineage events there")
 _DRY = argument("--dry-run", dest="dry", action="store_true", help="only say what would run")
 
 
-@app.command(PLAN, INPUTS, RESUME, _TAG, _ON_END, DEVICES, _EXPLAIN, STATE, JSON)
+@app.command(PLAN, INPUTS, RESUME, _TAG, _ON_END, _OTEL, _LINEAGE, DEVICES, _EXPLAIN, STATE, JSON)
 def execute(plan: Path, inputs: list[str], resume: str, tags: list[str], **rest: Any) -> None:
     """Execute a plan.
 
@@ -41,6 +43,8 @@ def execute(plan: Path, inputs: list[str], resume: str, tags: list[str], **rest:
     argument("--from", dest="again", action="append", default=[], metavar="NODE", help="run this node, too"),
     _DRY,
     _ON_END,
+    _OTEL,
+    _LINEAGE,
     DEVICES,
     _EXPLAIN,
     STATE,
@@ -55,7 +59,7 @@ def retry(run: str, again: list[str], **rest: Any) -> None:
     _launch(plan=None, resume=run, again=tuple(again), **rest)
 
 
-@app.command(RUN, INPUTS, _TAG, _DRY, _ON_END, DEVICES, _EXPLAIN, STATE, JSON)
+@app.command(RUN, INPUTS, _TAG, _DRY, _ON_END, _OTEL, _LINEAGE, DEVICES, _EXPLAIN, STATE, JSON)
 def rerun(run: str, inputs: list[str], tags: list[str], **rest: Any) -> None:
     """Execute the plan of a run once more, as a new run, with some inputs changed.
 

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -41,6 +41,9 @@ from flowrun.shell.runlog import Home, RunLock, RunLog
 from flowrun.shell.views import summary
 from flowrun.shell.watchers import JsonWatcher, LiveWatcher, PlainWatcher, say
 
+if TYPE_CHECKING:
+    from flowrun.shell.exporting import Exports
+
 _EXIT_STATUS = {"succeeded": 0, "failed": 1, "cancelled": 130}
 DEFAULT_STATE = Path(".flow")
 
@@ -64,6 +67,8 @@ class Request(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     dry: bool = False  # only say what would run
     on_end: tuple[str, ...] = ()  # commands and URLs that are told of the end
+    otel: str = ""
+    openlineage: str = ""
 
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
@@ -73,6 +78,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
     try:
         home = Home(request.state)
         tags = _tags(request.tags)
+        targets = _targets(request)
         plan, file, before, lock = _begin(home, request)
         inputs = bound(plan, request.inputs, before)
         prepare(pool, plan, home)
@@ -108,12 +114,15 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         teller = watcher(request.as_json, run)
         execution = Execution(run, state, home, pool, leases, teller, log.length(run))
         loop = Loop(fleet, log, leases, readiness)
+        exports = _exports(home, run, log.length(run), targets)
         _execute(loop, execution, opened)
         loop.close()
         lock.release()
     finally:
         pool.close()
     status = conclude(run, state, home, request.as_json, _again(request, run), request.on_end)
+    if exports is not None:
+        exports.finish()
     if request.explain_schedule:
         _explain(request, run, log, state)
     pool.wait()
@@ -185,6 +194,24 @@ def _tags(texts: Sequence[str]) -> dict[str, str]:
     from flowrun.shell.tags import tags_of
 
     return tags_of(texts)
+
+
+def _targets(request: Request) -> dict[str, str]:
+    """Where the run is to be sent while it goes on."""
+    asked = request.otel or request.openlineage
+    if not asked and not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
+        return {}
+    from flowrun.shell.exporting import wanted
+
+    return wanted(request.otel, request.openlineage, os.environ)
+
+
+def _exports(home: Home, run: str, since: int, targets: Mapping[str, str]) -> Exports | None:
+    if not targets:
+        return None
+    from flowrun.shell.exporting import Exports
+
+    return Exports(home, run, since, targets)
 
 
 def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
