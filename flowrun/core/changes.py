@@ -91,8 +91,8 @@ class CancelRequested(Change, frozen=True, tag="cancel_requested"):
     at_ms: int
 
 
-class Schedule(Change, frozen=True, tag="schedule", omit_defaults=True):
-    """A schedule was computed ahead: from now on the order of its starts, in ms from now, counts as priority.
+class Reorder(Change, frozen=True, tag="schedule", omit_defaults=True):
+    """The order of starts in a schedule computed ahead, in ms from now, counts as priority from now on.
 
     Without `starts_ms` all stays as it is, and no other schedule is computed.
     """
@@ -182,5 +182,5 @@ class Finish(Change, frozen=True, tag="finish"):
 
 
 Event = Opened | Exited | Resolved | Woke | CancelRequested
-Command = Schedule | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
+Command = Reorder | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

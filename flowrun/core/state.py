@@ -24,10 +24,10 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Opened,
+    Reorder,
     Resolve,
     Resolved,
     Retry,
-    Schedule,
     Skip,
     Start,
     Woke,
@@ -89,7 +89,7 @@ class State:
         self.status: RunStatus = "running"
         self.cancelling = 0
         self.now_ms = 0
-        self.foreseen: Schedule | None = None  # computed ahead, and by how much calls have differed from it
+        self.foreseen: Reorder | None = None  # computed ahead, and by how much calls have differed from it
         self.drift_ms = 0
         self._planned_ms: dict[str, int] = {}
         self.opened_ms = 0
@@ -191,7 +191,7 @@ class State:
                         self._make_ready(task)
             case CancelRequested():
                 self.cancelling += 1
-            case Schedule():
+            case Reorder():
                 self._reorder(change)
             case Resolve():
                 task = self.by_id[change.node]
@@ -252,12 +252,12 @@ class State:
     def _own(self, capacity: Capacity) -> Scheduler:
         return Scheduler(Pool((capacity,), wanted(self.plan)))
 
-    def _reorder(self, schedule: Schedule) -> None:
-        """From now on, the order of a schedule's starts counts as priority."""
-        self.foreseen = schedule if schedule.starts_ms else None
+    def _reorder(self, reorder: Reorder) -> None:
+        """The order of starts computed ahead counts as priority."""
+        self.foreseen = reorder if reorder.starts_ms else None
         self.drift_ms = 0
         self._planned_ms = {site.site: self.expected_ms(site) for site in self.plan.sites}
-        for node, start_ms in schedule.starts_ms.items():
+        for node, start_ms in reorder.starts_ms.items():
             task = self.by_id[node]
             task.priority = -start_ms
             if task.state == "ready" and task.site.control == "none":
