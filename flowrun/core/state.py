@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
-from flowc.plan.graph import ancestors, bottom_levels, dependencies, dependents, waited_for, weights
+from flowc.plan.graph import waited_for
 from flowc.plan.model import Node, Plan, Resources, Site, sources_of
 from flowc.plan.types import parse
 from flowrun.core.changes import (
@@ -33,7 +33,8 @@ from flowrun.core.changes import (
     Woke,
 )
 from flowrun.core.control import flat, unfold
-from flowrun.core.keys import key_of, node_keys, versions_by_operator
+from flowrun.core.derived import Derived, derive
+from flowrun.core.keys import key_of, versions_by_operator
 from flowrun.core.model import Artifact, Capacity, Inputs, RunStatus, TaskState
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.request import Lane, Ref, Request
@@ -69,7 +70,7 @@ class State:
     `doomed` (a heap) and `unresolved` are tasks about which a decision is due. `earlier` is what nodes did
     before the run was resumed that cannot count yet: they are not there, or it is open whether they run.
     Places are given out by `scheduler`: one that is shared with other runs, or the run's own for the capacity
-    that it was opened with.
+    that it was opened with. What is `derived` already is not computed once more, and is the state's own then.
     """
 
     scheduler: Scheduler
@@ -81,6 +82,7 @@ class State:
         inputs: Inputs,
         versions: Mapping[str, str] | None = None,
         shared: Shared | None = None,
+        derived: Derived | None = None,
     ) -> None:
         self.plan = plan
         self.inputs = inputs
@@ -99,20 +101,16 @@ class State:
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
         self._measured: dict[str, tuple[int, int]] = {}  # of sites: calls that succeeded here, their total ms
         self._versions = versions_by_operator(plan, versions or {})
-        self.keys = node_keys(plan, inputs, versions)
         self.earlier: dict[str, Earlier] = {}
-        sites = {site.site: site for site in plan.sites}
-        depends_on = dependencies(plan.nodes)
-        # What is on the longest way to the end goes first: in time, as far as the plan knows times.
-        priorities = bottom_levels(depends_on, weights(plan))
-        for i, node in enumerate(plan.nodes):
-            if node.trigger != "success":
-                # A node can be blocked or cancelled while others that it waits for are still running.
-                depends_on[i] = ancestors(depends_on, i)
-        self.dependents = dependents(depends_on)
+        derived = derived or derive(plan, inputs, versions)
+        self.keys, self.dependents = derived.keys, derived.dependents
+        sites, rows = (
+            plan.sites,
+            zip(plan.nodes, derived.sites, derived.priorities, derived.missing, strict=True),
+        )
         self.tasks = [
-            Task(i, node, sites[node.site], Ref(self.run, node.id), priorities[i], len(depends_on[i]))
-            for i, node in enumerate(plan.nodes)
+            Task(i, node, sites[site], Ref(self.run, node.id), priority, missing)
+            for i, (node, site, priority, missing) in enumerate(rows)
         ]
         self.by_id = {task.node.id: task for task in self.tasks}
         self.running: dict[str, Task] = {}

@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import msgspec
 from blake3 import blake3
 
-from flowc.plan import codec
+from flowc.plan import codec, known
 from flowc.plan.diagnostics import Place, refuse
 from flowc.plan.model import Header, Plan
 from flowrun.core.changes import AnyChange, Finish, Opened
@@ -182,16 +182,16 @@ class RunLog:
         latest = ", ".join(f"`{row.run}`" for row in rows[-5:])
         refuse("FR301", f"there is no run `{run}` in `{self.home.folder}`", hint=f"there is {latest}")
 
-    def keep_plan(self, plan: Plan) -> str:
-        """Keep a plan that runs are executed with, once; its hash (BLAKE3 of its bytes)."""
+    def keep_plan(self, plan: Plan) -> tuple[str, bytes]:
+        """Keep a plan that runs are executed with, once; its hash (BLAKE3 of its bytes), and those."""
         body = codec.encode(plan)
         digest: str = blake3(body).hexdigest()
         with self._refusing():
-            known = self._db.execute("SELECT 1 FROM plans WHERE hash = ?", (digest,)).fetchone()
-        if not known:
+            found = self._db.execute("SELECT 1 FROM plans WHERE hash = ?", (digest,)).fetchone()
+        if not found:
             with self._transaction():
                 self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (digest, body))
-        return digest
+        return digest, body
 
     def plan(self, digest: str) -> Plan:
         """The kept plan with that hash."""
@@ -199,6 +199,11 @@ class RunLog:
             row = self._db.execute("SELECT body FROM plans WHERE hash = ?", (digest,)).fetchone()
         if row is None:
             refuse("FR305", f"the run log has lost the plan {digest[:12]}", self._path)
+        try:
+            if blake3(row[0]).hexdigest() == digest:
+                return known.decode(row[0])
+        except msgspec.DecodeError:
+            pass  # of another version, maybe: the codec says what is wrong
         return codec.decode(row[0], self._path.file)
 
     def state_of(self, run: str) -> State | None:
