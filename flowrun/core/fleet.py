@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flowrun.core.changes import GRACE_MS, Command, Event, Kill
+from flowrun.core.changes import GRACE_MS, Command, Event, Kill, Submission
 from flowrun.core.decide import conclude, dispatch, react
+from flowrun.core.scheduler.order import Fair
+from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
-from flowrun.core.state import State
+from flowrun.core.state import Shared, State
 
 Decided = list[tuple[str, Command]]  # by run, in order, already applied to the states
+
+
+def part(order: Fair, scheduler: Scheduler, run: str, of: Submission) -> Shared:
+    """A run's part in a scheduler: of the same priority, the older run goes first."""
+    lane = Lane(order.shares.index[of.team], of.tier)
+    return Shared(scheduler, run, lane, (-of.priority, int(run.rpartition("-")[2])))
 
 
 class Fleet:

@@ -88,6 +88,7 @@ class State:
         self.inputs = inputs
         self.shared = shared
         self.run = shared.run if shared else ""
+        self.lane = shared.lane if shared else _ALONE
         self.status: RunStatus = "running"
         self.cancelling = 0
         self.now_ms = 0
@@ -401,7 +402,6 @@ class State:
     def _request(self, task: Task) -> Request:
         site, shared = task.site, self.shared
         urgency = shared.urgency if shared else ()
-        lane = shared.lane if shared else _ALONE
         rank = (*urgency, -site.priority, -task.priority, task.index)
         since_ms = task.ready_at_ms
         return Request(
@@ -410,7 +410,7 @@ class State:
             rank,
             self.expected_ms(site),
             since_ms,
-            lane,
+            self.lane,
             task.preemptions,
         )
 

@@ -19,14 +19,13 @@ from flowrun.core.derived import Derived, derive
 from flowrun.core.model import Capacity, Inputs
 from flowrun.core.resume import carry_over
 from flowrun.core.scheduler.order import Fair
-from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Sharing
 from flowrun.core.state import State
 from flowrun.service import admission
 from flowrun.service.aside import Aside
 from flowrun.shell.launch import bound, demand_environment, demand_feasible, reopened, versions_for
 from flowrun.shell.runlog import Home, RunLog
-from flowrun.shell.teams import amounts
+from flowrun.shell.teams import fair
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -99,11 +98,6 @@ def prepared(wanted: Wanted, result: bytes | None) -> Prepared:
     if isinstance(found, NotPrepared):
         raise Refused(*found.diagnostics)
     return found
-
-
-def fair(sharing: Sharing, capacity: Capacity) -> Fair:
-    """The order in which teams get places on a host."""
-    return Fair(Shares(sharing, amounts(capacity)), min((gpu.memory_mb for gpu in capacity.gpus), default=0))
 
 
 def _main() -> None:

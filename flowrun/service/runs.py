@@ -14,26 +14,27 @@ from flowc.plan.text import counted
 from flowrun.core import pool as places
 from flowrun.core.changes import AnyChange, CancelRequested, Exited, Finish, Kill, Opened, Start, Submission
 from flowrun.core.derived import derive
-from flowrun.core.fleet import Fleet
+from flowrun.core.fleet import Fleet, part
 from flowrun.core.model import Capacity
 from flowrun.core.resume import carry_over
 from flowrun.core.scheduler.preempting import ByShares
-from flowrun.core.scheduler.request import Lane, Ref
+from flowrun.core.scheduler.request import Ref
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.sharing.finish import FinishTimes, alone_ms
 from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Sharing
-from flowrun.core.state import Shared, State
+from flowrun.core.state import State
 from flowrun.service import admission
 from flowrun.service.aside import Aside
 from flowrun.service.messages import Cancelling, Submit, Submitted
 from flowrun.service.pools import Pools
-from flowrun.service.preparing import Order, Prepared, Wanted, elsewhere, fair, prepare, prepared
+from flowrun.service.preparing import Order, Prepared, Wanted, elsewhere, prepare, prepared
 from flowrun.shell.execution import Execution, now_ms
 from flowrun.shell.launch import demand_environment, versions_for
 from flowrun.shell.loop import Loop
 from flowrun.shell.pool import Pool
 from flowrun.shell.runlog import Home, RunLock, RunLog
+from flowrun.shell.teams import fair
 from flowrun.shell.watchers import say
 
 LARGE = 1 << 18  # bytes of a plan file: about 2,500 nodes, which it takes 0.05 s to prepare
@@ -175,11 +176,9 @@ class Runs:
     def _open(self, run: str, lock: RunLock, plan: Plan, prepared: Prepared, of: Submission) -> int:
         """Take up a run; how many of its nodes are done already."""
         inputs, versions, earlier = prepared.inputs, prepared.versions, prepared.earlier
-        lane = Lane(self.order.shares.index[of.team], of.tier)
-        number = int(run.rpartition("-")[2])  # of the same priority, the older run goes first
-        shared = Shared(self.loop.fleet.scheduler, run, lane, (-of.priority, number))
+        shared = part(self.order, self.loop.fleet.scheduler, run, of)
         state = State(plan, inputs, versions, shared, prepared.derived)
-        opened = Opened(now_ms(), prepared.plan, inputs, self._capacity, earlier, versions, of)
+        opened = Opened(now_ms(), prepared.plan, inputs, self._capacity, earlier, versions, of, self._sharing)
         kept = sum(was.artifact is not None for was in earlier.values())
         pool = self._pools.take(plan, versions)
         self._held[run] = _Held(of, lock, pool)

@@ -13,6 +13,7 @@ import os
 import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakValueDictionary
@@ -213,18 +214,23 @@ class RunLog:
             state.apply(change)
         return state if changes else None
 
+    def executions(self, run: str) -> list[list[AnyChange]]:
+        """The changes of a run, divided by `Opened`, with which each execution begins."""
+        changes = self.changes(run)
+        openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
+        return [changes[i:end] for i, end in pairwise([*openings, len(changes)])]
+
     def last_execution(self, run: str) -> tuple[State, list[AnyChange]]:
         """The state that a run was opened with the last time, and all changes since.
 
         A resume opens it again, maybe with another plan: only what it kept and what followed counts.
         """
-        changes = self.changes(run)
-        openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
-        if not openings:
+        executions = self.executions(run)
+        if not executions:
             return State(Plan(Header(1, "never:opened")), {}), []
-        opened = changes[openings[-1]]
+        opened = executions[-1][0]
         assert isinstance(opened, Opened)
-        return State(self.plan(opened.plan), opened.inputs, opened.versions), changes[openings[-1] :]
+        return State(self.plan(opened.plan), opened.inputs, opened.versions), executions[-1]
 
     def capacity(self, run: str) -> Capacity:
         """The host that a run, which was opened, was last executed on."""
@@ -236,15 +242,13 @@ class RunLog:
         measured: list[Call] = []
         unfolded: list[Loop] = []
         for row in self.runs():
-            changes = self.changes(row.run)
-            openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
-            for i, end in zip(openings, [*openings[1:], len(changes)], strict=True):
-                opened = changes[i]
+            for changes in self.executions(row.run):
+                opened = changes[0]
                 assert isinstance(opened, Opened)
                 if opened.plan not in plans:
                     plans[opened.plan] = self.plan(opened.plan)
-                measured += calls(plans[opened.plan], changes[i:end])
-                unfolded += loops(plans[opened.plan], changes[i:end])
+                measured += calls(plans[opened.plan], changes)
+                unfolded += loops(plans[opened.plan], changes)
         return Measured(summarise(measured, unfolded), modules(measured), runner(measured))
 
     def _row(self, row: tuple[str, str, str, int, str, int]) -> RunRow:

@@ -357,8 +357,23 @@ class TestTables:
             3,
             3.0,
         )
-        assert waits["waits_for"] == "cpus: needs 1, has 0; `main-1/part[0]` holds 1"
+        assert waits["waits_for"] == "cpus: needs 1, has 0; `main-1/part[0]` of team `vision` holds 1"
         assert "main-2/begun" in one_cpu.flowrun("queue").stdout
+
+    def test_why_names_what_other_runs_hold(self, one_cpu):
+        daemon = start(one_cpu)
+        one_cpu.submit("--team", "vision", *kind("long"))
+        one_cpu.told()
+        one_cpu.submit("--team", "speech")
+        held = "cpus: needs 1, has 0; `main-1/part[0]` of team `vision` holds 1"
+        assert held in one_cpu.flowrun("why", "main-2", "begun").stdout
+        daemon.process.kill()
+        daemon.end()
+        assert held in one_cpu.flowrun("why", "main-2", "begun").stdout
+        (one_cpu.folder / "open").touch()
+        start(one_cpu)
+        assert [follow(one_cpu, run) for run in ("main-1", "main-2")] == ["succeeded"] * 2
+        assert "of team `vision` holds 1" in one_cpu.flowrun("why", "main-2", "begun").stdout
 
     def test_teams(self, one_cpu):
         start(one_cpu)
