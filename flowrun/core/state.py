@@ -58,12 +58,6 @@ class Shared(NamedTuple):
     alone: bool = False
 
 
-def wanted(plan: Plan) -> Counter[Resources]:
-    """How often a plan asks for GPUs, and for which: places are chosen so that they are left."""
-    needs = {site.site: site.needs for site in plan.sites if site.needs.gpus}
-    return Counter(needs[node.site] for node in plan.nodes if node.site in needs)
-
-
 class State:
     """A run as it stands. Changed only by `apply`.
 
@@ -118,6 +112,13 @@ class State:
         self.unfinished = len(self.tasks)
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
         self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
+
+    def wanted(self) -> Counter[Resources]:
+        """How often what is to come asks for GPUs, and for which: places are chosen so that they are left."""
+        if not any(site.needs.gpus for site in self.plan.sites):
+            return Counter()
+        to_come = ("pending", "ready")
+        return Counter(t.site.needs for t in self.tasks if t.site.needs.gpus and t.state in to_come)
 
     def expected_ms(self, site: Site) -> int:
         """How long a call of a site is going to take: measured in this run, or as planned; 0 if unknown."""
@@ -249,7 +250,7 @@ class State:
             self._succeed(task, exited.artifact)
 
     def _own(self, capacity: Capacity) -> Scheduler:
-        return Scheduler(Pool((capacity,), wanted(self.plan)))
+        return Scheduler(Pool((capacity,), self.wanted()))
 
     def _reorder(self, reorder: Reorder) -> None:
         """The order of starts computed ahead counts as priority."""

@@ -27,7 +27,7 @@ from flowrun.core.pool import can_ever_fit
 from flowrun.core.resume import carry_over
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
-from flowrun.core.state import Shared, State, wanted
+from flowrun.core.state import Shared, State
 from flowrun.shell import devices
 from flowrun.shell.execution import Execution, Watcher, now_ms, operators
 from flowrun.shell.forkserver import ZygoteProcess
@@ -70,7 +70,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
-        fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
+        fleet = Fleet(Scheduler(places.Pool((capacity,))))
         state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
         earlier = carry_over(before, state, home.store.is_sound) if before else {}
         opened = Opened(now_ms(), log.keep_plan(plan)[0], inputs, capacity, earlier, versions)
