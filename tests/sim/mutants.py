@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,9 +107,11 @@ _NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
 def mutants(file: str) -> Iterator[Mutant]:
     """Every small mistake that can be made in a file. The rest of it stays as it is written."""
     source = (CORE / file).read_text()
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        for what, other in _mistakes(node):
+    nodes = list(ast.walk(ast.parse(source)))
+    # That two sequences are as long as each other is asserted: left out, nothing is wrong yet.
+    strict = [node.value for node in nodes if isinstance(node, ast.keyword) and node.arg == "strict"]
+    for node in nodes:
+        for what, other in _mistakes(node) if node not in strict else ():
             text = _with(source, node, other)
             if text is not None:
                 yield Mutant(file, getattr(node, "lineno", 0), what, text)
@@ -132,14 +135,15 @@ def _mistakes(node: ast.AST) -> Iterator[tuple[str, str]]:
             yield "truth", str(not value)
         case ast.Name(id=name) if name in _NAMES:
             yield "the other end", _NAMES[name]
-        case ast.Continue():
-            yield "left out", "pass"
-        case ast.Break():
-            yield "left out", "pass"
-        case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Delete():
-            yield "left out", "pass"
-        case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
-            yield "left out", "pass"
+        case (
+            ast.Continue()
+            | ast.Break()
+            | ast.Expr(value=ast.Call())
+            | ast.AugAssign()
+            | ast.Delete()
+            | ast.Assign(targets=[ast.Attribute() | ast.Subscript()])
+        ):
+            yield "left out", f"pass  # {ast.unparse(node)}"
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -161,10 +165,14 @@ def _with(source: str, node: ast.AST, other: str) -> str | None:
     after = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
     text = (data[:first] + other.encode() + data[after:]).decode()
     try:
-        same = ast.dump(ast.parse(text)) == ast.dump(ast.parse(source))
+        return None if ast.dump(ast.parse(text)) == _meaning(source) else text
     except SyntaxError:
         return None
-    return None if same else text
+
+
+@lru_cache(maxsize=1)
+def _meaning(source: str) -> str:
+    return ast.dump(ast.parse(source))
 
 
 _TESTS = """
@@ -176,7 +184,9 @@ import pytest
 for world in (World, FleetWorld):
     for seed in range(10):
         world(seed).play()
-if pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", "tests/flowrun/core"]):
+quiet = ["-x", "-q", "--no-header", "-p", "no:cacheprovider"]
+near, ignored = sys.argv[2:], [f"--ignore={path}" for path in sys.argv[2:]]
+if pytest.main([*quiet, *near]) or pytest.main([*quiet, "tests/flowrun/core", *ignored]):
     sys.exit("tests")
 for seed in range(10, int(sys.argv[1])):
     for world in (World, FleetWorld):
@@ -190,7 +200,7 @@ def survives(mutant: Mutant, folder: Path, seeds: int) -> bool:
     before = path.read_text()
     path.write_text(mutant.text)
     try:
-        command = [sys.executable, "-B", "-c", _TESTS, str(seeds)]
+        command = [sys.executable, "-B", "-c", _TESTS, str(seeds), *near(mutant.file)]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         done = subprocess.run(command, cwd=folder, timeout=LIMIT_S, check=False, **quiet)
         return done.returncode == 0
@@ -198,6 +208,14 @@ def survives(mutant: Mutant, folder: Path, seeds: int) -> bool:
         return False
     finally:
         path.write_text(before)
+
+
+def near(file: str) -> list[str]:
+    """The tests that are likely to notice a mistake in a file, and that come first."""
+    tests = Path("tests", "flowrun", "core")
+    if "/" in file:
+        return [str(tests / Path(file).parent)]
+    return [str(tests / name) for name in ("test_decide.py", "test_state.py", "test_control.py")]
 
 
 def copy(folder: Path) -> None:

@@ -76,5 +76,4 @@ def _share(needs: Resources, gpus: int, of: int) -> Resources:
         memory_mb=math.ceil(needs.memory_mb * gpus / of),
         gpus=gpus,
         gpus_max=0,
-        hosts_max=1,
     )

@@ -84,6 +84,16 @@ def test_a_gang_holds_a_licence_on_each_of_its_hosts():
     assert desk.gives() == "gang:2"
 
 
+def test_what_its_limit_holds_back_is_kept_no_place():
+    desk = Desk(Sharing({"one": Team(limit={"cpus": 1}), "other": Team()}, OPEN))
+    desk.wants("a", team=0, cpus=1)
+    desk.wants("b", team=1, cpus=2)
+    assert desk.gives() == "a b"
+    desk.wants("over its limit", team=0, cpus=2)
+    desk.wants("long", team=1, cpus=1)
+    assert desk.gives(at=1) == "long"
+
+
 class TestClaims:
     """A place that was taken from others is kept for whom it was taken for."""
 

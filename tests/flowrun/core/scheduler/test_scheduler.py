@@ -13,8 +13,8 @@ from flowrun.core.scheduler.waits import waits
 class Desk:
     """A scheduler at a moment. `gives()` says what got a place."""
 
-    def __init__(self, cpus=4, memory=1000, gpus=()):
-        self.scheduler = Scheduler(Pool((host(cpus, memory, gpus),)))
+    def __init__(self, cpus=4, memory=1000, gpus=(), hosts=1):
+        self.scheduler = Scheduler(Pool((host(cpus, memory, gpus),) * hosts))
         self.now = 0
         self._index = 0
 
@@ -73,6 +73,15 @@ class TestPromise:
         desk.gives()
         desk.wants("large", cpus=4)
         desk.wants("short", cpus=1, lasts=1000)
+        assert desk.gives() == "short"
+
+    def test_also_where_more_counts_than_sums(self):
+        desk = Desk(gpus=[8000] * 2)
+        desk.wants("runs", gpus=1, lasts=1000)
+        desk.gives()
+        desk.wants("large", gpus=2)
+        desk.wants("long", gpus=1, lasts=2000)
+        desk.wants("short", gpus=1, lasts=1000)
         assert desk.gives() == "short"
 
     def test_what_fits_beside_it_passes_however_long_it_lasts(self):
@@ -196,6 +205,23 @@ class TestWaits:
         found = desk.why("next")
         assert (found.reason, found.expected_ms) == ("resources", 1000)
         assert str(found) == "cpus: needs 2, has 0; `big` holds 3, `small` holds 1"
+
+    def test_for_what_is_missing_not_for_all_that_is_needed(self):
+        desk = Desk(gpus=[8000] * 3)
+        desk.wants("soon over", gpus=1, lasts=1000)
+        desk.wants("over later", gpus=1, lasts=5000)
+        desk.gives()
+        desk.wants("next", gpus=2)
+        assert desk.why("next").expected_ms == 1000
+
+    def test_for_the_first_host_that_has_room_not_for_the_one_that_comes_nearest(self):
+        desk = Desk(cpus=2, gpus=[8000], hosts=2)
+        desk.wants("holds the gpu", gpus=1, lasts=5000)
+        desk.wants("holds the cpus", cpus=2, lasts=1000)
+        desk.gives()
+        desk.wants("next", cpus=1, gpus=1)
+        assert desk.why("next").lacks.dimension == "gpus"
+        assert desk.why("next").expected_ms == 1000
 
     def test_for_another_ones_promise(self):
         desk = Desk(cpus=2)

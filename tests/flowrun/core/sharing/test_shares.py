@@ -65,6 +65,11 @@ def test_parts_of_a_team_divide_what_it_has():
     assert of.entitled[1].parts == pytest.approx((0.4, 0.4))  # no CPUs are named: measured as the GPUs
 
 
+def test_what_the_host_does_not_have_is_no_part_of_it():
+    of = shares({"a": Team(quota={"cpus": 25}), "b": Team()}, {"cpus": 100, "memory_mb": 10, "gpus": 0})
+    assert of.entitled[0].parts == (0.25, 0.25, 0.25)  # as that of the CPUs, the only ones it names
+
+
 def test_a_guarantee_of_one_resource_is_kept_against_one_who_has_all_of_another():
     """`c` is left all CPUs and half of the GPUs; of GPUs it counts as above its part from the sixth on."""
     of = shares({"g": Team(quota={"gpus": 5}), "c": Team()}, tiers=ONE_TIER)
