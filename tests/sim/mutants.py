@@ -42,6 +42,8 @@ LIMIT_S = 300  # what takes longer hangs: it is killed, too
 
 # By file and the line as it stands after the mutation: why nobody could tell the difference.
 _SPEED = "decides how soon it is found, not what"
+_TIE = "of equals either may go first"
+_LAGS = "the order lags waiting by less than it may"
 _BOUND = "a bound on what is looked at; any other would do"
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("scheduler/holdings.py", "if (len(ends) < _FEW):"): _SPEED,
@@ -61,9 +63,13 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "scheduler/preempting.py",
         "HOSTS = 9  # with most that may be taken; a place on one host needs victims on one host",
     ): _BOUND,
-    ("sharing/turns.py", "_GROWTH = math.exp(1 / 3)"): "the order lags waiting by less than it may",
+    (
+        "sharing/turns.py",
+        "grows_ms = self._threshold_ms if waited_ms < self._threshold_ms else (waited_ms + _GROWTH)",
+    ): _LAGS,
+    ("sharing/turns.py", "_GROWTH = math.exp(1 / 3)"): _LAGS,
     ("pool/groups.py", "_KNOWN_MAX = 50001  # answers that a ranking remembers"): _BOUND,
-    ("sharing/turns.py", "while due and (due[0][0] < now_ms):"): "the order lags waiting by less than it may",
+    ("sharing/turns.py", "while due and (due[0][0] < now_ms):"): _LAGS,
     (
         "scheduler/scheduler.py",
         "if delays and ((not of.least_ms and now_ms + of.least_ms > promise.at_ms)):",
@@ -73,6 +79,15 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "ways: list[Sequence[object]] ="
         " [[*zip(links, models, strict=True)], links, models, [1] * len(links)]",
     ): "a label that all have, whichever it is",
+    (
+        "pool/hosts.py",
+        "return math.ceil(cpus * 1000 - 1e-6 if cpus < _MOST_CPUS else _MOST_CPUS * 1001)",
+    ): _BOUND,
+    ("pool/groups.py", "self.news, self.epoch = [], self.epoch + 2"): "that it changes is what counts",
+    (
+        "scheduler/order.py",
+        "if again and (ahead is None or (-again[0][0] > ahead.effective)):",
+    ): _TIE,
     ("state.py", "self.now_ms = 1"): "the first change of a run says when it is",
     (
         "sharing/shares.py",

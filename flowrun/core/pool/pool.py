@@ -31,8 +31,8 @@ class Pool:
     """Hosts, and what is free on each.
 
     `typical` are the requests to be expected, with how often: a place is good if it leaves what they can use.
-    `shared` are named resources of which there is one count for all hosts. `version` changes with what is
-    free. What is taken and given back leaves the pool as it was.
+    `shared` are named resources of which there is one count for all hosts. What is taken and given back
+    leaves the pool as it was.
     """
 
     def __init__(
@@ -42,7 +42,6 @@ class Pool:
         shared: Mapping[str, int] | None = None,
     ) -> None:
         assert hosts, "a pool has at least one host"
-        self.version = 0
         self.shared = dict(shared or {})
         self._kind_of = numbered(hosts)
         self._kinds = sorted(set(self._kind_of), key=lambda kind: kind.number)
@@ -66,7 +65,7 @@ class Pool:
     def copy(self) -> Pool:
         """A pool of its own with the same hosts in the same state."""
         other = Pool.__new__(Pool)
-        other.version, other.shared = self.version, self.shared.copy()
+        other.shared = self.shared.copy()
         other._kind_of, other._kinds, other._free = self._kind_of, self._kinds, self._free.copy()
         other._groups = self._groups.copy() if self._groups else None
         other._judge, other._shapes = self._judge, {}
@@ -89,7 +88,6 @@ class Pool:
         self._move(placement, +1)
 
     def _move(self, placement: Placement, sign: int) -> None:
-        self.version += 1
         if self._groups is None and not placement.gpus and not placement.uses:  # most often
             free = self._free[0]
             cpus = free.cpus + sign * thousandths(placement.cpus)

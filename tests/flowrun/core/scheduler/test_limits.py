@@ -94,6 +94,15 @@ def test_what_its_limit_holds_back_is_kept_no_place():
     assert desk.gives(at=1) == "long"
 
 
+def test_others_pass_the_first_that_does_not_fit_whosever_they_are():
+    desk = Desk(Sharing({"one": Team(), "other": Team()}, OPEN))
+    desk.wants("runs", team=0, cpus=3)
+    desk.gives()
+    desk.wants("large", team=1, cpus=4)
+    desk.wants("small", team=0, cpus=1)
+    assert desk.gives() == "small"
+
+
 class TestClaims:
     """A place that was taken from others is kept for whom it was taken for."""
 
@@ -125,6 +134,15 @@ class TestClaims:
         desk.wants("two", team=0, tier=1, gpus=2)
         assert desk.gives(at=1) == ""
         assert sorted(desk.takes()) == ["least for two", "some for two"]
+
+    def test_who_starves_takes_nothing_that_is_more_important(self):
+        desk = Desk(self.SHARING)
+        for node, priority in (("more", 2), ("as much", 1)):
+            desk.wants(node, team=1, gpus=2, priority=priority)
+        desk.gives()
+        desk.wants("starves", team=0, gpus=1, priority=1)
+        assert desk.gives(at=10**9) == ""
+        assert desk.takes() == ["as much for starves"]
 
     def test_who_is_on_the_way_out_is_not_told_to_go_again(self):
         desk = Desk(self.SHARING)
