@@ -116,7 +116,7 @@ class Pool:
         assert self._groups is not None
         best = shape.ranking.best(self._groups)
         if isinstance(best, Rejected):
-            return self._gang(needs, best) if needs.hosts_max > 1 else best
+            return self._gang(needs) if needs.gpus and needs.hosts_max > 1 else best
         host = -self._groups.hosts[best.state][-1]
         slots = self._kind_of[host].alike(best.state[1], self._free[host], best.slots)
         return self._placement(needs, host, slots)
@@ -150,7 +150,7 @@ class Pool:
         gpus = tuple(sorted([indices[slot] for slot in slots])) if slots else ()
         return Placement(needs.cpus, needs.memory_mb, gpus, needs.gpu_memory_mb, needs.uses, host)
 
-    def _gang(self, needs: Resources, alone: Rejected) -> Placement | Rejected:
+    def _gang(self, needs: Resources) -> Placement | Rejected:
         """A place on several hosts at once, for what fits on no single one."""
         assert self._groups is not None
         groups = self._groups.hosts.items()
@@ -160,7 +160,7 @@ class Pool:
             [(self._kinds[kind], free, hosts) for (kind, free), hosts in groups],
         )
         if isinstance(divided, Rejected):
-            return divided if needs.gpus else alone
+            return divided
         # Most hosts of a gang are in the same few states: which of their GPUs is found once for each.
         known: dict[tuple[State, int], tuple[int, ...]] = {}
         parts = []
