@@ -43,6 +43,7 @@ LIMIT_S = 300  # what takes longer hangs: it is killed, too
 
 # By file and the line as it stands after the mutation: why nobody could tell the difference.
 _SPEED = "decides how soon it is found, not what"
+_SIGN = "that it is negative is what counts"
 _TIE = "of equals either may go first"
 _LAGS = "the order lags waiting by less than it may"
 _BOUND = "a bound on what is looked at; any other would do"
@@ -89,6 +90,16 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "scheduler/order.py",
         "if again and (ahead is None or (-again[0][0] > ahead.effective)):",
     ): _TIE,
+    ("state.py", "return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -2"): _SIGN,
+    ("scheduler/scheduler.py", "several, fruitless = len(self.queue.heads) > 1, 1"): _BOUND,
+    ("scheduler/order.py", "limited = True"): "nobody has a limit there, and asking says so",
+    ("scheduler/preempting.py", "if (len(self._refused) >= 10000):"): _BOUND,
+    ("pool/groups.py", "_NEWS_MAX = 10001  # beyond a few for each state that there is"): _BOUND,
+    ("pool/pool.py", "_SHAPES_MAX = 1001  # requests that are remembered"): _BOUND,
+    ("sharing/turns.py", "live[above] -= 2"): _SPEED,
+    ("scheduler/scheduler.py", "pass  # hopeless.add(of)"): _SPEED,
+    ("scheduler/scheduler.py", "if len(self._queue.heads) == 2:"): _SPEED,
+    ("pool/groups.py", "if len(self.news) > (_NEWS_MAX - 4 * len(self.hosts)):"): _BOUND,
     ("state.py", "self.now_ms = 1"): "the first change of a run says when it is",
     (
         "sharing/shares.py",

@@ -3,9 +3,10 @@
 from graphs import host
 
 from flowc.plan.model import Resources
+from flowrun.core.model import Placement
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.order import Fair
-from flowrun.core.scheduler.request import Lane, Ref, Request
+from flowrun.core.scheduler.request import Holding, Lane, Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Fairness, Sharing, Team, Tiers
@@ -120,6 +121,11 @@ def test_what_is_kept_for_tier_1_is_kept_from_all_others_together():
     assert order.reserved(of(3), beside=of(2)) is not None
     assert order.reserved(of(3), beside=of(1)) is None
     assert order.reserved(of(1), beside=of(2)) is None
+    for tier in (1, 2):
+        order.started(of(tier), Placement(1.5))
+    assert order.reserved(of(3)) is not None
+    assert order.reserved(of(3), gone=[Holding(of(1), Placement(1.5), 0, 0)]) is not None
+    assert order.reserved(of(3), gone=[Holding(of(2), Placement(1.5), 0, 0)]) is None
 
 
 def test_parts_of_shared_gpus_count_by_their_memory():

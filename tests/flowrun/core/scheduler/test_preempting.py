@@ -114,6 +114,19 @@ class TestByShares:
         hosts = {desk.scheduler.holdings.by_ref[Ref("", node)].placement.host for node in victims}
         assert (len(victims), len(hosts)) == (2, 1)
 
+    def test_and_looked_for_where_most_is_held(self):
+        desk = Desk(hosts=9)
+        desk.wants("all", 4, tier=4)
+        for number in range(8):
+            desk.wants(f"protected {number}", 3, tier=1)
+        desk.gives()
+        for number in range(8):
+            desk.wants(f"small {number}", 1, tier=4)
+        desk.gives()
+        desk.wants("urgent", 4, team=1, tier=1)
+        assert desk.gives(at=10 * MINUTE) == ""
+        assert desk.takes() == "all<urgent"
+
 
 class TestByRank:
     def test_the_least_urgent_go_and_no_more_than_have_to(self):

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from flowrun.core.sharing.preemption import Asking, Held, room, victims
+from flowrun.core.sharing.preemption import Asking, Held, victims
 from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Preemption, Sharing, Team, Tiers
 
@@ -34,6 +34,11 @@ def asking(team=B, gpus=1, tier=1, priority=0, since=0):
 def chosen(request, *running, now=NOW, **more):
     shares, free = host(*running, **more)
     return victims(request, running, shares, room(free, request.amounts), now)
+
+
+def room(free, needs):
+    """`fits` where only sums matter: what is free and what the taken tasks hold is enough."""
+    return lambda taken: free[0] + sum(held.amounts[0] for held in taken) >= needs[0]
 
 
 def test_tier_1_takes_what_it_needs_and_no_more():

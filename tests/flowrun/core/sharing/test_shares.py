@@ -50,6 +50,11 @@ def test_waiting_earns_nothing_up_to_the_threshold_and_then_its_logarithm():
     assert boost(600, 60) == pytest.approx(2.302585)
 
 
+def test_who_has_waited_longer_than_the_threshold_starves():
+    of = shares({"a": Team()}, fairness=Fairness(starvation_s=60))
+    assert [of.starving(waited_ms) for waited_ms in (60_000, 60_001)] == [False, True]
+
+
 def test_entitlements_by_share_quota_and_weight():
     of = shares(
         {"a": Team(share=0.5), "b": Team(quota={"gpus": 2}), "c": Team(weight=1), "d": Team(weight=2)}
