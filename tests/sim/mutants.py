@@ -43,6 +43,7 @@ LIMIT_S = 300  # what takes longer hangs: it is killed, too
 
 # By file and the line as it stands after the mutation: why nobody could tell the difference.
 _SPEED = "decides how soon it is found, not what"
+_DUST = "nothing is as large as dust to the last digit"
 _SIGN = "that it is negative is what counts"
 _TIE = "of equals either may go first"
 _LAGS = "the order lags waiting by less than it may"
@@ -100,11 +101,31 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("scheduler/scheduler.py", "pass  # hopeless.add(of)"): _SPEED,
     ("scheduler/scheduler.py", "if len(self._queue.heads) == 2:"): _SPEED,
     ("pool/groups.py", "if len(self.news) > (_NEWS_MAX - 4 * len(self.hosts)):"): _BOUND,
+    ("scheduler/promise.py", "if missing > 1 and isinstance(lacks, Rejected):"): _SPEED,
+    ("scheduler/promise.py", "pass  # self._moves += 2 * len(self._freed) + 1"): _BOUND,
+    (
+        "scheduler/queue.py",
+        "of = self._known[name] = Class(lane.tier, need, 1 << bits >> 2, request)",
+    ): _SPEED,
+    ("pool/hosts.py", "pass  # self._allowed[models] = slots"): _SPEED,
+    (
+        "scheduler/scheduler.py",
+        "if (len(lower) <= len(need.classes)) or not self._hopeless.issuperset(lower):",
+    ): _SPEED,
+    (
+        "pool/hosts.py",
+        "return math.ceil(cpus * 1000 - 1e-6 if (cpus <= _MOST_CPUS) else _MOST_CPUS * 1000)",
+    ): "there it is the same",
+    ("sharing/shares.py", "if (amounts[d] >= limit + _DUST):"): _DUST,
+    ("pool/groups.py", "self._epoch = -2"): _SIGN,
+    ("pool/hosts.py", "HELD = -2"): _SIGN,
+    ("pool/groups.py", "if len(self.news) > _NEWS_MAX + 5 * len(self.hosts):"): _BOUND,
+    ("scheduler/preempting.py", "self._calm_until = (now_ms - self.CALM_MS)"): _BOUND,
     ("state.py", "self.now_ms = 1"): "the first change of a run says when it is",
     (
         "sharing/shares.py",
         "if amounts[d] and (self.used[node][d] + amounts[d] >= limit + _DUST):",
-    ): "nothing is as large as dust to the last digit",
+    ): _DUST,
 }
 
 
@@ -248,7 +269,10 @@ def near(file: str) -> list[str]:
     tests = Path("tests", "flowrun", "core")
     if "/" in file:
         return [str(tests / Path(file).parent)]
-    return [str(tests / name) for name in ("test_decide.py", "test_state.py", "test_control.py")]
+    return [
+        str(tests / name)
+        for name in ("test_decide.py", "test_state.py", "test_control.py", "test_foresight.py")
+    ]
 
 
 def copy(folder: Path) -> None:

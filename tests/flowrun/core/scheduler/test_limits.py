@@ -103,6 +103,17 @@ def test_others_pass_the_first_that_does_not_fit_whosever_they_are():
     assert desk.gives() == "small"
 
 
+def test_what_waits_for_what_is_not_kept_for_tier_1_is_not_delayed():
+    desk = Desk(Sharing({"one": Team(), "other": Team()}, Tiers(headroom=0.25)), host(cpus=8))
+    desk.wants("runs", team=0, cpus=2)
+    desk.gives()
+    desk.wants("large", team=1, cpus=5, priority=9)
+    desk.wants("small", team=0, cpus=2)
+    assert desk.gives(at=1) == ""
+    desk.scheduler.ended(Ref("run", "runs"))
+    assert desk.gives(at=2) == "large"
+
+
 class TestClaims:
     """A place that was taken from others is kept for whom it was taken for."""
 

@@ -147,3 +147,13 @@ class TestByRank:
         for request, placement in scheduler.dispatch(0):
             scheduler.started(request.ref, placement, 0)
         assert scheduler.preemptions(1) == []
+
+    def test_nothing_is_kept_for_who_takes_what_it_needs(self):
+        scheduler = Scheduler(Pool((host(4, 1000),)), preempting=ByRank(), grace_ms=0)
+        got = []
+        for node, rank, cpus in (("runs", 1, 3), ("large", 2, 4), ("long", 3, 1)):
+            scheduler.submit(Request(Ref("", node), Resources(cpus=cpus), (rank,), 9 * MINUTE, 0))
+            for request, placement in scheduler.dispatch(rank):
+                scheduler.started(request.ref, placement, rank)
+                got.append(request.ref.node)
+        assert got == ["runs", "long"]

@@ -2,6 +2,7 @@
 
 import pytest
 from graphs import host
+from msgspec import structs
 
 from flowc.plan.model import Resources
 from flowrun.core.pool import Pool
@@ -13,8 +14,9 @@ from flowrun.core.scheduler.waits import waits
 class Desk:
     """A scheduler at a moment. `gives()` says what got a place."""
 
-    def __init__(self, cpus=4, memory=1000, gpus=(), hosts=1):
-        self.scheduler = Scheduler(Pool((host(cpus, memory, gpus),) * hosts))
+    def __init__(self, cpus=4, memory=1000, gpus=(), resources=(), hosts=1):
+        of = structs.replace(host(cpus, memory, gpus), resources=resources)
+        self.scheduler = Scheduler(Pool((of,) * hosts))
         self.now = 0
         self._index = 0
 
@@ -151,6 +153,31 @@ class TestPromise:
         desk.scheduler.expect(Ref("", "runs"), 2000)
         desk.wants("other", cpus=1, lasts=3000)
         assert desk.gives() == ""  # `large` has its place at 2000
+
+    def test_room_that_nobody_counted_on_is_for_others(self):
+        desk = Desk(cpus=8, gpus=[8000] * 5)
+        desk.wants("soon over", gpus=2, lasts=1000)
+        desk.wants("over", gpus=2, lasts=1)
+        desk.wants("over later", gpus=1, lasts=9999)
+        desk.gives()
+        desk.ends("over")
+        desk.wants("large", gpus=4)
+        desk.wants("long", gpus=1, lasts=9999)
+        assert desk.gives() == ""
+        desk.ends("over later")
+        assert desk.gives() == "long"
+
+    @pytest.mark.parametrize("needs", [{"cpus": 1}, {"cpus": 0, "memory_mb": 1, "uses": (("seat", 1),)}])
+    def test_what_has_to_be_looked_far_ahead_for_lets_pass_what_ends_before_that(self, needs):
+        desk = Desk(cpus=300, memory=300, resources=(("seat", 300),))
+        for number in range(299):
+            desk.wants(f"runs {number}", lasts=1000 + number, **needs)
+        desk.gives()
+        of = {name: ((("seat", 300),) if name == "uses" else 300 * amount) for name, amount in needs.items()}
+        desk.wants("large", **of)
+        desk.wants("longer", lasts=3000, **needs)
+        desk.wants("short", lasts=1000 + desk.scheduler.LOOKAHEAD - 1, **needs)
+        assert desk.gives() == "short"
 
     def test_all_dimensions_count(self):
         desk = Desk(cpus=8, memory=100)

@@ -93,6 +93,13 @@ def test_the_penalties_of_a_department_count_for_its_teams():
     assert of.parts(3, 1, 0, 0).team == -1
 
 
+def test_how_far_a_team_would_be_above_what_it_or_its_department_is_entitled_to():
+    of = shares({"r": Team(share=0.5), "x": Team(parent="r"), "y": Team(parent="r"), "z": Team()})
+    of.start(2, 3, of.amounts(gpus=4))
+    assert of.above_with(1, of.amounts(gpus=2)) == pytest.approx(6 / 5 - 1)  # x would be below
+    assert of.above_with(1, of.amounts(gpus=4)) == pytest.approx(4 / 2.5 - 1)
+
+
 def test_a_burst_limit_rejects_with_the_amounts():
     of = shares({"a": Team(share=0.2, burst=1.5), "b": Team()})
     of.start(0, 3, of.amounts(gpus=2))
