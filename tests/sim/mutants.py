@@ -8,8 +8,8 @@
 A mutant is a comparison that is turned round or off by one, a sign that is swapped, a condition that is
 negated, a statement that is left out, a number that is one more. Each is made in a copy of the source, in
 which the core's tests and some hundred seeds of the worlds then run; what makes them fail is killed. Those
-that survive as they change nothing that anyone could see are in `EQUIVALENT`, with the reason. Exits with 1
-if there are others.
+that change nothing that anyone could see are in `equivalent.py`, with the reason; they are tried with `--all`
+only. Exits with 1 if others survive.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from blake3 import blake3
+from equivalent import EQUIVALENT
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "flowrun" / "core"
@@ -40,93 +41,6 @@ FILES = [
 ]
 SEEDS = 150  # of each world
 LIMIT_S = 300  # what takes longer hangs: it is killed, too
-
-# By file and the line as it stands after the mutation: why nobody could tell the difference.
-_SPEED = "decides how soon it is found, not what"
-_DUST = "nothing is as large as dust to the last digit"
-_SIGN = "that it is negative is what counts"
-_TIE = "of equals either may go first"
-_LAGS = "the order lags waiting by less than it may"
-_BOUND = "a bound on what is looked at; any other would do"
-EQUIVALENT: dict[tuple[str, str], str] = {
-    ("scheduler/holdings.py", "if (len(ends) < _FEW):"): _SPEED,
-    ("scheduler/holdings.py", "_FEW = 65  # are sorted faster than walked in a heap"): _SPEED,
-    ("scheduler/preempting.py", "CONSIDERED = 513"): _BOUND,
-    (
-        "scheduler/preempting.py",
-        "lanes.sort(key=lambda lane: ((lane.tier), -penalty[lane.team], lane.team))",
-    ): "which are looked at if there are more than `CONSIDERED`; who goes first, `victims` says",
-    (
-        "scheduler/order.py",
-        "pass  # self._turns.leave(lane.team, lane.tier)",
-    ): "a lane that left and is asked in turn has nothing to give a place to",
-    ("scheduler/promise.py", "pass  # self._in_the_way.add(placement)"): _SPEED,
-    ("scheduler/promise.py", "MOVES = 257"): _BOUND,
-    (
-        "scheduler/preempting.py",
-        "HOSTS = 9  # with most that may be taken; a place on one host needs victims on one host",
-    ): _BOUND,
-    (
-        "sharing/turns.py",
-        "grows_ms = self._threshold_ms if waited_ms < self._threshold_ms else (waited_ms + _GROWTH)",
-    ): _LAGS,
-    ("sharing/turns.py", "_GROWTH = math.exp(1 / 3)"): _LAGS,
-    ("pool/groups.py", "_KNOWN_MAX = 50001  # answers that a ranking remembers"): _BOUND,
-    ("sharing/turns.py", "while due and (due[0][0] < now_ms):"): _LAGS,
-    (
-        "scheduler/scheduler.py",
-        "if delays and ((not of.least_ms and now_ms + of.least_ms > promise.at_ms)):",
-    ): _SPEED,
-    (
-        "pool/hosts.py",
-        "ways: list[Sequence[object]] ="
-        " [[*zip(links, models, strict=True)], links, models, [1] * len(links)]",
-    ): "a label that all have, whichever it is",
-    (
-        "pool/hosts.py",
-        "return math.ceil(cpus * 1000 - 1e-6 if cpus < _MOST_CPUS else _MOST_CPUS * 1001)",
-    ): _BOUND,
-    ("pool/groups.py", "self.news, self.epoch = [], self.epoch + 2"): "that it changes is what counts",
-    (
-        "scheduler/order.py",
-        "if again and (ahead is None or (-again[0][0] > ahead.effective)):",
-    ): _TIE,
-    ("state.py", "return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -2"): _SIGN,
-    ("scheduler/scheduler.py", "several, fruitless = len(self.queue.heads) > 1, 1"): _BOUND,
-    ("scheduler/order.py", "limited = True"): "nobody has a limit there, and asking says so",
-    ("scheduler/preempting.py", "if (len(self._refused) >= 10000):"): _BOUND,
-    ("pool/groups.py", "_NEWS_MAX = 10001  # beyond a few for each state that there is"): _BOUND,
-    ("pool/pool.py", "_SHAPES_MAX = 1001  # requests that are remembered"): _BOUND,
-    ("sharing/turns.py", "live[above] -= 2"): _SPEED,
-    ("scheduler/scheduler.py", "pass  # hopeless.add(of)"): _SPEED,
-    ("scheduler/scheduler.py", "if len(self._queue.heads) == 2:"): _SPEED,
-    ("pool/groups.py", "if len(self.news) > (_NEWS_MAX - 4 * len(self.hosts)):"): _BOUND,
-    ("scheduler/promise.py", "if missing > 1 and isinstance(lacks, Rejected):"): _SPEED,
-    ("scheduler/promise.py", "pass  # self._moves += 2 * len(self._freed) + 1"): _BOUND,
-    (
-        "scheduler/queue.py",
-        "of = self._known[name] = Class(lane.tier, need, 1 << bits >> 2, request)",
-    ): _SPEED,
-    ("pool/hosts.py", "pass  # self._allowed[models] = slots"): _SPEED,
-    (
-        "scheduler/scheduler.py",
-        "if (len(lower) <= len(need.classes)) or not self._hopeless.issuperset(lower):",
-    ): _SPEED,
-    (
-        "pool/hosts.py",
-        "return math.ceil(cpus * 1000 - 1e-6 if (cpus <= _MOST_CPUS) else _MOST_CPUS * 1000)",
-    ): "there it is the same",
-    ("sharing/shares.py", "if (amounts[d] >= limit + _DUST):"): _DUST,
-    ("pool/groups.py", "self._epoch = -2"): _SIGN,
-    ("pool/hosts.py", "HELD = -2"): _SIGN,
-    ("pool/groups.py", "if len(self.news) > _NEWS_MAX + 5 * len(self.hosts):"): _BOUND,
-    ("scheduler/preempting.py", "self._calm_until = (now_ms - self.CALM_MS)"): _BOUND,
-    ("state.py", "self.now_ms = 1"): "the first change of a run says when it is",
-    (
-        "sharing/shares.py",
-        "if amounts[d] and (self.used[node][d] + amounts[d] >= limit + _DUST):",
-    ): _DUST,
-}
 
 
 class Mutant(NamedTuple):
@@ -315,12 +229,16 @@ def main() -> int:
             if time.monotonic() > ends:
                 break
             tried += 1
-            if survives(mutant, folder, args.seeds):
-                reason = EQUIVALENT.get((mutant.file, mutant.now))
-                survivors += [] if reason else [mutant]
-                note = f"  equivalent: {reason}" if reason else ""
+            reason = EQUIVALENT.get((mutant.file, mutant.now), "")
+            if reason and not args.all:
+                continue
+            survived = survives(mutant, folder, args.seeds)
+            if survived != bool(reason):
+                found_out = "is listed as equivalent, and is not" if reason else "survives"
+                survivors.append(mutant)
                 print(
-                    f"flowrun/core/{mutant.file}:{mutant.line}: {mutant.what}: {mutant.now}{note}", flush=True
+                    f"flowrun/core/{mutant.file}:{mutant.line}: {mutant.what}: {mutant.now}  {found_out}",
+                    flush=True,
                 )
     print(f"{tried} of {len(found)} mutants tried, {len(survivors)} survive that should not")
     return 1 if survivors else 0

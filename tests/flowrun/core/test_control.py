@@ -114,6 +114,13 @@ class TestBranches:
         assert run.done("use") == ["finish succeeded"]
         assert run.states() == {"succeeded": f"flag big {runs} either use", "skipped": skipped}
 
+    def test_a_choice_is_made_when_the_last_of_what_it_needs_is_over(self):
+        run = Run(IF)
+        for run.now, node in ((10, "flag"), (50, "this")):
+            run.done(node)
+            run.knows("big", True)
+        assert run["either"].ended_ms == 50
+
     def test_a_condition_that_is_an_input_is_asked_for_at_once(self):
         run = Run(plan('big control=branch condition={"input":"i"}\nthis when=big', inputs={"i": "bool"}))
         assert run.opened == ["resolve big"]

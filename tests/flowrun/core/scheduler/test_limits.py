@@ -26,10 +26,10 @@ class Desk:
         self.number = 0
         self.now = 0
 
-    def wants(self, node, team=0, tier=3, cpus=0, priority=0, **needs):
+    def wants(self, node, team=0, tier=3, cpus=0, priority=0, lasts=0, **needs):
         self.number += 1
         rank, lane = (-float(priority), self.number), Lane(team, tier)
-        request = Request(Ref("run", node), Resources(cpus=cpus, **needs), rank, 0, self.now, lane)
+        request = Request(Ref("run", node), Resources(cpus=cpus, **needs), rank, lasts, self.now, lane)
         self.scheduler.submit(request)
 
     def gives(self, at=0):
@@ -101,6 +101,25 @@ def test_others_pass_the_first_that_does_not_fit_whosever_they_are():
     desk.wants("large", team=1, cpus=4)
     desk.wants("small", team=0, cpus=1)
     assert desk.gives() == "small"
+
+
+def test_nor_does_what_waits_for_headroom_hold_up_who_may_have_it():
+    desk = Desk(Sharing({"one": Team(), "other": Team()}, Tiers(headroom=0.25)), host(cpus=8))
+    desk.wants("runs", team=0, cpus=5)
+    desk.gives()
+    desk.wants("large", team=1, cpus=2, priority=999)
+    desk.wants("critical", team=0, tier=1, cpus=1)
+    assert desk.gives() == "critical"
+
+
+def test_what_lasts_too_long_holds_up_nothing_of_others_that_lasts_about_as_long_and_not_too_long():
+    desk = Desk(Sharing({"one": Team(), "other": Team()}, OPEN))
+    desk.wants("runs", team=0, cpus=2, lasts=1024)
+    desk.gives()
+    desk.wants("large", team=1, cpus=4, priority=9)
+    desk.wants("long", team=1, cpus=1, lasts=1500)
+    desk.wants("short", team=0, cpus=1, lasts=1024)
+    assert desk.gives() == "short"
 
 
 def test_what_waits_for_what_is_not_kept_for_tier_1_is_not_delayed():

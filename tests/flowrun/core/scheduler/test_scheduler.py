@@ -136,9 +136,9 @@ class TestPromise:
         desk.wants("b", lasts=1000, **of(4))
         desk.gives()
         desk.wants("large", **of(9))
+        desk.wants("long", lasts=9999, **of(2))
         assert desk.gives() == ""
         desk.ends("a")
-        desk.wants("long", lasts=9999, **of(2))
         assert desk.gives(at=10) == ""
         desk.wants("fits beside", lasts=9999, **of(1))
         assert desk.gives(at=10) == "fits beside"
@@ -153,6 +153,15 @@ class TestPromise:
         desk.scheduler.expect(Ref("", "runs"), 2000)
         desk.wants("other", cpus=1, lasts=3000)
         assert desk.gives() == ""  # `large` has its place at 2000
+
+    def test_what_passed_and_ends_in_time_makes_room_beside_it_again(self):
+        desk = Desk(cpus=4)
+        desk.wants("runs", cpus=2, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=3, lasts=100)
+        desk.wants("short", cpus=1, lasts=500)
+        desk.wants("long", cpus=1, lasts=9999)
+        assert desk.gives() == "short long"
 
     def test_room_that_nobody_counted_on_is_for_others(self):
         desk = Desk(cpus=8, gpus=[8000] * 5)
@@ -207,14 +216,15 @@ class TestPromise:
         assert desk.gives(at=3000) == "short"  # `runs` is expected to go on until 6000
 
     def test_what_nobody_knows_the_length_of_passes_only_while_the_first_has_waited_less(self):
-        desk = Desk(cpus=2)
+        desk = Desk(cpus=3)
         desk.wants("runs", cpus=1)
         desk.gives()
         desk.now = 5000
-        desk.wants("large", cpus=2)
+        desk.wants("large", cpus=3)
         desk.wants("unknown", cpus=1)
-        assert desk.gives() == "unknown"  # 5 s are expected of `runs`, 1 s of `unknown`
-        desk.ends("unknown")
+        desk.wants("too", cpus=1)
+        assert desk.gives() == "unknown too"  # 5 s are expected of `runs`, 1 s of these
+        desk.ends("unknown", "too")
         desk.wants("next", cpus=1)
         assert desk.gives(at=9000) == ""  # `large` has waited 4 s by now, and 1 s is left
         desk.ends("runs")
