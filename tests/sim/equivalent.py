@@ -6,7 +6,6 @@ _LAGS = "the order lags waiting by less than it may"
 _TIE = "of equals either may go first"
 _SIGN = "that it is negative is what counts"
 _GROWS = "that it is another one each time is what counts"
-_OUT_OF_TURN = "a lane that left and is asked in turn has nothing to give a place to"
 _FIRST_OF_MANY = "which are looked at if there are more than `CONSIDERED`; who goes first, `victims` says"
 _SAME = "there it is the same"
 _UNUSED = "tiers count from 1"
@@ -36,7 +35,6 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "self._number += 2": _GROWS,
     },
     "scheduler/order.py": {
-        "pass  # self._turns.leave(lane.team, lane.tier)": _OUT_OF_TURN,
         "if again and (ahead is None or (-again[0][0] > ahead.effective)):": _TIE,
         "limited = True": "nobody has a limit there, and asking says so",
         "_KNOWN_MAX = 10001": _BOUND,

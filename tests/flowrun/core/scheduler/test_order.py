@@ -105,6 +105,7 @@ def test_a_lane_that_was_empty_waits_again():
     desk = Desk()
     desk.wants("one", team=0)
     assert desk.gives() == "one"
+    assert desk.scheduler.order.effective(Lane(0, 3), 0) is None
     assert desk.gives() == ""
     desk.holds = None
     desk.wants("two", team=0)
