@@ -18,7 +18,6 @@ from flowrun.core.changes import (
     Cancel,
     CancelRequested,
     Earlier,
-    Event,
     Exited,
     Fail,
     Finish,
@@ -142,8 +141,8 @@ class State:
             return -1 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
         return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -1
 
-    def awaits(self, event: Event) -> bool:
-        """Whether an event tells something new.
+    def awaits(self, event: Exited | Resolved) -> bool:
+        """Whether an exit or an answer tells something new.
 
         The exit of an attempt that is over, or an answer to what was answered, may come late, or twice: it
         stands in the log and changes nothing.
@@ -157,8 +156,6 @@ class State:
                 if task is None or task.state != "running" or task.site.control == "none":
                     return False
                 return not task.parts and task.failure is None
-            case _:
-                return True
 
     def apply(self, change: AnyChange) -> bool:
         """Bring the state up to date with a change. Whether it told something new."""

@@ -36,7 +36,7 @@ class TestWhenItPays:
         assert Run(known(text, wide=100, a=100, b=100, c=100)).state.foreseen is None
 
     def test_not_for_a_run_among_others(self):
-        run = Run(known(FORK, wide=100, a=100, b=100, c=100))
+        run = Run(known(FORK, wide=60, a=50, b=100, c=50))
         assert foresee(run.state, 0) is not None
         run.state.shared = Shared(run.state.scheduler, "main-1", Lane(), (0, 0))
         assert foresee(run.state, 0) is None

@@ -12,6 +12,7 @@ from flowrun.core.scheduler.scheduler import Scheduler
 
 HOSTS = {
     "one host": [host(8, 1000)],
+    "two hosts": [host(8, 1000)] * 2,
     "with GPUs": [host(8, 1000, [8000] * 4)],
     "three hosts": [host(8, 1000, [8000] * 2)] * 3,
 }
@@ -22,7 +23,7 @@ HOSTS = {
 def test_nothing_that_passes_delays_the_first(hosts, seed):
     draw = random.Random(seed)
     scheduler = Scheduler(Pool(HOSTS[hosts]))
-    jobs = [(draw.randrange(0, 3000), draw.randrange(1, 800), _needs(draw, hosts)) for _ in range(60)]
+    jobs = [(draw.randrange(0, 3000), draw.randrange(1, 800), _needs(draw, HOSTS[hosts])) for _ in range(60)]
     jobs.sort(key=lambda job: job[0])
     events = sorted({submit for submit, _, _ in jobs})
     ends: dict[str, int] = {}
@@ -88,5 +89,5 @@ def _early_ends(hosts, seed):
 
 
 def _needs(draw, hosts):
-    gpus = draw.choice([0, 0, 1, 2]) if hosts != "one host" else 0
+    gpus = draw.choice([0, 0, 1, 2]) if hosts[0].gpus else 0
     return Resources(cpus=draw.choice([1, 1, 2, 3, 6]), memory_mb=draw.choice([0, 100, 500]), gpus=gpus)
