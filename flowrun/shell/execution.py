@@ -27,10 +27,10 @@ from flowrun.core.changes import (
     Kill,
     Opened,
     Outsider,
+    Reorder,
     Resolve,
     Resolved,
     Retry,
-    Schedule,
     Skip,
     Start,
     Woke,
@@ -116,7 +116,7 @@ class Execution:
                 self._leases.give_back((self.run, node, attempt))
             case (
                 Resolved()
-                | Schedule()
+                | Reorder()
                 | Skip()
                 | Elsewhere()
                 | Woke()
