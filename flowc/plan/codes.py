@@ -123,6 +123,7 @@ CODES: dict[str, str] = {
     "FR208": "a loop or a branch cannot go on with the value it was given",
     "FR209": "a node was preempted",
     "FR210": "a node can never start",
+    "FR211": "a node's process cannot be started",
     # FR3: stored runs
     "FR301": "there is no such run",
     "FR302": "the run has no such node",
