@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TypeVar
 
-from flowc import Array, operator
+from flowc import Array, operator, project
 from flowc.types import Schema
 from stdlib.types import Dataset, Model, OnnxModel, Published
 
@@ -54,8 +54,11 @@ def publish(model: OnnxModel, name: str, repository: Path = Path("models")) -> P
     published = repositories.publish(
         repository, name, model.onnx, labels=model.classes, probabilities_output="probabilities"
     )
-    print(f"published {published.name} version {published.version}: {published.path}")
-    return Published(published.name, published.version, str(published.path))
+    path = Path(published.path)
+    if path.is_relative_to(project()):
+        path = path.relative_to(project())
+    print(f"published {published.name} version {published.version}: {path}")
+    return Published(published.name, published.version, str(path))
 
 
 def _require_agreement(trained: Array, label: Array, probabilities: Array) -> None:

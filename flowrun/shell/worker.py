@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import socket
 import sys
 import time
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -110,7 +112,7 @@ def _perform(order: Spawn, store: Store) -> Artifact:
 def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
     """The arguments as the operator's annotations want them."""
     try:
-        return {
+        return _path_defaults(operator.fn) | {
             name: convert(_value(tree, store), operator.hints.get(name, Any), _project)
             for name, tree in order.args.items()
         }
@@ -119,6 +121,18 @@ def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
         raise Failed("FR306", str(error), hint=hint) from None
     except (msgspec.ValidationError, TypeError) as error:
         raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
+
+
+@functools.cache
+def _path_defaults(fn: Any) -> dict[str, Any]:
+    """The parameters that are relative paths by default, from the project's folder."""
+    code, defaults = getattr(fn, "__code__", None), getattr(fn, "__defaults__", None) or ()
+    if code is None:
+        return {}
+    positional = code.co_varnames[: code.co_argcount]
+    values = dict(zip(positional[len(positional) - len(defaults) :], defaults, strict=True))
+    values |= fn.__kwdefaults__ or {}
+    return {name: type(value)(_project, value) for name, value in values.items() if isinstance(value, Path)}
 
 
 def _check_arguments(order: Spawn, operator: Any, args: dict[str, Any]) -> dict[str, int]:
