@@ -112,6 +112,7 @@ CODES: dict[str, str] = {
     "FR147": "the daemon is about to end",
     "FR148": "the daemon does not understand a request",
     "FR149": "a node can never run within the limits of its team",
+    "FR150": "what other processes hold of the host cannot be known",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",
@@ -124,6 +125,7 @@ CODES: dict[str, str] = {
     "FR209": "a node was preempted",
     "FR210": "a node can never start",
     "FR211": "a node's process cannot be started",
+    "FR218": "another process on the host was first",
     # FR3: stored runs
     "FR301": "there is no such run",
     "FR302": "the run has no such node",
@@ -131,6 +133,9 @@ CODES: dict[str, str] = {
     "FR304": "the run belongs to another workflow",
     "FR305": "the state folder cannot be used",
     "FR306": "an artifact is missing or damaged",
+    "FR310": "the run log cannot be written at the moment",
+    "FR311": "the run log is damaged",
+    "FR312": "the run log is of another version of flowrun",
     # FS1: models
     "FS101": "the model repository cannot be read",
     "FS102": "a model's folder is not laid out as expected",

@@ -11,6 +11,7 @@ from flowrun.core.changes import (
     Cancel,
     CancelRequested,
     Command,
+    Elsewhere,
     Event,
     Exited,
     Fail,
@@ -32,8 +33,9 @@ from flowrun.core.state import State
 from flowrun.core.task import Task
 
 MAX_LOSSES = 3  # times that a task is started again after its process was lost through no fault of its own
+TAKEN_AGAIN_MS = 50  # until what another process has taken first is asked for again, if nobody is to be seen
 MAX_BACKOFF_MS = 10 * 60 * 1000
-ENDED, LOST, PREEMPTED, STUCK = "FR202", "FR207", "FR209", "FR210"
+ENDED, LOST, PREEMPTED, STUCK, TAKEN = "FR202", "FR207", "FR209", "FR210", "FR218"
 _WAITING = ("pending", "ready")
 
 
@@ -60,7 +62,7 @@ def react(state: State, event: Event) -> list[Command]:
             _carry_out(state, commands, _cancel(state, event.at_ms))
         case Woke():
             _carry_out(state, commands, _enforce_limits(state, event.at_ms))
-        case Opened() | Exited() | Resolved():
+        case Opened() | Exited() | Resolved() | Elsewhere():
             pass
         case _:
             assert_never(event)
@@ -135,6 +137,8 @@ def _after_failure(state: State, task: Task, now_ms: int) -> Command:
         return Cancel(task.node.id)
     if task.kill is not None and task.kill.reason == "preempted" and task.failure.code in (ENDED, PREEMPTED):
         return Retry(now_ms, task.node.id, now_ms, preempted=True)
+    if task.failure.code == TAKEN:
+        return Retry(now_ms, task.node.id, now_ms + TAKEN_AGAIN_MS, taken=True)
     if task.failure.code == LOST and task.losses < MAX_LOSSES:
         return Retry(now_ms, task.node.id, now_ms, lost=True)
     if task.failure.code != LOST and task.failures < task.site.retries:

@@ -29,6 +29,7 @@ from flowrun.service.runs import Runs
 from flowrun.service.tables import queue_table, teams_table
 from flowrun.shell import devices, teams
 from flowrun.shell.execution import now_ms
+from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Signals
 from flowrun.shell.runlog import Home, RunLog
 from flowrun.shell.watchers import say
@@ -50,7 +51,8 @@ def serve(settings: Settings) -> None:
     lock = sockets.hold(home)
     capacity = devices.host(settings.devices)
     sharing = teams.read(settings.teams, capacity) if settings.teams else Sharing()
-    runs = Runs(home, RunLog(home, writable=True), capacity, sharing)
+    leases = Leases(capacity, devices.is_pretended(settings.devices, capacity))
+    runs = Runs(home, RunLog(home, writable=True), capacity, sharing, leases)
     listener = sockets.listen(home)
     signals = Signals()
     try:
@@ -80,7 +82,7 @@ class _Daemon:
         while True:
             ready = self._runs.loop.turn({woken: select.POLLIN, **self._clients.listens()})
             for client, text in self._clients.lines(ready):
-                client.answer(self._answer(text))
+                self._answer(client, text)
             self._runs.let_go()
             count = self._signals.count()
             if count and self._ends_ms is None:
@@ -91,22 +93,29 @@ class _Daemon:
                     break
                 if now_ms() >= self._ends_ms:
                     self._runs.loop.commit(evict(self._runs.loop.fleet, now_ms()))
+        self._runs.loop.settle()
         left = counted(len(self._runs.loop.executions), "run")
         say([f"ended; {left} will go on when there is a daemon again" if left[0] != "0" else "ended"])
 
     def _drain(self) -> None:
         """Nothing starts any more; what runs may come to its end."""
-        self._runs.loop.fleet.paused = True
+        self._runs.loop.fleet.paused.add("ending")
         self._ends_ms = now_ms() + self._grace_ms
         if running := self._runs.running():
             may = f"{counted(running, 'node')} may go on for {self._grace_ms / 1000:g} s"
             say([f"ending: nothing starts any more, {may}; another signal ends all at once"])
 
-    def _answer(self, text: bytes) -> Answer:
+    def _answer(self, client: sockets.Client, text: bytes) -> None:
         try:
-            return self._do(_read(text))
+            request = _read(text)
+            answer = self._do(request)
         except Refused as refusal:
-            return Refusal(refusal.diagnostics)
+            client.answer(Refusal(refusal.diagnostics))
+            return
+        if isinstance(request, (Submit, Cancel)):  # who is answered may count on it
+            self._runs.loop.when_durable(lambda: client.answer(answer))
+        else:
+            client.answer(answer)
 
     def _do(self, request: Request) -> Answer:
         runs = self._runs

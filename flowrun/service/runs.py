@@ -18,7 +18,7 @@ from flowrun.core.model import Capacity, Inputs
 from flowrun.core.resume import carry_over
 from flowrun.core.scheduler.order import Fair
 from flowrun.core.scheduler.preempting import ByShares
-from flowrun.core.scheduler.request import Lane, Ref
+from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.sharing.finish import FinishTimes, alone_ms
 from flowrun.core.sharing.shares import Shares
@@ -29,10 +29,11 @@ from flowrun.service.messages import Cancelling, Submit, Submitted
 from flowrun.service.pools import Pools
 from flowrun.shell.execution import Execution, now_ms
 from flowrun.shell.launch import bound, demand_environment, demand_feasible, reopen, versions_for
+from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop
 from flowrun.shell.pool import Pool
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.runlog import Home, RunLock, RunLog
+from flowrun.shell.runlog import Home, RunLock, RunLog, refuse_unwritten
 from flowrun.shell.teams import amounts
 from flowrun.shell.watchers import say
 
@@ -48,11 +49,12 @@ class _Held(NamedTuple):
 class Runs:
     """The runs that share the host."""
 
-    def __init__(self, home: Home, log: RunLog, capacity: Capacity, sharing: Sharing) -> None:
+    def __init__(self, home: Home, log: RunLog, capacity: Capacity, sharing: Sharing, leases: Leases) -> None:
         self._home = home
         self._log = log
         self._capacity = capacity
         self._sharing = sharing
+        self._leases = leases
         self._project = Path.cwd().resolve()
         self.order = Fair(
             Shares(sharing, amounts(capacity)), min((gpu.memory_mb for gpu in capacity.gpus), default=0)
@@ -60,13 +62,17 @@ class Runs:
         grace_ms = round(sharing.preemption.notice_s * 1000)
         scheduler = Scheduler(places.Pool((capacity,)), self.order, ByShares(self.order), grace_ms)
         readiness = Readiness()
-        self.loop = Loop(Fleet(scheduler), log, readiness)
+        self.loop = Loop(Fleet(scheduler), log, leases, readiness)
         self.finished = {name: FinishTimes() for name in sharing.teams}
         self._pools = Pools(home, readiness)
         self._held: dict[str, _Held] = {}
 
     def submit(self, request: Submit) -> Submitted:
         """Queue a run; or `Refused`, and nothing has happened."""
+        if self.loop.outage:
+            refuse_unwritten(
+                self.loop.outage, self._home, ["it executes what it has, and takes no more until it can"]
+            )
         if request.resume in self._held:
             hint = "wait for its end, or `flowrun cancel` it"
             refuse("FR303", f"run `{request.resume}` is being executed by this daemon", hint=hint)
@@ -104,19 +110,18 @@ class Runs:
 
     def resume_all(self) -> None:
         """Go on with the runs of the daemon before. What cannot go on stays as it is, and is told of."""
-        self.loop.fleet.paused = True  # until all are there, and compete for what is free
+        self.loop.fleet.paused.add("opening")  # until all are there, and compete for what is free
         for row in self._log.runs():
             if row.status != "interrupted":
                 continue
-            opened = self._log.opened(row.run)
-            if opened is None or opened.submission is None:
-                continue  # of `flowrun execute`
             try:
-                self._resume(row.run, opened.submission)
+                opened = self._log.opened(row.run)
+                if opened is not None and opened.submission is not None:  # else of `flowrun execute`
+                    self._resume(row.run, opened.submission)
             except Refused as refusal:
                 say([f"{row.run} cannot go on:"])
                 print_refusal(refusal)
-        self.loop.fleet.paused = False
+        self.loop.fleet.paused.remove("opening")
         self.loop.look()
 
     def running(self) -> int:
@@ -133,6 +138,7 @@ class Runs:
     def close(self) -> None:
         """End everything at once. What has not ended goes on with the next daemon."""
         self._pools.close()
+        self.loop.close()
         for held in self._held.values():
             held.lock.release()
 
@@ -159,15 +165,17 @@ class Runs:
         state = State(plan, inputs, versions, shared)
         earlier = carry_over(before, state, self._home.store.is_sound) if before else {}
         digest = self._log.keep_plan(plan)
-        opened = Opened(now_ms(), digest, inputs, self._capacity, earlier, versions, of)
+        opened = Opened(
+            now_ms(), digest, inputs, self._capacity, earlier, versions, of, self._leases.others()
+        )
         kept = sum(was.artifact is not None for was in earlier.values())
         pool = self._pools.take(plan, versions)
         self._held[run] = _Held(of, lock, pool)
-        watcher = _Teller(run, of, self.loop.fleet.scheduler, self.order.shares, self.finished[of.team])
+        watcher = _Teller(run, of, self.order.shares, self.finished[of.team])
         again = f", {counted(kept, 'result')} kept" if before else ""
         say([f"{run}: {counted(len(plan.nodes), 'node')}{again}, for team `{of.team}` in tier {of.tier}"])
         position = self._log.length(run)
-        self.loop.open(Execution(run, state, self._home, pool, watcher, position), opened)
+        self.loop.open(Execution(run, state, self._home, pool, self._leases, watcher, position), opened)
         return kept
 
     def _file(self, given: str) -> Path:
@@ -195,12 +203,9 @@ class Runs:
 class _Teller:
     """Tells on the daemon's output what becomes of a run, and measures how fair it was."""
 
-    def __init__(
-        self, run: str, of: Submission, scheduler: Scheduler, shares: Shares, finished: FinishTimes
-    ) -> None:
+    def __init__(self, run: str, of: Submission, shares: Shares, finished: FinishTimes) -> None:
         self._run = run
         self._entitled = float(shares.dominant(shares.entitled[shares.index[of.team]].amounts))
-        self._scheduler = scheduler
         self._shares = shares
         self._finished = finished
         self._since: dict[str, int] = {}  # when nodes first began to wait
@@ -210,9 +215,7 @@ class _Teller:
         for change in changes:
             match change:
                 case Start():
-                    holding = self._scheduler.holdings.by_ref.get(Ref(self._run, change.node))
-                    if holding is not None:
-                        self._since.setdefault(change.node, holding.request.since_ms)
+                    self._since.setdefault(change.node, state.by_id[change.node].ready_at_ms)
                 case Exited() if change.artifact is not None:
                     self._ended(state, change)
                 case Kill(reason="preempted", force=False):

@@ -19,12 +19,14 @@ from flowrun.core.changes import (
     Block,
     Cancel,
     CancelRequested,
+    Elsewhere,
     Event,
     Exited,
     Fail,
     Finish,
     Kill,
     Opened,
+    Outsider,
     Resolve,
     Resolved,
     Retry,
@@ -33,10 +35,11 @@ from flowrun.core.changes import (
     Start,
     Woke,
 )
-from flowrun.core.decide import ENDED, PREEMPTED
+from flowrun.core.decide import ENDED, PREEMPTED, TAKEN
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
+from flowrun.shell.leases import Leases
 from flowrun.shell.messages import Spawn
 from flowrun.shell.pool import Pool
 from flowrun.shell.runlog import Home
@@ -50,7 +53,7 @@ class Watcher(Protocol):
     """Shows what happens."""
 
     def see(self, state: State, changes: Sequence[AnyChange]) -> None:
-        """Called after each step, when the changes are durable."""
+        """Called when changes are durable. The state may be further by then."""
 
     def tick(self, state: State) -> None:
         """Called now and then while nothing changes."""
@@ -64,7 +67,14 @@ class Execution:
     """
 
     def __init__(
-        self, run: str, state: State, home: Home, pool: Pool, watcher: Watcher, position: int = 0
+        self,
+        run: str,
+        state: State,
+        home: Home,
+        pool: Pool,
+        leases: Leases,
+        watcher: Watcher,
+        position: int = 0,
     ) -> None:
         self.run = run
         self.state = state
@@ -73,6 +83,7 @@ class Execution:
         self.position = position
         self.known: list[Event] = []
         self._home = home
+        self._leases = leases
         self._values = Values(state, home.store)
         secrets = {name for site in state.plan.sites for name in site.secrets}
         self._hidden = {s.site: tuple(sorted(secrets.difference(s.secrets))) for s in state.plan.sites}
@@ -101,11 +112,13 @@ class Execution:
                 self.known.append(self._values.resolve(self.state.by_id[node], now_ms()))
             case Opened():
                 self._has_gpus = bool(change.capacity.gpus)
+            case Exited(node=node, attempt=attempt):
+                self._leases.give_back((self.run, node, attempt))
             case (
                 Resolved()
                 | Schedule()
                 | Skip()
-                | Exited()
+                | Elsewhere()
                 | Woke()
                 | CancelRequested()
                 | Retry()
@@ -121,18 +134,32 @@ class Execution:
     def tell(self, changes: Sequence[AnyChange]) -> None:
         """The changes are durable now: show them."""
         self.watcher.see(self.state, changes)
-        if self.state.status == "succeeded":  # nobody is going to read it again
+        if isinstance(changes[-1], Finish) and changes[-1].status == "succeeded":
+            # Nobody is going to read it again.
             shutil.rmtree(self._home.run_folder(self.run) / "scratch", ignore_errors=True)
 
+    def wakes_ms(self) -> int | None:
+        """When time alone brings something, as long as the run goes on."""
+        return self.state.next_wake_ms() if self.state.status == "running" else None
+
     def _start(self, start: Start) -> None:
+        if not self._leases.take((self.run, start.node, start.attempt), start.placement):
+            failure = Failure(TAKEN, "another process on this host has taken its place first")
+            self._cannot_start(start, failure, self._leases.others())
+            return
         task = self.state.by_id[start.node]
         try:
             self.pool.spawn(self._order(start, task))
         except Unfit as error:
-            failure = Failure("FR206", f"its arguments cannot be had: {error}")
-            self.known.append(Exited(now_ms(), start.node, start.attempt, failure=failure))
+            self._cannot_start(start, Failure("FR206", f"its arguments cannot be had: {error}"))
         if self._cold:
             self._look_ahead(task)
+
+    def _cannot_start(
+        self, start: Start, failure: Failure, elsewhere: tuple[Outsider, ...] | None = None
+    ) -> None:
+        exited = Exited(now_ms(), start.node, start.attempt, failure=failure, elsewhere=elsewhere)
+        self.known.append(exited)
 
     def _order(self, start: Start, task: Task) -> Spawn:
         site = task.site

@@ -31,6 +31,7 @@ from flowrun.core.state import Shared, State, wanted
 from flowrun.shell import devices
 from flowrun.shell.execution import Execution, Watcher, now_ms, prepare
 from flowrun.shell.forkserver import ZygoteProcess
+from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
 from flowrun.shell.readiness import Readiness
@@ -68,6 +69,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
+        leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
         versions = versions_for(plan)
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
@@ -75,10 +77,21 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
         state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
         earlier = carry_over(before, state, home.store.is_sound) if before else {}
-        opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier, versions)
+        opened = Opened(
+            now_ms(),
+            log.keep_plan(plan),
+            inputs,
+            capacity,
+            earlier,
+            versions,
+            elsewhere=leases.others(),
+        )
         _announce(request, run, opened, len(plan.nodes))
-        execution = Execution(run, state, home, pool, watcher(request.as_json), log.length(run))
-        _execute(Loop(fleet, log, readiness), execution, opened)
+        teller = watcher(request.as_json)
+        execution = Execution(run, state, home, pool, leases, teller, log.length(run))
+        loop = Loop(fleet, log, leases, readiness)
+        _execute(loop, execution, opened)
+        loop.close()
         lock.release()
     finally:
         pool.close()
@@ -93,9 +106,16 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
-    while execution.state.status == "running":
+    asked = False
+    while execution.run in loop.executions:
         loop.turn({signals.woken.fileno(): select.POLLIN})
-        loop.step([(execution.run, CancelRequested(now_ms()))] * signals.count())
+        for _ in range(signals.count()):
+            if asked and loop.outage:
+                loop.give_up()
+            asked = True
+            loop.step([(execution.run, CancelRequested(now_ms()))])
+            if loop.outage:
+                _complain("the run ends when its log can be written; another Ctrl-C does not wait for that")
 
 
 def bound(plan: Plan, given: Sequence[str], before: State | None) -> Inputs:
@@ -110,7 +130,7 @@ def versions_for(plan: Plan) -> dict[str, str]:
 
 
 def _complain(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr)
+    print(f"note: {line}", file=sys.stderr, flush=True)
 
 
 def demand_feasible(plan: Plan, capacity: Capacity) -> None:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterable, Mapping
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn
 
-from flowrun.core.changes import AnyChange, Event, Exited, Opened, Woke
+from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
+from flowrun.shell.database import Batch
 from flowrun.shell.execution import Execution, now_ms
+from flowrun.shell.leases import Leases
+from flowrun.shell.outage import Outage, unwritten
 from flowrun.shell.pool import Pool
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.runlog import RunLog
+from flowrun.shell.runlog import RunLog, demand_written, refuse_unwritten
 
 _PATIENCE_MS = 200  # between looks at the clock while nothing happens
 _LOOK_MS = 1000  # between looks at what waits
+_LOOK_ELSEWHERE_MS = 100  # where other processes hold something, too
 
 
 class Signals:
@@ -40,15 +47,26 @@ class Signals:
 class Loop:
     """Executes the runs of a fleet. Who calls it says when it is enough."""
 
-    def __init__(self, fleet: Fleet, log: RunLog, readiness: Readiness | None = None) -> None:
+    def __init__(self, fleet: Fleet, log: RunLog, leases: Leases, readiness: Readiness | None = None) -> None:
         self.fleet = fleet
         self._readiness = readiness or Readiness()
         self.executions: dict[str, Execution] = {}
-        self._log = log
+        self._home = log.home
+        self._leases = leases
+        self._writer = log.writer()
+        self._readiness.add(self._writer.woken, self._writer.heard)
+        self._untold: deque[tuple[int, list[Batch]]] = deque()  # batches that may not be durable yet
+        self._then: deque[tuple[int, Callable[[], None]]] = deque()
+        self._outage = Outage()
         self._looked_ms = now_ms()
 
+    @property
+    def outage(self) -> str:
+        """Why the log cannot be written just now; empty if it can."""
+        return self._outage.reason
+
     def open(self, execution: Execution, opened: Opened) -> None:
-        """Take up a run. It is taken out when it has ended."""
+        """Take up a run. It is taken out when it has ended, and that is durable."""
         self.executions[execution.run] = execution
         self.fleet.runs[execution.run] = execution.state
         self.step([(execution.run, opened)])
@@ -61,10 +79,13 @@ class Loop:
         """
         ready = self._readiness.wait(self._patience_ms(), listens)
         pools = {id(execution.pool): execution.pool for execution in self.executions.values()}.values()
+        self._tell()
+        self._mind_the_log()
         happened = list(self._happened(pools))
         if happened:
             self.step(happened)
-        elif self.fleet.scheduler.queue and now_ms() - self._looked_ms >= _LOOK_MS:
+        elif self.fleet.scheduler.queue and now_ms() - self._looked_ms >= self._look_ms():
+            self._look_around()
             self.look()
         else:
             for execution in self.executions.values():
@@ -72,7 +93,7 @@ class Loop:
         return ready
 
     def step(self, events: Iterable[tuple[str, Event]]) -> None:
-        """Decide, do it, and make it durable before anybody hears of it."""
+        """Decide and do it. It is made durable meanwhile, before anybody hears of it."""
         changes: list[tuple[str, AnyChange]] = []
         for run, event in events:
             execution = self.executions.get(run)
@@ -88,11 +109,22 @@ class Loop:
         self._looked_ms = now_ms()
         self.commit(look(self.fleet, self._looked_ms))
 
-    def commit(self, changes: Iterable[tuple[str, AnyChange]]) -> None:
-        """Carry out what is decided, and make it durable.
+    def _look_ms(self) -> int:
+        return _LOOK_ELSEWHERE_MS if self.fleet.scheduler.elsewhere else _LOOK_MS
 
-        What is ordered is on its way while the log is flushed. A crash in between repeats work, and never
-        loses any: a node's result cannot reach the log before the results that it was made from.
+    def _look_around(self) -> None:
+        """See what other processes hold of the host by now."""
+        others = self._leases.others()
+        running = next(iter(self.fleet.runs), None)
+        if others != self.fleet.scheduler.elsewhere and running is not None:
+            self.step([(running, Elsewhere(now_ms(), others))])
+
+    def commit(self, changes: Iterable[tuple[str, AnyChange]]) -> None:
+        """Carry out what is decided, and hand it to the log.
+
+        What is ordered is on its way before it is durable, and so are decisions about what comes of it: the
+        log has them in this order. A crash in between repeats work, and never loses any: a node's result
+        cannot reach the log before the results that it was made from.
         """
         of: dict[str, list[AnyChange]] = {}
         for run, change in changes:
@@ -100,14 +132,67 @@ class Loop:
             self.executions[run].carry_out(change)
         if not of:
             return
-        touched = [(self.executions[run], made) for run, made in of.items()]
-        self._log.append_all([(execution.run, execution.position, made) for execution, made in touched])
-        for execution, made in touched:
+        batches: list[Batch] = []
+        for run, made in of.items():
+            execution = self.executions[run]
+            batches.append((run, execution.position, made))
             execution.position += len(made)
             if execution.state.status != "running":
-                del self.executions[execution.run], self.fleet.runs[execution.run]
-        for execution, made in touched:
+                del self.fleet.runs[run]
+        self._writer.put(batches)
+        self._untold.append((self._writer.handed, batches))
+
+    def when_durable(self, then: Callable[[], None]) -> None:
+        """Call something as soon as all that is decided by now is durable."""
+        if self._writer.durable == self._writer.handed:
+            then()
+        else:
+            self._then.append((self._writer.handed, then))
+
+    def settle(self) -> None:
+        """Wait until all that is decided is durable, and told; `Refused` (FR310) if that cannot be now."""
+        self._writer.stop()
+        self._tell()
+        if self._untold:
+            self.give_up()
+
+    def give_up(self) -> NoReturn:
+        """Do not wait until the log can be written: `Refused` (FR310) says what is not."""
+        lost = unwritten(
+            (run, change) for _, batches in self._untold for run, _, made in batches for change in made
+        )
+        refuse_unwritten(self._writer.outage, self._home, lost)
+
+    def close(self) -> None:
+        """Wait until all that is decided is durable, if it can be; nothing more is going to be."""
+        self._writer.close()
+
+    def _mind_the_log(self) -> None:
+        """While the log cannot be written, nothing starts, and people know why."""
+        news, paused = self._outage.news(self._writer.outage, now_ms()), self.fleet.paused
+        if news:
+            print(news, file=sys.stderr, flush=True)
+        if self.outage:
+            paused.add("outage")
+        elif "outage" in paused:
+            paused.remove("outage")
+            self.look()
+
+    def _tell(self) -> None:
+        """Tell of what is durable by now."""
+        demand_written(self._writer, self._home)
+        durable = self._writer.durable
+        told: dict[str, list[AnyChange]] = {}
+        while self._untold and self._untold[0][0] <= durable:
+            for run, _, made in self._untold.popleft()[1]:
+                told.setdefault(run, []).extend(made)
+        for run, made in told.items():
+            execution = self.executions[run]
+            if isinstance(made[-1], Finish):
+                del self.executions[run]
             execution.tell(made)
+        while self._then and self._then[0][0] <= durable:
+            self._then.popleft()[1]()
 
     def _happened(self, pools: Iterable[Pool]) -> Iterable[tuple[str, Event]]:
         for execution in self.executions.values():
@@ -121,13 +206,13 @@ class Loop:
                     Exited(now, end.node, end.attempt, end.artifact, end.failure, end.usage),
                 )
         for execution in self.executions.values():
-            wake = execution.state.next_wake_ms()
+            wake = execution.wakes_ms()
             if wake is not None and wake <= now:
                 yield execution.run, Woke(now)
 
     def _patience_ms(self) -> int:
         if any(execution.known for execution in self.executions.values()):
             return 0
-        wakes = [execution.state.next_wake_ms() for execution in self.executions.values()]
+        wakes = [execution.wakes_ms() for execution in self.executions.values()]
         soonest = min((wake for wake in wakes if wake is not None), default=None)
         return _PATIENCE_MS if soonest is None else max(0, min(_PATIENCE_MS, soonest - now_ms()))

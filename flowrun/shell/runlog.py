@@ -14,38 +14,36 @@ import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
 import msgspec
 from blake3 import blake3
 
 from flowc.plan import codec
-from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.diagnostics import Place, Refused, print_diagnostics, refuse
 from flowc.plan.model import Header, Plan
-from flowrun.core.changes import AnyChange, Finish, Opened
+from flowrun.core.changes import AnyChange, Opened
 from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
 from flowrun.core.model import Capacity
 from flowrun.core.state import State
+from flowrun.shell import database
 from flowrun.shell.artifacts import Store
+from flowrun.shell.writer import Writer
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    run TEXT PRIMARY KEY, number INTEGER UNIQUE, workflow TEXT, plan_file TEXT, created_ms INTEGER,
-    status TEXT, ended_ms INTEGER
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS changes (
-    run TEXT, position INTEGER, body BLOB, PRIMARY KEY (run, position)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS plans (hash TEXT PRIMARY KEY, body BLOB);
-"""
 _FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(AnyChange).decode
+_TIMEOUT_S = 10.0
+_RUNS = """
+SELECT run, number, workflow, plan_file, created_ms, status, ended_ms, sum FROM runs ORDER BY number
+"""
 
 
 class RunRow(msgspec.Struct, frozen=True):
-    """What `flowrun runs` lists. `status` is "interrupted" when nobody executes an unfinished run."""
+    """What `flowrun runs` lists.
+
+    `status` is "interrupted" when nobody executes an unfinished run, "damaged" when the row is not as it was
+    written.
+    """
 
     run: str
     workflow: str
@@ -84,25 +82,9 @@ class RunLog:
     def __init__(self, home: Home, writable: bool = False) -> None:
         self.home = home
         self._path = Place(str(home.folder / "runs.db"))
+        connect = database.connect if writable else database.connect_to_read
         with self._refusing():
-            if writable:
-                home.folder.mkdir(parents=True, exist_ok=True)
-                self._db = sqlite3.connect(self._path.file, isolation_level=None, timeout=10)
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                self._db.executescript(_SCHEMA)
-            else:
-                self._db = self._connect_to_read()
-
-    def _connect_to_read(self) -> sqlite3.Connection:
-        """The database; an empty one where nothing has run, or the first run is just making it."""
-        if Path(self._path.file).is_file():
-            db = sqlite3.connect(self._path.file, isolation_level=None, timeout=10)
-            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone():
-                return db
-        db = sqlite3.connect(":memory:", isolation_level=None)
-        db.executescript(_SCHEMA)
-        return db
+            self._db = connect(Path(self._path.file), _TIMEOUT_S)
 
     def close(self) -> None:
         """Close the database."""
@@ -110,69 +92,55 @@ class RunLog:
 
     def create(self, workflow: str, plan_file: str, now_ms: int) -> str:
         """A new run, named after its workflow and numbered: `iris-7`."""
-        with self._transaction():
-            (number,) = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM runs").fetchone()
-            run = f"{workflow}-{number}"
-            self._db.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, 'running', 0)",
-                (run, number, workflow, plan_file, now_ms),
-            )
-        return run
+        with self._refusing():
+            return database.create(self._db, workflow, plan_file, now_ms)
+
+    def writer(self) -> Writer:
+        """A thread of its own that appends; what this process then reads here may lag behind it."""
+        return Writer(Path(self._path.file))
 
     def append(self, run: str, position: int, changes: Sequence[AnyChange]) -> int:
         """Write changes at a position, all or none, durable when this returns; the next position."""
-        self.append_all([(run, position, changes)])
+        with self._refusing():
+            database.append(self._db, [(run, position, changes)])
         return position + len(changes)
-
-    def append_all(self, batches: Iterable[tuple[str, int, Sequence[AnyChange]]]) -> None:
-        """Write changes of several runs, each at its position: all or none."""
-        with self._transaction():
-            for run, position, changes in batches:
-                rows = [(run, position + i, _encode(change)) for i, change in enumerate(changes)]
-                self._db.executemany("INSERT INTO changes VALUES (?, ?, ?)", rows)
-                for change in changes:
-                    self._note(run, change)
-
-    def _note(self, run: str, change: AnyChange) -> None:
-        if isinstance(change, Finish):
-            update = "UPDATE runs SET status = ?, ended_ms = ? WHERE run = ?"
-            self._db.execute(update, (change.status, change.at_ms, run))
-        elif isinstance(change, Opened):
-            self._db.execute("UPDATE runs SET status = 'running', ended_ms = 0 WHERE run = ?", (run,))
 
     def length(self, run: str) -> int:
         """How many changes of a run there are: the position of the next."""
+        query = "SELECT position + count FROM changes WHERE run = ? ORDER BY position DESC LIMIT 1"
         with self._refusing():
-            found = self._db.execute("SELECT count(*) FROM changes WHERE run = ?", (run,)).fetchone()
-        return int(found[0])
+            found = self._db.execute(query, (run,)).fetchone()
+        return int(found[0]) if found else 0
 
     def changes(self, run: str, since: int = 0) -> list[AnyChange]:
         """Every change of a run from a position on, in order."""
-        query = "SELECT body FROM changes WHERE run = ? AND position >= ? ORDER BY position"
         with self._refusing():
-            return [_decode(body) for (body,) in self._db.execute(query, (run, since))]
+            return database.changes_of(self._db, run, since)
 
     def opened(self, run: str) -> Opened | None:
         """How a run was last opened; `None` if it never was."""
-        query = "SELECT body FROM changes WHERE run = ? ORDER BY position DESC"
-        with self._refusing():
-            for (body,) in self._db.execute(query, (run,)):
-                change = _decode(body)
-                if isinstance(change, Opened):
-                    return change
-        return None
+        return next((c for c in reversed(self.changes(run)) if isinstance(c, Opened)), None)
 
     def runs(self) -> list[RunRow]:
         """All runs, oldest first."""
-        columns = "run, workflow, plan_file, created_ms, status, ended_ms"
         with self._refusing():
-            rows = self._db.execute(f"SELECT {columns} FROM runs ORDER BY number").fetchall()
-        return [self._row(row) for row in rows]
+            return [self._row(row) for row in self._db.execute(_RUNS)]
+
+    def readable(self) -> Iterator[tuple[RunRow, list[AnyChange]]]:
+        """Every run and what it did, but for those that are damaged: of these is told on standard error."""
+        for row in self.runs():
+            try:
+                yield self.find(row.run), self.changes(row.run)
+            except Refused as refusal:
+                told = (msgspec.structs.replace(d, severity="warning") for d in refusal.diagnostics)
+                print_diagnostics(told)
 
     def find(self, run: str) -> RunRow:
         """The run of that name, or the latest if the name is empty; `Refused` (FR301) if there is none."""
         rows = self.runs()
         found = [row for row in rows if row.run == run] if run else rows[-1:]
+        if found and found[0].status == "damaged":
+            _refuse(database.Mangled(f"what it says of run `{found[0].run}` is damaged"), self._path)
         if found:
             return found[0]
         if not rows:
@@ -189,7 +157,7 @@ class RunLog:
         with self._refusing():
             known = self._db.execute("SELECT 1 FROM plans WHERE hash = ?", (digest,)).fetchone()
         if not known:
-            with self._transaction():
+            with self._refusing(), database.transaction(self._db):
                 self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (digest, body))
         return digest
 
@@ -199,6 +167,8 @@ class RunLog:
             row = self._db.execute("SELECT body FROM plans WHERE hash = ?", (digest,)).fetchone()
         if row is None:
             refuse("FR305", f"the run log has lost the plan {digest[:12]}", self._path)
+        if not isinstance(row[0], bytes) or blake3(row[0]).hexdigest() != digest:
+            _refuse(database.Mangled(f"the plan {digest[:12]} is damaged"), self._path)
         return codec.decode(row[0], self._path.file)
 
     def state_of(self, run: str) -> State | None:
@@ -230,8 +200,7 @@ class RunLog:
         plans: dict[str, Plan] = {}
         measured: list[Call] = []
         unfolded: list[Loop] = []
-        for row in self.runs():
-            changes = self.changes(row.run)
+        for _, changes in self.readable():
             openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
             for i, end in zip(openings, [*openings[1:], len(changes)], strict=True):
                 opened = changes[i]
@@ -242,31 +211,55 @@ class RunLog:
                 unfolded += loops(plans[opened.plan], changes[i:end])
         return Measured(summarise(measured, unfolded), modules(measured), runner(measured))
 
-    def _row(self, row: tuple[str, str, str, int, str, int]) -> RunRow:
-        found = RunRow(*row)
+    def _row(self, row: tuple[Any, ...]) -> RunRow:
+        run, _, workflow, plan_file, created_ms, status, ended_ms, _ = row
+        if not database.is_sound(row):
+            return RunRow(str(run), str(workflow), str(plan_file), 0, "damaged", 0)
+        found = RunRow(run, workflow, plan_file, created_ms, status, ended_ms)
         if found.status == "running" and not is_locked(self.home, found.run):
             return msgspec.structs.replace(found, status="interrupted")
         return found
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._refusing():
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield
-                self._db.execute("COMMIT")
-            except (sqlite3.Error, OSError):
-                with contextlib.suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
+        except Exception as error:
+            _refuse(error, self._path)
+
+
+def demand_written(writer: Writer, home: Home) -> None:
+    """Refuse to go on when what was handed to the log can never be written."""
+    if writer.failure is not None:
+        _refuse(writer.failure, Place(str(home.folder / "runs.db")))
+
+
+def refuse_unwritten(outage: str, home: Home, lost: Iterable[str]) -> NoReturn:
+    """Refuse (FR310) what needs the log to be written, which it cannot be at the moment."""
+    hint = "see to what holds the file, or to the disk; what is written is not lost, and can be gone on with"
+    message = f"the run log cannot be written: {outage}"
+    refuse("FR310", message, Place(str(home.folder / "runs.db")), notes=lost, hint=hint)
+
+
+def _refuse(error: Exception, path: Place) -> NoReturn:
+    """Say why the log cannot be used; raise again what has nothing to do with that."""
+    match error:
+        case database.Mangled() | UnicodeDecodeError():
+            hint = "other runs are not affected; `flowrun execute PLAN` computes anew what is lost"
+            refuse("FR311", f"the run log is damaged: {error}", path, hint=hint)
+        case sqlite3.DatabaseError() if (
+            getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
+        ):
+            hint = "`sqlite3 FILE .recover` may save some; or name another folder with --state"
+            refuse("FR311", f"the run log is damaged: {error}", path, hint=hint)
+        case database.Foreign() | msgspec.DecodeError():
+            hint = "use the flowrun that made it, or name another folder with --state"
+            refuse("FR312", f"the run log is of another version of flowrun: {error}", path, hint=hint)
+        case sqlite3.Error() | OSError() | database.Conflict():
             hint = "see to permissions and disk, or name another folder with --state: nothing is lost"
-            refuse("FR305", f"the run log cannot be used: {error}", self._path, hint=hint)
+            refuse("FR305", f"the run log cannot be used: {error}", path, hint=hint)
+        case _:
+            raise error
 
 
 class RunLock:

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flowc.plan.text import counted
-from flowrun.core.changes import AnyChange, Exited, Kill, Resolved, Retry, Start
+from flowrun.core.changes import (
+    AnyChange,
+    Elsewhere,
+    Exited,
+    Finish,
+    Kill,
+    Opened,
+    Outsider,
+    Resolved,
+    Retry,
+    Start,
+)
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 
@@ -65,12 +76,12 @@ class LiveWatcher:
             if line:
                 self._live.console.print(line, highlight=False, markup=False)
         self._draw(state)
-        if state.status != "running":
+        if any(isinstance(change, Finish) for change in changes):
             self._live.stop()
 
     def tick(self, state: State) -> None:
         """Let the clocks run on."""
-        if time.monotonic() - self._drawn >= _REFRESH_S:
+        if self._live is not None and time.monotonic() - self._drawn >= _REFRESH_S:
             self._draw(state)
 
     def _draw(self, state: State) -> None:
@@ -99,8 +110,14 @@ def _line(state: State, change: AnyChange) -> str:
             task = state.by_id[change.node]
             took = _seconds(change.at_ms - task.started_ms)
             return f"{_clock(state, change.at_ms)}  done   {change.node:<{width}}  {took}"
-        case Exited(failure=Failure(code="FR209")):
+        case Exited(failure=Failure(code="FR209" | "FR218")):
             return ""  # what becomes of it is told next
+        case Opened(elsewhere=held) | Elsewhere(held=held) if held:
+            return f"{_clock(state, change.at_ms)}  note   {held_elsewhere(held)}"
+        case Elsewhere():
+            return f"{_clock(state, change.at_ms)}  note   the host is ours alone again"
+        case Retry(taken=True):
+            return f"{_clock(state, change.at_ms)}  queued {change.node:<{width}}  another process was first"
         case Kill(reason="preempted", force=False):
             whom = f"for {change.by}" if change.by else "as the daemon ends"
             return f"{_clock(state, change.at_ms)}  notice {change.node:<{width}}  preempted {whom}"
@@ -120,6 +137,18 @@ def _line(state: State, change: AnyChange) -> str:
             return f"{_clock(state, change.at_ms)}  retry  {change.node:<{width}}  in {wait}"
         case _:
             return ""
+
+
+def held_elsewhere(held: Sequence[Outsider]) -> str:
+    """What other processes hold, in a sentence."""
+    of: dict[str, list[str]] = {}
+    for outsider in held:
+        place = outsider.placement
+        memory = f"{place.gpu_memory_mb} MB of " if place.gpu_memory_mb else ""
+        of.setdefault(outsider.by, []).extend(f"{memory}GPU {index}" for index in place.gpus)
+        if place.memory_mb:
+            of[outsider.by].append(f"{place.memory_mb} MB of memory")
+    return "; ".join(f"{by} holds {', '.join(what)}" for by, what in of.items())
 
 
 def _clock(state: State, at_ms: int) -> str:
