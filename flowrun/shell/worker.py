@@ -55,8 +55,7 @@ def serve(
     pid = os.getpid()
     while (order := receive_attempt(channel)) is not None:
         began = time.monotonic()
-        surroundings.settle(order)
-        artifact, failure = _outcome(order, store)
+        artifact, failure = _outcome(order, store, surroundings)
         if os.getpid() != pid:  # the operator forked, and this is the copy, which should have exited
             os._exit(0)
         used = surroundings.leave()
@@ -83,7 +82,13 @@ def _rehearse(surroundings: Surroundings, store: Store) -> None:
     convert(msgspec.msgpack.decode(b"\x90"), list[str])
 
 
-def _outcome(order: Spawn, store: Store) -> tuple[Artifact | None, Failure | None]:
+def _outcome(
+    order: Spawn, store: Store, surroundings: Surroundings
+) -> tuple[Artifact | None, Failure | None]:
+    try:
+        surroundings.settle(order)
+    except OSError as error:
+        return None, Failure("FR305", f"its working directory cannot be made: {error.strerror}")
     try:
         return _perform(order, store), None
     except Failed as failed:
