@@ -64,7 +64,7 @@ class Surroundings:
         os.umask(0o022)
         if list(map(_signal.getsignal, _SETTABLE)) != self._handlers:
             self._restore_handlers()
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         _signal.alarm(0)
         if sys.path != self._path:
             sys.path[:] = self._path
@@ -76,7 +76,8 @@ class Surroundings:
 
     def leave(self) -> Usage:
         """What the node used, its output written. Everything that it started and left behind ends."""
-        for text in (sys.stdout, sys.stderr, *self._texts):
+        ours, now = self._texts, [sys.stdout, sys.stderr]
+        for text in ours if now == ours else [*now, *ours]:
             with contextlib.suppress(Exception):  # the operator may have closed it; its result counts still
                 text.flush()
         self._had_children = have_children()
@@ -150,9 +151,10 @@ class Surroundings:
                     os.environ[os.fsdecode(name)] = os.fsdecode(value)
             _share(order)
             self._for, self._set = wanted, dict(self._variables)
-        if order.scratch:
-            os.environ["FLOW_SCRATCH"] = order.scratch
-            self._set[b"FLOW_SCRATCH"] = self._variables[b"FLOW_SCRATCH"]
+        if order.scratch:  # as `os.environ` does it
+            scratch = os.fsencode(order.scratch)
+            os.putenv(b"FLOW_SCRATCH", scratch)
+            self._set[b"FLOW_SCRATCH"] = self._variables[b"FLOW_SCRATCH"] = scratch
 
     def _usage(self) -> Usage:
         """CPU time, and peak memory beyond what was there at the start."""

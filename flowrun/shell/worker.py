@@ -170,6 +170,10 @@ def _keep(order: Spawn, operator: Any, result: Any, store: Store) -> Artifact:
 
 def _load(order: Spawn) -> Any:
     """The operator, as its module defines it: `fn` is its function, `hints` are its annotations."""
+    return _operators.get((order.op, order.code)) or _import(order)
+
+
+def _import(order: Spawn) -> Any:
     module, _, name = order.op.partition(":")
     again = "compile the workflow again with `flowc compile`"
     try:
@@ -184,6 +188,7 @@ def _load(order: Spawn) -> Any:
         raise Failed("FR206", f"`{order.op}` is not an operator any more", hint=again)
     if found.code != order.code:
         raise Failed("FR206", f"`{order.op}` has changed since the plan was compiled", hint=again)
+    _operators[order.op, order.code] = found
     return found
 
 
@@ -222,6 +227,7 @@ def _trim(step: TracebackType | None) -> TracebackType | None:
 
 
 _project = ""  # the folder that the run was started in
+_operators: dict[tuple[str, str], Any] = {}  # that were loaded, by name and code
 
 
 def _innermost(step: TracebackType | None) -> str:
