@@ -106,10 +106,10 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
-    asked = False
+    asked, listens = False, {signals.woken.fileno(): select.POLLIN}
     while execution.run in loop.executions:
-        loop.turn({signals.woken.fileno(): select.POLLIN})
-        for _ in range(signals.count()):
+        ready = loop.turn(listens)
+        for _ in range(signals.count() if ready else 0):
             if asked and loop.outage:
                 loop.give_up()
             asked = True
