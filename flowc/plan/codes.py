@@ -130,6 +130,7 @@ CODES: dict[str, str] = {
     "FR208": "a loop or a branch cannot go on with the value it was given",
     "FR209": "a node was preempted",
     "FR210": "a node can never start",
+    "FR211": "a node's process cannot be started",
     "FR218": "another process on the host was first",
     # FR3: stored runs
     "FR301": "there is no such run",

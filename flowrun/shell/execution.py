@@ -28,10 +28,10 @@ from flowrun.core.changes import (
     Logged,
     Opened,
     Outsider,
+    Reorder,
     Resolve,
     Resolved,
     Retry,
-    Schedule,
     Skip,
     Start,
     Woke,
@@ -117,7 +117,7 @@ class Execution:
                 self._leases.give_back((self.run, node, attempt))
             case (
                 Resolved()
-                | Schedule()
+                | Reorder()
                 | Skip()
                 | Elsewhere()
                 | Woke()
@@ -232,9 +232,9 @@ def prepare(pool: Pool, plan: Plan, home: Home) -> None:
     pool.prepare(Path(plan.header.root), home.folder, log, functools.partial(log_path, home), operators(plan))
 
 
-def operators(plan: Plan) -> list[str]:
-    """The plan's operators, in order of first use."""
-    return list(dict.fromkeys(site.op for site in plan.sites if site.control not in ("branch", "choose")))
+def operators(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """The plan's operators, in order of first use, with the modules that they import when they run."""
+    return {site.op: site.imports for site in plan.sites if site.control not in ("branch", "choose")}
 
 
 def now_ms() -> int:

@@ -36,7 +36,8 @@ def write_trace(log: RunLog, run: str, output: Path | None) -> str:
 
     row = log.find(run)
     state_of(log, row.run)  # or it never began
-    traced = trace(log.executions(row.run))
+    executions = ((log.opening(changes[0]), changes) for changes in log.executions(row.run))
+    traced = trace(executions)
     path = output or Path(f"{row.run}.trace.json")
     replace(path, encode(row.run, row.workflow, traced, log.capacity(row.run)))
     return f"{path}: open it in https://ui.perfetto.dev"

@@ -28,7 +28,7 @@ from flowrun.core.pool import can_ever_fit
 from flowrun.core.resume import adopt, carry_over
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
-from flowrun.core.state import Shared, State, wanted
+from flowrun.core.state import Shared, State
 from flowrun.shell import devices
 from flowrun.shell.execution import Execution, Watcher, now_ms, prepare
 from flowrun.shell.forkserver import ZygoteProcess
@@ -96,12 +96,12 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         if tags:
             log.tag(run, tags, now_ms())
         lock = lock or RunLock(home, run)
-        fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
+        fleet = Fleet(Scheduler(places.Pool((capacity,))))
         state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
         earlier = _earlier(request, home, before, state)
         opened = Opened(
             now_ms(),
-            log.keep_plan(plan),
+            log.keep_plan(plan)[0],
             inputs,
             capacity,
             earlier,
@@ -218,10 +218,10 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
-    asked = False
+    asked, listens = False, {signals.woken.fileno(): select.POLLIN}
     while execution.run in loop.executions:
-        loop.turn({signals.woken.fileno(): select.POLLIN})
-        for _ in range(signals.count()):
+        ready = loop.turn(listens)
+        for _ in range(signals.count() if ready else 0):
             if asked and loop.outage:
                 loop.give_up()
             asked = True
@@ -288,15 +288,25 @@ def reopen(home: Home, run: str, plan: Plan | None) -> tuple[State | None, RunLo
     It must be of the plan's workflow; without one, its own plan counts.
     """
     log = RunLog(home)
-    row = log.find(run)
+    log.find(run)
     lock = RunLock(home, run)
-    state = log.state_of(run)
+    state = reopened(log, run, plan)
     log.close()
+    return state, lock
+
+
+def reopened(log: RunLog, run: str, plan: Plan | None) -> State | None:
+    """The state of a run that a plan is to go on with; `Refused` (FR304) if it is of another workflow.
+
+    Without a plan, the run's own counts.
+    """
+    row = log.find(run)
+    state = log.state_of(run)
     if plan is not None and state is not None and state.plan.header.workflow != plan.header.workflow:
         hint = f"`flowrun execute {row.plan_file} --resume {run}`"
         message = f"run `{run}` is of `{state.plan.header.workflow}`, the plan of `{plan.header.workflow}`"
         refuse("FR304", message, hint=hint)
-    return state, lock
+    return state
 
 
 def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:

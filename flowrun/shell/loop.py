@@ -19,7 +19,7 @@ from flowrun.shell.pool import Pool
 from flowrun.shell.readiness import Readiness
 from flowrun.shell.runlog import RunLog, demand_written, refuse_unwritten
 
-_PATIENCE_MS = 200  # between looks at the clock while nothing happens
+PATIENCE_MS = 200  # between looks at the clock while nothing happens
 _LOOK_MS = 1000  # between looks at what waits
 _LOOK_ELSEWHERE_MS = 100  # where other processes hold something, too
 
@@ -71,13 +71,13 @@ class Loop:
         self.fleet.runs[execution.run] = execution.state
         self.step([(execution.run, opened)])
 
-    def turn(self, listens: Mapping[int, int]) -> set[int]:
+    def turn(self, listens: Mapping[int, int], patience_ms: int = PATIENCE_MS) -> set[int]:
         """Wait until something happens, and take a step if it is in the runs.
 
         `listens` has further descriptors, with the events of `epoll` to wait for; those are returned at which
         something happened.
         """
-        ready = self._readiness.wait(self._patience_ms(), listens)
+        ready = self._readiness.wait(self._patience_ms(patience_ms), listens)
         pools = {id(execution.pool): execution.pool for execution in self.executions.values()}.values()
         self._tell()
         self._mind_the_log()
@@ -215,9 +215,9 @@ class Loop:
             if wake is not None and wake <= now:
                 yield execution.run, Woke(now)
 
-    def _patience_ms(self) -> int:
+    def _patience_ms(self, most_ms: int) -> int:
         if any(execution.known for execution in self.executions.values()):
             return 0
         wakes = [execution.wakes_ms() for execution in self.executions.values()]
         soonest = min((wake for wake in wakes if wake is not None), default=None)
-        return _PATIENCE_MS if soonest is None else max(0, min(_PATIENCE_MS, soonest - now_ms()))
+        return most_ms if soonest is None else max(0, min(most_ms, soonest - now_ms()))

