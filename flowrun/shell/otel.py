@@ -73,11 +73,12 @@ class Spans:
                 self._exited(state.by_id[change.node], change)
             case Logged(notes=notes):
                 span = self._open.get(change.node)
-                for note in notes if span is not None else ():
-                    span.add_event("note", {"text": note[:_LONGEST]}, timestamp=_ns(change.at_ms))
+                if span is not None:
+                    for note in notes:
+                        span.add_event("note", {"text": note[:_LONGEST]}, timestamp=_ns(change.at_ms))
             case Retry():
-                assert (root := self._root) is not None, "the run began"
-                root.add_event("retry", {"flow.node": change.node}, timestamp=_ns(change.at_ms))
+                assert self._root is not None, "the run began"
+                self._root.add_event("retry", {"flow.node": change.node}, timestamp=_ns(change.at_ms))
             case Finish():
                 failed = change.status != "succeeded"
                 self._end(self._root, change.at_ms, change.status if failed else "")
