@@ -100,7 +100,7 @@ class TestPreemption:
         assert runs.open("z", team=1, tier=1) == ["main-1: kill x.1 preempted"]
         kill = runs.task("main-1", "x").kill
         assert (kill.by, kill.grace_ms) == ("main-2/z", 7000)
-        assert runs.dies("main-1", "x") == ["main-1: retry x at 0", "main-2: start z.1"]
+        assert runs.dies("main-1", "x") == ["main-1: retry x at 0 (preempted)", "main-2: start z.1"]
         assert runs.task("main-1", "x").retried == {"preempted": 1}
         assert runs.done("main-2", "z") == ["main-1: start x.2", "main-2: finish succeeded"]
 
@@ -158,4 +158,4 @@ class TestPreemption:
         runs.open("x\ny")
         runs.open("z", team=1, tier=1)
         assert runs.happens("main-2", CancelRequested(0)) == ["main-2: cancel z", "main-2: finish cancelled"]
-        assert runs.dies("main-1", "x") == ["main-1: retry x at 0", "main-1: start x.2"]
+        assert runs.dies("main-1", "x") == ["main-1: retry x at 0 (preempted)", "main-1: start x.2"]
