@@ -27,7 +27,8 @@ from flowrun.core.state import Shared, State
 from flowrun.service import admission
 from flowrun.service.messages import Cancelling, Submit, Submitted
 from flowrun.service.pools import Pools
-from flowrun.shell.execution import Execution, now_ms
+from flowrun.shell.clock import now_ms
+from flowrun.shell.execution import Execution
 from flowrun.shell.launch import bound, demand_environment, demand_feasible, reopen, versions_for
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -38,6 +37,7 @@ from flowrun.core.failures import TAKEN
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
+from flowrun.shell.clock import now_ms
 from flowrun.shell.leases import Leases
 from flowrun.shell.messages import Spawn
 from flowrun.shell.pool import Pool
@@ -196,8 +196,3 @@ def _file_name(node: str) -> str:
 def operators(plan: Plan) -> list[str]:
     """The plan's operators, in order of first use."""
     return list(dict.fromkeys(site.op for site in plan.sites if site.control not in ("branch", "choose")))
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
+from flowrun.shell.clock import now_ms
 from flowrun.shell.database import Batch
-from flowrun.shell.execution import Execution, now_ms
+from flowrun.shell.execution import Execution
 from flowrun.shell.leases import Leases
 from flowrun.shell.pool import Pool
 from flowrun.shell.runlog import RunLog, demand_written

@@ -25,6 +25,7 @@ from flowrun.core.changes import (
 )
 from flowrun.core.model import Failure
 from flowrun.core.state import State
+from flowrun.shell.clock import now_ms
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -87,7 +88,7 @@ class LiveWatcher:
     def _draw(self, state: State) -> None:
         assert self._live is not None
         self._drawn = time.monotonic()
-        self._live.update(_picture(state, time.time() * 1000), refresh=True)
+        self._live.update(_picture(state, now_ms()), refresh=True)
 
 
 def say(lines: Iterable[str]) -> None:
