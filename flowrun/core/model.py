@@ -61,12 +61,16 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why an attempt failed: a code, a sentence, the line in the operator if known, a way out."""
+    """Why an attempt failed: a code, a sentence, the line in the operator if known, a way out.
+
+    `wanted_mb` is how much memory it asked for in vain at last, beside what it had, if it tells.
+    """
 
     code: str
     message: str
     at: str = ""
     hint: str = ""
+    wanted_mb: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):

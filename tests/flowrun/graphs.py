@@ -139,8 +139,8 @@ class Run:
     def done(self, node, artifact="a" * 64, attempt=0):
         return self._step(Exited(self.now, node, attempt or self[node].attempt, Artifact(artifact, 10)))
 
-    def fails(self, node, code="FR201", attempt=0, **usage):
-        failure, attempt = Failure(code, "it broke"), attempt or self[node].attempt
+    def fails(self, node, code="FR201", attempt=0, wanted=0, **usage):
+        failure, attempt = Failure(code, "it broke", wanted_mb=wanted), attempt or self[node].attempt
         return self._step(Exited(self.now, node, attempt, failure=failure, usage=Usage(**usage)))
 
     def exceeds(self, node, reason, used=0, attempt=0):
