@@ -30,11 +30,12 @@ from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State, wanted
 from flowrun.shell import devices
 from flowrun.shell.clock import now_ms
-from flowrun.shell.execution import Execution, Watcher, operators
+from flowrun.shell.execution import Execution, Watcher, prepare
 from flowrun.shell.forkserver import ZygoteProcess
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.report import failures, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
 from flowrun.shell.views import summary
@@ -58,13 +59,14 @@ class Request(msgspec.Struct, frozen=True):
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
     """Execute a plan and show how it goes; the exit status."""
-    pool = Pool(zygote)
+    readiness = Readiness()
+    pool = Pool(zygote, readiness)
     try:
         home = Home(request.state)
         plan = codec.read(request.plan)
         before, lock = reopen(home, request.resume, plan) if request.resume else (None, None)
         inputs = bound(plan, request.inputs, before)
-        pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
+        prepare(pool, plan, home)
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
@@ -88,7 +90,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         _announce(request, run, opened, len(plan.nodes))
         teller = watcher(request.as_json)
         execution = Execution(run, state, home, pool, leases, teller, log.length(run))
-        loop = Loop(fleet, log, leases)
+        loop = Loop(fleet, log, leases, readiness)
         _execute(loop, execution, opened)
         loop.close()
         lock.release()
@@ -105,9 +107,16 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
+    asked = False
     while execution.run in loop.executions:
         loop.turn({signals.woken.fileno(): select.POLLIN})
-        loop.step([(execution.run, CancelRequested(now_ms()))] * signals.count())
+        for _ in range(signals.count()):
+            if asked and loop.outage:
+                loop.give_up()
+            asked = True
+            loop.step([(execution.run, CancelRequested(now_ms()))])
+            if loop.outage:
+                _complain("the run ends when its log can be written; another Ctrl-C does not wait for that")
 
 
 def bound(plan: Plan, given: Sequence[str], before: State | None) -> Inputs:
@@ -122,7 +131,7 @@ def versions_for(plan: Plan) -> dict[str, str]:
 
 
 def _complain(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr)
+    print(f"note: {line}", file=sys.stderr, flush=True)
 
 
 def demand_feasible(plan: Plan, capacity: Capacity) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import select
 import signal
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn
 
 from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
@@ -14,8 +15,10 @@ from flowrun.shell.clock import now_ms
 from flowrun.shell.database import Batch
 from flowrun.shell.execution import Execution
 from flowrun.shell.leases import Leases
+from flowrun.shell.outage import Outage, unwritten
 from flowrun.shell.pool import Pool
-from flowrun.shell.runlog import RunLog, demand_written
+from flowrun.shell.readiness import Readiness
+from flowrun.shell.runlog import RunLog, demand_written, refuse_unwritten
 
 _PATIENCE_MS = 200  # between looks at the clock while nothing happens
 _LOOK_MS = 1000  # between looks at what waits
@@ -45,15 +48,23 @@ class Signals:
 class Loop:
     """Executes the runs of a fleet. Who calls it says when it is enough."""
 
-    def __init__(self, fleet: Fleet, log: RunLog, leases: Leases) -> None:
+    def __init__(self, fleet: Fleet, log: RunLog, leases: Leases, readiness: Readiness | None = None) -> None:
         self.fleet = fleet
+        self._readiness = readiness or Readiness()
         self.executions: dict[str, Execution] = {}
         self._home = log.home
         self._leases = leases
         self._writer = log.writer()
+        self._readiness.add(self._writer.woken, self._writer.heard)
         self._untold: deque[tuple[int, list[Batch]]] = deque()  # batches that may not be durable yet
         self._then: deque[tuple[int, Callable[[], None]]] = deque()
+        self._outage = Outage()
         self._looked_ms = now_ms()
+
+    @property
+    def outage(self) -> str:
+        """Why the log cannot be written just now; empty if it can."""
+        return self._outage.reason
 
     def open(self, execution: Execution, opened: Opened) -> None:
         """Take up a run. It is taken out when it has ended, and that is durable."""
@@ -64,21 +75,13 @@ class Loop:
     def turn(self, listens: Mapping[int, int]) -> set[int]:
         """Wait until something happens, and take a step if it is in the runs.
 
-        `listens` has further descriptors, with the events of `poll` to wait for; those are returned at which
+        `listens` has further descriptors, with the events of `epoll` to wait for; those are returned at which
         something happened.
         """
+        ready = self._readiness.wait(self._patience_ms(), listens)
         pools = {id(execution.pool): execution.pool for execution in self.executions.values()}.values()
-        poll = select.poll()  # made anew each time, as a new zygote has new sockets
-        poll.register(self._writer.woken, select.POLLIN)
-        for descriptor, events in listens.items():
-            poll.register(descriptor, events)
-        for pool in pools:
-            poll.register(pool.orders, select.POLLIN)
-            poll.register(pool.reports, select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(self._patience_ms())}
-        if self._writer.woken in ready:
-            self._writer.heard()
-            self._tell()
+        self._tell()
+        self._mind_the_log()
         happened = list(self._happened(pools))
         if happened:
             self.step(happened)
@@ -88,7 +91,7 @@ class Loop:
         else:
             for execution in self.executions.values():
                 execution.watcher.tick(execution.state)
-        return ready.intersection(listens)
+        return ready
 
     def step(self, events: Iterable[tuple[str, Event]]) -> None:
         """Decide and do it. It is made durable meanwhile, before anybody hears of it."""
@@ -148,13 +151,33 @@ class Loop:
             self._then.append((self._writer.handed, then))
 
     def settle(self) -> None:
-        """Wait until all that is decided is durable, and told."""
+        """Wait until all that is decided is durable, and told; `Refused` (FR310) if that cannot be now."""
         self._writer.stop()
         self._tell()
+        if self._untold:
+            self.give_up()
+
+    def give_up(self) -> NoReturn:
+        """Do not wait until the log can be written: `Refused` (FR310) says what is not."""
+        lost = unwritten(
+            (run, change) for _, batches in self._untold for run, _, made in batches for change in made
+        )
+        refuse_unwritten(self._writer.outage, self._home, lost)
 
     def close(self) -> None:
-        """Wait until all that is decided is durable; nothing more is going to be."""
+        """Wait until all that is decided is durable, if it can be; nothing more is going to be."""
         self._writer.close()
+
+    def _mind_the_log(self) -> None:
+        """While the log cannot be written, nothing starts, and people know why."""
+        news, paused = self._outage.news(self._writer.outage, now_ms()), self.fleet.paused
+        if news:
+            print(news, file=sys.stderr, flush=True)
+        if self.outage:
+            paused.add("outage")
+        elif "outage" in paused:
+            paused.remove("outage")
+            self.look()
 
     def _tell(self) -> None:
         """Tell of what is durable by now."""
