@@ -27,6 +27,7 @@ from flowrun.core.state import Shared, State
 from flowrun.service import admission
 from flowrun.service.messages import Cancelling, Submit, Submitted
 from flowrun.service.pools import Pools
+from flowrun.shell.affinity import Cpus
 from flowrun.shell.clock import now_ms
 from flowrun.shell.execution import Execution
 from flowrun.shell.launch import bound, demand_environment, demand_feasible, reopen, versions_for
@@ -56,6 +57,7 @@ class Runs:
         self._capacity = capacity
         self._sharing = sharing
         self._leases = leases
+        self._cpus = Cpus(capacity.cpus, reserve=leases.take_cpu)
         self._project = Path.cwd().resolve()
         self.order = Fair(
             Shares(sharing, amounts(capacity)), min((gpu.memory_mb for gpu in capacity.gpus), default=0)
@@ -176,7 +178,9 @@ class Runs:
         again = f", {counted(kept, 'result')} kept" if before else ""
         say([f"{run}: {counted(len(plan.nodes), 'node')}{again}, for team `{of.team}` in tier {of.tier}"])
         position = self._log.length(run)
-        self.loop.open(Execution(run, state, self._home, pool, self._leases, watcher, position), opened)
+        self.loop.open(
+            Execution(run, state, self._home, pool, self._leases, self._cpus, watcher, position), opened
+        )
         return kept
 
     def _file(self, given: str) -> Path:

@@ -39,6 +39,7 @@ from flowrun.core.failures import TAKEN
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
+from flowrun.shell.affinity import Cpus
 from flowrun.shell.clock import now_ms
 from flowrun.shell.leases import Leases
 from flowrun.shell.messages import Spawn
@@ -75,6 +76,7 @@ class Execution:
         home: Home,
         pool: Pool,
         leases: Leases,
+        cpus: Cpus,
         watcher: Watcher,
         position: int = 0,
     ) -> None:
@@ -86,6 +88,7 @@ class Execution:
         self.known: list[Event] = []
         self._home = home
         self._leases = leases
+        self._cpus = cpus
         self._values = Values(state, home.store)
         secrets = {name for site in state.plan.sites for name in site.secrets}
         self._hidden = {s.site: tuple(sorted(secrets.difference(s.secrets))) for s in state.plan.sites}
@@ -113,6 +116,7 @@ class Execution:
                 self._has_gpus = bool(change.capacity.gpus)
             case Exited(node=node, attempt=attempt):
                 self._leases.give_back((self.run, node, attempt))
+                self._cpus.give_back((self.run, node, attempt))
             case (
                 Resolved()
                 | Schedule()
@@ -176,6 +180,7 @@ class Execution:
             self.run,
             f"{self._scratch}/{_file_name(start.node)}.{start.key[:16]}",
             site.isolation,
+            self._cpus.take((self.run, start.node, start.attempt), start.placement.cpus),
         )
 
     def _look_ahead(self, task: Task) -> None:

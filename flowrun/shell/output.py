@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from flowrun.shell.clock import now_ms
+
 HEAD_BYTES = 64 << 20  # of a log that are kept from its beginning on
 TAIL_BYTES = 1 << 20  # and of its end
 _LONGEST_LINE = 16 * 1024  # bytes; what is longer is written in parts
@@ -90,6 +92,7 @@ class Outputs:
         self.writes = [write for _, write in pipes]  # for the worker
         for read in self.reads:
             os.set_blocking(read, False)
+        self.heard_ms = 0  # when something was last printed
         self._path: Callable[[], Path] | None = None
         self._log: Log | None = None
 
@@ -115,6 +118,8 @@ class Outputs:
             return None
         except OSError:
             return b""
+        if data:
+            self.heard_ms = now_ms()
         if data and self._path is not None:
             if self._log is None:
                 self._log = Log(self._path())

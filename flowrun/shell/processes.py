@@ -109,6 +109,7 @@ class Zygote:
         self.imports = imports
         self.parent = parent
         self.spares: list[Worker] = []
+        self.pid = 0
         self.loaded: dict[str, int] = {}  # what importing took, until that is told
         self.stream = connect(self)
 
@@ -133,6 +134,8 @@ class Worker:
         self.ended: Ended | None = None
         self.doomed = False
         self.cpu_ms = 0  # that its attempts have used
+        self.on: tuple[int, ...] = ()  # the CPUs that its last attempt was held to
+        self.kept_kb = 0  # what it holds between two attempts; 0: it had none yet
         self.outputs = Outputs()
         self.stream: Stream
 
