@@ -67,6 +67,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "TAKEN_AGAIN_MS = 51  # until what another process has taken first is asked for again, if nobody is"
         " to be seen",
     ): _BOUND,
+    (
+        "failures.py",
+        'seen = task.kill.used if task.kill is not None and task.kill.reason == "memory" else 1',
+    ): "less than `LEAST_MB`, which counts",
     ("scheduler/holdings.py", "_FEW = 65  # are sorted faster than walked in a heap"): _SPEED,
     ("scheduler/preempting.py", "CONSIDERED = 1025"): _BOUND,
     (
