@@ -189,15 +189,15 @@ class Pool:
         if order.isolation == "fresh":
             return self._fork(self._first, fresh=True)
         if not order.alone:
-            fitting = [
-                worker
-                for worker in reversed(self._idle)
-                if worker.threads == order.threads and worker.zygote.imports.issuperset(order.imports)
-            ]
-            if fitting:  # one that is on these CPUs need not move
-                worker = next((worker for worker in fitting if worker.on == order.on), fitting[0])
-                self._idle.remove(worker)
-                return worker
+            found = -1
+            for i in range(len(self._idle) - 1, -1, -1):
+                worker = self._idle[i]
+                if worker.threads == order.threads and worker.zygote.imports.issuperset(order.imports):
+                    if worker.on == order.on:  # it need not move
+                        return self._idle.pop(i)
+                    found = max(found, i)
+            if found >= 0:
+                return self._idle.pop(found)
         zygote = self._zygote_for(order.imports)
         worker = zygote.spares.pop() if zygote.spares else self._fork(zygote)
         if order.alone or len(self._running) + 1 < self._most_idle:
