@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
     from flowc.loops import foreach, reduce
     from flowc.places import project
-    from flowc.resuming import scratch, stopping
+    from flowc.resuming import beat, scratch, stopping
     from flowc.show.notebook import draw
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Operator",
     "Static",
     "Workflow",
+    "beat",
     "draw",
     "finally_",
     "foreach",
@@ -36,7 +37,7 @@ __all__ = [
 _ELSEWHERE = {
     **dict.fromkeys(["finally_", "on_failure", "when"], "flowc.control"),
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
-    **dict.fromkeys(["scratch", "stopping"], "flowc.resuming"),
+    **dict.fromkeys(["beat", "scratch", "stopping"], "flowc.resuming"),
     "project": "flowc.places",
     "draw": "flowc.show.notebook",
 }

@@ -29,7 +29,9 @@ from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State
 from flowrun.shell import devices
-from flowrun.shell.execution import Execution, Watcher, now_ms, prepare
+from flowrun.shell.affinity import Cpus
+from flowrun.shell.clock import now_ms
+from flowrun.shell.execution import Execution, Watcher, prepare
 from flowrun.shell.forkserver import ZygoteProcess
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
@@ -70,6 +72,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
         leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
+        cpus = Cpus(capacity.cpus, reserve=leases.take_cpu)
         versions = versions_for(plan)
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
@@ -88,7 +91,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         )
         _announce(request, run, opened, len(plan.nodes))
         teller = watcher(request.as_json)
-        execution = Execution(run, state, home, pool, leases, teller, log.length(run))
+        execution = Execution(run, state, home, pool, leases, cpus, teller, log.length(run))
         loop = Loop(fleet, log, leases, readiness)
         _execute(loop, execution, opened)
         loop.close()
