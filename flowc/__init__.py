@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flowc.logbook import log_artifact, log_metric, log_note
     from flowc.loops import foreach, reduce
     from flowc.places import project
-    from flowc.resuming import scratch, stopping
+    from flowc.resuming import beat, scratch, stopping
     from flowc.show.notebook import draw
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Operator",
     "Static",
     "Workflow",
+    "beat",
     "draw",
     "finally_",
     "foreach",
@@ -41,7 +42,7 @@ _ELSEWHERE = {
     **dict.fromkeys(["finally_", "on_failure", "when"], "flowc.control"),
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
     **dict.fromkeys(["log_artifact", "log_metric", "log_note"], "flowc.logbook"),
-    **dict.fromkeys(["scratch", "stopping"], "flowc.resuming"),
+    **dict.fromkeys(["beat", "scratch", "stopping"], "flowc.resuming"),
     "project": "flowc.places",
     "draw": "flowc.show.notebook",
 }

@@ -27,7 +27,7 @@ def runs(where: str, order: str, limit: int, state: Path, as_json: bool) -> None
     comparisons = != < <= > >=, ~ (has the text in it), in (A, B); and, or, not, and parentheses.
     """
     from flowrun.shell import search
-    from flowrun.shell.execution import now_ms
+    from flowrun.shell.clock import now_ms
 
     found = search.find(open_log(state), where, order, limit, now_ms())
     if as_json:
@@ -53,7 +53,7 @@ def show(run: str, gantt: bool, svg: Path | None, junit: Path | None, state: Pat
     import msgspec
 
     from flowrun.core.logged import gather
-    from flowrun.shell.execution import now_ms
+    from flowrun.shell.clock import now_ms
     from flowrun.shell.finding import state_of
     from flowrun.shell.report import report
     from flowrun.shell.views import details
@@ -124,7 +124,7 @@ def logs(run: str, node: str, attempt: int, timestamps: bool, state: Path, as_js
 )
 def why(run: str, node: str, state: Path, as_json: bool) -> None:
     """Explain what a node waits or waited for: which resource, how much is missing, who holds it."""
-    from flowrun.shell.execution import now_ms
+    from flowrun.shell.clock import now_ms
     from flowrun.shell.finding import state_of, task_of
     from flowrun.shell.waiting import account
     from flowrun.shell.waiting import why as explanation
@@ -149,8 +149,8 @@ def why(run: str, node: str, state: Path, as_json: bool) -> None:
 )
 def diff(first: str, second: str, state: Path, as_json: bool) -> None:
     """Compare two runs: inputs, plan, code, packages, and what came of each node."""
+    from flowrun.shell.clock import now_ms
     from flowrun.shell.differences import differences, text
-    from flowrun.shell.execution import now_ms
 
     found = differences(open_log(state), first, second, now_ms())
     if as_json:
@@ -200,7 +200,7 @@ def trace(run: str, output: Path | None, state: Path) -> None:
 )
 def metrics(output: Path | None, state: Path) -> None:
     """Print counts of runs and nodes, times and the queue for Prometheus."""
-    from flowrun.shell.execution import now_ms
+    from flowrun.shell.clock import now_ms
     from flowrun.shell.exports import replace
     from flowrun.shell.prometheus import metrics as text
 

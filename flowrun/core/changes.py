@@ -11,10 +11,11 @@ from typing import Literal
 
 import msgspec
 
-from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Placement, RunStatus, Usage
+from flowc.plan.model import Resources
+from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Kind, Placement, RunStatus, Usage
 from flowrun.core.sharing.teams import Sharing
 
-KillReason = Literal["timeout", "cancelled", "preempted"]
+KillReason = Literal["timeout", "cancelled", "preempted", "memory", "hang"]
 GRACE_MS = 5000  # between asking a process to end and ending it
 
 
@@ -82,6 +83,16 @@ class Exited(Change, frozen=True, tag="exited"):
     failure: Failure | None = None
     usage: Usage = Usage()
     elsewhere: tuple[Outsider, ...] | None = None
+
+
+class Exceeded(Change, frozen=True, tag="exceeded"):
+    """An attempt was over a limit: it had `used` MB of `memory`, or gave no sign of life for so many ms."""
+
+    at_ms: int
+    node: str
+    attempt: int
+    reason: Literal["memory", "hang"]
+    used: int
 
 
 class Resolved(Change, frozen=True, tag="resolved"):
@@ -174,7 +185,7 @@ class Resolve(Change, frozen=True, tag="resolve"):
 class Kill(Change, frozen=True, tag="kill"):
     """End an attempt: gently, so that it has `grace_ms` to write down where it is, or by force.
 
-    `by` names what its place is taken for, if it is `preempted`.
+    `by` names what its place is taken for, if it is `preempted`; `used` is what it `Exceeded` a limit with.
     """
 
     at_ms: int
@@ -184,21 +195,17 @@ class Kill(Change, frozen=True, tag="kill"):
     force: bool = False
     grace_ms: int = GRACE_MS
     by: str = ""
+    used: int = 0
 
 
 class Retry(Change, frozen=True, tag="retry"):
-    """A node that failed, or was `preempted`, becomes ready again at `ready_at_ms`.
-
-    `lost`: its process was, through no fault of its own. `taken`: another process on the host was there
-    first, and it did not even start.
-    """
+    """A node becomes ready again at `ready_at_ms` after a `kind` of failure; with other `needs`, if given."""
 
     at_ms: int
     node: str
     ready_at_ms: int
-    lost: bool = False
-    preempted: bool = False
-    taken: bool = False
+    kind: Kind = "error"
+    needs: Resources | None = None
 
 
 class Fail(Change, frozen=True, tag="fail"):
@@ -235,6 +242,6 @@ class Finish(Change, frozen=True, tag="finish"):
     status: RunStatus
 
 
-Event = Opened | Exited | Resolved | Logged | Elsewhere | Woke | CancelRequested
+Event = Opened | Exited | Exceeded | Resolved | Logged | Elsewhere | Woke | CancelRequested
 Command = Reorder | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

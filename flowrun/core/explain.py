@@ -16,6 +16,7 @@ from flowrun.core.changes import (
     AnyChange,
     CancelRequested,
     Elsewhere,
+    Exceeded,
     Exited,
     Opened,
     Resolved,
@@ -28,7 +29,7 @@ from flowrun.core.scheduler.waits import Waits, waits
 from flowrun.core.state import State
 from flowrun.core.task import Task
 
-EVENTS = (Opened, Exited, Resolved, Elsewhere, Woke, CancelRequested)
+EVENTS = (Opened, Exited, Exceeded, Resolved, Elsewhere, Woke, CancelRequested)
 
 
 class Spell(msgspec.Struct, frozen=True):

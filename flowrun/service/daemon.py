@@ -31,7 +31,7 @@ from flowrun.service.messages import (
 from flowrun.service.runs import Runs
 from flowrun.service.tables import queue_table, teams_table
 from flowrun.shell import devices, teams
-from flowrun.shell.execution import now_ms
+from flowrun.shell.clock import now_ms
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import PATIENCE_MS, Signals
 from flowrun.shell.runlog import Home, RunLog

@@ -28,7 +28,9 @@ from flowrun.service.aside import Aside
 from flowrun.service.messages import Cancelling, Submit, Submitted
 from flowrun.service.pools import Pools
 from flowrun.service.preparing import Order, Prepared, Wanted, elsewhere, prepare, prepared
-from flowrun.shell.execution import Execution, now_ms
+from flowrun.shell.affinity import Cpus
+from flowrun.shell.clock import now_ms
+from flowrun.shell.execution import Execution
 from flowrun.shell.launch import demand_environment, versions_for
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop
@@ -59,6 +61,7 @@ class Runs:
         self._capacity = capacity
         self._sharing = sharing
         self._leases = leases
+        self._cpus = Cpus(capacity.cpus, reserve=leases.take_cpu)
         self._project = Path.cwd().resolve()
         self.order = fair(sharing, capacity)
         grace_ms = round(sharing.preemption.notice_s * 1000)
@@ -203,7 +206,9 @@ class Runs:
         position = self._log.length(run)
         again = f", {counted(kept, 'result')} kept" if position else ""
         say([f"{run}: {counted(len(plan.nodes), 'node')}{again}, for team `{of.team}` in tier {of.tier}"])
-        self.loop.open(Execution(run, state, self._home, pool, self._leases, watcher, position), opened)
+        self.loop.open(
+            Execution(run, state, self._home, pool, self._leases, self._cpus, watcher, position), opened
+        )
         return kept
 
     def _file(self, given: str) -> Path:
@@ -261,7 +266,7 @@ class _Teller:
     def _ended(self, state: State, exited: Exited) -> None:
         task = state.by_id[exited.node]
         since_ms = self._since.pop(exited.node, task.started_ms)
-        needs = task.site.needs
+        needs = task.needs
         used = {"cpus": needs.cpus, "memory_mb": needs.memory_mb, "gpus": needs.gpus, **dict(needs.uses)}
         share = self._shares.dominant([used.get(name, 0) for name in self._shares.resources])
         alone = alone_ms(exited.at_ms - task.started_ms, float(share), max(self._entitled, 1e-6))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import shutil
 import string
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -21,6 +20,7 @@ from flowrun.core.changes import (
     CancelRequested,
     Elsewhere,
     Event,
+    Exceeded,
     Exited,
     Fail,
     Finish,
@@ -36,13 +36,16 @@ from flowrun.core.changes import (
     Start,
     Woke,
 )
-from flowrun.core.decide import ENDED, PREEMPTED, TAKEN
+from flowrun.core.failures import TAKEN
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
+from flowrun.shell.affinity import Cpus
+from flowrun.shell.clock import now_ms
 from flowrun.shell.leases import Leases
 from flowrun.shell.messages import Spawn
 from flowrun.shell.pool import Pool
+from flowrun.shell.reasons import with_reason
 from flowrun.shell.runlog import Home
 from flowrun.shell.values import Unfit, Values
 
@@ -74,6 +77,7 @@ class Execution:
         home: Home,
         pool: Pool,
         leases: Leases,
+        cpus: Cpus,
         watcher: Watcher,
         position: int = 0,
     ) -> None:
@@ -85,6 +89,7 @@ class Execution:
         self.known: list[Event] = []
         self._home = home
         self._leases = leases
+        self._cpus = cpus
         self._values = Values(state, home.store)
         secrets = {name for site in state.plan.sites for name in site.secrets}
         self._hidden = {s.site: tuple(sorted(secrets.difference(s.secrets))) for s in state.plan.sites}
@@ -96,10 +101,7 @@ class Execution:
         """A process that we killed failed for our reason, not for the signal's."""
         if not isinstance(event, Exited) or event.failure is None:
             return event
-        task = self.state.by_id[event.node]
-        if task.kill is None:
-            return event
-        failure = _with_reason(event.failure, task.kill, task.site.timeout_ms)
+        failure = with_reason(event.failure, self.state.by_id[event.node])
         return msgspec.structs.replace(event, failure=failure)
 
     def carry_out(self, change: AnyChange) -> None:
@@ -115,10 +117,12 @@ class Execution:
                 self._has_gpus = bool(change.capacity.gpus)
             case Exited(node=node, attempt=attempt):
                 self._leases.give_back((self.run, node, attempt))
+                self._cpus.give_back((self.run, node, attempt))
             case (
                 Resolved()
                 | Reorder()
                 | Skip()
+                | Exceeded()
                 | Elsewhere()
                 | Woke()
                 | CancelRequested()
@@ -178,6 +182,7 @@ class Execution:
             self.run,
             f"{self._scratch}/{_file_name(start.node)}.{start.key[:16]}",
             site.isolation,
+            self._cpus.take((self.run, start.node, start.attempt), start.placement.cpus),
         )
 
     def _look_ahead(self, task: Task) -> None:
@@ -188,21 +193,6 @@ class Execution:
             if imports in self._cold:
                 self._cold.discard(imports)
                 self.pool.foresee(imports)
-
-
-def _with_reason(failure: Failure, kill: Kill, timeout_ms: int) -> Failure:
-    if kill.reason == "preempted":
-        # An operator may end by an exception when it is asked to.
-        if failure.code not in (ENDED, "FR201"):
-            return failure
-        message = f"it was preempted for `{kill.by}`" if kill.by else "it was preempted: the daemon ends"
-        return msgspec.structs.replace(failure, code=PREEMPTED, message=message, at="")
-    if failure.code != ENDED:
-        return failure
-    if kill.reason == "timeout":
-        message = f"it took longer than its time limit of {timeout_ms / 1000:g} s"
-        return msgspec.structs.replace(failure, code="FR203", message=message)
-    return msgspec.structs.replace(failure, message="cancelled")
 
 
 def log_path(home: Home, run: str, node: str, attempt: int) -> Path:
@@ -235,8 +225,3 @@ def prepare(pool: Pool, plan: Plan, home: Home) -> None:
 def operators(plan: Plan) -> dict[str, tuple[str, ...]]:
     """The plan's operators, in order of first use, with the modules that they import when they run."""
     return {site.op: site.imports for site in plan.sites if site.control not in ("branch", "choose")}
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

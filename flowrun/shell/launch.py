@@ -30,7 +30,9 @@ from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State
 from flowrun.shell import devices
-from flowrun.shell.execution import Execution, Watcher, now_ms, prepare
+from flowrun.shell.affinity import Cpus
+from flowrun.shell.clock import now_ms
+from flowrun.shell.execution import Execution, Watcher, prepare
 from flowrun.shell.forkserver import ZygoteProcess
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
@@ -86,6 +88,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
         leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
+        cpus = Cpus(capacity.cpus, reserve=leases.take_cpu)
         versions = versions_for(plan)
         if request.dry:
             state = State(plan, inputs, versions)
@@ -112,7 +115,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         if request.like:
             say(_beforehand(request, before, state, earlier))
         teller = watcher(request.as_json, run)
-        execution = Execution(run, state, home, pool, leases, teller, log.length(run))
+        execution = Execution(run, state, home, pool, leases, cpus, teller, log.length(run))
         loop = Loop(fleet, log, leases, readiness)
         exports = _exports(home, run, log.length(run), targets)
         _execute(loop, execution, opened)

@@ -6,18 +6,21 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn
 
 from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Logged, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
+from flowrun.shell.clock import now_ms
 from flowrun.shell.database import Batch
-from flowrun.shell.execution import Execution, now_ms
+from flowrun.shell.descendants import tree
+from flowrun.shell.execution import Execution
 from flowrun.shell.leases import Leases
 from flowrun.shell.outage import Outage, unwritten
 from flowrun.shell.pool import Pool
 from flowrun.shell.readiness import Readiness
 from flowrun.shell.runlog import RunLog, demand_written, refuse_unwritten
+from flowrun.shell.watch import Attempt, Watch
 
 PATIENCE_MS = 200  # between looks at the clock while nothing happens
 _LOOK_MS = 1000  # between looks at what waits
@@ -59,6 +62,7 @@ class Loop:
         self._then: deque[tuple[int, Callable[[], None]]] = deque()
         self._outage = Outage()
         self._looked_ms = now_ms()
+        self._watch = Watch(tree)
 
     @property
     def outage(self) -> str:
@@ -82,6 +86,8 @@ class Loop:
         self._tell()
         self._mind_the_log()
         happened = list(self._happened(pools))
+        if self._watch.is_due():
+            happened += self._watch.look(self._attempts(), now_ms())
         if happened:
             self.step(happened)
         elif self.fleet.scheduler.queue and now_ms() - self._looked_ms >= self._look_ms():
@@ -206,14 +212,17 @@ class Loop:
                     Logged(now, told.node, told.attempt, told.points, told.notes, told.artifacts),
                 )
             for end in pool.exits():
-                yield (
-                    end.run,
-                    Exited(now, end.node, end.attempt, end.artifact, end.failure, end.usage),
-                )
+                usage = self._watch.usage((end.run, end.node, end.attempt), end.usage)
+                yield end.run, Exited(now, end.node, end.attempt, end.artifact, end.failure, usage)
         for execution in self.executions.values():
             wake = execution.wakes_ms()
             if wake is not None and wake <= now:
                 yield execution.run, Woke(now)
+
+    def _attempts(self) -> Iterator[Attempt]:
+        for execution in self.executions.values():
+            for task in execution.state.running.values():
+                yield execution.pool.look(execution.run, task)
 
     def _patience_ms(self, most_ms: int) -> int:
         if any(execution.known for execution in self.executions.values()):

@@ -87,6 +87,7 @@ class Spawn(Message, frozen=True, tag="spawn"):
     run: str = ""
     scratch: str = ""  # the folder that the node's attempts have in common; it need not be there
     isolation: str = "warm"
+    on: tuple[int, ...] = ()  # the CPUs that it is held to; none if it may run on all
 
     @property
     def alone(self) -> bool:
@@ -100,7 +101,10 @@ class Spawn(Message, frozen=True, tag="spawn"):
 
 
 class Ended(Message, frozen=True, tag="ended"):
-    """From a worker: what came of the operator. The artifact is durable. `fit`: it may have another order."""
+    """From a worker: what came of the operator. The artifact is durable.
+
+    `fit`: it may have another order. `kept_kb` is the memory that it holds without one.
+    """
 
     node: str
     attempt: int
@@ -109,6 +113,7 @@ class Ended(Message, frozen=True, tag="ended"):
     usage: Usage = _NO_USAGE
     run: str = ""
     fit: bool = False
+    kept_kb: int = 0
 
 
 class Told(Message, frozen=True, tag="told"):

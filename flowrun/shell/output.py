@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from flowrun.shell.clock import now_ms
+
 HEAD_BYTES = 64 << 20  # of a log that are kept from its beginning on
 TAIL_BYTES = 1 << 20  # and of its end
 _LONGEST_LINE = 16 * 1024  # bytes; what is longer is written in parts
@@ -93,6 +95,7 @@ class Outputs:
         for read in self.reads:
             os.set_blocking(read, False)
             self._poll.register(read, select.POLLIN)
+        self.heard_ms = 0  # when something was last printed
         self._path: Callable[[], Path] | None = None
         self._log: Log | None = None
 
@@ -117,6 +120,8 @@ class Outputs:
             return None
         except OSError:
             return b""
+        if data:
+            self.heard_ms = now_ms()
         if data and self._path is not None:
             if self._log is None:
                 self._log = Log(self._path())

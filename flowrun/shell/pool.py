@@ -17,8 +17,10 @@ from typing import assert_never
 import msgspec
 
 from flowrun.core.model import Failure, Usage
+from flowrun.core.task import Task
 from flowrun.shell.descendants import adopt_orphans, end_children, send_to_all
 from flowrun.shell.forkserver import ZygoteProcess, allow_many_files, start_zygote
+from flowrun.shell.memory import Kills, held_kb
 from flowrun.shell.messages import (
     Branch,
     Ended,
@@ -34,9 +36,10 @@ from flowrun.shell.messages import (
     decode_news,
     decode_report,
 )
-from flowrun.shell.places import Places
+from flowrun.shell.places import Places, beat_file
 from flowrun.shell.processes import Stream, Worker
 from flowrun.shell.readiness import Readiness
+from flowrun.shell.watch import Attempt
 from flowrun.shell.zygotes import Zygote, Zygotes
 
 Key = tuple[str, str, int]  # run, node, attempt
@@ -63,6 +66,7 @@ class Pool:
         self._ended: list[Ended] = []
         self._told: list[Told] = []
         self._adopts = False
+        self._kills = Kills()
         self._is_closed = False
         self._zygotes = self._begin(process)
 
@@ -100,12 +104,13 @@ class Pool:
         except OSError as error:
             self._fail(order, _no_process(error.strerror or str(error)))
             return
-        worker.order, worker.threads = order, order.threads
+        worker.order, worker.threads, worker.on = order, order.threads, order.on
         self._running[order.run, order.node, order.attempt] = worker
         worker.outputs.begin(lambda: self._log_path(order.run, order.node, order.attempt))
         worker.stream.send(order)
         if not self._adopts:  # not before the first node is on its way: it takes a while to load
             adopt_orphans()
+            self._kills.moved()  # what was before is no matter
             self._adopts = True
 
     def kill(self, run: str, node: str, attempt: int, force: bool) -> None:
@@ -113,6 +118,15 @@ class Pool:
         worker = self._running.get((run, node, attempt))
         if worker is not None:
             self._signal(worker, signal.SIGKILL if force else signal.SIGTERM)
+
+    def look(self, run: str, task: Task) -> Attempt:
+        """What is to be looked at of an attempt that runs."""
+        worker = self._running.get((run, task.node.id, task.attempt))
+        if worker is None:
+            return Attempt(run, task, 0)
+        base_kb = worker.kept_kb or held_kb(worker.zygote.pid)
+        beat = beat_file(self._places.path(worker.place))
+        return Attempt(run, task, worker.pid, base_kb, worker.outputs.heard_ms, beat)
 
     def exits(self) -> list[Ended]:
         """How attempts ended since the last call."""
@@ -149,7 +163,9 @@ class Pool:
     def _begin(self, process: ZygoteProcess) -> Zygotes:
         self._process = process
         _firsts.add(process.pid)
-        return Zygotes(self._zygote(frozenset(), None, process.control), self._branch)
+        first = self._zygote(frozenset(), None, process.control)
+        first.pid = process.pid
+        return Zygotes(first, self._branch)
 
     def _branch(self, parent: Zygote, imports: tuple[str, ...]) -> Zygote:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -172,11 +188,15 @@ class Pool:
         if order.isolation == "fresh":
             return self._fork(self._zygotes.first, fresh=True)
         if not order.alone:
+            found = -1
             for i in range(len(self._idle) - 1, -1, -1):
                 worker = self._idle[i]
                 if worker.threads == order.threads and worker.zygote.has.issuperset(order.imports):
-                    del self._idle[i]
-                    return worker
+                    if worker.on == order.on:  # it need not move
+                        return self._idle.pop(i)
+                    found = max(found, i)
+            if found >= 0:
+                return self._idle.pop(found)
         zygote = self._zygotes.get(order.imports)
         worker = zygote.spares.pop() if zygote.spares else self._fork(zygote)
         if order.alone or len(self._running) + 1 < self._most_idle:
@@ -212,6 +232,7 @@ class Pool:
             return
         ended = told
         worker.cpu_ms += ended.usage.cpu_ms
+        worker.kept_kb = ended.kept_kb
         if order.gpus:
             # A GPU is free only when the driver has torn down the process's hold on it.
             worker.ended = ended
@@ -252,15 +273,25 @@ class Pool:
             case Forked(number=number, pid=pid):
                 if number in self._workers:
                     self._workers[number].pid = pid
+                for other in self._zygotes.all:
+                    if other.number == number:
+                        other.pid = pid
             case Loaded(imports=imports, has=has):
                 for ready in self._zygotes.loaded(zygote, has, imports):
                     self._have_a_spare(ready)
             case Unforked(number=number, why=why):
                 self._is_gone(number, _no_process(why), Usage())
             case Reaped(number=number, status=status, usage=usage):
-                self._is_gone(number, Failure("FR202", _describe_death(status)), usage)
+                self._is_gone(number, self._why(number, status), usage)
             case news:
                 assert_never(news)
+
+    def _why(self, number: int, status: int) -> Failure:
+        worker = self._workers.get(number)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        if killed and worker is not None and not worker.doomed and self._kills.moved():
+            return Failure("FR213", "the kernel killed its process: memory ran out")
+        return Failure("FR202", _describe_death(status))
 
     def _is_gone(self, number: int, failure: Failure, usage: Usage) -> None:
         worker = self._workers.get(number)

@@ -119,6 +119,8 @@ class Worker:
         self.ended: Ended | None = None
         self.doomed = False
         self.cpu_ms = 0  # that its attempts have used
+        self.on: tuple[int, ...] = ()  # the CPUs that its last attempt was held to
+        self.kept_kb = 0  # what it holds between two attempts; 0: it had none yet
         self.outputs = Outputs()
         self.stream: Stream
 

@@ -14,13 +14,17 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from flowrun.core.model import Usage
+from flowrun.shell.affinity import run_on
 from flowrun.shell.descendants import end_children, have_children
+from flowrun.shell.memory import mapped_kb
 from flowrun.shell.messages import Spawn
+from flowrun.shell.places import beat_file
 
 # Of memory that a node left behind in its process. What is larger was worth a fork to get rid of.
 _MOST_KEPT_KB = 128 * 1024
 _SETTABLE = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
 _LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_DATA, resource.RLIMIT_NOFILE)
+_MUCH_KB = 64 * 1024  # of memory, to be worth a closer look
 _PAGE_KB = resource.getpagesize() // 1024
 _RESET_PEAK = b"5"  # written to `clear_refs`: the peak is what is resident now
 
@@ -33,6 +37,9 @@ class Surroundings:
         self._made: tuple[int, int] | None = None  # the working directory, when it was last seen empty
         self._outputs = outputs
         self._texts: list[TextIO] = []
+        os.environ["FLOW_BEAT"] = beat_file(folder)
+        self._cpus = os.sched_getaffinity(0)
+        self._on: tuple[int, ...] = ()
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
         self._files = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -45,8 +52,8 @@ class Surroundings:
         self._fixed = _cannot_be_put_back()
         self._threads = _thread._count()
         self._open = self._open_files()
-        self._kept_kb = self._resident_kb()
-        self._began_kb = self._kept_kb
+        self._began_kb = self._mapped_kb = 0
+        self._kept_kb = self._look()
         self._had_children = False
         self._used = resource.getrusage(resource.RUSAGE_SELF)
         self._problem: OSError | None = None  # with the working directory
@@ -69,6 +76,9 @@ class Surroundings:
         if sys.path != self._path:
             sys.path[:] = self._path
         gc.enable()
+        if order.on != self._on:
+            self._on = order.on
+            run_on(order.on, self._cpus)
         self._set_variables(order)
         for name, put_back in _MODULES.items():
             if name in sys.modules:
@@ -87,7 +97,7 @@ class Surroundings:
 
     def is_fit(self) -> bool:
         """Whether the process is as it was, but for what `settle` puts back."""
-        self._began_kb = self._resident_kb()
+        self._look()
         if self._used.ru_maxrss - self._began_kb > 1024:
             with contextlib.suppress(OSError):
                 os.pwrite(self._clear, _RESET_PEAK, 0)
@@ -161,6 +171,8 @@ class Surroundings:
         before, self._used = self._used, resource.getrusage(resource.RUSAGE_SELF)
         cpu_s = self._used.ru_utime + self._used.ru_stime - before.ru_utime - before.ru_stime
         peak_kb = self._used.ru_maxrss - self._began_kb
+        if peak_kb > _MUCH_KB:
+            peak_kb -= max(0, mapped_kb() - self._mapped_kb)  # of files: the kernel's to drop
         # Of this node alone: a worker that had children is not used again, as their peak cannot be reset.
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         if children.ru_maxrss:
@@ -169,8 +181,15 @@ class Surroundings:
             peak_kb = max(peak_kb, children.ru_maxrss)
         return Usage(round(cpu_s * 1000), max(0, peak_kb) // 1024)
 
-    def _resident_kb(self) -> int:
-        return int(os.pread(self._statm, 64, 0).split(None, 2)[1]) * _PAGE_KB
+    @property
+    def kept_kb(self) -> int:
+        """What the process held when it was last looked at, but for files that are mapped."""
+        return self._began_kb - self._mapped_kb
+
+    def _look(self) -> int:
+        _, resident, mapped, _ = os.pread(self._statm, 64, 0).split(None, 3)
+        self._began_kb, self._mapped_kb = int(resident) * _PAGE_KB, int(mapped) * _PAGE_KB
+        return self._began_kb
 
     def _open_files(self) -> int:
         return os.fstat(self._files).st_size or len(os.listdir("/proc/self/fd"))  # 0 before Linux 6.2

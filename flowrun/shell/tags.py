@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowc.plan.diagnostics import refuse
-from flowrun.shell.execution import now_ms
+from flowrun.shell.clock import now_ms
 from flowrun.shell.finding import state_of
 from flowrun.shell.runlog import Home, RunLog
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from flowc.plan.model import Resources
 from flowc.plan.text import counted, printable
 from flowrun.core.changes import (
     AnyChange,
@@ -25,6 +26,7 @@ from flowrun.core.changes import (
 )
 from flowrun.core.model import Failure
 from flowrun.core.state import State
+from flowrun.shell.clock import now_ms
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -70,15 +72,14 @@ class PlainWatcher:
 
     def _tell(self, state: State, over: bool = False) -> None:
         """More and more seldom: after a minute every 3 s, after an hour every 3 minutes."""
-        now_ms = time.time() * 1000
-        if not over and now_ms < self._next_ms:
+        now = now_ms()
+        if not over and now < self._next_ms:
             return
         from flowrun.shell.live import sentence
 
         assert self._progress is not None
-        elapsed_ms = now_ms - state.opened_ms
-        self._next_ms = now_ms + max(1000, elapsed_ms / 20)
-        say([f"{_clock(state, round(now_ms))}  {sentence(state, self._progress, now_ms)}"])
+        self._next_ms = now + max(1000, (now - state.opened_ms) / 20)
+        say([f"{_clock(state, now)}  {sentence(state, self._progress, now)}"])
 
 
 class JsonWatcher:
@@ -142,8 +143,7 @@ class LiveWatcher:
 
         began = time.thread_time()
         screen = self._live.console.size
-        now_ms = time.time() * 1000
-        picture = frame(self._run, state, self._progress, now_ms, screen.width, screen.height)
+        picture = frame(self._run, state, self._progress, now_ms(), screen.width, screen.height)
         self._live.update(picture, refresh=True)
         self._next_s = time.monotonic() + max(_REFRESH_S, 100 * (time.thread_time() - began))
 
@@ -193,12 +193,12 @@ def _line(state: State, change: AnyChange, width: int) -> str:
             return f"{_clock(state, change.at_ms)}  note   {held_elsewhere(held)}"
         case Elsewhere():
             return f"{_clock(state, change.at_ms)}  note   the host is ours alone again"
-        case Retry(taken=True):
+        case Retry(kind="taken"):
             return f"{_clock(state, change.at_ms)}  queued {change.node:<{width}}  another process was first"
         case Kill(reason="preempted", force=False):
             whom = f"for {change.by}" if change.by else "as the daemon ends"
             return f"{_clock(state, change.at_ms)}  notice {change.node:<{width}}  preempted {whom}"
-        case Retry(preempted=True):
+        case Retry(kind="preempted"):
             return f"{_clock(state, change.at_ms)}  queued {change.node:<{width}}  again, as it was preempted"
         case Exited(failure=failure) if failure is not None:
             sentence = failure.message.splitlines()[0][:120]
@@ -211,9 +211,15 @@ def _line(state: State, change: AnyChange, width: int) -> str:
             return f"{_clock(state, change.at_ms)}  failed {change.node:<{width}}  {failure.message}"
         case Retry():
             wait = _seconds(change.ready_at_ms - change.at_ms).strip()
-            return f"{_clock(state, change.at_ms)}  retry  {change.node:<{width}}  in {wait}"
+            more = f" with {_memory(change.needs)}" if change.needs else ""
+            return f"{_clock(state, change.at_ms)}  retry  {change.node:<{width}}  in {wait}{more}"
         case _:
             return ""
+
+
+def _memory(needs: Resources) -> str:
+    on_gpu = f"{needs.gpu_memory_mb} MB of each GPU" if needs.gpu_memory_mb else ""
+    return " and ".join(filter(None, [f"{needs.memory_mb} MB" if needs.memory_mb else "", on_gpu]))
 
 
 def held_elsewhere(held: Sequence[Outsider]) -> str:

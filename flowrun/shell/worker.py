@@ -24,17 +24,20 @@ from flowrun.shell import logging_in
 from flowrun.shell.artifacts import Damaged, Store, Unstorable, convert
 from flowrun.shell.descendants import adopt_orphans
 from flowrun.shell.messages import Ended, Prepare, Spawn, frame, receive_attempt
+from flowrun.shell.shortage import OUT_OF_GPU_MEMORY, OUT_OF_MEMORY, code_of, wanted_mb
 from flowrun.shell.surroundings import Surroundings
 
 BROKEN = 70  # exit status when even reporting failed
 _MAX_TEXT = 4000
+_SHORTAGE = {OUT_OF_MEMORY: "it ran out of memory: ", OUT_OF_GPU_MEMORY: "it ran out of GPU memory: "}
+_FIRST_TO_GO = b"300"  # of 1000: when memory runs out, the kernel is to end workers before their scheduler
 
 
 class Failed(Exception):
     """The attempt failed in a way that has a code."""
 
-    def __init__(self, code: str, message: str, at: str = "", hint: str = "") -> None:
-        self.failure = Failure(code, _clean(message), at, _clean(hint))
+    def __init__(self, code: str, message: str, at: str = "", hint: str = "", wanted_mb: int = 0) -> None:
+        self.failure = Failure(code, _clean(message), at, _clean(hint), wanted_mb)
 
 
 def _clean(text: str) -> str:
@@ -51,6 +54,7 @@ def serve(
     if prepare.root not in sys.path:
         sys.path.insert(0, prepare.root)
     adopt_orphans()
+    _volunteer()
     surroundings = Surroundings(folder, outputs)
     _rehearse(surroundings, store)
     pid = os.getpid()
@@ -65,11 +69,20 @@ def serve(
         wall_ms = max(1, round((time.monotonic() - began) * 1000))
         fit = failure is None and not order.alone and surroundings.is_fit()
         usage = Usage(used.cpu_ms, used.peak_mb, wall_ms)
-        channel.sendall(frame(Ended(order.node, order.attempt, artifact, failure, usage, order.run, fit)))
+        kept_kb = surroundings.kept_kb if fit else 0
+        ended = Ended(order.node, order.attempt, artifact, failure, usage, order.run, fit, kept_kb)
+        channel.sendall(frame(ended))
         surroundings.clean()
         if not fit:
             break
     os._exit(0)
+
+
+def _volunteer() -> None:
+    with contextlib.suppress(OSError):
+        adjustment = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(adjustment, _FIRST_TO_GO)
+        os.close(adjustment)
 
 
 def _rehearse(surroundings: Surroundings, store: Store) -> None:
@@ -96,6 +109,10 @@ def _outcome(
         return _perform(order, store), None
     except Failed as failed:
         return None, failed.failure
+    except MemoryError as error:  # while an argument was read, or the result stored
+        traceback.print_exc()
+        message = f"it ran out of memory around the operator's call: {_sentence(error)}"
+        return None, Failure(OUT_OF_MEMORY, message, wanted_mb=wanted_mb(error))
 
 
 def _perform(order: Spawn, store: Store) -> Artifact:
@@ -110,7 +127,9 @@ def _perform(order: Spawn, store: Store) -> Artifact:
     except BaseException as error:
         own = _trim(error.__traceback__)
         traceback.print_exception(type(error), error, own)
-        raise Failed("FR201", _sentence(error), _innermost(own), _hint(error)) from None
+        code = code_of(error) or "FR201"
+        message = _SHORTAGE.get(code, "") + _sentence(error)
+        raise Failed(code, message, _innermost(own), _hint(error), wanted_mb(error)) from None
     wrong = violation(result, operator.gives, sizes, args)
     if wrong:
         raise Failed("FR205", f"`{order.op}` returned something other than it declares: the result {wrong}")

@@ -21,6 +21,7 @@ class Zygote:
         self.number = number
         self.has = has
         self.parent = parent
+        self.pid = 0  # as soon as it is known
         self.is_loaded = False
         self.untold: dict[str, int] = {}  # what importing took, until that is told
         self.spares: list[Worker] = []

@@ -18,6 +18,28 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "return -2 if task.kill.force else task.kill.at_ms + task.kill.grace_ms": _SIGN,
         "self.now_ms = 1": "the first change of a run says when it is",
     },
+    "failures.py": {
+        "MAX_LOSSES = 4  # times that a task is started again after its process was lost through no fault of"
+        " its own": _BOUND,
+        **{
+            f"MAX_BACKOFF_MS = {so_long}": _BOUND
+            for so_long in (
+                "(10 * 60 + 1000)",
+                "(10 + 60) * 1000",
+                "10 * 60 * 1001",
+                "11 * 60 * 1000",
+                "10 * 61 * 1000",
+            )
+        },
+        "LEAST_MB = 513  # asked for by what ran out of memory; less is not worth an attempt": (
+            "half of it is what counts"
+        ),
+        "TAKEN_AGAIN_MS = 51  # until what another process has taken first is asked for again, if nobody is"
+        " to be seen": _BOUND,
+        'seen = task.kill.used if task.kill is not None and task.kill.reason == "memory" else 1': (
+            "less than `LEAST_MB`, which counts"
+        ),
+    },
     "scheduler/scheduler.py": {
         "if delays and ((not of.least_ms and now_ms + of.least_ms > promise.at_ms)):": _SPEED,
         "several, fruitless = len(self.queue.heads) > 1, 1": _BOUND,

@@ -57,6 +57,9 @@ class Order(Protocol):
     def team(self, lane: Lane) -> str:
         """Whose a lane is; nobody's in particular, if there are no others."""
 
+    def ever_allowed(self, lane: Lane, needs: Resources) -> Rejected | None:
+        """Why a lane may not have a place with some needs even if nothing runs."""
+
     def started(self, request: Request, placement: Placement) -> None:
         """A request got a place."""
 
@@ -93,6 +96,10 @@ class Single:
     def team(self, lane: Lane) -> str:
         """There are none."""
         return ""
+
+    def ever_allowed(self, lane: Lane, needs: Resources) -> Rejected | None:
+        """Everything is."""
+        return None
 
     def started(self, request: Request, placement: Placement) -> None:
         """Nothing depends on it."""

@@ -40,13 +40,13 @@ class Ends:
 
 
 def test_what_waits_for_nothing_is_answered_at_once():
-    arrivals, client = Arrivals(), Client()
+    arrivals, client = Arrivals(Client.answer), Client()
     arrivals.add(client, steps("a"))
     assert (client.said, client.busy) == (done("a"), False)
 
 
 def test_a_step_a_turn():
-    arrivals, client = Arrivals(), Client()
+    arrivals, client = Arrivals(Client.answer), Client()
     arrivals.add(client, steps("a", None, None))
     for _ in range(2):
         assert (client.said, client.busy, arrivals.due) == (None, True, True)
@@ -55,7 +55,7 @@ def test_a_step_a_turn():
 
 
 def test_a_process_is_waited_for():
-    arrivals, client, process = Arrivals(), Client(), Ends()
+    arrivals, client, process = Arrivals(Client.answer), Client(), Ends()
     arrivals.add(client, steps("a", process))
     arrivals.advance(set())
     assert (client.said, arrivals.due, arrivals.listens()) == (None, False, {process.ended: select.POLLIN})
@@ -64,7 +64,7 @@ def test_a_process_is_waited_for():
 
 
 def test_few_go_on_at_a_time():
-    arrivals, clients = Arrivals(), [Client() for _ in range(MOST + 2)]
+    arrivals, clients = Arrivals(Client.answer), [Client() for _ in range(MOST + 2)]
     for i, client in enumerate(clients):
         arrivals.add(client, steps(str(i), None))
     arrivals.advance(set())
@@ -79,14 +79,14 @@ def test_a_refusal_is_an_answer():
         yield None
         raise Refused(Diagnostic("FC201", "gone"))
 
-    arrivals, client = Arrivals(), Client()
+    arrivals, client = Arrivals(Client.answer), Client()
     arrivals.add(client, refused())
     arrivals.advance(set())
     assert client.said == Refusal((Diagnostic("FC201", "gone"),))
 
 
 def test_when_it_is_over_nothing_is_done():
-    arrivals, clients, ended = Arrivals(), [Client() for _ in range(MOST + 1)], []
+    arrivals, clients, ended = Arrivals(Client.answer), [Client() for _ in range(MOST + 1)], []
     for i, client in enumerate(clients):
         arrivals.add(client, steps(str(i), None, ended=ended))
     arrivals.close(Refusal(()))

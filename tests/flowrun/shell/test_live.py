@@ -86,7 +86,7 @@ def test_a_sentence():
 
 def test_plain_lines_of_very_many_nodes_are_few(monkeypatch, capsys):
     now = 10.0
-    monkeypatch.setattr("time.time", lambda: now)
+    monkeypatch.setattr("flowrun.shell.watchers.now_ms", lambda: round(now * 1000))
     state, _, history = begun()
     assert len(state.tasks) > FEW
     watcher = PlainWatcher()
