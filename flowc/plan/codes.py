@@ -113,6 +113,7 @@ CODES: dict[str, str] = {
     "FR148": "the daemon does not understand a request",
     "FR149": "a node can never run within the limits of its team",
     "FR150": "what other processes hold of the host cannot be known",
+    "FR165": "what is to be computed afresh is no node of the plan",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flowc.plan.command import argument
 from flowrun.cli import app
-from flowrun.cli.options import DEVICES, INPUTS, JSON, PLAN, RESUME, RUN, STATE
+from flowrun.cli.options import CACHE, DEVICES, INPUTS, JSON, PLAN, RESUME, RUN, STATE
 
 
 @app.command(
@@ -16,6 +16,7 @@ from flowrun.cli.options import DEVICES, INPUTS, JSON, PLAN, RESUME, RUN, STATE
     INPUTS,
     RESUME,
     DEVICES,
+    *CACHE,
     argument("--explain-schedule", action="store_true", help="at the end, say which nodes waited for what"),
     STATE,
     JSON,
@@ -25,6 +26,8 @@ def execute(
     inputs: list[str],
     resume: str,
     devices: str,
+    cached: bool,
+    refresh: list[str],
     explain_schedule: bool,
     state: Path,
     as_json: bool,
@@ -38,7 +41,10 @@ def execute(
     zygote = fork_zygote()  # before what follows is imported: it is small now, and can import meanwhile
     from flowrun.shell.launch import Request, launch
 
-    status = launch(Request(plan, tuple(inputs), resume, devices, state, as_json, explain_schedule), zygote)
+    request = Request(
+        plan, tuple(inputs), resume, devices, state, as_json, explain_schedule, cached, tuple(refresh)
+    )
+    status = launch(request, zygote)
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything is durable and said. Taking the interpreter apart would cost more than running a node.

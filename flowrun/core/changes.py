@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Placement, RunStatus, Usage
+from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Origin, Placement, RunStatus, Usage
 
 KillReason = Literal["timeout", "cancelled", "preempted"]
 GRACE_MS = 5000  # between asking a process to end and ending it
@@ -25,6 +25,7 @@ class Earlier(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a node did before the run was resumed. With an artifact it is done; without, it starts over.
 
     The nodes of a loop are not there yet when the run is opened: theirs counts if they have the same `key`.
+    `origin` computed the artifact, if this run did not.
     """
 
     attempt: int
@@ -33,6 +34,7 @@ class Earlier(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: Usage = Usage()
     artifact: Artifact | None = None
     key: str = ""
+    origin: Origin | None = None
 
 
 class Outsider(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -54,6 +56,7 @@ class Opened(Change, frozen=True, tag="opened"):
     """The run began, or was resumed after what `earlier` tells of its nodes.
 
     `submission` is there if a daemon executes it; `elsewhere` is what other processes hold of the host.
+    Results of other runs may be taken if `cached`, but not for the nodes or sites that `refresh` names.
     """
 
     at_ms: int
@@ -64,6 +67,8 @@ class Opened(Change, frozen=True, tag="opened"):
     versions: dict[str, str] = {}  # of the installed packages that operators import
     submission: Submission | None = None
     elsewhere: tuple[Outsider, ...] = ()
+    cached: bool = True
+    refresh: tuple[str, ...] = ()
 
 
 class Exited(Change, frozen=True, tag="exited"):
@@ -129,6 +134,15 @@ class Start(Change, frozen=True, tag="start"):
     attempt: int
     placement: Placement
     key: str
+
+
+class Reuse(Change, frozen=True, tag="reuse"):
+    """A node need not run: its `origin` computed the same before."""
+
+    at_ms: int
+    node: str
+    artifact: Artifact
+    origin: Origin
 
 
 class Resolve(Change, frozen=True, tag="resolve"):
@@ -203,5 +217,5 @@ class Finish(Change, frozen=True, tag="finish"):
 
 
 Event = Opened | Exited | Resolved | Elsewhere | Woke | CancelRequested
-Command = Schedule | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
+Command = Schedule | Start | Reuse | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

@@ -8,7 +8,7 @@ import msgspec
 
 from flowc.plan.model import Node, Site, sources_of
 from flowrun.core.changes import Kill
-from flowrun.core.model import Artifact, Failure, Placement, TaskState, Usage
+from flowrun.core.model import Artifact, Failure, Origin, Placement, TaskState, Usage
 from flowrun.core.scheduler.request import Ref
 
 
@@ -42,6 +42,7 @@ class Task(msgspec.Struct):
     parts: int = 0
     alarmed: bool = False
     blocked_by: str = ""
+    origin: Origin | None = None  # who computed its artifact, if not this run
     kept: bool = False  # done in an earlier execution of the run
 
 

@@ -16,6 +16,7 @@ from flowrun.core.changes import AnyChange, CancelRequested, Exited, Finish, Kil
 from flowrun.core.fleet import Fleet
 from flowrun.core.model import Capacity, Inputs
 from flowrun.core.resume import carry_over
+from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.order import Fair
 from flowrun.core.scheduler.preempting import ByShares
 from flowrun.core.scheduler.request import Lane
@@ -28,7 +29,14 @@ from flowrun.service import admission
 from flowrun.service.messages import Cancelling, Submit, Submitted
 from flowrun.service.pools import Pools
 from flowrun.shell.execution import Execution, now_ms
-from flowrun.shell.launch import bound, demand_environment, demand_feasible, reopen, versions_for
+from flowrun.shell.launch import (
+    bound,
+    demand_environment,
+    demand_feasible,
+    demand_named,
+    reopen,
+    versions_for,
+)
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop
 from flowrun.shell.pool import Pool
@@ -45,12 +53,24 @@ class _Held(NamedTuple):
     pool: Pool
 
 
+class _Take(NamedTuple):
+    """What a run may take from others: nothing, unless `cached`, and not for what `refresh` names.
+
+    What is named in `again` it does not even take from its own earlier executions.
+    """
+
+    cached: bool
+    refresh: tuple[str, ...]
+    again: frozenset[str] = frozenset()
+
+
 class Runs:
     """The runs that share the host."""
 
     def __init__(self, home: Home, log: RunLog, capacity: Capacity, sharing: Sharing, leases: Leases) -> None:
         self._home = home
         self._log = log
+        self._results = log.results()
         self._capacity = capacity
         self._sharing = sharing
         self._leases = leases
@@ -83,6 +103,7 @@ class Runs:
             demand_feasible(plan, self._capacity)
             admission.demand_allowed(plan, of, self.order)
             demand_environment(plan, os.environ)
+            demand_named(plan, request.refresh)
             waiting = self._waiting()
             admission.demand_room(
                 self._sharing, of.team, waiting.get(of.team, 0), sum(waiting.values()), len(plan.nodes)
@@ -93,7 +114,8 @@ class Runs:
             if lock is not None:
                 lock.release()
             raise
-        kept = self._open(run, lock, plan, inputs, of, before)
+        take = _Take(request.cached, request.refresh, frozenset(request.refresh))
+        kept = self._open(run, lock, plan, inputs, of, before, take)
         return Submitted(run, len(plan.nodes), of.team, of.tier, kept)
 
     def cancel(self, run: str) -> Cancelling:
@@ -115,7 +137,7 @@ class Runs:
             try:
                 opened = self._log.opened(row.run)
                 if opened is not None and opened.submission is not None:  # else of `flowrun execute`
-                    self._resume(row.run, opened.submission)
+                    self._resume(row.run, opened, opened.submission)
             except Refused as refusal:
                 say([f"{row.run} cannot go on:"])
                 print_refusal(refusal)
@@ -140,7 +162,7 @@ class Runs:
         for held in self._held.values():
             held.lock.release()
 
-    def _resume(self, run: str, of: Submission) -> None:
+    def _resume(self, run: str, opened: Opened, of: Submission) -> None:
         lock = RunLock(self._home, run)
         try:
             admission.submission(self._sharing, of.team, of.tier, of.priority)  # there may be others now
@@ -150,21 +172,40 @@ class Runs:
         except Refused:
             lock.release()
             raise
-        self._open(run, lock, before.plan, before.inputs, of, before)
+        # What the daemon before has computed afresh is kept.
+        take = _Take(opened.cached, opened.refresh)
+        self._open(run, lock, before.plan, before.inputs, of, before, take)
 
     def _open(
-        self, run: str, lock: RunLock, plan: Plan, inputs: Inputs, of: Submission, before: State | None
+        self,
+        run: str,
+        lock: RunLock,
+        plan: Plan,
+        inputs: Inputs,
+        of: Submission,
+        before: State | None,
+        take: _Take,
     ) -> int:
         """Take up a run; how many of its nodes are done already."""
         versions = versions_for(plan)
         lane = Lane(self.order.shares.index[of.team], of.tier)
         number = int(run.rpartition("-")[2])  # of the same priority, the older run goes first
         shared = Shared(self.loop.fleet.scheduler, run, lane, (-of.priority, number))
-        state = State(plan, inputs, versions, shared)
-        earlier = carry_over(before, state, self._home.store.is_sound) if before else {}
+        cache = Cache(self._results.look_up, not take.cached, frozenset(take.refresh))
+        state = State(plan, inputs, versions, shared, cache)
+        earlier = carry_over(before, state, self._home.store.is_sound, take.again) if before else {}
         digest = self._log.keep_plan(plan)
         opened = Opened(
-            now_ms(), digest, inputs, self._capacity, earlier, versions, of, self._leases.others()
+            now_ms(),
+            digest,
+            inputs,
+            self._capacity,
+            earlier,
+            versions,
+            of,
+            self._leases.others(),
+            take.cached,
+            take.refresh,
         )
         kept = sum(was.artifact is not None for was in earlier.values())
         pool = self._pools.take(plan, versions)

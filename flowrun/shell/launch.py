@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import select
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
 from flowc.plan.host import lacking, nearest
-from flowc.plan.model import Plan
+from flowc.plan.model import Plan, site_of
 from flowc.plan.packages import installed
 from flowc.plan.registry import examine
 from flowc.plan.text import counted
@@ -25,6 +26,7 @@ from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity, Inputs
 from flowrun.core.pool import can_ever_fit
 from flowrun.core.resume import carry_over
+from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State, wanted
@@ -53,6 +55,8 @@ class Request(msgspec.Struct, frozen=True):
     state: Path = DEFAULT_STATE
     as_json: bool = False
     explain_schedule: bool = False
+    cached: bool = True
+    refresh: tuple[str, ...] = ()
 
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
@@ -67,14 +71,17 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
+        demand_named(plan, request.refresh)
         leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
         versions = versions_for(plan)
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
         fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
-        state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
-        earlier = carry_over(before, state, home.store.is_sound) if before else {}
+        shared = Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True)
+        cache = Cache(log.results().look_up, not request.cached, frozenset(request.refresh))
+        state = State(plan, inputs, versions, shared, cache)
+        earlier = carry_over(before, state, home.store.is_sound, cache.refresh) if before else {}
         opened = Opened(
             now_ms(),
             log.keep_plan(plan),
@@ -83,6 +90,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
             earlier,
             versions,
             elsewhere=leases.others(),
+            cached=request.cached,
+            refresh=request.refresh,
         )
         _announce(request, run, opened, len(plan.nodes))
         teller = watcher(request.as_json)
@@ -164,6 +173,21 @@ def demand_environment(plan: Plan, environment: Mapping[str, str]) -> None:
         )
         for name, places in sorted(wanting.items())
     ]
+    if problems:
+        raise Refused(*problems)
+
+
+def demand_named(plan: Plan, refresh: Iterable[str]) -> None:
+    """Refuse (FR165) to compute afresh what is no node of a plan, no site and no node of a loop."""
+    loops = {site.site for site in plan.sites if site.control in ("map", "reduce")}
+    known = {site.site for site in plan.sites} | {node.id for node in plan.nodes}
+    unknown = [name for name in refresh if name not in known and site_of(name) not in loops]
+    problems = []
+    for name in unknown:
+        close = difflib.get_close_matches(name, known, 1)
+        shown = ", ".join(f"`{site.site}`" for site in plan.sites[:20])
+        hint = f"did you mean `{close[0]}`?" if close else f"its nodes are of {shown}"
+        problems.append(Diagnostic("FR165", f"`--refresh {name}`: the plan has no such node", hint=hint))
     if problems:
         raise Refused(*problems)
 

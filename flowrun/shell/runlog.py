@@ -29,6 +29,7 @@ from flowrun.core.model import Capacity
 from flowrun.core.state import State
 from flowrun.shell import database
 from flowrun.shell.artifacts import Store
+from flowrun.shell.results import Results
 from flowrun.shell.writer import Writer
 
 _FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
@@ -95,6 +96,10 @@ class RunLog:
         with self._refusing():
             return database.create(self._db, workflow, plan_file, now_ms)
 
+    def results(self) -> Results:
+        """Results of all runs."""
+        return Results(self._db, self.home.store)
+
     def writer(self) -> Writer:
         """A thread of its own that appends; what this process then reads here may lag behind it."""
         return Writer(Path(self._path.file))
@@ -102,7 +107,7 @@ class RunLog:
     def append(self, run: str, position: int, changes: Sequence[AnyChange]) -> int:
         """Write changes at a position, all or none, durable when this returns; the next position."""
         with self._refusing():
-            database.append(self._db, [(run, position, changes)])
+            database.append(self._db, [database.Batch(run, position, changes)])
         return position + len(changes)
 
     def length(self, run: str) -> int:

@@ -21,6 +21,7 @@ from flowrun.core.changes import (
     Outsider,
     Resolved,
     Retry,
+    Reuse,
     Start,
 )
 from flowrun.core.model import Failure
@@ -106,6 +107,8 @@ def _line(state: State, change: AnyChange) -> str:
     match change:
         case Start():
             return f"{_clock(state, change.at_ms)}  start  {change.node}"
+        case Reuse():
+            return f"{_clock(state, change.at_ms)}  cached {change.node:<{width}}  of {change.origin.run}"
         case Exited(failure=None):
             task = state.by_id[change.node]
             took = _seconds(change.at_ms - task.started_ms)
