@@ -188,13 +188,19 @@ class RunLog:
 
         A resume opens it again, maybe with another plan: only what it kept and what followed counts.
         """
+        executions = self.executions(run, last=True)
+        return executions[-1] if executions else (State(Plan(Header(1, "never:opened")), {}), [])
+
+    def executions(self, run: str, last: bool = False) -> list[tuple[State, list[AnyChange]]]:
+        """Each time that a run was opened: the state then, and all changes up to the next; maybe the last."""
         changes = self.changes(run)
-        openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
-        if not openings:
-            return State(Plan(Header(1, "never:opened")), {}), []
-        opened = changes[openings[-1]]
-        assert isinstance(opened, Opened)
-        return State(self.plan(opened.plan), opened.inputs, opened.versions), changes[openings[-1] :]
+        openings = [(i, change) for i, change in enumerate(changes) if isinstance(change, Opened)]
+        ends = [*(i for i, _ in openings[1:]), len(changes)]
+        found = list(zip(openings, ends, strict=True)) if openings else []
+        return [
+            (State(self.plan(opened.plan), opened.inputs, opened.versions), changes[i:end])
+            for (i, opened), end in found[-1 if last else 0 :]
+        ]
 
     def capacity(self, run: str) -> Capacity:
         """The host that a run, which was opened, was last executed on."""

@@ -50,7 +50,8 @@ class Life:
         self.asked = []  # control nodes that wait for an answer
         self.results = {}  # content key -> Hit: what is in the log, of any execution
         self.computed = {}  # content key -> what it stands for
-        self.elsewhere = random.choice([0, 0, 0.2, 0.7])  # how often another run has computed the same
+        self.luck = luck = Random(repr(random.getstate()))  # of its own: what it decides moves nothing else
+        self.elsewhere = luck.choice([0] * 6 + [0.2, 0.7])  # how often another run has computed the same
         self.refresh = frozenset()
 
     def open(self, state, shadow):
@@ -66,10 +67,10 @@ class Life:
 
     def cache(self):
         """What other executions and other runs have computed, for the next one; maybe not for all nodes."""
-        random, nodes = self.random, sorted(self.oracle.nodes)
-        some = random.sample(nodes, random.randrange(min(3, len(nodes)) + 1)) if random.random() < 0.2 else ()
+        luck, nodes = self.luck, sorted(self.oracle.nodes)
+        some = luck.sample(nodes, luck.randrange(min(3, len(nodes)) + 1)) if luck.random() < 0.2 else ()
         self.refresh = frozenset(some)
-        return Cache(self.look_up, random.random() < 0.2, self.refresh)
+        return Cache(self.look_up, luck.random() < 0.2, self.refresh)
 
     def look_up(self, key):
         """What is known under a content key."""
@@ -77,7 +78,7 @@ class Life:
         artifact = self.oracle.artifact(node)
         demand(self.computed.setdefault(key, artifact) == artifact, node, "has the key of something else")
         hit = self.results.get(key)
-        if hit is None and self.random.random() < self.elsewhere:
+        if hit is None and self.luck.random() < self.elsewhere:
             self.store.add(artifact.hash)
             hit = self.results[key] = Hit(artifact, Origin("other-1", node))
         return hit if hit is not None and hit.artifact.hash in self.store else None
