@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
     from flowc.loops import foreach, reduce
-    from flowc.resuming import scratch, stopping
+    from flowc.places import project
+    from flowc.resuming import beat, scratch, stopping
     from flowc.show.notebook import draw
 
 __all__ = [
@@ -20,11 +21,13 @@ __all__ = [
     "Operator",
     "Static",
     "Workflow",
+    "beat",
     "draw",
     "finally_",
     "foreach",
     "on_failure",
     "operator",
+    "project",
     "reduce",
     "scratch",
     "stopping",
@@ -34,7 +37,8 @@ __all__ = [
 _ELSEWHERE = {
     **dict.fromkeys(["finally_", "on_failure", "when"], "flowc.control"),
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
-    **dict.fromkeys(["scratch", "stopping"], "flowc.resuming"),
+    **dict.fromkeys(["beat", "scratch", "stopping"], "flowc.resuming"),
+    "project": "flowc.places",
     "draw": "flowc.show.notebook",
 }
 

@@ -11,9 +11,11 @@ from typing import Literal
 
 import msgspec
 
-from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Origin, Placement, RunStatus, Usage
+from flowc.plan.model import Resources
+from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Kind, Origin, Placement, RunStatus, Usage
+from flowrun.core.sharing.teams import Sharing
 
-KillReason = Literal["timeout", "cancelled", "preempted"]
+KillReason = Literal["timeout", "cancelled", "preempted", "memory", "hang"]
 GRACE_MS = 5000  # between asking a process to end and ending it
 
 
@@ -55,7 +57,8 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
 class Opened(Change, frozen=True, tag="opened"):
     """The run began, or was resumed after what `earlier` tells of its nodes.
 
-    `submission` is there if a daemon executes it; `elsewhere` is what other processes hold of the host.
+    `submission` is there if a daemon executes it, and `sharing`, the teams as they were configured then.
+    `elsewhere` is what other processes hold of the host.
     Results of other runs may be taken if `cached`, but not for the nodes or sites that `refresh` names.
     """
 
@@ -66,6 +69,7 @@ class Opened(Change, frozen=True, tag="opened"):
     earlier: dict[str, Earlier] = {}
     versions: dict[str, str] = {}  # of the installed packages that operators import
     submission: Submission | None = None
+    sharing: Sharing | None = None
     elsewhere: tuple[Outsider, ...] = ()
     cached: bool = True
     refresh: tuple[str, ...] = ()
@@ -84,6 +88,16 @@ class Exited(Change, frozen=True, tag="exited"):
     failure: Failure | None = None
     usage: Usage = Usage()
     elsewhere: tuple[Outsider, ...] | None = None
+
+
+class Exceeded(Change, frozen=True, tag="exceeded"):
+    """An attempt was over a limit: it had `used` MB of `memory`, or gave no sign of life for so many ms."""
+
+    at_ms: int
+    node: str
+    attempt: int
+    reason: Literal["memory", "hang"]
+    used: int
 
 
 class Resolved(Change, frozen=True, tag="resolved"):
@@ -115,8 +129,8 @@ class CancelRequested(Change, frozen=True, tag="cancel_requested"):
     at_ms: int
 
 
-class Schedule(Change, frozen=True, tag="schedule", omit_defaults=True):
-    """A schedule was computed ahead: from now on the order of its starts, in ms from now, counts as priority.
+class Reorder(Change, frozen=True, tag="schedule", omit_defaults=True):
+    """The order of starts in a schedule computed ahead, in ms from now, counts as priority from now on.
 
     Without `starts_ms` all stays as it is, and no other schedule is computed.
     """
@@ -155,7 +169,7 @@ class Resolve(Change, frozen=True, tag="resolve"):
 class Kill(Change, frozen=True, tag="kill"):
     """End an attempt: gently, so that it has `grace_ms` to write down where it is, or by force.
 
-    `by` names what its place is taken for, if it is `preempted`.
+    `by` names what its place is taken for, if it is `preempted`; `used` is what it `Exceeded` a limit with.
     """
 
     at_ms: int
@@ -165,21 +179,17 @@ class Kill(Change, frozen=True, tag="kill"):
     force: bool = False
     grace_ms: int = GRACE_MS
     by: str = ""
+    used: int = 0
 
 
 class Retry(Change, frozen=True, tag="retry"):
-    """A node that failed, or was `preempted`, becomes ready again at `ready_at_ms`.
-
-    `lost`: its process was, through no fault of its own. `taken`: another process on the host was there
-    first, and it did not even start.
-    """
+    """A node becomes ready again at `ready_at_ms` after a `kind` of failure; with other `needs`, if given."""
 
     at_ms: int
     node: str
     ready_at_ms: int
-    lost: bool = False
-    preempted: bool = False
-    taken: bool = False
+    kind: Kind = "error"
+    needs: Resources | None = None
 
 
 class Fail(Change, frozen=True, tag="fail"):
@@ -216,6 +226,6 @@ class Finish(Change, frozen=True, tag="finish"):
     status: RunStatus
 
 
-Event = Opened | Exited | Resolved | Elsewhere | Woke | CancelRequested
-Command = Schedule | Start | Reuse | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
+Event = Opened | Exited | Exceeded | Resolved | Elsewhere | Woke | CancelRequested
+Command = Reorder | Start | Reuse | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
-from flowc.plan.graph import ancestors, bottom_levels, dependencies, dependents, waited_for, weights
+from flowc.plan.graph import waited_for
 from flowc.plan.model import Node, Plan, Resources, Site, sources_of
 from flowc.plan.types import parse
 from flowrun.core.changes import (
@@ -19,23 +19,24 @@ from flowrun.core.changes import (
     CancelRequested,
     Earlier,
     Elsewhere,
-    Event,
+    Exceeded,
     Exited,
     Fail,
     Finish,
     Kill,
     Opened,
+    Reorder,
     Resolve,
     Resolved,
     Retry,
     Reuse,
-    Schedule,
     Skip,
     Start,
     Woke,
 )
 from flowrun.core.control import flat, unfold
-from flowrun.core.keys import key_of, node_keys, versions_by_operator
+from flowrun.core.derived import Derived, derive
+from flowrun.core.keys import key_of, versions_by_operator
 from flowrun.core.model import Artifact, Capacity, Inputs, RunStatus, TaskState
 from flowrun.core.pool import Pool
 from flowrun.core.reuse import Cache
@@ -60,12 +61,6 @@ class Shared(NamedTuple):
     alone: bool = False
 
 
-def wanted(plan: Plan) -> Counter[Resources]:
-    """How often a plan asks for GPUs, and for which: places are chosen so that they are left."""
-    needs = {site.site: site.needs for site in plan.sites if site.needs.gpus}
-    return Counter(needs[node.site] for node in plan.nodes if node.site in needs)
-
-
 class State:
     """A run as it stands. Changed only by `apply`.
 
@@ -73,7 +68,7 @@ class State:
     hopeful may find their results in a `cache`, if there is one. `earlier` is what nodes did before the run
     was resumed that cannot count yet: they are not there, or it is open whether they run.
     Places are given out by `scheduler`: one that is shared with other runs, or the run's own for the capacity
-    that it was opened with.
+    that it was opened with. What is `derived` already is not computed once more, and is the state's own then.
     """
 
     scheduler: Scheduler
@@ -85,6 +80,7 @@ class State:
         inputs: Inputs,
         versions: Mapping[str, str] | None = None,
         shared: Shared | None = None,
+        derived: Derived | None = None,
         cache: Cache | None = None,
     ) -> None:
         self.plan = plan
@@ -92,10 +88,11 @@ class State:
         self.shared = shared
         self.cache = cache
         self.run = shared.run if shared else ""
+        self.lane = shared.lane if shared else _ALONE
         self.status: RunStatus = "running"
         self.cancelling = 0
         self.now_ms = 0
-        self.foreseen: Schedule | None = None  # computed ahead, and by how much calls have differed from it
+        self.foreseen: Reorder | None = None  # computed ahead, and by how much calls have differed from it
         self.drift_ms = 0
         self._planned_ms: dict[str, int] = {}
         self.opened_ms = 0
@@ -107,20 +104,16 @@ class State:
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
         self._measured: dict[str, tuple[int, int]] = {}  # of sites: calls that succeeded here, their total ms
         self.versions = versions_by_operator(plan, versions or {})
-        self.keys = node_keys(plan, inputs, versions)
         self.earlier: dict[str, Earlier] = {}
-        sites = {site.site: site for site in plan.sites}
-        depends_on = dependencies(plan.nodes)
-        # What is on the longest way to the end goes first: in time, as far as the plan knows times.
-        priorities = bottom_levels(depends_on, weights(plan))
-        for i, node in enumerate(plan.nodes):
-            if node.trigger != "success":
-                # A node can be blocked or cancelled while others that it waits for are still running.
-                depends_on[i] = ancestors(depends_on, i)
-        self.dependents = dependents(depends_on)
+        derived = derived or derive(plan, inputs, versions)
+        self.keys, self.dependents = derived.keys, derived.dependents
+        sites, rows = (
+            plan.sites,
+            zip(plan.nodes, derived.sites, derived.priorities, derived.missing, strict=True),
+        )
         self.tasks = [
-            Task(i, node, sites[node.site], Ref(self.run, node.id), priorities[i], len(depends_on[i]))
-            for i, node in enumerate(plan.nodes)
+            Task(i, node, sites[site], Ref(self.run, node.id), priority, missing)
+            for i, (node, site, priority, missing) in enumerate(rows)
         ]
         self.by_id = {task.node.id: task for task in self.tasks}
         self.running: dict[str, Task] = {}
@@ -128,10 +121,21 @@ class State:
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
         self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
 
+    def wanted(self) -> Counter[Resources]:
+        """How often what is to come asks for GPUs, and for which: places are chosen so that they are left."""
+        if not any(site.needs.gpus for site in self.plan.sites):
+            return Counter()
+        to_come = ("pending", "ready")
+        return Counter(t.site.needs for t in self.tasks if t.site.needs.gpus and t.state in to_come)
+
     def expected_ms(self, site: Site) -> int:
         """How long a call of a site is going to take: measured in this run, or as planned; 0 if unknown."""
         calls, total_ms = self._measured.get(site.site, (0, 0))
         return total_ms // calls if calls else site.estimate.ms
+
+    def could_have(self, needs: Resources) -> bool:
+        """Whether there could be a place with some needs for a node of this run, if nothing else ran."""
+        return self.scheduler.ever_refused(self.shared.lane if self.shared else _ALONE, needs) is None
 
     def due(self, now_ms: int) -> list[Task]:
         """Running tasks whose time limit, or whose grace after a gentle kill, is over."""
@@ -150,8 +154,8 @@ class State:
             return -1 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
         return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -1
 
-    def awaits(self, event: Event) -> bool:
-        """Whether an event tells something new.
+    def awaits(self, event: Exited | Exceeded | Resolved) -> bool:
+        """Whether an exit or an answer tells something new.
 
         The exit of an attempt that is over, or an answer to what was answered, may come late, or twice: it
         stands in the log and changes nothing.
@@ -160,13 +164,14 @@ class State:
             case Exited(node=node, attempt=attempt):
                 running = self.running.get(node)
                 return running is not None and running.attempt == attempt
+            case Exceeded(node=node, attempt=attempt):
+                running = self.running.get(node)
+                return running is not None and running.attempt == attempt and running.kill is None
             case Resolved(node=node):
                 task = self.by_id.get(node)  # cancelled maybe, while it waited for the answer
                 if task is None or task.state != "running" or task.site.control == "none":
                     return False
                 return not task.parts and task.failure is None
-            case _:
-                return True
 
     def apply(self, change: AnyChange) -> bool:
         """Bring the state up to date with a change. Whether it told something new."""
@@ -188,6 +193,8 @@ class State:
                 if not self.awaits(change):
                     return False
                 self._exit(self.by_id[change.node], change)
+            case Exceeded():
+                return self.awaits(change)
             case Opened():
                 self.opened_ms, self.capacity = change.at_ms, change.capacity
                 self.scheduler = self.shared.scheduler if self.shared else self._own(change.capacity)
@@ -203,7 +210,7 @@ class State:
                 self.scheduler.occupy(change.held, change.at_ms)
             case CancelRequested():
                 self.cancelling += 1
-            case Schedule():
+            case Reorder():
                 self._reorder(change)
             case Reuse():
                 task = self.by_id[change.node]
@@ -222,9 +229,8 @@ class State:
                 self.scheduler.expect(Ref(self.run, change.node), ends_ms)
             case Retry():
                 task = self.by_id[change.node]
-                task.losses += change.lost
-                task.preemptions += change.preempted
-                task.failures += not (change.lost or change.preempted or change.taken)
+                task.retried[change.kind] = task.retried.get(change.kind, 0) + 1
+                task.more = change.needs or task.more
                 task.ready_at_ms = change.ready_at_ms
                 if change.ready_at_ms <= change.at_ms:
                     self._make_ready(task)
@@ -268,14 +274,14 @@ class State:
             self._succeed(task, exited.artifact)
 
     def _own(self, capacity: Capacity) -> Scheduler:
-        return Scheduler(Pool((capacity,), wanted(self.plan)))
+        return Scheduler(Pool((capacity,), self.wanted()))
 
-    def _reorder(self, schedule: Schedule) -> None:
-        """From now on, the order of a schedule's starts counts as priority."""
-        self.foreseen = schedule if schedule.starts_ms else None
+    def _reorder(self, reorder: Reorder) -> None:
+        """The order of starts computed ahead counts as priority."""
+        self.foreseen = reorder if reorder.starts_ms else None
         self.drift_ms = 0
         self._planned_ms = {site.site: self.expected_ms(site) for site in self.plan.sites}
-        for node, start_ms in schedule.starts_ms.items():
+        for node, start_ms in reorder.starts_ms.items():
             task = self.by_id[node]
             task.priority = -start_ms
             if task.state == "ready" and task.site.control == "none":
@@ -423,17 +429,16 @@ class State:
     def _request(self, task: Task) -> Request:
         site, shared = task.site, self.shared
         urgency = shared.urgency if shared else ()
-        lane = shared.lane if shared else _ALONE
         rank = (*urgency, -site.priority, -task.priority, task.index)
         since_ms = task.ready_at_ms
         return Request(
             task.ref,
-            site.needs,
+            task.needs,
             rank,
             self.expected_ms(site),
             since_ms,
-            lane,
-            task.preemptions,
+            self.lane,
+            task.retried.get("preempted", 0),
         )
 
     def _choose(self, task: Task) -> None:

@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from flowc.plan import codec
+from flowc.plan import known
 from flowc.plan.diagnostics import Refused, print_refusal, refuse
 from flowc.plan.model import Plan
 from flowc.plan.text import counted
 from flowrun.core import pool as places
 from flowrun.core.changes import AnyChange, CancelRequested, Exited, Finish, Kill, Opened, Start, Submission
-from flowrun.core.fleet import Fleet
-from flowrun.core.model import Capacity, Inputs
+from flowrun.core.derived import derive
+from flowrun.core.fleet import Fleet, part
+from flowrun.core.model import Capacity
 from flowrun.core.resume import carry_over
 from flowrun.core.reuse import Cache
-from flowrun.core.scheduler.order import Fair
 from flowrun.core.scheduler.preempting import ByShares
-from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.sharing.finish import FinishTimes, alone_ms
 from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Sharing
-from flowrun.core.state import Shared, State
+from flowrun.core.state import State
 from flowrun.service import admission
+from flowrun.service.aside import Aside
 from flowrun.service.messages import Cancelling, Submit, Submitted
 from flowrun.service.pools import Pools
-from flowrun.shell.execution import Execution, now_ms
-from flowrun.shell.launch import (
-    bound,
-    demand_environment,
-    demand_feasible,
-    demand_named,
-    reopen,
-    versions_for,
-)
+from flowrun.service.preparing import Order, Prepared, Wanted, elsewhere, prepare, prepared
+from flowrun.shell.affinity import Cpus
+from flowrun.shell.clock import now_ms
+from flowrun.shell.execution import Execution
+from flowrun.shell.launch import demand_environment, versions_for
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.runlog import Home, RunLock, RunLog, refuse_unwritten
-from flowrun.shell.teams import amounts
+from flowrun.shell.teams import fair
 from flowrun.shell.watchers import say
+
+LARGE = 1 << 18  # bytes of a plan file: about 2,500 nodes, which it takes 0.05 s to prepare
+Steps = Generator[Aside | None, None, Submitted]  # yields what to wait for, or nothing if others may go first
 
 
 class _Held(NamedTuple):
@@ -51,17 +51,6 @@ class _Held(NamedTuple):
     submission: Submission
     lock: RunLock
     pool: Pool
-
-
-class _Take(NamedTuple):
-    """What a run may take from others: nothing, unless `cached`, and not for what `refresh` names.
-
-    What is named in `again` it does not even take from its own earlier executions.
-    """
-
-    cached: bool
-    refresh: tuple[str, ...]
-    again: frozenset[str] = frozenset()
 
 
 class Runs:
@@ -74,49 +63,67 @@ class Runs:
         self._capacity = capacity
         self._sharing = sharing
         self._leases = leases
+        self._cpus = Cpus(capacity.cpus, reserve=leases.take_cpu)
         self._project = Path.cwd().resolve()
-        self.order = Fair(
-            Shares(sharing, amounts(capacity)), min((gpu.memory_mb for gpu in capacity.gpus), default=0)
-        )
+        self.order = fair(sharing, capacity)
         grace_ms = round(sharing.preemption.notice_s * 1000)
         scheduler = Scheduler(places.Pool((capacity,)), self.order, ByShares(self.order), grace_ms)
-        self.loop = Loop(Fleet(scheduler), log, leases)
+        readiness = Readiness()
+        self.loop = Loop(Fleet(scheduler), log, leases, readiness)
         self.finished = {name: FinishTimes() for name in sharing.teams}
-        self._pools = Pools(home)
+        self._pools = Pools(home, readiness)
         self._held: dict[str, _Held] = {}
+        self._arriving: set[str] = set()  # runs that are about to be resumed
 
-    def submit(self, request: Submit) -> Submitted:
+    def submit(self, request: Submit) -> Steps:
         """Queue a run; or `Refused`, and nothing has happened."""
         if self.loop.outage:
             refuse_unwritten(
                 self.loop.outage, self._home, ["it executes what it has, and takes no more until it can"]
             )
-        if request.resume in self._held:
+        if request.resume in {*self._held, *self._arriving}:
             hint = "wait for its end, or `flowrun cancel` it"
             refuse("FR303", f"run `{request.resume}` is being executed by this daemon", hint=hint)
         file = self._file(request.plan)
-        plan = codec.read(file)
         of = admission.submission(self._sharing, request.team, request.tier, request.priority)
-        before, lock = reopen(self._home, request.resume, plan) if request.resume else (None, None)
+        lock = None
+        if request.resume:
+            lock = RunLock(self._home, self._log.find(request.resume).run)
+            self._arriving.add(request.resume)
         try:
-            inputs = bound(plan, request.inputs, before)
-            demand_feasible(plan, self._capacity)
-            admission.demand_allowed(plan, of, self.order)
-            demand_environment(plan, os.environ)
-            demand_named(plan, request.refresh)
+            found = yield from self._prepared(
+                Wanted(str(file), request.inputs, of, request.resume, request.refresh)
+            )
+            plan = yield from known.decoding(found.body)
             waiting = self._waiting()
             admission.demand_room(
                 self._sharing, of.team, waiting.get(of.team, 0), sum(waiting.values()), len(plan.nodes)
             )
             run = request.resume or self._log.create(plan.header.name, str(file), now_ms())
             lock = lock or RunLock(self._home, run)
-        except Refused:
+        except BaseException:  # or it is not waited for any more
             if lock is not None:
                 lock.release()
             raise
-        take = _Take(request.cached, request.refresh, frozenset(request.refresh))
-        kept = self._open(run, lock, plan, inputs, of, before, take)
+        finally:
+            self._arriving.discard(request.resume)
+        kept = self._open(run, lock, plan, found, of, request)
         return Submitted(run, len(plan.nodes), of.team, of.tier, kept)
+
+    def _prepared(self, wanted: Wanted) -> Generator[Aside, None, Prepared]:
+        """What is large is read by another process: it takes some seconds."""
+        try:
+            large = os.stat(wanted.file).st_size > LARGE
+        except OSError:
+            large = False
+        if not large:
+            return prepare(wanted, self._log, self._capacity, self.order)
+        aside = elsewhere(Order(wanted, str(self._home.folder), self._capacity, self._sharing))
+        try:
+            yield aside
+            return prepared(wanted, aside.result())
+        finally:
+            aside.close()
 
     def cancel(self, run: str) -> Cancelling:
         """Ask a run to end, or the second time make it."""
@@ -168,53 +175,53 @@ class Runs:
             admission.submission(self._sharing, of.team, of.tier, of.priority)  # there may be others now
             before = self._log.state_of(run)
             assert before is not None, "it was opened"
-            demand_environment(before.plan, os.environ)
+            plan, inputs = before.plan, before.inputs
+            demand_environment(plan, os.environ)
         except Refused:
             lock.release()
             raise
-        # What the daemon before has computed afresh is kept.
-        take = _Take(opened.cached, opened.refresh)
-        self._open(run, lock, before.plan, before.inputs, of, before, take)
+        versions = versions_for(plan)
+        derived = derive(plan, inputs, versions)
+        state = State(plan, inputs, versions, derived=derived)
+        earlier = carry_over(before, state, self._home.store.is_sound)
+        digest, body = self._log.keep_plan(plan)
+        prepared = Prepared(digest, body, inputs, versions, earlier, derived)
+        self._open(run, lock, plan, prepared, of, opened)  # what was computed afresh is kept
 
     def _open(
-        self,
-        run: str,
-        lock: RunLock,
-        plan: Plan,
-        inputs: Inputs,
-        of: Submission,
-        before: State | None,
-        take: _Take,
+        self, run: str, lock: RunLock, plan: Plan, prepared: Prepared, of: Submission, as_in: Submit | Opened
     ) -> int:
-        """Take up a run; how many of its nodes are done already."""
-        versions = versions_for(plan)
-        lane = Lane(self.order.shares.index[of.team], of.tier)
-        number = int(run.rpartition("-")[2])  # of the same priority, the older run goes first
-        shared = Shared(self.loop.fleet.scheduler, run, lane, (-of.priority, number))
-        cache = Cache(self._results.look_up, not take.cached, frozenset(take.refresh))
-        state = State(plan, inputs, versions, shared, cache)
-        earlier = carry_over(before, state, self._home.store.is_sound, take.again) if before else {}
-        digest = self._log.keep_plan(plan)
+        """Take up a run, with the use of other runs' results that is asked for.
+
+        Returns how many of its nodes are done already.
+        """
+        inputs, versions, earlier = prepared.inputs, prepared.versions, prepared.earlier
+        shared = part(self.order, self.loop.fleet.scheduler, run, of)
+        cache = Cache(self._results.look_up, not as_in.cached, frozenset(as_in.refresh))
+        state = State(plan, inputs, versions, shared, prepared.derived, cache)
         opened = Opened(
             now_ms(),
-            digest,
+            prepared.plan,
             inputs,
             self._capacity,
             earlier,
             versions,
             of,
+            self._sharing,
             self._leases.others(),
-            take.cached,
-            take.refresh,
+            as_in.cached,
+            as_in.refresh,
         )
         kept = sum(was.artifact is not None for was in earlier.values())
         pool = self._pools.take(plan, versions)
         self._held[run] = _Held(of, lock, pool)
         watcher = _Teller(run, of, self.order.shares, self.finished[of.team])
-        again = f", {counted(kept, 'result')} kept" if before else ""
-        say([f"{run}: {counted(len(plan.nodes), 'node')}{again}, for team `{of.team}` in tier {of.tier}"])
         position = self._log.length(run)
-        self.loop.open(Execution(run, state, self._home, pool, self._leases, watcher, position), opened)
+        again = f", {counted(kept, 'result')} kept" if position else ""
+        say([f"{run}: {counted(len(plan.nodes), 'node')}{again}, for team `{of.team}` in tier {of.tier}"])
+        self.loop.open(
+            Execution(run, state, self._home, pool, self._leases, self._cpus, watcher, position), opened
+        )
         return kept
 
     def _file(self, given: str) -> Path:
@@ -272,7 +279,7 @@ class _Teller:
     def _ended(self, state: State, exited: Exited) -> None:
         task = state.by_id[exited.node]
         since_ms = self._since.pop(exited.node, task.started_ms)
-        needs = task.site.needs
+        needs = task.needs
         used = {"cpus": needs.cpus, "memory_mb": needs.memory_mb, "gpus": needs.gpus, **dict(needs.uses)}
         share = self._shares.dominant([used.get(name, 0) for name in self._shares.resources])
         alone = alone_ms(exited.at_ms - task.started_ms, float(share), max(self._entitled, 1e-6))

@@ -9,6 +9,7 @@ is specified in `docs/formats/artifact-store.md`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import sys
 import types
@@ -199,10 +200,14 @@ def _is_intact(path: Path, digest: str) -> bool:
         return False
 
 
-def convert(value: Any, of: Any) -> Any:
-    """A decoded value as type `of`; `msgspec.ValidationError` if it is none."""
+def convert(value: Any, of: Any, project: str = "") -> Any:
+    """A decoded value as type `of`; `msgspec.ValidationError` if it is none.
+
+    Relative `Path`s in it are made to be below `project`, if that is given.
+    """
+    make = functools.partial(_below, project) if project else _check
     try:
-        return msgspec.convert(value, of, dec_hook=_check, from_attributes=False)
+        return msgspec.convert(value, of, dec_hook=make, from_attributes=False)
     except TypeError:
         # A union whose members msgspec cannot tell apart, as in `str | date`: the first that fits is meant.
         if typing.get_origin(of) not in (typing.Union, types.UnionType):
@@ -210,10 +215,15 @@ def convert(value: Any, of: Any) -> Any:
     failure = msgspec.ValidationError(f"Expected `{of}`")
     for member in typing.get_args(of):
         try:
-            return convert(value, member)
+            return convert(value, member, project)
         except msgspec.ValidationError as error:
             failure = error
     raise failure
+
+
+def _below(project: str, of: type, value: Any) -> Any:
+    made = _check(of, value)
+    return of(project, made) if isinstance(made, Path) else made  # as it is, if it is absolute
 
 
 def _check(of: type, value: Any) -> Any:

@@ -28,11 +28,9 @@ def cause(log: RunLog, run: str, task: Task) -> str:
 
 
 def _why(log: RunLog, run: str, task: Task) -> str:
-    state, changes = log.executions(run)[-1]
-    opened = log.opened(run)
+    state, opened = log.state_of(run), log.opened(run)
+    assert state is not None, "a node of it ran"
     assert opened is not None
-    for change in changes:
-        state.apply(change)
     if task.node.trigger != "success":
         return "a handler for the end runs at every end"
     if not task.site.cache:
@@ -66,7 +64,5 @@ def _earlier(log: RunLog, run: str) -> Iterator[tuple[str, State]]:
             executions = log.executions(other)
         except Refused:  # it is damaged
             continue
-        for state, changes in reversed(executions[:-1] if other == run else executions):
-            for change in changes:
-                state.apply(change)
-            yield (f"an earlier execution of {run}" if other == run else other), state
+        for execution in reversed(executions[:-1] if other == run else executions):
+            yield (f"an earlier execution of {run}" if other == run else other), log.after(execution)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
-import time
+import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -19,30 +20,37 @@ from flowrun.core.changes import (
     CancelRequested,
     Elsewhere,
     Event,
+    Exceeded,
     Exited,
     Fail,
     Finish,
     Kill,
     Opened,
     Outsider,
+    Reorder,
     Resolve,
     Resolved,
     Retry,
     Reuse,
-    Schedule,
     Skip,
     Start,
     Woke,
 )
-from flowrun.core.decide import ENDED, PREEMPTED, TAKEN
+from flowrun.core.failures import TAKEN
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
+from flowrun.shell.affinity import Cpus
+from flowrun.shell.clock import now_ms
 from flowrun.shell.leases import Leases
 from flowrun.shell.messages import Spawn
 from flowrun.shell.pool import Pool
+from flowrun.shell.reasons import with_reason
 from flowrun.shell.runlog import Home
 from flowrun.shell.values import Unfit, Values
+
+_SAFE = frozenset(string.ascii_letters + string.digits + "_.+-[]#~,")
+_LONGEST_NAME = 150
 
 
 class Watcher(Protocol):
@@ -69,6 +77,7 @@ class Execution:
         home: Home,
         pool: Pool,
         leases: Leases,
+        cpus: Cpus,
         watcher: Watcher,
         position: int = 0,
     ) -> None:
@@ -80,18 +89,19 @@ class Execution:
         self.known: list[Event] = []
         self._home = home
         self._leases = leases
+        self._cpus = cpus
         self._values = Values(state, home.store)
-        self._secrets = {name for site in state.plan.sites for name in site.secrets}
+        secrets = {name for site in state.plan.sites for name in site.secrets}
+        self._hidden = {s.site: tuple(sorted(secrets.difference(s.secrets))) for s in state.plan.sites}
+        self._cold = {site.imports for site in state.plan.sites if site.imports}  # nobody has them ready yet
+        self._scratch = str((home.run_folder(run) / "scratch").absolute())
         self._has_gpus = False
 
     def with_reason(self, event: Event) -> Event:
         """A process that we killed failed for our reason, not for the signal's."""
         if not isinstance(event, Exited) or event.failure is None:
             return event
-        task = self.state.by_id[event.node]
-        if task.kill is None:
-            return event
-        failure = _with_reason(event.failure, task.kill, task.site.timeout_ms)
+        failure = with_reason(event.failure, self.state.by_id[event.node])
         return msgspec.structs.replace(event, failure=failure)
 
     def carry_out(self, change: AnyChange) -> None:
@@ -107,11 +117,13 @@ class Execution:
                 self._has_gpus = bool(change.capacity.gpus)
             case Exited(node=node, attempt=attempt):
                 self._leases.give_back((self.run, node, attempt))
+                self._cpus.give_back((self.run, node, attempt))
             case (
                 Resolved()
-                | Schedule()
+                | Reorder()
                 | Reuse()
                 | Skip()
+                | Exceeded()
                 | Elsewhere()
                 | Woke()
                 | CancelRequested()
@@ -155,12 +167,13 @@ class Execution:
             failure = Failure(TAKEN, "another process on this host has taken its place first")
             self._cannot_start(start, failure, self._leases.others())
             return
+        task = self.state.by_id[start.node]
         try:
-            self.pool.spawn(self._order(start))
+            self.pool.spawn(self._order(start, task))
         except Unfit as error:
             self._cannot_start(start, Failure("FR206", f"its arguments cannot be had: {error}"))
-        except OSError as error:
-            self._cannot_start(start, Failure("FR305", f"it can have no log: {error.strerror}"))
+        if self._cold:
+            self._look_ahead(task)
 
     def _cannot_start(
         self, start: Start, failure: Failure, elsewhere: tuple[Outsider, ...] | None = None
@@ -168,49 +181,40 @@ class Execution:
         exited = Exited(now_ms(), start.node, start.attempt, failure=failure, elsewhere=elsewhere)
         self.known.append(exited)
 
-    def _order(self, start: Start) -> Spawn:
-        task = self.state.by_id[start.node]
-        log = log_path(self._home, self.run, task, start.attempt)
-        log.parent.mkdir(parents=True, exist_ok=True)
+    def _order(self, start: Start, task: Task) -> Spawn:
+        site = task.site
         return Spawn(
             start.node,
             start.attempt,
-            task.site.op,
-            task.site.code,
+            site.op,
+            site.code,
             self._values.arguments(task),
-            str(log.absolute()),
             start.placement.cpus,
             start.placement.gpus if self._has_gpus else None,
-            task.site.imports,
-            tuple(sorted(self._secrets.difference(task.site.secrets))),
-            run=self.run,
-            scratch=str(_scratch_path(self._home, self.run, start).absolute()),
+            site.imports,
+            self._hidden[site.site],
+            self.run,
+            f"{self._scratch}/{_file_name(start.node)}.{start.key[:16]}",
+            site.isolation,
+            self._cpus.take((self.run, start.node, start.attempt), start.placement.cpus),
         )
 
-
-def _with_reason(failure: Failure, kill: Kill, timeout_ms: int) -> Failure:
-    if kill.reason == "preempted":
-        # An operator may end by an exception when it is asked to.
-        if failure.code not in (ENDED, "FR201"):
-            return failure
-        message = f"it was preempted for `{kill.by}`" if kill.by else "it was preempted: the daemon ends"
-        return msgspec.structs.replace(failure, code=PREEMPTED, message=message, at="")
-    if failure.code != ENDED:
-        return failure
-    if kill.reason == "timeout":
-        message = f"it took longer than its time limit of {timeout_ms / 1000:g} s"
-        return msgspec.structs.replace(failure, code="FR203", message=message)
-    return msgspec.structs.replace(failure, message="cancelled")
+    def _look_ahead(self, task: Task) -> None:
+        """What waits for a node that starts will start before long: what it imports is imported by then."""
+        self._cold.discard(task.site.imports)
+        for index in self.state.dependents[task.index]:
+            imports = self.state.tasks[index].site.imports
+            if imports in self._cold:
+                self._cold.discard(imports)
+                self.pool.foresee(imports)
 
 
-def log_path(home: Home, run: str, task: Task, attempt: int) -> Path:
-    """The file with an attempt's output: `logs/tree.1.log`, with `%` for each `/` in the node's id."""
-    return home.run_folder(run) / "logs" / f"{_file_name(task.node.id)}.{attempt}.log"
+def log_path(home: Home, run: str, node: str, attempt: int) -> Path:
+    """The file with an attempt's output: `logs/tree.1.log`, with `%` for each `/` in the node's id.
 
-
-def _scratch_path(home: Home, run: str, start: Start) -> Path:
-    """What the attempts of a node have in common, as long as they are to compute the same."""
-    return home.run_folder(run) / "scratch" / f"{_file_name(start.node)}.{start.key[:16]}"
+    There is none if nothing was printed.
+    """
+    return home.run_folder(run) / "logs" / f"{_file_name(node)}.{attempt}.log"
 
 
 def _file_name(node: str) -> str:
@@ -218,17 +222,20 @@ def _file_name(node: str) -> str:
 
     A piece of a hash then keeps their names apart.
     """
-    safe = "".join(c if (c.isascii() and c.isalnum()) or c in "_.+-[]#~," else "%" for c in node)[:150]
+    if len(node) <= _LONGEST_NAME and _SAFE.issuperset(node):
+        return node
+    safe = "".join(c if c in _SAFE else "%" for c in node)[:_LONGEST_NAME]
     if safe.replace("%", "/") != node:
         safe += f"~{blake3(node.encode()).hexdigest()[:8]}"
     return safe
 
 
-def operators(plan: Plan) -> list[str]:
-    """The plan's operators, in order of first use."""
-    return list(dict.fromkeys(site.op for site in plan.sites if site.control not in ("branch", "choose")))
+def prepare(pool: Pool, plan: Plan, home: Home) -> None:
+    """Have a pool import a plan's operators, and keep the logs of its nodes."""
+    log = home.prepare()
+    pool.prepare(Path(plan.header.root), home.folder, log, functools.partial(log_path, home), operators(plan))
 
 
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
+def operators(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """The plan's operators, in order of first use, with the modules that they import when they run."""
+    return {site.op: site.imports for site in plan.sites if site.control not in ("branch", "choose")}

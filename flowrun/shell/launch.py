@@ -29,13 +29,16 @@ from flowrun.core.resume import carry_over
 from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
-from flowrun.core.state import Shared, State, wanted
+from flowrun.core.state import Shared, State
 from flowrun.shell import devices
-from flowrun.shell.execution import Execution, Watcher, now_ms, operators
+from flowrun.shell.affinity import Cpus
+from flowrun.shell.clock import now_ms
+from flowrun.shell.execution import Execution, Watcher, prepare
 from flowrun.shell.forkserver import ZygoteProcess
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.report import failures, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
 from flowrun.shell.views import summary
@@ -61,30 +64,32 @@ class Request(msgspec.Struct, frozen=True):
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
     """Execute a plan and show how it goes; the exit status."""
-    pool = Pool(zygote)
+    readiness = Readiness()
+    pool = Pool(zygote, readiness)
     try:
         home = Home(request.state)
         plan = codec.read(request.plan)
         before, lock = reopen(home, request.resume, plan) if request.resume else (None, None)
         inputs = bound(plan, request.inputs, before)
-        pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
+        prepare(pool, plan, home)
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
         demand_named(plan, request.refresh)
         leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
+        cpus = Cpus(capacity.cpus, reserve=leases.take_cpu)
         versions = versions_for(plan)
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
-        fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
+        fleet = Fleet(Scheduler(places.Pool((capacity,))))
         shared = Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True)
         cache = Cache(log.results().look_up, not request.cached, frozenset(request.refresh))
-        state = State(plan, inputs, versions, shared, cache)
+        state = State(plan, inputs, versions, shared, cache=cache)
         earlier = carry_over(before, state, home.store.is_sound, cache.refresh) if before else {}
         opened = Opened(
             now_ms(),
-            log.keep_plan(plan),
+            log.keep_plan(plan)[0],
             inputs,
             capacity,
             earlier,
@@ -95,8 +100,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         )
         _announce(request, run, opened, len(plan.nodes))
         teller = watcher(request.as_json)
-        execution = Execution(run, state, home, pool, leases, teller, log.length(run))
-        loop = Loop(fleet, log, leases)
+        execution = Execution(run, state, home, pool, leases, cpus, teller, log.length(run))
+        loop = Loop(fleet, log, leases, readiness)
         _execute(loop, execution, opened)
         loop.close()
         lock.release()
@@ -113,10 +118,10 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
-    asked = False
+    asked, listens = False, {signals.woken.fileno(): select.POLLIN}
     while execution.run in loop.executions:
-        loop.turn({signals.woken.fileno(): select.POLLIN})
-        for _ in range(signals.count()):
+        ready = loop.turn(listens)
+        for _ in range(signals.count() if ready else 0):
             if asked and loop.outage:
                 loop.give_up()
             asked = True
@@ -195,15 +200,22 @@ def demand_named(plan: Plan, refresh: Iterable[str]) -> None:
 def reopen(home: Home, run: str, plan: Plan) -> tuple[State | None, RunLock]:
     """The state of the run that is to be resumed, and its lock: nobody else goes on with it meanwhile."""
     log = RunLog(home)
-    row = log.find(run)
+    log.find(run)
     lock = RunLock(home, run)
-    state = log.state_of(run)
+    state = reopened(log, run, plan)
     log.close()
+    return state, lock
+
+
+def reopened(log: RunLog, run: str, plan: Plan) -> State | None:
+    """The state of a run that a plan is to go on with; `Refused` (FR304) if it is of another workflow."""
+    row = log.find(run)
+    state = log.state_of(run)
     if state is not None and state.plan.header.workflow != plan.header.workflow:
         hint = f"`flowrun execute {row.plan_file} --resume {run}`"
         message = f"run `{run}` is of `{state.plan.header.workflow}`, the plan of `{plan.header.workflow}`"
         refuse("FR304", message, hint=hint)
-    return state, lock
+    return state
 
 
 def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:

@@ -29,6 +29,7 @@ from flowrun.core.changes import Outsider
 from flowrun.core.model import Capacity, Placement
 
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, process (0 in locks of this kind)
+_CPUS = 1 << 40  # the byte of CPU 0, far beyond those of memory and of GPUs
 _LINE = 1 << 24  # from the first byte of memory to that of GPU 0, and from GPU to GPU: 16 TiB in MB
 _PID = struct.Struct("<i")
 _PLACES = (Path("/run/lock"), Path("/dev/shm"), Path("/tmp"))
@@ -77,6 +78,10 @@ class Leases:
         """Hold it no longer; nothing if there is nothing held under that key."""
         for span in self._held.pop(key, ()):
             self._lock(span, fcntl.F_UNLCK)
+
+    def take_cpu(self, index: int) -> bool:
+        """Be the only process that holds its nodes to a CPU, until the end; whether nobody else does."""
+        return self._lock(Span(_CPUS + index, _CPUS + index + 1), fcntl.F_WRLCK)
 
     def others(self) -> tuple[Outsider, ...]:
         """What other processes hold now, each by who it is."""

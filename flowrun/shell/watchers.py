@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from flowc.plan.model import Resources
 from flowc.plan.text import counted
 from flowrun.core.changes import (
     AnyChange,
@@ -26,6 +27,7 @@ from flowrun.core.changes import (
 )
 from flowrun.core.model import Failure
 from flowrun.core.state import State
+from flowrun.shell.clock import now_ms
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -88,7 +90,7 @@ class LiveWatcher:
     def _draw(self, state: State) -> None:
         assert self._live is not None
         self._drawn = time.monotonic()
-        self._live.update(_picture(state, time.time() * 1000), refresh=True)
+        self._live.update(_picture(state, now_ms()), refresh=True)
 
 
 def say(lines: Iterable[str]) -> None:
@@ -119,12 +121,12 @@ def _line(state: State, change: AnyChange) -> str:
             return f"{_clock(state, change.at_ms)}  note   {held_elsewhere(held)}"
         case Elsewhere():
             return f"{_clock(state, change.at_ms)}  note   the host is ours alone again"
-        case Retry(taken=True):
+        case Retry(kind="taken"):
             return f"{_clock(state, change.at_ms)}  queued {change.node:<{width}}  another process was first"
         case Kill(reason="preempted", force=False):
             whom = f"for {change.by}" if change.by else "as the daemon ends"
             return f"{_clock(state, change.at_ms)}  notice {change.node:<{width}}  preempted {whom}"
-        case Retry(preempted=True):
+        case Retry(kind="preempted"):
             return f"{_clock(state, change.at_ms)}  queued {change.node:<{width}}  again, as it was preempted"
         case Exited(failure=failure) if failure is not None:
             sentence = failure.message.splitlines()[0][:120]
@@ -137,9 +139,15 @@ def _line(state: State, change: AnyChange) -> str:
             return f"{_clock(state, change.at_ms)}  failed {change.node:<{width}}  {failure.message}"
         case Retry():
             wait = _seconds(change.ready_at_ms - change.at_ms).strip()
-            return f"{_clock(state, change.at_ms)}  retry  {change.node:<{width}}  in {wait}"
+            more = f" with {_memory(change.needs)}" if change.needs else ""
+            return f"{_clock(state, change.at_ms)}  retry  {change.node:<{width}}  in {wait}{more}"
         case _:
             return ""
+
+
+def _memory(needs: Resources) -> str:
+    on_gpu = f"{needs.gpu_memory_mb} MB of each GPU" if needs.gpu_memory_mb else ""
+    return " and ".join(filter(None, [f"{needs.memory_mb} MB" if needs.memory_mb else "", on_gpu]))
 
 
 def held_elsewhere(held: Sequence[Outsider]) -> str:

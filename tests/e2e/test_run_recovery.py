@@ -23,7 +23,7 @@ def load(n: int) -> Array:
 @operator
 def middle(data: Array, k: int) -> Array:
     note(f"middle{k}")
-    if k == 1 and not os.path.exists("open"):
+    if k == 1 and not (project() / "open").exists():
         tell("middle1 waits")
         signal.pause()
     return data + k + 1

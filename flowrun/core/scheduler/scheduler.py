@@ -17,7 +17,7 @@ import msgspec
 from flowc.plan.model import Resources
 from flowrun.core.changes import GRACE_MS, Outsider
 from flowrun.core.model import Placement, Rejected
-from flowrun.core.pool import Pool
+from flowrun.core.pool import Pool, can_ever_fit
 from flowrun.core.scheduler.holdings import Holdings
 from flowrun.core.scheduler.order import Order, Single
 from flowrun.core.scheduler.preempting import Preempting
@@ -148,10 +148,17 @@ class Scheduler:
         return promise(request, soonest, self.pool, self.order, now_ms)
 
     def keep(self, request: Request, now_ms: int) -> Promise:
-        """What a request was promised, as long as that can still be; else what it is promised now."""
+        """What a request was promised, as long as that can still be; else what it is promised now.
+
+        What ends earlier than expected may make it better.
+        """
         kept = self._kept
         if kept is None or kept.request is not request or kept.at_ms <= now_ms:
             kept = self._kept = self.promise(request, now_ms)
+        elif kept.may_be_sooner(self.pool):
+            found = self.promise(request, now_ms)
+            if found.at_ms < kept.at_ms:
+                kept = self._kept = found
         return kept
 
     def delays(self, promise: Promise, request: Request, placement: Placement | None, now_ms: int) -> bool:
@@ -206,6 +213,10 @@ class Scheduler:
         found = self.pool.place(request.needs)
         trimmed = found if isinstance(found, Rejected) else self.trimmed(request, found)
         return trimmed if isinstance(trimmed, Rejected) else None
+
+    def ever_refused(self, lane: Lane, needs: Resources) -> Rejected | None:
+        """Why a lane could have no place with some needs, even if nothing ran."""
+        return self.order.ever_allowed(lane, needs) or can_ever_fit(needs, *self.pool.capacities(needs))
 
     def place(self, need: Need) -> Placement | None:
         """A place, if there is one. What was rejected is not tried again until something ends."""

@@ -3,7 +3,8 @@
 from graphs import Run, host, plan, say
 
 from flowrun.core.changes import Elsewhere, Exited, Opened, Outsider
-from flowrun.core.decide import TAKEN, decide
+from flowrun.core.decide import decide
+from flowrun.core.failures import TAKEN
 from flowrun.core.model import Failure, Placement
 from flowrun.core.scheduler.waits import waits
 from flowrun.core.state import State
@@ -45,16 +46,16 @@ def test_it_is_known_when_a_run_opens():
 
 def test_what_was_taken_first_waits_and_has_not_failed():
     run = Host("a gpus=1", host(2, 1000, [80]))
-    assert run.was_taken("a", holds(gpu=0)) == ["retry a at 50"]
+    assert run.was_taken("a", holds(gpu=0)) == ["retry a at 50 (taken)"]
     assert run.wake(50) == []  # neither started nor given up
     assert run.is_shared(at=100) == ["start a.2 on gpu 0"]
-    assert run["a"].failures == run["a"].losses == 0
+    assert run["a"].retried == {"taken": 1}
 
 
 def test_however_often():
     run = Host("a gpus=1", host(2, 1000, [80]))
     for attempt in range(1, 20):
-        assert run.was_taken("a") == [f"retry a at {run.now + 50}"]
+        assert run.was_taken("a") == [f"retry a at {run.now + 50} (taken)"]
         assert run.wake(run.now + 50) == [f"start a.{attempt + 1} on gpu 0"]
 
 

@@ -3,6 +3,7 @@
 import pytest
 from graphs import host, plan, say
 
+from flowc.plan.model import Resources
 from flowrun.core.changes import CancelRequested, Exited, Opened
 from flowrun.core.fleet import Fleet, decide, evict, look
 from flowrun.core.model import Artifact, Failure
@@ -72,6 +73,35 @@ def test_a_cancelled_run_makes_room():
     assert runs.dies("main-1", "y") == ["main-1: cancel y", "main-1: finish cancelled"]
 
 
+class TestMix:
+    """What the runs that are open ask for is what places are chosen by."""
+
+    @pytest.fixture
+    def runs(self):
+        runs, pool = Runs(), Pool((host(cpus=64, gpus=(100, 100)),))
+        runs.fleet.scheduler.pool, self.told, expect = pool, [], pool.expect
+        pool.expect = lambda typical: (self.told.append(dict(typical)), expect(typical))
+        return runs
+
+    SMALL, LARGE = Resources(gpus=1, gpu_memory_mb=10), Resources(gpus=1)
+
+    def test_counts_the_runs_that_are_open(self, runs):
+        runs.open("x gpus=1 gpu_memory=10\ny")
+        runs.open("x gpus=1")
+        assert runs.fleet.mix == {self.SMALL: 1, self.LARGE: 1}
+        runs.done("main-1", "x")
+        assert runs.fleet.mix == {self.SMALL: 1, self.LARGE: 1}
+        assert "main-1: finish succeeded" in runs.done("main-1", "y")
+        assert self.told == [{self.SMALL: 1}, {self.SMALL: 1, self.LARGE: 1}, {self.LARGE: 1}]
+
+    def test_small_changes_and_runs_without_gpus_are_not_worth_a_word(self, runs):
+        runs.open("\n".join(f"x[{i}] gpus=1 gpu_memory=10" for i in range(20)))
+        runs.open("x gpus=1 gpu_memory=10")
+        runs.open("x")
+        assert len(self.told) == 1
+        assert runs.fleet.mix == {self.SMALL: 21}
+
+
 class TestPaused:
     def test_nothing_starts(self):
         runs = Runs()
@@ -88,9 +118,9 @@ class TestPaused:
         runs.fleet.paused.add("ending")
         assert runs.text(evict(runs.fleet, 10)) == ["main-1: kill x.1 preempted"]
         assert evict(runs.fleet, 20) == []
-        assert runs.dies("main-1", "x") == ["main-1: retry x at 0"]
+        assert runs.dies("main-1", "x") == ["main-1: retry x at 0 (preempted)"]
         assert runs.task("main-1", "x").state == "ready"
-        assert runs.task("main-1", "x").failures == 0
+        assert runs.task("main-1", "x").retried == {"preempted": 1}
 
 
 class TestPreemption:
@@ -100,8 +130,8 @@ class TestPreemption:
         assert runs.open("z", team=1, tier=1) == ["main-1: kill x.1 preempted"]
         kill = runs.task("main-1", "x").kill
         assert (kill.by, kill.grace_ms) == ("main-2/z", 7000)
-        assert runs.dies("main-1", "x") == ["main-1: retry x at 0", "main-2: start z.1"]
-        assert (runs.task("main-1", "x").preemptions, runs.task("main-1", "x").failures) == (1, 0)
+        assert runs.dies("main-1", "x") == ["main-1: retry x at 0 (preempted)", "main-2: start z.1"]
+        assert runs.task("main-1", "x").retried == {"preempted": 1}
         assert runs.done("main-2", "z") == ["main-1: start x.2", "main-2: finish succeeded"]
 
     def test_each_of_several_takes_its_own(self):
@@ -117,7 +147,7 @@ class TestPreemption:
         runs.open("x\ny")
         runs.open("wide cpus=2", team=1, tier=1)
         assert {runs.task("main-1", node).kill.by for node in "xy"} == {"main-2/wide"}
-        assert runs.dies("main-1", "x") == ["main-1: retry x at 0"]
+        assert runs.dies("main-1", "x") == ["main-1: retry x at 0 (preempted)"]
         assert "main-2: start wide.1" in runs.dies("main-1", "y")
 
     def test_nobody_takes_from_the_first_tier_nor_from_who_was_taken_from_often(self):
@@ -158,4 +188,4 @@ class TestPreemption:
         runs.open("x\ny")
         runs.open("z", team=1, tier=1)
         assert runs.happens("main-2", CancelRequested(0)) == ["main-2: cancel z", "main-2: finish cancelled"]
-        assert runs.dies("main-1", "x") == ["main-1: retry x at 0", "main-1: start x.2"]
+        assert runs.dies("main-1", "x") == ["main-1: retry x at 0 (preempted)", "main-1: start x.2"]

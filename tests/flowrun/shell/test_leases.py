@@ -204,3 +204,15 @@ def test_hundreds_of_races_and_kills(tmp_path):
             assert holders.pop(gpu) == pid
     assert taken > 100
     assert Leases(HOST, folder=tmp_path).others() == ()
+
+
+def test_a_cpu_is_for_the_nodes_of_one_process(leases, tmp_path):
+    other = Leases(HOST, folder=tmp_path)
+    assert leases.take_cpu(0)
+    assert leases.take_cpu(0)
+    assert not other.take_cpu(0)
+    assert other.take_cpu(1)
+    assert other.others() == ()  # nobody has to wait for it
+    leases.close()
+    assert other.take_cpu(0)
+    other.close()

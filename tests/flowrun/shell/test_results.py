@@ -112,7 +112,7 @@ def test_a_run_takes_what_the_one_before_computed(home, log):
     for expected in (["start", "start"], []):
         run = log.create("main", "p", 1)
         state = State(found, {}, cache=Cache(log.results().look_up))
-        events, started = [Opened(1, log.keep_plan(found), {}, host())], []
+        events, started = [Opened(1, log.keep_plan(found)[0], {}, host())], []
         while events:
             event = events.pop(0)
             changes = [event, *decide(state, event)]
