@@ -58,7 +58,7 @@ def show(figures: dict[str, Any]) -> str:
 
 def _execute(state: Path) -> int:
     """The milliseconds of a run."""
-    lines = _flowrun("execute", str(PLAN), "--state", str(state), "--json").splitlines()
+    lines = _flowrun("execute", str(PLAN), "--no-cache", "--state", str(state), "--json").splitlines()
     return int(json.loads(lines[-1])["summary"]["wall_ms"])
 
 

@@ -55,7 +55,7 @@ def measure(repeats: int) -> dict[str, Any]:
         folder = Path(name)
         (folder / "six.py").write_text(WORKFLOW)
         harness.wall_ms([str(bin_folder / "flowc"), "compile", "six.py:six_step"], folder)
-        flowrun = [str(bin_folder / "flowrun"), "execute", "plans/six_step.plan.jsonl"]
+        flowrun = [str(bin_folder / "flowrun"), "execute", "plans/six_step.plan.jsonl", "--no-cache"]
         sides = {
             "flowrun": lambda: harness.wall_ms(flowrun, folder),
             "sleep": lambda: harness.wall_ms([sys.executable, "-c", SLEEP], folder),

@@ -233,8 +233,9 @@ def operator(fn: Callable[..., Any] | None = None, /, **declared: Any) -> Any:
     hangs if neither output nor `flowc.beat()` comes for so long), and `priority` (higher goes first).
     `isolation`: `"warm"` processes run node after node, `"fork"` gives each attempt one of its own, `"fresh"`
     a new interpreter. A `deterministic` operator gives the same for the same arguments and does nothing else,
-    so that equal calls can be one. With `cache=False` a resumed run computes it again. `secrets` and `env`
-    name the environment variables that it reads; the values of secrets are kept from all other operators.
+    so that equal calls can be one. With `cache=False` every run computes it, and a resumed one again.
+    `secrets` and `env` name the environment variables that it reads; the values of secrets are kept from all
+    other operators.
     `estimate` (`"30s"`) is about how long a call takes: what is on the longest way to the end goes first.
     With `fold`, a deterministic operator is called while compiling where all of its arguments are known by
     then.

@@ -41,7 +41,8 @@ def to_onnx(model: Model[C], sample: Dataset[C]) -> OnnxModel:
     return OnnxModel(model.family, onnx, model.feature_names, model.classes, sample.rows, largest)
 
 
-@operator(memory="256MB")
+# Not what it gives is wanted but what it does, be there a result of an earlier run or not.
+@operator(memory="256MB", cache=False)
 def publish(model: OnnxModel, name: str, repository: Path = Path("models")) -> Published:
     """Add the model as the next version of `name` to a model repository, a folder laid out as Triton's.
 

@@ -53,6 +53,13 @@ def test_a_page_shows_what_happens(code, tmp_path, models, request):
         assert any(f"error[{code}]" in text or f"[{code}] " in text for text in shown)
 
 
+def test_the_page_on_caching_shows_what_happens(tmp_path):
+    text = (error_pages.PAGES.parent / "caching.md").read_text(encoding="utf-8")
+    page = error_pages.Page(text, tmp_path)
+    page.perform()
+    assert [(exchange.asked, exchange.answered) for exchange in page.exchanges if not exchange.fits] == []
+
+
 def test_the_tour_of_types_shows_what_happens(tmp_path):
     text = (error_pages.PAGES.parent / "types.md").read_text(encoding="utf-8")
     page = error_pages.Page(text, tmp_path)

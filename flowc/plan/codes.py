@@ -119,6 +119,7 @@ CODES: dict[str, str] = {
     "FR156": "a tag is not written as NAME=VALUE",
     "FR157": "a trace or a report cannot be written",
     "FR158": "what sends runs elsewhere is not installed",
+    "FR165": "what is to be computed afresh is no node of the plan",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

@@ -123,7 +123,12 @@ def logs(run: str, node: str, attempt: int, timestamps: bool, state: Path, as_js
     JSON,
 )
 def why(run: str, node: str, state: Path, as_json: bool) -> None:
-    """Explain what a node waits or waited for: which resource, how much is missing, who holds it."""
+    """Explain why a node ran, and what it waits or waited for.
+
+    It need not run if another run computed the same: of what is it not the same? And a node that is ready may
+    wait for a place: for which resource, how much of it is missing, who holds it?
+    """
+    from flowrun.shell.causes import cause
     from flowrun.shell.clock import now_ms
     from flowrun.shell.finding import state_of, task_of
     from flowrun.shell.waiting import account
@@ -136,9 +141,12 @@ def why(run: str, node: str, state: Path, as_json: bool) -> None:
     now = now_ms()
     waits = [wait for wait in account(log, row.run, now) if wait.node == task.node.id]
     if as_json:
-        print_json({"run": row.run, "node": task.node.id, "state": task.state, "waits": waits})
+        because = {"state": task.state, "cause": cause(log, row.run, task), "waits": waits}
+        print_json({"run": row.run, "node": task.node.id, **because})
     else:
         print(explanation(found, task, waits, row.status, now))
+        if sentence := cause(log, row.run, task):
+            print(f"\n{sentence}")
 
 
 @app.command(

@@ -27,6 +27,21 @@ DEVICES = argument(
     metavar="HOST",
     help="a TOML file or `2xH100-80GB, 8 cores, 64 GiB`: pretend this host; `licence=1`: it has this, too",
 )
+CACHE = (
+    argument(
+        "--no-cache",
+        dest="cached",
+        action="store_false",
+        help="compute all of it, whatever other runs have computed",
+    ),
+    argument(
+        "--refresh",
+        action="append",
+        default=[],
+        metavar="NODE",
+        help="compute this node, or all nodes of this call, even if another run has",
+    ),
+)
 STATE = argument(
     "--state",
     type=Path,

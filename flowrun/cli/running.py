@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from flowc.plan.command import argument
 from flowrun.cli import app
-from flowrun.cli.options import DEVICES, INPUTS, JSON, PLAN, RESUME, RUN, STATE
+from flowrun.cli.options import CACHE, DEVICES, INPUTS, JSON, PLAN, RESUME, RUN, STATE
 
 _EXPLAIN = argument(
     "--explain-schedule", action="store_true", help="at the end, say which nodes waited for what"
@@ -27,24 +27,23 @@ _ON_END = argument(
 _OTEL = argument("--otel", default="", metavar="URL", help="send spans to this OpenTelemetry endpoint (OTLP)")
 _LINEAGE = argument("--openlineage", default="", metavar="URL|FILE", help="send OpenLineage events there")
 _DRY = argument("--dry-run", dest="dry", action="store_true", help="only say what would run")
+_SENT = (_ON_END, _OTEL, _LINEAGE)
 
 
-@app.command(PLAN, INPUTS, RESUME, _TAG, _ON_END, _OTEL, _LINEAGE, DEVICES, _EXPLAIN, STATE, JSON)
+@app.command(PLAN, INPUTS, RESUME, *CACHE, _TAG, *_SENT, DEVICES, _EXPLAIN, STATE, JSON)
 def execute(plan: Path, inputs: list[str], resume: str, tags: list[str], **rest: Any) -> None:
     """Execute a plan.
 
     Exits with 0 if the run succeeded, 1 if it failed, 130 if it was cancelled.
     """
-    _launch(plan=plan, inputs=tuple(inputs), resume=resume, tags=tuple(tags), **rest)
+    _launch(plan=plan, inputs=inputs, resume=resume, tags=tags, **rest)
 
 
 @app.command(
     RUN,
     argument("--from", dest="again", action="append", default=[], metavar="NODE", help="run this node, too"),
     _DRY,
-    _ON_END,
-    _OTEL,
-    _LINEAGE,
+    *_SENT,
     DEVICES,
     _EXPLAIN,
     STATE,
@@ -56,17 +55,17 @@ def retry(run: str, again: list[str], **rest: Any) -> None:
     flowrun retry iris-7               what failed, was blocked or did not come to it
     flowrun retry iris-7 --from train  `train`, and all that comes of it; the rest is kept
     """
-    _launch(plan=None, resume=run, again=tuple(again), **rest)
+    _launch(plan=None, resume=run, again=again, **rest)
 
 
-@app.command(RUN, INPUTS, _TAG, _DRY, _ON_END, _OTEL, _LINEAGE, DEVICES, _EXPLAIN, STATE, JSON)
+@app.command(RUN, INPUTS, *CACHE, _TAG, _DRY, *_SENT, DEVICES, _EXPLAIN, STATE, JSON)
 def rerun(run: str, inputs: list[str], tags: list[str], **rest: Any) -> None:
     """Execute the plan of a run once more, as a new run, with some inputs changed.
 
     Says beforehand which nodes need not run, as nothing that they depend on has changed.
     flowrun rerun iris-7 -i seed=3
     """
-    _launch(plan=None, like=run, inputs=tuple(inputs), tags=tuple(tags), **rest)
+    _launch(plan=None, like=run, inputs=inputs, tags=tags, **rest)
 
 
 def _launch(**asked: Any) -> NoReturn:
@@ -75,7 +74,8 @@ def _launch(**asked: Any) -> NoReturn:
     zygote = fork_zygote()  # before what follows is imported: it is small now, and can import meanwhile
     from flowrun.shell.launch import Request, launch
 
-    asked["on_end"] = tuple(asked["on_end"])
+    for several in ("on_end", "refresh", "again", "inputs", "tags"):
+        asked[several] = tuple(asked.get(several, ()))
     status = launch(Request(**asked), zygote)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowc.plan.command import argument
 from flowrun.cli import app
-from flowrun.cli.options import DEVICES, INPUTS, JSON, PLAN, RESUME, STATE, print_json
+from flowrun.cli.options import CACHE, DEVICES, INPUTS, JSON, PLAN, RESUME, STATE, print_json
 
 
 @app.command(
@@ -43,6 +43,7 @@ def daemon(teams: Path | None, devices: str, grace_s: float, state: Path) -> Non
     ),
     argument("--priority", type=int, default=0, metavar="N", help="among runs: more goes first (default: 0)"),
     RESUME,
+    *CACHE,
     argument("--wait", action="store_true", help="show how it goes, and exit with its status"),
     STATE,
     JSON,
@@ -54,6 +55,8 @@ def submit(
     tier: int,
     priority: int,
     resume: str,
+    cached: bool,
+    refresh: list[str],
     wait: bool,
     state: Path,
     as_json: bool,
@@ -62,7 +65,7 @@ def submit(
     from flowrun.service import commands
     from flowrun.service.messages import Submit
 
-    request = Submit(str(plan), tuple(inputs), team, tier, priority, resume)
+    request = Submit(str(plan), tuple(inputs), team, tier, priority, resume, cached, tuple(refresh))
     sys.exit(commands.submit(request, state, wait, as_json))
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from flowc.plan.model import Resources
-from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Kind, Placement, RunStatus, Usage
+from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Kind, Origin, Placement, RunStatus, Usage
 from flowrun.core.sharing.teams import Sharing
 
 KillReason = Literal["timeout", "cancelled", "preempted", "memory", "hang"]
@@ -27,6 +27,7 @@ class Earlier(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a node did before the run was resumed. With an artifact it is done; without, it starts over.
 
     The nodes of a loop are not there yet when the run is opened: theirs counts if they have the same `key`.
+    `origin` computed the artifact, if this run did not.
     """
 
     attempt: int
@@ -35,6 +36,7 @@ class Earlier(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: Usage = Usage()
     artifact: Artifact | None = None
     key: str = ""
+    origin: Origin | None = None
 
 
 class Outsider(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,6 +59,7 @@ class Opened(Change, frozen=True, tag="opened"):
 
     `submission` is there if a daemon executes it, and `sharing`, the teams as they were configured then.
     `elsewhere` is what other processes hold of the host.
+    Results of other runs may be taken if `cached`, but not for the nodes or sites that `refresh` names.
     """
 
     at_ms: int
@@ -68,6 +71,8 @@ class Opened(Change, frozen=True, tag="opened"):
     submission: Submission | None = None
     sharing: Sharing | None = None
     elsewhere: tuple[Outsider, ...] = ()
+    cached: bool = True
+    refresh: tuple[str, ...] = ()
 
 
 class Exited(Change, frozen=True, tag="exited"):
@@ -175,6 +180,15 @@ class Start(Change, frozen=True, tag="start"):
     key: str
 
 
+class Reuse(Change, frozen=True, tag="reuse"):
+    """A node need not run: its `origin` computed the same before."""
+
+    at_ms: int
+    node: str
+    artifact: Artifact
+    origin: Origin
+
+
 class Resolve(Change, frozen=True, tag="resolve"):
     """Read what a control node depends on: `Resolved` is to follow."""
 
@@ -243,5 +257,5 @@ class Finish(Change, frozen=True, tag="finish"):
 
 
 Event = Opened | Exited | Exceeded | Resolved | Logged | Elsewhere | Woke | CancelRequested
-Command = Reorder | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
+Command = Reorder | Start | Reuse | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

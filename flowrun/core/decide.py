@@ -22,6 +22,7 @@ from flowrun.core.changes import (
     Opened,
     Resolve,
     Resolved,
+    Reuse,
     Skip,
     Start,
     Woke,
@@ -29,6 +30,7 @@ from flowrun.core.changes import (
 from flowrun.core.failures import after_failure
 from flowrun.core.foresight import foresee, foresee_again
 from flowrun.core.model import Failure, RunStatus
+from flowrun.core.reuse import look_up
 from flowrun.core.scheduler.request import Ref
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import State
@@ -120,14 +122,21 @@ def _carry_out(state: State, commands: list[Command], decided: Iterable[Command]
 
 
 def _follow(state: State, commands: list[Command], now_ms: int) -> None:
-    """Give up the tasks that cannot run any more, and ask for what control nodes have to know."""
-    while state.doomed or state.unresolved:
+    """Give up the tasks that cannot run any more, and ask for what control nodes have to know.
+
+    What others computed before is taken from there.
+    """
+    while state.doomed or state.unresolved or state.hopeful:
         while state.doomed:
             index, how, by = heapq.heappop(state.doomed)
             task = state.tasks[index]
             if _is_to_come(task):
                 node = task.node.id
                 _carry_out(state, commands, [Block(node, by) if how == "blocked" else Skip(node, by)])
+        hopeful, state.hopeful = state.hopeful, []
+        for task in hopeful:
+            if task.state == "ready" and (hit := look_up(state, task)):
+                _carry_out(state, commands, [Reuse(now_ms, task.node.id, *hit)])
         unresolved, state.unresolved = state.unresolved, []
         _carry_out(
             state, commands, [Resolve(now_ms, task.node.id) for task in unresolved if task.state == "ready"]

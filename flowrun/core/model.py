@@ -60,6 +60,17 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.data or self.hash
 
 
+class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The attempt that computed something."""
+
+    run: str
+    node: str
+    attempt: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.run}/{self.node}"
+
+
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why an attempt failed: a code, a sentence, the line in the operator if known, a way out.
 

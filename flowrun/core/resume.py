@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -14,16 +14,13 @@ from flowrun.core.state import State
 
 
 def carry_over(
-    before: State,
-    state: State,
-    is_sound: Callable[[Artifact], bool],
-    again: Collection[str] = (),
+    before: State, state: State, is_sound: Callable[[Artifact], bool], refresh: frozenset[str] = frozenset()
 ) -> dict[str, Earlier]:
     """What the nodes of a run did before, for a run of maybe another plan and other inputs.
 
-    A node stays done if it was, if its key is still the same, if its artifact is sound, and if it is not to
-    run `again`. A handler for the end never does: it is for this end. Whether a loop has the same nodes again
-    is seen when that unfolds, so those are carried with their keys.
+    A node stays done if it was, if its key is still the same, and if its artifact is sound. A handler for the
+    end never does: it is for this end; nor do those nodes, or nodes of those sites, that `refresh` names.
+    Whether a loop has the same nodes again is seen when that unfolds, so those are carried with their keys.
     """
     loops = {site.site for site in state.plan.sites if site.control in ("map", "reduce")}
     carried = {}
@@ -33,24 +30,21 @@ def carry_over(
             same = site_of(node_id) in loops
         else:
             same = state.keys[now.index] == was.key and now.site.cache and now.node.trigger == "success"
-        sound = (
-            was.artifact is not None
-            and same
-            and node_id not in again
-            and (now is not None or node_id[: node_id.rindex("[")] not in again)
-            and is_sound(was.artifact)
-        )
+        wanted = same and refresh.isdisjoint((node_id, site_of(node_id)))
+        sound = was.artifact is not None and wanted and is_sound(was.artifact)
         if now is not None or same:
             kept = was if sound else Earlier(was.attempt)
             carried[node_id] = msgspec.structs.replace(kept, key=was.key if sound and now is None else "")
     return carried
 
 
-def adopt(before: State, state: State, is_sound: Callable[[Artifact], bool]) -> dict[str, Earlier]:
+def adopt(
+    before: State, state: State, is_sound: Callable[[Artifact], bool], refresh: frozenset[str] = frozenset()
+) -> dict[str, Earlier]:
     """What a new run need not do, as an earlier one did it: what that carries over, but no attempts."""
     return {
         node: msgspec.structs.replace(was, attempt=0, started_ms=0, ended_ms=0)
-        for node, was in carry_over(before, state, is_sound).items()
+        for node, was in carry_over(before, state, is_sound, refresh).items()
         if was.artifact is not None
     }
 
@@ -85,10 +79,16 @@ def _history(before: State) -> dict[str, Earlier]:
     """What nodes did, in this execution of the run or, if it did not come to them, in earlier ones."""
     history = {
         task.node.id: Earlier(
-            task.attempt, task.started_ms, task.ended_ms, task.usage, task.artifact, before.keys[task.index]
+            task.attempt,
+            task.started_ms,
+            task.ended_ms,
+            task.usage,
+            task.artifact,
+            before.keys[task.index],
+            task.origin,
         )
         for task in before.tasks
-        if task.attempt or task.kept
+        if task.attempt or task.kept or task.origin
     }
     for node_id, was in before.earlier.items():
         task = before.by_id.get(node_id)

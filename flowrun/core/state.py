@@ -30,6 +30,7 @@ from flowrun.core.changes import (
     Resolve,
     Resolved,
     Retry,
+    Reuse,
     Skip,
     Start,
     Woke,
@@ -40,6 +41,7 @@ from flowrun.core.derived import Derived, derive
 from flowrun.core.keys import key_of, versions_by_operator
 from flowrun.core.model import Artifact, Capacity, Inputs, RunStatus, TaskState
 from flowrun.core.pool import Pool
+from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.request import Lane, Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.task import Doomed, Task, effect
@@ -64,8 +66,9 @@ class Shared(NamedTuple):
 class State:
     """A run as it stands. Changed only by `apply`.
 
-    `doomed` (a heap) and `unresolved` are tasks about which a decision is due. `earlier` is what nodes did
-    before the run was resumed that cannot count yet: they are not there, or it is open whether they run.
+    `doomed` (a heap), `unresolved` and `hopeful` are tasks about which a decision is due; those that are
+    hopeful may find their results in a `cache`, if there is one. `earlier` is what nodes did before the run
+    was resumed that cannot count yet: they are not there, or it is open whether they run.
     Places are given out by `scheduler`: one that is shared with other runs, or the run's own for the capacity
     that it was opened with. What is `derived` already is not computed once more, and is the state's own then.
     """
@@ -80,10 +83,12 @@ class State:
         versions: Mapping[str, str] | None = None,
         shared: Shared | None = None,
         derived: Derived | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self.plan = plan
         self.inputs = inputs
         self.shared = shared
+        self.cache = cache
         self.run = shared.run if shared else ""
         self.lane = shared.lane if shared else _ALONE
         self.status: RunStatus = "running"
@@ -97,9 +102,11 @@ class State:
         self.doomed: list[Doomed] = []
         self.unresolved: list[Task] = []
         self.metrics: dict[str, float] = {}  # the last value that an operator logged of each
+        self.hopeful: list[Task] = []
+        self.contents: dict[str, bytes] = {}  # keys of what nodes compute, if that may be kept for other runs
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
         self._measured: dict[str, tuple[int, int]] = {}  # of sites: calls that succeeded here, their total ms
-        self._versions = versions_by_operator(plan, versions or {})
+        self.versions = versions_by_operator(plan, versions or {})
         self.earlier: dict[str, Earlier] = {}
         derived = derived or derive(plan, inputs, versions)
         self.keys, self.dependents = derived.keys, derived.dependents
@@ -209,6 +216,10 @@ class State:
                 self.cancelling += 1
             case Reorder():
                 self._reorder(change)
+            case Reuse():
+                task = self.by_id[change.node]
+                task.origin, task.started_ms, task.ended_ms = change.origin, change.at_ms, change.at_ms
+                self._succeed(task, change.artifact)
             case Resolve():
                 task = self.by_id[change.node]
                 task.state, task.started_ms = "running", change.at_ms
@@ -306,7 +317,7 @@ class State:
         same = task.site.cache and earlier.key in ("", self.keys[task.index])
         if earlier.artifact is None or not same or task.node.trigger != "success":
             return False
-        task.kept, task.usage = True, earlier.usage
+        task.kept, task.usage, task.origin = True, earlier.usage, earlier.origin
         task.started_ms, task.ended_ms = earlier.started_ms, earlier.ended_ms
         self._succeed(task, earlier.artifact)
         return True
@@ -361,7 +372,7 @@ class State:
         self.tasks.append(task)
         self.by_id[node.id] = task
         self.dependents.append([])
-        self.keys.append(key_of(node, site, keys, self.inputs, self._versions))
+        self.keys.append(key_of(node, site, keys, self.inputs, self.versions))
         self.counts.add(task)
         self.unfinished += 1
         return task
@@ -416,6 +427,8 @@ class State:
                 earlier = self.earlier.pop(task.node.id, None)
                 if earlier is None or not self._remember(task, earlier):
                     self.scheduler.submit(self._request(task))
+                    if self.cache is not None:
+                        self.hopeful.append(task)
             case "choose":
                 self._choose(task)
             case "branch" | "map" | "reduce":

@@ -8,7 +8,7 @@ import msgspec
 
 from flowc.plan.model import Node, Resources, Site, sources_of
 from flowrun.core.changes import Kill
-from flowrun.core.model import Artifact, Failure, Kind, Placement, TaskState, Usage
+from flowrun.core.model import Artifact, Failure, Kind, Origin, Placement, TaskState, Usage
 from flowrun.core.scheduler.request import Ref
 
 
@@ -43,6 +43,7 @@ class Task(msgspec.Struct):
     parts: int = 0
     alarmed: bool = False
     blocked_by: str = ""
+    origin: Origin | None = None  # who computed its artifact, if not this run
     kept: bool = False  # done in an earlier execution of the run
 
     @property

@@ -27,6 +27,8 @@ class Submit(_Request, frozen=True, tag="submit"):
     tier: int = 0
     priority: int = 0
     resume: str = ""
+    cached: bool = True
+    refresh: tuple[str, ...] = ()
 
 
 class Cancel(_Request, frozen=True, tag="cancel"):

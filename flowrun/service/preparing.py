@@ -23,18 +23,26 @@ from flowrun.core.sharing.teams import Sharing
 from flowrun.core.state import State
 from flowrun.service import admission
 from flowrun.service.aside import Aside
-from flowrun.shell.launch import bound, demand_environment, demand_feasible, reopened, versions_for
+from flowrun.shell.launch import (
+    bound,
+    demand_environment,
+    demand_feasible,
+    demand_named,
+    reopened,
+    versions_for,
+)
 from flowrun.shell.runlog import Home, RunLog
 from flowrun.shell.teams import fair
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A plan file that is to be run, maybe going on with the run `resume`."""
+    """A plan file that is to be run, maybe going on with the run `resume`, but for what `refresh` names."""
 
     file: str
     inputs: tuple[str, ...]
     submission: Submission
     resume: str = ""
+    refresh: tuple[str, ...] = ()
 
 
 class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
@@ -56,12 +64,13 @@ def prepare(wanted: Wanted, log: RunLog, capacity: Capacity, order: Fair) -> Pre
     demand_feasible(plan, capacity)
     admission.demand_allowed(plan, wanted.submission, order)
     demand_environment(plan, os.environ)
+    demand_named(plan, wanted.refresh)
     versions = versions_for(plan)
     derived = derive(plan, inputs, versions)
     earlier: dict[str, Earlier] = {}
     if before is not None:
         state = State(plan, inputs, versions, derived=derived)
-        earlier = carry_over(before, state, log.home.store.is_sound)
+        earlier = carry_over(before, state, log.home.store.is_sound, frozenset(wanted.refresh))
     digest, body = log.keep_plan(plan)
     return Prepared(digest, body, inputs, versions, earlier, derived)
 

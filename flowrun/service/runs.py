@@ -17,6 +17,7 @@ from flowrun.core.derived import derive
 from flowrun.core.fleet import Fleet, part
 from flowrun.core.model import Capacity
 from flowrun.core.resume import carry_over
+from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.preempting import ByShares
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.sharing.finish import FinishTimes, alone_ms
@@ -58,6 +59,7 @@ class Runs:
     def __init__(self, home: Home, log: RunLog, capacity: Capacity, sharing: Sharing, leases: Leases) -> None:
         self._home = home
         self._log = log
+        self._results = log.results()
         self._capacity = capacity
         self._sharing = sharing
         self._leases = leases
@@ -89,7 +91,9 @@ class Runs:
             lock = RunLock(self._home, self._log.find(request.resume).run)
             self._arriving.add(request.resume)
         try:
-            found = yield from self._prepared(Wanted(str(file), request.inputs, of, request.resume))
+            found = yield from self._prepared(
+                Wanted(str(file), request.inputs, of, request.resume, request.refresh)
+            )
             plan = yield from known.decoding(found.body)
             waiting = self._waiting()
             admission.demand_room(
@@ -103,7 +107,7 @@ class Runs:
             raise
         finally:
             self._arriving.discard(request.resume)
-        kept = self._open(run, lock, plan, found, of)
+        kept = self._open(run, lock, plan, found, of, request)
         return Submitted(run, len(plan.nodes), of.team, of.tier, kept)
 
     def _prepared(self, wanted: Wanted) -> Generator[Aside, None, Prepared]:
@@ -140,7 +144,7 @@ class Runs:
             try:
                 opened = self._log.opened(row.run)
                 if opened is not None and opened.submission is not None:  # else of `flowrun execute`
-                    self._resume(row.run, opened.submission)
+                    self._resume(row.run, opened, opened.submission)
             except Refused as refusal:
                 say([f"{row.run} cannot go on:"])
                 print_refusal(refusal)
@@ -165,7 +169,7 @@ class Runs:
         for held in self._held.values():
             held.lock.release()
 
-    def _resume(self, run: str, of: Submission) -> None:
+    def _resume(self, run: str, opened: Opened, of: Submission) -> None:
         lock = RunLock(self._home, run)
         try:
             admission.submission(self._sharing, of.team, of.tier, of.priority)  # there may be others now
@@ -181,13 +185,20 @@ class Runs:
         state = State(plan, inputs, versions, derived=derived)
         earlier = carry_over(before, state, self._home.store.is_sound)
         digest, body = self._log.keep_plan(plan)
-        self._open(run, lock, plan, Prepared(digest, body, inputs, versions, earlier, derived), of)
+        prepared = Prepared(digest, body, inputs, versions, earlier, derived)
+        self._open(run, lock, plan, prepared, of, opened)  # what was computed afresh is kept
 
-    def _open(self, run: str, lock: RunLock, plan: Plan, prepared: Prepared, of: Submission) -> int:
-        """Take up a run; how many of its nodes are done already."""
+    def _open(
+        self, run: str, lock: RunLock, plan: Plan, prepared: Prepared, of: Submission, as_in: Submit | Opened
+    ) -> int:
+        """Take up a run, with the use of other runs' results that is asked for.
+
+        Returns how many of its nodes are done already.
+        """
         inputs, versions, earlier = prepared.inputs, prepared.versions, prepared.earlier
         shared = part(self.order, self.loop.fleet.scheduler, run, of)
-        state = State(plan, inputs, versions, shared, prepared.derived)
+        cache = Cache(self._results.look_up, not as_in.cached, frozenset(as_in.refresh))
+        state = State(plan, inputs, versions, shared, prepared.derived, cache)
         opened = Opened(
             now_ms(),
             prepared.plan,
@@ -198,6 +209,8 @@ class Runs:
             of,
             self._sharing,
             self._leases.others(),
+            as_in.cached,
+            as_in.refresh,
         )
         kept = sum(was.artifact is not None for was in earlier.values())
         pool = self._pools.take(plan, versions)

@@ -9,16 +9,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from flowrun.core.changes import AnyChange, Finish, Logged, Opened
 from flowrun.shell import facts
-
-Batch = tuple[str, int, Sequence[AnyChange]]  # a run, the position of the first change, the changes
 
 FORMAT = 2
 _SCHEMA = f"""
@@ -29,6 +27,7 @@ CREATE TABLE runs (
 CREATE TABLE changes (
     run TEXT, position INTEGER, count INTEGER, sum INTEGER, body BLOB, PRIMARY KEY (run, position)
 ) WITHOUT ROWID;
+CREATE TABLE results (key BLOB PRIMARY KEY, run TEXT, position INTEGER, sum INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS plans (hash TEXT PRIMARY KEY, body BLOB);
 {facts.SCHEMA}
 PRAGMA user_version = {FORMAT};
@@ -52,12 +51,28 @@ _APPEND = """
 INSERT INTO changes SELECT ?1, ?2, ?3, ?4, ?5 WHERE ?2 = coalesce(
     (SELECT position + count FROM changes WHERE run = ?1 ORDER BY position DESC LIMIT 1), 0)
 """
+_RESULT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)"
 _ROWS = """
 SELECT position, count, sum, body FROM changes WHERE run = ?1 AND position >= coalesce(
     (SELECT max(position) FROM changes WHERE run = ?1 AND position <= ?2), 0) ORDER BY position
 """
+_ROW = """
+SELECT position, count, sum, body FROM changes WHERE run = ? AND position <= ? ORDER BY position DESC LIMIT 1
+"""
 _encode = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(AnyChange).decode_lines
+
+
+class Batch(NamedTuple):
+    """Changes of a run, from a position on.
+
+    `keys` are content keys of what is computed: of the results in the changes at these positions.
+    """
+
+    run: str
+    position: int
+    changes: Sequence[AnyChange]
+    keys: Mapping[int, bytes] = {}
 
 
 class Conflict(Exception):
@@ -119,7 +134,7 @@ def append(db: sqlite3.Connection, batches: Iterable[Batch]) -> None:
 
     `Conflict` if one is not the next of its run; `sqlite3.Error`.
     """
-    statements = [statement for batch in _joined(batches) for statement in _statements(*batch)]
+    statements = [statement for batch in _joined(batches) for statement in _statements(batch)]
     if len(statements) == 1:  # a transaction of its own: one call instead of three
         _execute(db, *statements[0])
         return
@@ -130,10 +145,10 @@ def append(db: sqlite3.Connection, batches: Iterable[Batch]) -> None:
 
 def has(db: sqlite3.Connection, batches: Iterable[Batch]) -> bool:
     """Whether these very changes are there. `sqlite3.Error`."""
-    run, position, changes = next(_joined(batches))
+    first = next(_joined(batches))
     query = "SELECT body FROM changes WHERE run = ? AND position = ?"
-    found = db.execute(query, (run, position)).fetchone()
-    return found is not None and found[0] == _encode(changes)
+    found = db.execute(query, (first.run, first.position)).fetchone()
+    return found is not None and found[0] == _encode(first.changes)
 
 
 def changes_of(db: sqlite3.Connection, run: str, since: int) -> list[AnyChange]:
@@ -144,16 +159,29 @@ def changes_of(db: sqlite3.Connection, run: str, since: int) -> list[AnyChange]:
     found: list[AnyChange] = []
     expected: int | None = None
     for position, count, check, body in rows:
-        # A flipped bit may have made another type of a value.
-        sound = isinstance(body, bytes) and check == _sum(body, run, position, count)
-        if not sound or expected not in (position, None) or (expected is None and position > since):
-            raise Mangled(f"what run `{run}` did, from change {max(position, since)} on, is damaged")
-        found += _decode(body)[max(0, since - position) :]
+        if expected not in (position, None) or (expected is None and position > since):
+            raise _mangled(run, since if expected is None else expected)
+        found += _verified(run, position, count, check, body)[max(0, since - position) :]
         expected = position + count
     said = found[-1].status if found and isinstance(found[-1], Finish) else "running"
     if said != status and (found or not since):
         raise Mangled(f"run `{run}` is said to be {status}, but what it did says {said}")
     return found
+
+
+def changes_at(db: sqlite3.Connection, run: str, position: int) -> tuple[int, list[AnyChange]] | None:
+    """What was committed at once with a change of a run, and the position of the first; none if it is gone.
+
+    `Mangled`; `sqlite3.Error`, `msgspec.DecodeError`.
+    """
+    row = db.execute(_ROW, (run, position)).fetchone()
+    return (row[0], _verified(run, *row)) if row and position < row[0] + row[1] else None
+
+
+def result_of(db: sqlite3.Connection, key: bytes) -> tuple[str, int] | None:
+    """The run, and the position in what it did, that has the result of a content key. `sqlite3.Error`."""
+    found = db.execute("SELECT run, position, sum FROM results WHERE key = ?", (key,)).fetchone()
+    return (found[0], found[1]) if found and found[2] == _sum(key, found[0], found[1]) else None
 
 
 def is_sound(run: tuple[Any, ...]) -> bool:
@@ -185,6 +213,17 @@ def snapshot(db: sqlite3.Connection) -> Iterator[None]:
         db.execute("ROLLBACK")
 
 
+def _verified(run: str, position: int, count: int, check: int, body: Any) -> list[AnyChange]:
+    # A flipped bit may have made another type of a value.
+    if not isinstance(body, bytes) or check != _sum(body, run, position, count):
+        raise _mangled(run, position)
+    return _decode(body)
+
+
+def _mangled(run: str, position: int) -> Mangled:
+    return Mangled(f"what run `{run}` did, from change {position} on, is damaged")
+
+
 def _open(path: Path, timeout_s: float) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=timeout_s)
     db.text_factory = _text
@@ -199,32 +238,35 @@ def _text(raw: bytes) -> str:
 
 def _joined(batches: Iterable[Batch]) -> Iterator[Batch]:
     """What follows on each other in a run, as one."""
-    joined: dict[str, tuple[int, list[AnyChange]]] = {}
-    for run, position, changes in batches:
-        first, made = joined.setdefault(run, (position, []))
+    joined: dict[str, tuple[int, list[AnyChange], dict[int, bytes]]] = {}
+    for run, position, changes, keys in batches:
+        first, made, known = joined.setdefault(run, (position, [], {}))
         assert position == first + len(made), "a run's changes come in order"
         made += changes
-    for run, (first, made) in joined.items():
-        yield run, first, made
+        known.update(keys)
+    for run, (first, made, known) in joined.items():
+        yield Batch(run, first, made, known)
 
 
-def _statements(
-    run: str, position: int, changes: Sequence[AnyChange]
-) -> Iterator[tuple[str, tuple[object, ...]]]:
+def _statements(batch: Batch) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
+    run, position, changes, keys = batch
     body = _encode(changes)
-    yield _APPEND, (run, position, len(changes), _sum(body, run, position, len(changes)), body)
+    yield _APPEND, [(run, position, len(changes), _sum(body, run, position, len(changes)), body)]
+    if keys:
+        yield _RESULT, [(key, run, at, _sum(key, run, at)) for at, key in keys.items()]
     for change in changes:
         if isinstance(change, Finish):
-            yield _STATUS, (run, change.status, change.at_ms)
+            yield _STATUS, [(run, change.status, change.at_ms)]
         elif isinstance(change, (Opened, Logged)):
             if isinstance(change, Opened):
-                yield _STATUS, (run, "running", 0)
-            yield from facts.statements(run, change)
+                yield _STATUS, [(run, "running", 0)]
+            for statement, row in facts.statements(run, change):
+                yield statement, [row]
 
 
-def _execute(db: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> None:
-    if db.execute(statement, values).rowcount == 0 and statement is _APPEND:
-        raise Conflict(f"another process has written to the log of `{values[0]}`")
+def _execute(db: sqlite3.Connection, statement: str, rows: list[tuple[object, ...]]) -> None:
+    if db.executemany(statement, rows).rowcount == 0 and statement is _APPEND:
+        raise Conflict(f"another process has written to the log of `{rows[0][0]}`")
 
 
 def _sum(body: bytes | None, *columns: object) -> int:

@@ -32,6 +32,7 @@ from flowrun.core.changes import (
     Resolve,
     Resolved,
     Retry,
+    Reuse,
     Skip,
     Start,
     Woke,
@@ -121,6 +122,7 @@ class Execution:
             case (
                 Resolved()
                 | Reorder()
+                | Reuse()
                 | Skip()
                 | Exceeded()
                 | Elsewhere()
@@ -136,6 +138,20 @@ class Execution:
                 pass  # these change the state only
             case _:
                 assert_never(change)
+
+    def results_in(self, changes: Sequence[AnyChange]) -> dict[int, bytes]:
+        """The content keys of results in changes that are about to be logged, by their positions.
+
+        An exit that came too late counts for nothing: what it was made from may be another by now.
+        """
+        by_id, contents = self.state.by_id, self.state.contents
+        return {
+            self.position + i: key
+            for i, change in enumerate(changes)
+            if isinstance(change, (Exited, Reuse))
+            if change.artifact is not None and change.artifact is by_id[change.node].artifact
+            if (key := contents.get(change.node))
+        }
 
     def tell(self, changes: Sequence[AnyChange]) -> None:
         """The changes are durable now: show them."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import select
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ import msgspec
 from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
 from flowc.plan.host import lacking, nearest
-from flowc.plan.model import Plan
+from flowc.plan.model import Plan, site_of
 from flowc.plan.packages import installed
 from flowc.plan.registry import examine
 from flowc.plan.text import counted
@@ -26,6 +27,7 @@ from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity, Inputs
 from flowrun.core.pool import can_ever_fit
 from flowrun.core.resume import adopt, carry_over
+from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State
@@ -64,6 +66,8 @@ class Request(msgspec.Struct, frozen=True):
     state: Path = DEFAULT_STATE
     as_json: bool = False
     explain_schedule: bool = False
+    cached: bool = True
+    refresh: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     like: str = ""
     tags: tuple[str, ...] = ()
@@ -87,12 +91,14 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
+        demand_named(plan, request.refresh)
+        afresh = _afresh(request, before)
         leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
         cpus = Cpus(capacity.cpus, reserve=leases.take_cpu)
         versions = versions_for(plan)
         if request.dry:
             state = State(plan, inputs, versions)
-            say(_beforehand(request, before, state, _earlier(request, home, before, state)))
+            say(_beforehand(request, before, state, _earlier(request, home, before, state, afresh)))
             return 0
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, file, now_ms())
@@ -100,8 +106,10 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
             log.tag(run, tags, now_ms())
         lock = lock or RunLock(home, run)
         fleet = Fleet(Scheduler(places.Pool((capacity,))))
-        state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
-        earlier = _earlier(request, home, before, state)
+        shared = Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True)
+        cache = Cache(log.results().look_up, not request.cached, afresh)
+        state = State(plan, inputs, versions, shared, cache=cache)
+        earlier = _earlier(request, home, before, state, afresh)
         opened = Opened(
             now_ms(),
             log.keep_plan(plan)[0],
@@ -110,6 +118,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
             earlier,
             versions,
             elsewhere=leases.others(),
+            cached=request.cached,
+            refresh=tuple(sorted(afresh)),
         )
         _announce(request, run, opened, len(plan.nodes))
         if request.like:
@@ -160,18 +170,24 @@ def _begin(home: Home, request: Request) -> _Beginning:
     return _Beginning(plan, str(request.plan), before, lock)
 
 
-def _earlier(request: Request, home: Home, before: State | None, state: State) -> dict[str, Earlier]:
+def _afresh(request: Request, before: State | None) -> frozenset[str]:
+    """What is to be computed once more, whatever was computed before."""
+    if request.plan is not None or request.like or before is None:
+        return frozenset(request.refresh)
+    from flowrun.shell.again import chosen
+
+    return frozenset((*request.refresh, *chosen(before, request.resume, request.again)))
+
+
+def _earlier(
+    request: Request, home: Home, before: State | None, state: State, afresh: frozenset[str]
+) -> dict[str, Earlier]:
     """What need not run, as it did before."""
     if before is None:
         return {}
     if request.like:
-        return adopt(before, state, home.store.is_sound)
-    again: set[str] = set()
-    if request.plan is None:
-        from flowrun.shell.again import chosen
-
-        again = chosen(before, request.resume, request.again)
-    return carry_over(before, state, home.store.is_sound, again)
+        return adopt(before, state, home.store.is_sound, afresh)
+    return carry_over(before, state, home.store.is_sound, afresh)
 
 
 def _beforehand(
@@ -281,6 +297,21 @@ def demand_environment(plan: Plan, environment: Mapping[str, str]) -> None:
         )
         for name, places in sorted(wanting.items())
     ]
+    if problems:
+        raise Refused(*problems)
+
+
+def demand_named(plan: Plan, refresh: Iterable[str]) -> None:
+    """Refuse (FR165) to compute afresh what is no node of a plan, no site and no node of a loop."""
+    loops = {site.site for site in plan.sites if site.control in ("map", "reduce")}
+    known = {site.site for site in plan.sites} | {node.id for node in plan.nodes}
+    unknown = [name for name in refresh if name not in known and site_of(name) not in loops]
+    problems = []
+    for name in unknown:
+        close = difflib.get_close_matches(name, known, 1)
+        shown = ", ".join(f"`{site.site}`" for site in plan.sites[:20])
+        hint = f"did you mean `{close[0]}`?" if close else f"its nodes are of {shown}"
+        problems.append(Diagnostic("FR165", f"`--refresh {name}`: the plan has no such node", hint=hint))
     if problems:
         raise Refused(*problems)
 

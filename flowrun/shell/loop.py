@@ -141,7 +141,7 @@ class Loop:
         batches: list[Batch] = []
         for run, made in of.items():
             execution = self.executions[run]
-            batches.append((run, execution.position, made))
+            batches.append(Batch(run, execution.position, made, execution.results_in(made)))
             execution.position += len(made)
             if execution.state.status != "running":
                 del self.fleet.runs[run]
@@ -165,7 +165,10 @@ class Loop:
     def give_up(self) -> NoReturn:
         """Do not wait until the log can be written: `Refused` (FR310) says what is not."""
         lost = unwritten(
-            (run, change) for _, batches in self._untold for run, _, made in batches for change in made
+            (batch.run, change)
+            for _, batches in self._untold
+            for batch in batches
+            for change in batch.changes
         )
         refuse_unwritten(self._writer.outage, self._home, lost)
 
@@ -190,7 +193,7 @@ class Loop:
         durable = self._writer.durable
         told: dict[str, list[AnyChange]] = {}
         while self._untold and self._untold[0][0] <= durable:
-            for run, _, made in self._untold.popleft()[1]:
+            for run, _, made, _ in self._untold.popleft()[1]:
                 told.setdefault(run, []).extend(made)
         for run, made in told.items():
             execution = self.executions[run]

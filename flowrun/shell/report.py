@@ -11,7 +11,7 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic, Label, Place
 from flowc.plan.text import counted
 from flowrun.core.control import flat
-from flowrun.core.model import Artifact, Failure, Inputs, Usage
+from flowrun.core.model import Artifact, Failure, Inputs, Origin, Usage
 from flowrun.core.state import State
 from flowrun.core.task import Task
 from flowrun.shell.artifacts import Damaged, Source
@@ -31,7 +31,8 @@ class NodeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """A node of a run. Times are milliseconds.
 
     `note` tells what a control node came to, or why a node was skipped. Of its attempts, `preemptions` were
-    ended for the sake of other work: they are no failures.
+    ended for the sake of other work: they are no failures. `origin` computed the artifact, if this run did
+    not.
     """
 
     node: str
@@ -47,6 +48,7 @@ class NodeReport(msgspec.Struct, frozen=True, omit_defaults=True):
     kept: bool = False
     log: str = ""
     preemptions: int = 0
+    origin: Origin | None = None
 
 
 class RunReport(msgspec.Struct, frozen=True):
@@ -120,6 +122,7 @@ def _node_report(run: str, status: str, state: State, task: Task, home: Home, no
         task.kept,
         str(log_path(home, run, task.node.id, task.attempt)) if task.attempt else "",
         task.retried.get("preempted", 0),
+        task.origin,
     )
 
 

@@ -30,6 +30,7 @@ from flowrun.core.model import Capacity
 from flowrun.core.state import State
 from flowrun.shell import database, facts
 from flowrun.shell.artifacts import Store
+from flowrun.shell.results import Results
 from flowrun.shell.writer import Writer
 
 _FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
@@ -96,6 +97,10 @@ class RunLog:
         with self._refusing():
             return database.create(self._db, workflow, plan_file, now_ms)
 
+    def results(self) -> Results:
+        """Results of all runs."""
+        return Results(self._db, self.home.store)
+
     def writer(self) -> Writer:
         """A thread of its own that appends; what this process then reads here may lag behind it."""
         return Writer(Path(self._path.file))
@@ -103,7 +108,7 @@ class RunLog:
     def append(self, run: str, position: int, changes: Sequence[AnyChange]) -> int:
         """Write changes at a position, all or none, durable when this returns; the next position."""
         with self._refusing():
-            database.append(self._db, [(run, position, changes)])
+            database.append(self._db, [database.Batch(run, position, changes)])
         return position + len(changes)
 
     def version(self) -> int:
@@ -192,10 +197,15 @@ class RunLog:
 
     def state_of(self, run: str) -> State | None:
         """The state of a run, rebuilt from its log; `None` if it was never opened."""
-        state, changes = self.last_execution(run)
-        for change in changes:
+        executions = self.executions(run)
+        return self.after(executions[-1]) if executions else None
+
+    def after(self, execution: list[AnyChange]) -> State:
+        """The state that an execution came to."""
+        state = self.opening(execution[0])
+        for change in execution:
             state.apply(change)
-        return state if changes else None
+        return state
 
     def executions(self, run: str) -> list[list[AnyChange]]:
         """The changes of a run, divided by `Opened`, with which each execution begins."""

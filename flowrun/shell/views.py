@@ -113,7 +113,9 @@ def _row(node: NodeReport) -> tuple[str, ...]:
         last = f"waits for `{node.blocked_by}`"
     else:
         last = node.artifact.hash[:12] if node.artifact else ""
-    state = f"{node.state} (kept)" if node.kept else node.state
+    state = node.state
+    if node.kept or node.origin:
+        state += " (kept)" if node.kept else f" ({node.origin.run if node.origin else ''})"
     if not node.attempt:
         return (node.node, state, "", "", "", "", last)
     usage = node.usage
@@ -141,6 +143,8 @@ def _counts(report: RunReport) -> str:
     kept = sum(node.kept for node in report.nodes)
     parts = [f"{count} {state}" for state, count in counts.items()]
     parts += [f"{kept} of them kept from before"] if kept else []
+    cached = sum(node.origin is not None and not node.kept for node in report.nodes)
+    parts += [f"{cached} of them computed by earlier runs"] if cached else []
     return f"{counted(len(report.nodes), 'node')}, {', '.join(parts)}"
 
 

@@ -116,6 +116,8 @@ def _standing(state: State, task: Task, status: str) -> str:
     match task.state:
         case "succeeded" if task.kept:
             return "succeeded in an earlier execution of the run, and was kept"
+        case "succeeded" if task.origin:
+            return "succeeded without running"
         case "succeeded":
             return f"succeeded: it ran from {_at(state, task.started_ms)} to {_at(state, task.ended_ms)}"
         case "failed":

@@ -22,6 +22,7 @@ from flowrun.core.changes import (
     Outsider,
     Resolved,
     Retry,
+    Reuse,
     Start,
 )
 from flowrun.core.model import Failure
@@ -183,6 +184,8 @@ def _line(state: State, change: AnyChange, width: int) -> str:
     match change:
         case Start():
             return f"{_clock(state, change.at_ms)}  start  {change.node}"
+        case Reuse():
+            return f"{_clock(state, change.at_ms)}  cached {change.node:<{width}}  of {change.origin.run}"
         case Exited(failure=None):
             task = state.by_id[change.node]
             took = _seconds(change.at_ms - task.started_ms)

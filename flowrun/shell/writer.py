@@ -126,7 +126,7 @@ class Writer:
                 self._tell("")
                 return db
             except (sqlite3.Error, OSError) as error:
-                code = getattr(error, "sqlite_errorcode", 10) & 0xFF
+                code = 14 if isinstance(error, OSError) else getattr(error, "sqlite_errorcode", 1) & 0xFF
                 if code not in _PASSING:
                     raise
                 if code not in _BUSY or time.monotonic() - since >= _LONG_S:

@@ -36,6 +36,7 @@ from flowrun.core.changes import (
     Resolve,
     Resolved,
     Retry,
+    Reuse,
     Skip,
     Start,
     Woke,
@@ -130,9 +131,9 @@ def host(cpus=2, memory=1000, gpus=()):
 class Run:
     """A run of a graph. Each event returns what the core decided; `now` is the time in milliseconds."""
 
-    def __init__(self, text, on=None, inputs=None, earlier=None, now=0):
+    def __init__(self, text, on=None, inputs=None, earlier=None, now=0, cache=None, versions=None):
         self.plan = text if isinstance(text, Plan) else plan(text)
-        self.state = State(self.plan, inputs or {})
+        self.state = State(self.plan, inputs or {}, versions, cache=cache)
         self.now = now
         self.opened = self._step(Opened(now, "plan", inputs or {}, on or host(), earlier or {}))
 
@@ -192,6 +193,8 @@ def say(command):
         case Start(node=node, attempt=attempt, placement=placement):
             gpus = f" on gpu {','.join(map(str, placement.gpus))}" if placement.gpus else ""
             return f"start {node}.{attempt}{gpus}"
+        case Reuse(node=node, origin=origin):
+            return f"reuse {node} of {origin}"
         case Resolve(node=node):
             return f"resolve {node}"
         case Reorder(starts_ms=starts, makespan_ms=ms):

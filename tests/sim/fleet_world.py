@@ -162,7 +162,7 @@ class FleetWorld:
         self.lives[run] = Life(
             run, random, Oracle(source), self.hosts, self.teams, longest_ms=self.longest_ms
         )
-        self._open(run, {})
+        self._open(run, {}, self.lives[run].cache())
 
     def _boot(self):
         """New schedulers: one that decides, and one that lives through what was decided."""
@@ -205,11 +205,12 @@ class FleetWorld:
         life = self.lives[run]
         if self.faults:
             life.change()
-        self._open(run, life.carried(before, State(life.oracle.plan, {})))
+        cache = life.cache()
+        self._open(run, life.carried(before, State(life.oracle.plan, {})), cache)
 
-    def _open(self, run, earlier):
+    def _open(self, run, earlier, cache):
         life, plan = self.lives[run], self.lives[run].oracle.plan
-        state = State(plan, {}, shared=self._shared(run, self.fleet.scheduler))
+        state = State(plan, {}, shared=self._shared(run, self.fleet.scheduler), cache=cache)
         shadow = State(plan, {}, shared=self._shared(run, self.shadow))
         digest = life.open(state, shadow)
         self.fleet.runs[run], self.teams.ledgers[run] = state, life.ledger

@@ -5,6 +5,7 @@ what the books say. Who gets a place first, and whether for long enough nobody i
 """
 
 from collections import defaultdict
+from typing import NamedTuple
 
 import msgspec
 from books import demand
@@ -25,12 +26,22 @@ from flowrun.core.changes import (
     Reorder,
     Resolve,
     Retry,
+    Reuse,
     Skip,
     Start,
 )
 from flowrun.core.failures import LEAST_MB, MAX_BACKOFF_MS, MAX_LOSSES
+from flowrun.core.model import Artifact
+from flowrun.core.reuse import is_named
 
 OVER = ("succeeded", "failed", "blocked", "skipped", "cancelled")
+
+
+class Made(NamedTuple):
+    """What a node gave, and what stood for its source then."""
+
+    artifact: Artifact
+    source: str
 
 
 class Ledger:
@@ -49,7 +60,7 @@ class Ledger:
         self.shadow = shadow
         self.state = state
         self.attempts = attempts  # node -> the last one, ever
-        self.made = made  # node -> Artifact: the last one that is in the log, if it is in the store
+        self.made = made  # node -> Made: the last one that is in the log, if it is in the store
         self.held = {}  # (node, attempt) -> Start
         self.retried = defaultdict(dict)  # node -> kind of failure -> how often
         self.not_before_ms = defaultdict(int)
@@ -77,6 +88,10 @@ class Ledger:
                 self.hosts.hold((self.run, node, change.attempt), change.placement, task.needs)
                 self.held[node, change.attempt] = change
                 self.attempts[node] = change.attempt
+            case Reuse(node=node):
+                self._check_reuse(change, self.shadow.by_id[node])
+                self._end(node, change)
+                self.made[node] = Made(change.artifact, self.oracle.source_of(node))
             case Reorder(starts_ms=starts):
                 for node in starts:
                     waits = waited_for(self.shadow.by_id[node].node)
@@ -156,7 +171,7 @@ class Ledger:
             self.fallen[exited.node] = exited
         else:
             self._end(exited.node, exited)
-            self.made[exited.node] = exited.artifact
+            self.made[exited.node] = Made(exited.artifact, self.oracle.source_of(exited.node))
 
     def _is_alarmed(self, node):
         return any(self.is_in(ref, "failed", "blocked") for ref in node.after)
@@ -184,10 +199,26 @@ class Ledger:
         demand(all(key[0] != node for key in self.held), node, "started while it runs")
         demand(start.attempt == self.attempts[node] + 1, node, "has attempt", start.attempt)
         demand(not self.lacks(node), node, "started before", self.lacks(node))
-        again = self.made.get(node) == self.oracle.artifact(node) and task.node.trigger == "success"
+        refreshed = self.state.cache is not None and is_named(task, self.state.cache.refresh)
+        made = self.made.get(node)
+        again = made and made.source == self.oracle.source_of(node) and task.node.trigger == "success"
+        again = again and not refreshed
         demand(not again, node, "is computed again")
         demand(start.at_ms >= self.not_before_ms[node], node, "started before its wait was over")
         demand(start.key == self.state.keys[task.index], node, "has another key")
+
+    def _check_reuse(self, reuse, task):
+        node, cache = reuse.node, self.state.cache
+        demand(
+            task.state == "ready" and task.site.control == "none", node, "is taken from elsewhere too early"
+        )
+        demand(not self.is_cancelled(node), node, "is taken from elsewhere after the run was cancelled")
+        demand(not self.lacks(node), node, "is taken from elsewhere before", self.lacks(node))
+        demand(
+            task.node.trigger == "success" and task.site.cache, node, "is never to be taken from elsewhere"
+        )
+        demand(not cache.closed and not is_named(task, cache.refresh), node, "was to be computed afresh")
+        demand(reuse.artifact == self.oracle.artifact(node), node, "is taken for something else")
 
     def _check_fail(self, fail, task):
         node = task.node.id

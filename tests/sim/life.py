@@ -6,11 +6,13 @@ from random import Random
 import msgspec
 from books import demand
 from ledger import Ledger
+from oracle import loop_of
 from standing import check_state, picture
 
 from flowrun.core.changes import AnyChange, Exceeded, Exited, Kill, Opened, Resolve, Resolved, Start, Woke
-from flowrun.core.model import Failure, Usage
+from flowrun.core.model import Failure, Origin, Usage
 from flowrun.core.resume import carry_over
+from flowrun.core.reuse import Cache, Hit
 
 _decode = msgspec.json.Decoder(AnyChange).decode
 NEVER = float("inf")
@@ -46,20 +48,44 @@ class Life:
         self.plans = {}  # digest -> plan
         self.store = set()  # hashes of artifacts
         self.attempts = defaultdict(int)  # the last one of each node, ever
-        self.made = {}  # node -> Artifact: the last one that is in the log, if it is in the store
+        self.made = {}  # node -> Made: the last one that is in the log, if it is in the store
         self.told = []  # exits that stand in the log
         self.live = {}  # (node, attempt) -> Process: what really runs
         self.asked = []  # control nodes that wait for an answer
+        self.results = {}  # content key -> Hit: what is in the log, of any execution
+        self.computed = {}  # content key -> what it stands for
+        self.luck = luck = Random(repr(random.getstate()))  # of its own: what it decides moves nothing else
+        self.elsewhere = luck.choice([0] * 6 + [0.2, 0.7])  # how often another run has computed the same
+        self.refresh = frozenset()
 
     def open(self, state, shadow):
         """Begin with empty books: no process survives the scheduler. The name of the plan, for `Opened`."""
         self.live, self.asked = {}, []
-        self.state = self.oracle.state = state
+        self.state = state
+        self.oracle.begin(state)
         books = (self.run, self.oracle, self.hosts, self.order, shadow, state, self.attempts, self.made)
         self.ledger = Ledger(*books)
         digest = f"plan-{len(self.plans)}"
         self.plans[digest] = self.oracle.plan
         return digest
+
+    def cache(self):
+        """What other executions and other runs have computed, for the next one; maybe not for all nodes."""
+        luck, nodes = self.luck, sorted(self.oracle.nodes)
+        some = luck.sample(nodes, luck.randrange(min(3, len(nodes)) + 1)) if luck.random() < 0.2 else ()
+        self.refresh = frozenset(some)
+        return Cache(self.look_up, luck.random() < 0.2, self.refresh)
+
+    def look_up(self, key):
+        """What is known under a content key."""
+        (node,) = [node for node, found in self.state.contents.items() if found == key]
+        artifact = self.oracle.artifact(node)
+        demand(self.computed.setdefault(key, artifact) == artifact, node, "has the key of something else")
+        hit = self.results.get(key)
+        if hit is None and self.luck.random() < self.elsewhere:
+            self.store.add(artifact.hash)
+            hit = self.results[key] = Hit(artifact, Origin("other-1", node))
+        return hit if hit is not None and hit.artifact.hash in self.store else None
 
     # What happens in the world
 
@@ -105,6 +131,12 @@ class Life:
     def write(self, changes):
         """Append to the log."""
         self.asked += [change.node for change in changes if isinstance(change, Resolve)]
+        for change in changes:
+            if not isinstance(change, Exited) or change.artifact is None:
+                continue
+            key = self.state.contents.get(change.node)
+            if key and change.artifact is self.state.by_id[change.node].artifact:
+                self.results[key] = Hit(change.artifact, Origin(self.run, change.node, change.attempt))
         self.told += [change for change in changes if isinstance(change, Exited)]
         self.log += [msgspec.json.encode(change) for change in changes]
 
@@ -172,15 +204,19 @@ class Life:
 
     def carried(self, before, state):
         """What is kept of an earlier execution."""
-        self.made = {node: made for node, made in self.made.items() if made.hash in self.store}
-        earlier = carry_over(before, state, lambda artifact: artifact.hash in self.store)
+        self.made = {
+            node: made
+            for node, made in self.made.items()
+            if made.artifact.hash in self.store and self.refresh.isdisjoint((node, loop_of(node)))
+        }
+        earlier = carry_over(before, state, lambda artifact: artifact.hash in self.store, self.refresh)
         kept = {node for node, was in earlier.items() if was.artifact is not None}
         expected = {
             node.id
             for node in self.oracle.plan.nodes
             if node.trigger == "success"
             and node.id in self.made
-            and self.made[node.id] == self.oracle.artifact(node.id)
+            and self.made[node.id].source == self.oracle.source_of(node.id)
         }
         in_plan = kept & self.oracle.nodes.keys()
         demand(in_plan == expected, "kept", in_plan, "instead of", expected)

@@ -25,7 +25,7 @@ class Oracle:
         self.compile()
 
     def compile(self):
-        """The plan of now, and for each node what stands for its computation: its source and all above it."""
+        """The plan of now, and for each node what stands for its source and all above it."""
         self.plan = plan("\n".join(map("  ".join, zip(self.source, self.code, strict=True))))
         self.nodes = {node.id: node for node in self.plan.nodes}
         self._codes = dict(zip(self.nodes, self.code, strict=True))
@@ -33,9 +33,41 @@ class Oracle:
         for node in self.plan.nodes:
             self._computes[node.id] = self._digest(node.id, node)
 
+    def begin(self, state):
+        """A new execution: others may be skipped in this one."""
+        self.state, self._artifacts = state, {}
+
+    def source_of(self, node):
+        """What stands for the source of a node and all above it; of one of a loop when that has unfolded."""
+        if node not in self._computes:
+            self._computes[node] = self._digest(loop_of(node), self.state.by_id[node].node)
+        return self._computes[node]
+
     def artifact(self, node):
-        """A result is a function of what is computed: as if operators were deterministic."""
-        return Artifact(self._computed(node), 10)
+        """A result is a function of what an operator means and of its arguments: it is deterministic.
+
+        Other source may mean the same, and then what depends on it is given the same. What was kept is as it
+        was: what it depends on may not have been asked again.
+        """
+        if self.state.by_id[node].kept:
+            return self.state.by_id[node].artifact
+        if node not in self._artifacts:
+            self._artifacts[node] = self._made(loop_of(node), self.state.by_id[node])
+        return self._artifacts[node]
+
+    def _made(self, site, task):
+
+        def of(tree):
+            refs = [(self._given(ref.source), ref.at) for ref in references(flat(tree, self.state.results))]
+            return refs or tree
+
+        args = sorted((name, of(tree)) for name, tree in task.node.args.items())
+        meaning = hashlib.sha256(self._codes[site].encode()).digest()[0] % 3
+        return Artifact(hashlib.sha256(repr((site, meaning, args)).encode()).hexdigest(), 10)
+
+    def _given(self, source):
+        """What others are given of a node that is over."""
+        return self.artifact(source) if self.state.by_id[source].state == "succeeded" else None
 
     def truth(self, branch):
         """Whether a branch holds."""
@@ -54,17 +86,11 @@ class Oracle:
 
     def _digest(self, site, node):
         def of(tree):
-            refs = [(self._computed(ref.source), ref.at) for ref in references(tree)]
+            refs = [(self.source_of(ref.source), ref.at) for ref in references(tree)]
             return refs or tree
 
         args = sorted((name, of(tree)) for name, tree in node.args.items())
         return hashlib.sha256(repr((site, self._codes[site], args)).encode()).hexdigest()
-
-    def _computed(self, node):
-        """What a node computes; one of a loop is there only when that has unfolded."""
-        if node not in self._computes:
-            self._computes[node] = self._digest(loop_of(node), self.state.by_id[node].node)
-        return self._computes[node]
 
 
 def loop_of(node):

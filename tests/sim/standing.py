@@ -23,7 +23,9 @@ def check_state(ledger, asked, now, woke):
     demand(set(state.running) == {node for node, _ in ledger.held}, "running:", set(state.running))
     demand(state.unfinished == sum(t.state in ("pending", "ready", "running") for t in state.tasks))
     demand((state.status == "running") == (state.unfinished > 0), "the run is", state.status)
-    demand(not state.doomed and not state.unresolved, "undecided:", state.doomed, state.unresolved)
+    demand(
+        not (state.doomed or state.unresolved or state.hopeful), "undecided:", state.doomed, state.unresolved
+    )
     demand(not ledger.fallen, "nothing was decided about", ledger.fallen)
     for task in state.tasks:
         _check_task(ledger, task, asked, now)
@@ -55,9 +57,8 @@ def _check_task(ledger, task, asked, now):
     if task.site.control != "none":
         _check_control(ledger, task, asked)
     elif task.state == "succeeded":
-        demand(
-            ledger.made.get(node) == task.artifact == ledger.oracle.artifact(node), node, "has another result"
-        )
+        made = ledger.made[node].artifact
+        demand(made == task.artifact == ledger.oracle.artifact(node), node, "has another result")
     books = ledger.retried[node]
     demand(task.retried == books, node, "has counted", task.retried, "instead of", books)
     waits = task.state in ("pending", "ready")
@@ -130,7 +131,7 @@ def is_hopeless(ledger):
     """Whether a run came to its end, and failed for no other reason than that some nodes can never start."""
     tasks = ledger.state.tasks
     for task in tasks:
-        if task.state == "succeeded" and task.site.control == "none":
+        if task.state == "succeeded" and task.site.control == "none" and task.origin is None:
             could = ledger.order.could_ever_start(ledger, task)
             demand(could, task.node.id, "succeeded, though it could never start")
     failed = [task for task in tasks if task.state == "failed"]

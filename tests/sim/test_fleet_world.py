@@ -72,7 +72,7 @@ def test_in_these_worlds_places_are_taken_from_others():
         world = FleetWorld(seed)
         world.play()
         taken += world.preempted
-    assert taken > 5
+    assert taken > 3
 
 
 class Backlog:

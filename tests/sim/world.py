@@ -50,7 +50,7 @@ class World:
         }
         self.hosts = Hosts([self.capacity])
         self.life = Life("", random, Oracle(source), self.hosts, None, self.exact)
-        self._open({})
+        self._open({}, self.life.cache())
 
     def play(self):
         """Faults for a while, then none, until everything is done."""
@@ -119,13 +119,15 @@ class World:
         before = self.life.rebuild(lambda plan: State(plan, {}), compare)
         if self.faults:
             self.life.change()
+        cache = self.life.cache()
         earlier = self.life.carried(before, State(self.life.oracle.plan, {}))
         self.now += self.random.randrange(1000)
-        self._open(earlier)
+        self._open(earlier, cache)
 
-    def _open(self, earlier):
+    def _open(self, earlier, cache):
         self.hosts.held.clear()
         plan = self.life.oracle.plan
         self.life.order = Urgency(self.hosts, self.exact)
-        digest = self.life.open(State(plan, {}), State(plan, {}))
-        self._step([Opened(self.now, digest, {}, self.capacity, earlier)])
+        digest = self.life.open(State(plan, {}, cache=cache), State(plan, {}))
+        opened = Opened(self.now, digest, {}, self.capacity, earlier)
+        self._step([opened])

@@ -24,7 +24,7 @@ PLAN = plan("\n".join(f"n{i} < n{i - 1}" if i % 5 else f"n{i}" for i in range(30
 def play(log, run):
     """Execute a run's nodes one after the other. What was logged by when: a list for each length."""
     state, changes, beginnings = State(PLAN, {}), [], [[]]
-    event = Opened(1, log.keep_plan(PLAN), {}, host())
+    event = Opened(1, log.keep_plan(PLAN)[0], {}, host())
     while event:
         made = [event, *decide(state, event)]
         log.append(run, len(changes), made)
