@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowc.arrays import empty
     from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
     from flowc.loops import foreach, reduce
@@ -21,6 +22,7 @@ __all__ = [
     "Static",
     "Workflow",
     "draw",
+    "empty",
     "finally_",
     "foreach",
     "on_failure",
@@ -35,6 +37,7 @@ _ELSEWHERE = {
     **dict.fromkeys(["finally_", "on_failure", "when"], "flowc.control"),
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
     **dict.fromkeys(["scratch", "stopping"], "flowc.resuming"),
+    "empty": "flowc.arrays",
     "draw": "flowc.show.notebook",
 }
 

@@ -9,7 +9,6 @@ is specified in `docs/formats/artifact-store.md`.
 from __future__ import annotations
 
 import contextlib
-import io
 import sys
 import types
 import typing
@@ -22,14 +21,13 @@ from blake3 import blake3
 
 from flowc.plan.registry import definition_of_class
 from flowrun.core.model import Artifact
-from flowrun.shell.files import write_durably
+from flowrun.shell.content import LARGE_BYTES, Content
+from flowrun.shell.content import Damaged as Damaged
+from flowrun.shell.inplace import InPlace, npy_header
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Arrays up to this size are verified whenever they are read (3 ms at most). Larger ones are mapped unread, so
-# that passing on a gigabyte costs nothing; they are verified when a run is resumed.
-_VERIFIED_BYTES = 16 * 1024 * 1024
 _ARRAY = 1  # code of the MessagePack extension that stands for an array: 32 bytes of hash
 
 
@@ -42,8 +40,8 @@ class Unstorable(ValueError):
     """The value has no stored form."""
 
 
-class Damaged(ValueError):
-    """What lies in the store is missing, or is not what its hash says."""
+class Missing(ValueError):
+    """The value has no such part."""
 
 
 class Store:
@@ -51,24 +49,34 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.content = Content(folder)
+        self._in_place = InPlace(folder)
 
     def path(self, digest: str) -> Path:
         """Where content with this hash lies."""
-        return self.folder / digest[:2] / digest[2:]
+        return self.content.path(digest)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray[Any, Any]:
+        """An array of zeros that lies in the store: when it is filled, putting it copies nothing."""
+        return self._in_place.empty(shape, dtype)
 
     def is_sound(self, artifact: Artifact) -> bool:
-        """Whether a value and all its parts are there and are what their hashes say."""
+        """Whether a value and all its parts are there and are what their hashes say.
+
+        To be asked before something new refers to it: it is not removed from then on.
+        """
         if artifact.data:
             return bool(blake3(artifact.data).hexdigest() == artifact.hash)
         try:
-            return all(_is_intact(self.path(digest), digest) for digest in self._digests(artifact.hash))
+            return all(self.content.hold(digest) for digest in self.digests(artifact))
         except (Damaged, msgspec.DecodeError):
             return False
 
-    def _digests(self, digest: str) -> Iterator[str]:
-        """The hashes of a manifest and of its parts."""
-        yield digest
-        yield from _parts(self._read_manifest(digest))
+    def digests(self, artifact: Artifact) -> Iterator[str]:
+        """The hashes of all files of a value: of its manifest, and of that one's parts."""
+        if not artifact.data:
+            yield artifact.hash
+            yield from _parts(self.content.read(artifact.hash))
 
     def put(self, value: Any) -> Artifact:
         """Store a value; it is durable when this returns, but for what is small: the artifact's `data`.
@@ -107,37 +115,29 @@ class Store:
             raise
         except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # of msgspec, numpy and torch
             raise Unstorable(str(error)) from None
+        self._in_place.drop()
         if size == 0 and len(manifest) <= INLINE_BYTES:
             return Artifact(blake3(manifest).hexdigest(), len(manifest), manifest)
-        return Artifact(self._put_bytes([manifest]), size + len(manifest))
+        return Artifact(self.content.add([memoryview(manifest)]), size + len(manifest))
 
     def get(self, source: Source, at: Iterable[str | int] = (), of: Any = Any) -> Any:
         """Load a value, or the part at a path of field names, as type `of`. Arrays are mapped, read-only.
 
-        `Damaged` if something is missing or unreadable; `msgspec.ValidationError` if it is not of type `of`.
+        `Damaged` if something is not there or unreadable, `Missing` if the value has no such part;
+        `msgspec.ValidationError` if it is not of type `of`.
         """
         return convert(self._with_arrays(self.outline(source, at)), of)
 
     def outline(self, source: Source, at: Iterable[str | int] = ()) -> Any:
         """A value, or the part at a path, with its arrays unread: each is a `msgspec.msgpack.Ext`."""
-        manifest = source if isinstance(source, bytes) else self._read_manifest(source)
+        manifest = source if isinstance(source, bytes) else self.content.read(source)
         part: Any = msgspec.msgpack.decode(manifest, strict=False)
         for step in at:
             try:
                 part = part[step]
             except (KeyError, IndexError, TypeError):
-                raise Damaged(f"artifact {_short(source)} has no field `{step}`") from None
+                raise Missing(f"artifact {_short(source)} has no field `{step}`") from None
         return part
-
-    def _read_manifest(self, digest: str) -> bytes:
-        path = self.path(digest)
-        try:
-            manifest = path.read_bytes()
-        except OSError as error:
-            raise Damaged(f"artifact {digest[:12]} cannot be read: {error.strerror}") from None
-        if blake3(manifest).hexdigest() != digest:
-            raise Damaged(f"artifact {digest[:12]} is damaged: its content does not match its hash")
-        return manifest
 
     def _with_arrays(self, part: Any) -> Any:
         if isinstance(part, msgspec.msgpack.Ext):
@@ -157,46 +157,29 @@ class Store:
             )
         if hasattr(array, "mask"):
             raise Unstorable("a masked array cannot be stored: return its data and its mask")
-        array = np.asarray(array, order="C")
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-        pieces = [header.getvalue(), array.reshape(-1).view(np.uint8).data if array.size else b""]
-        return self._put_bytes(pieces), len(pieces[0]) + array.nbytes
+        partial = self._in_place.take(array)
+        if partial is None and not array.flags.c_contiguous and array.nbytes >= LARGE_BYTES:
+            made = self.empty(array.shape, array.dtype)  # copied once, and into its file
+            np.copyto(made, array)
+            partial = self._in_place.take(made)
+        header = npy_header(array.dtype, array.shape)
+        size = len(header) + array.nbytes
+        if partial is not None:
+            return self.content.adopt(partial), size
+        plain = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
+        return self.content.add([memoryview(header), plain]), size
 
     def _get_array(self, digest: str) -> np.ndarray[Any, Any]:
         import numpy as np
 
-        path = self.path(digest)
+        path = self.content.checked(digest)
         try:
-            if path.stat().st_size <= _VERIFIED_BYTES and not _is_intact(path, digest):
-                raise Damaged(f"artifact {digest[:12]} is damaged: its content does not match its hash")
             mapped: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            if isinstance(error, Damaged):
-                raise
             with contextlib.suppress(OSError, ValueError):
                 return np.load(path, allow_pickle=False)  # type: ignore[no-any-return] # empty: cannot be mapped
-            raise Damaged(f"artifact {digest[:12]} cannot be read: {error}") from None
+            raise Damaged(digest, f"cannot be read: {error}") from None
         return mapped.view(np.ndarray)
-
-    def _put_bytes(self, pieces: list[Any]) -> str:
-        hasher = blake3()
-        for piece in pieces:
-            hasher.update(piece)
-        digest: str = hasher.hexdigest()
-        target = self.path(digest)
-        if _is_intact(target, digest):
-            return digest
-        write_durably(target, pieces, mode=0o444)
-        return digest
-
-
-def _is_intact(path: Path, digest: str) -> bool:
-    """Whether a file is there, and what its name says."""
-    try:
-        return bool(blake3().update_mmap(path).hexdigest() == digest)
-    except OSError:
-        return False
 
 
 def convert(value: Any, of: Any) -> Any:

@@ -14,7 +14,7 @@ from flowrun.core.control import flat
 from flowrun.core.model import Artifact, Failure, Inputs, Usage
 from flowrun.core.state import State
 from flowrun.core.task import Task
-from flowrun.shell.artifacts import Damaged, Source
+from flowrun.shell.artifacts import Damaged, Missing, Source
 from flowrun.shell.execution import log_path
 from flowrun.shell.runlog import Home
 from flowrun.shell.values import Unfit, Values, loaded
@@ -149,7 +149,7 @@ def _result(state: State, home: Home) -> Any:
     def load(source: Source, at: Sequence[str | int]) -> Any:
         try:
             return abbreviate(home.store.get(source, at))
-        except Damaged as error:
+        except (Damaged, Missing) as error:
             return f"<{error}>"
 
     try:

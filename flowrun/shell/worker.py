@@ -19,10 +19,11 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
+from flowc.plan import runtime
 from flowc.plan.diagnostics import Refused
 from flowc.plan.types import violation
 from flowrun.core.model import Artifact, Failure, Usage
-from flowrun.shell.artifacts import Damaged, Store, Unstorable, convert
+from flowrun.shell.artifacts import Damaged, Missing, Store, Unstorable, convert
 from flowrun.shell.messages import Ended, Spawn, encode
 
 BROKEN = 70  # exit status when even reporting failed
@@ -124,6 +125,7 @@ def _perform(order: Spawn, store: Store) -> Artifact:
     operator = _load(order)
     args = _arguments(order, operator, store)
     sizes = _check_arguments(order, operator, args)
+    runtime.empty = store.empty
     try:
         result = operator.fn(**args)
     except Refused as refusal:  # an operator of ours that knows better than a traceback
@@ -146,6 +148,8 @@ def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
             name: convert(_value(tree, store), operator.hints.get(name, Any))
             for name, tree in order.args.items()
         }
+    except Missing as error:
+        raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
     except Damaged as error:
         hint = "resume the run: what is damaged is computed again"
         raise Failed("FR306", str(error), hint=hint) from None
