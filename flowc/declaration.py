@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 import msgspec
 
-from flowc.plan.model import Estimate, Resources
+from flowc.plan.model import Estimate, Isolation, Kind, Resources
 
 _MEMORY_MB = {"mb": 1, "mib": 1, "gb": 1024, "gib": 1024, "tb": 1024**2, "tib": 1024**2}
 _TIME_MS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000}
@@ -29,7 +30,10 @@ class Declaration(msgspec.Struct, frozen=True):
     needs: Resources = Resources()
     retries: int = 0
     backoff_ms: int = 1000
+    retry_on: tuple[Kind, ...] = ()
     timeout_ms: int = 0
+    heartbeat_ms: int = 0
+    isolation: Isolation = "warm"
     priority: int = 0
     deterministic: bool = False
     cache: bool = True
@@ -50,7 +54,10 @@ def declare(
     uses: Mapping[str, int] | None = None,
     retries: int = 0,
     backoff: float | str = "1s",
+    retry_on: Kind | Sequence[Kind] = (),
     timeout: float | str = 0,
+    heartbeat: float | str = 0,
+    isolation: Isolation = "warm",
     priority: int = 0,
     deterministic: bool = False,
     cache: bool = True,
@@ -82,6 +89,14 @@ def declare(
     _demand(not (fold and (secrets or env)), "fold", fold, "left out where `secrets` or `env` are read", hint)
     timeout_ms, ms = amount(timeout, "timeout", _TIME_MS, "s"), amount(estimate, "estimate", _TIME_MS, "s")
     _demand(not 0 < timeout_ms < ms, "estimate", estimate, f"at most the `timeout` of {timeout}")
+    heartbeat_ms = amount(heartbeat, "heartbeat", _TIME_MS, "s")
+    hint = "for example `heartbeat=60`: a minute without output or `flowc.beat()` means that it hangs"
+    _demand(not 0 < heartbeat_ms < 1000, "heartbeat", heartbeat, "a second or more", hint)
+    shorter = not 0 < timeout_ms <= heartbeat_ms
+    _demand(shorter, "heartbeat", heartbeat, f"less than the `timeout` of {timeout}, which ends it first")
+    fits = isinstance(isolation, str) and isolation in get_args(Isolation)
+    hint = 'leave it out, unless it has to have a process of its own: `isolation="fork"`'
+    _demand(fits, "isolation", isolation, f"one of {_listed(Isolation)}", hint)
     whole = int(cpus) if cpus == int(cpus) else cpus
     gpu_memory_mb = amount(gpu_memory, "gpu_memory", _MEMORY_MB, "mb")
     models = _models(gpu)
@@ -102,7 +117,10 @@ def declare(
         needs,
         retries,
         amount(backoff, "backoff", _TIME_MS, "s"),
+        _kinds(retry_on),
         timeout_ms,
+        heartbeat_ms,
+        isolation,
         priority,
         deterministic,
         cache,
@@ -111,6 +129,21 @@ def declare(
         Estimate(ms, "declared") if ms else Estimate(),
         fold,
     )
+
+
+def _kinds(written: str | Sequence[str]) -> tuple[Kind, ...]:
+    """Kinds of failure, sorted."""
+    listed = (written,) if isinstance(written, str) else written
+    fits = isinstance(listed, (list, tuple, set, frozenset)) and all(
+        isinstance(kind, str) and kind in get_args(Kind) for kind in listed
+    )
+    hint = 'for example `retry_on=("crash", "timeout")`: failures of other kinds are final'
+    _demand(fits, "retry_on", written, f"kinds of failure: {_listed(Kind)}", hint)
+    return tuple(kind for kind in sorted(get_args(Kind)) if kind in listed)
+
+
+def _listed(literal: Any) -> str:
+    return ", ".join(f'"{value}"' for value in get_args(literal))
 
 
 def _gpus(written: int | str) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from flowc.definitions import definition_of
 from flowc.futures import Future
 from flowc.hints import Meaningless, Static, hints_of, is_static, type_of
 from flowc.plan.diagnostics import refuse
+from flowc.plan.model import Isolation, Kind
 from flowc.plan.types import Type, substitute
 from flowc.spans import innermost_place
 
@@ -208,7 +209,10 @@ def operator(
     uses: Mapping[str, int] = ...,
     retries: int = ...,
     backoff: float | str = ...,
+    retry_on: Kind | Sequence[Kind] = ...,
     timeout: float | str = ...,
+    heartbeat: float | str = ...,
+    isolation: Isolation = ...,
     priority: int = ...,
     deterministic: bool = ...,
     cache: bool = ...,
@@ -224,12 +228,16 @@ def operator(fn: Callable[..., Any] | None = None, /, **declared: Any) -> Any:
     GPU with others), `gpus` (a number, or `"1-4"` for what can start with less), `gpu` (a model such as
     `"H100"`, or several, any of which will do), `linked` (its GPUs are to be joined by NVLink), `uses` (named
     things that are counted: `{"licence": 1}`), `retries` after a failure with `backoff` in between, doubled
-    each time, `timeout` (`"5m"`, or seconds), and `priority` (higher goes first). A `deterministic` operator
-    gives the same for the same arguments and does nothing else, so that equal calls can be one. With
-    `cache=False` a resumed run computes it again. `secrets` and `env` name the environment variables that it
-    reads; the values of secrets are kept from all other operators. `estimate` (`"30s"`) is about how long a
-    call takes: what is on the longest way to the end goes first. With `fold`, a deterministic operator is
-    called while compiling where all of its arguments are known by then.
+    each time, `retry_on` (the kinds of failure that it is tried again after: `"error"`, `"crash"`,
+    `"timeout"`, `"hang"`, `"memory"`; all, if left out), `timeout` (`"5m"`, or seconds), `heartbeat` (it
+    hangs if neither output nor `flowc.beat()` comes for so long), and `priority` (higher goes first).
+    `isolation`: `"warm"` processes run node after node, `"fork"` gives each attempt one of its own, `"fresh"`
+    a new interpreter. A `deterministic` operator gives the same for the same arguments and does nothing else,
+    so that equal calls can be one. With `cache=False` a resumed run computes it again. `secrets` and `env`
+    name the environment variables that it reads; the values of secrets are kept from all other operators.
+    `estimate` (`"30s"`) is about how long a call takes: what is on the longest way to the end goes first.
+    With `fold`, a deterministic operator is called while compiling where all of its arguments are known by
+    then.
     """
     if fn is None:
         return lambda fn: operator_of(fn, declared)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 _F = TypeVar("_F", bound=Callable[..., None])
@@ -27,10 +27,19 @@ def argument(*names: str, **settings: Any) -> Argument:
     return Argument(names, settings)
 
 
-class App:
-    """A program with commands."""
+class Group(NamedTuple):
+    """Commands under a heading. `module` declares them, and is loaded when one of them is called."""
 
-    def __init__(self, name: str, about: str) -> None:
+    heading: str
+    module: str
+    commands: tuple[str, ...]
+
+
+class App:
+    """A program with commands: of the module that makes it, or in groups."""
+
+    def __init__(self, name: str, about: str, groups: Sequence[Group] = ()) -> None:
+        self.groups = groups
         self._name = name
         self._about = about
         self._commands: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {}
@@ -47,6 +56,9 @@ class App:
     def __call__(self) -> None:
         """Do what the command line says. Exits: 1 with diagnostics on standard error, 2 for wrong usage."""
         name = sys.argv[1] if len(sys.argv) > 1 else ""
+        for group in self.groups:
+            if name in group.commands:
+                __import__(group.module)
         if name not in self._commands:
             self._explain()
         function, arguments = self._commands[name]
@@ -75,16 +87,40 @@ class App:
 
     def _explain(self) -> NoReturn:
         """Answer `--help` and `--version`, and a command line that names no command."""
-        parser = argparse.ArgumentParser(self._name, description=self._about, allow_abbrev=False)
+        for group in self.groups:
+            __import__(group.module)
+        parser = argparse.ArgumentParser(
+            self._name,
+            usage=f"{self._name} [-h] [--version] COMMAND ...",
+            description=self._about,
+            epilog="\n".join(self._listing()),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
         parser.add_argument("--version", action=_Version)
-        commands = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
-        for name, (function, _) in self._commands.items():
-            commands.add_parser(name, help=_first_line(function))
+        commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS)
+        for name in self._commands:
+            commands.add_parser(name)
         if len(sys.argv) == 1:
             parser.print_help()
             parser.exit(2)
         parser.parse_args()
         raise AssertionError("one of the arguments ended the process")
+
+    def _listing(self) -> Iterator[str]:
+        """Every command with a sentence, under its heading."""
+        import shutil
+        import textwrap
+
+        groups = self.groups or (Group("commands", "", tuple(self._commands)),)
+        wide = shutil.get_terminal_size().columns - 2
+        column = max(len(name) for name in self._commands) + 4
+        for i, group in enumerate(groups):
+            yield from ["", f"{group.heading}:"][i == 0 :]
+            for name in group.commands:
+                said = textwrap.wrap(_first_line(self._commands[name][0]), max(wide - column, 20))
+                yield f"  {name:<{column - 2}}{said[0] if said else ''}".rstrip()
+                yield from (" " * column + line for line in said[1:])
 
 
 def _first_line(function: Callable[..., None]) -> str:

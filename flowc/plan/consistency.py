@@ -40,6 +40,8 @@ def _site_problem(site: Site) -> str:
     names = [name for name, amount in site.needs.uses]
     if names != sorted(set(names)):
         return "`uses` must name each resource once, in order"
+    if list(site.retry_on) != sorted(set(site.retry_on)):
+        return "`retry_on` must name each kind of failure once, in order"
     if len(set(site.each)) != _EACH.get(site.control, 0) or len(site.each) != len(set(site.each)):
         return f"`each` of a site with the control `{site.control}` must name {_EACH.get(site.control, 0)}"
     if site.key and site.control != "map":

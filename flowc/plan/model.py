@@ -20,6 +20,8 @@ Name = Annotated[str, msgspec.Meta(min_length=1)]
 Control = Literal["none", "map", "reduce", "branch", "choose"]
 Trigger = Literal["success", "failure", "always"]
 Origin = Literal["default", "declared", "history", "earlier"]
+Isolation = Literal["warm", "fork", "fresh"]
+Kind = Literal["error", "crash", "timeout", "hang", "memory"]  # of failures that an operator may choose from
 Reference = Annotated[str, msgspec.Meta(pattern="^[^:]+:[^:]+$")]  # module:name
 
 
@@ -120,7 +122,10 @@ class Site(Row, frozen=True, tag="site"):
     `op` is `module:name`; `code` is a hash of the operator's code and all that it reaches; `takes` and
     `gives` are type expressions; `imports` are the modules that its body imports, worth loading once for all.
     `secrets` and `env` name environment variables that the operator reads. A `deterministic` operator gives
-    the same result for the same arguments, and does nothing else.
+    the same result for the same arguments, and does nothing else. After `heartbeat_ms` without a sign of life
+    an attempt counts as hung. Failures of another kind than those in `retry_on`, if there are any, are final.
+    `isolation`: a process that runs one node after the other, or one of its own for each attempt, forked from
+    one with the imports or started from nothing.
 
     A site with a `control` has nodes that no process runs: the scheduler acts on what the run knows by then.
       map      calls `op` for each item of the list that parameter `each[0]` is given, and gives the list
@@ -138,7 +143,10 @@ class Site(Row, frozen=True, tag="site"):
     needs: Resources = Resources()
     retries: Amount = 0
     backoff_ms: Amount = 1000
+    retry_on: tuple[Kind, ...] = ()
     timeout_ms: Amount = 0
+    heartbeat_ms: Amount = 0
+    isolation: Isolation = "warm"
     priority: Whole = 0
     deterministic: bool = False
     cache: bool = True

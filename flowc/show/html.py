@@ -91,6 +91,10 @@ def _of_site(site: Site, places: dict[str, str]) -> list[tuple[str, str]]:
         told.append(("retries", str(site.retries)))
     if site.timeout_ms:
         told.append(("time limit", f"{site.timeout_ms / 1000:g} s"))
+    if site.heartbeat_ms:
+        told.append(("sign of life", f"at least every {site.heartbeat_ms / 1000:g} s"))
+    if site.isolation != "warm":
+        told.append(("process", f"{site.isolation} for each attempt"))
     if site.site in places:
         told.append(("source", places[site.site]))
     return told

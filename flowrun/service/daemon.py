@@ -80,7 +80,7 @@ class _Daemon:
         while True:
             ready = self._runs.loop.turn({woken: select.POLLIN, **self._clients.listens()})
             for client, text in self._clients.lines(ready):
-                client.answer(self._answer(text))
+                self._answer(client, text)
             self._runs.let_go()
             count = self._signals.count()
             if count and self._ends_ms is None:
@@ -91,6 +91,7 @@ class _Daemon:
                     break
                 if now_ms() >= self._ends_ms:
                     self._runs.loop.commit(evict(self._runs.loop.fleet, now_ms()))
+        self._runs.loop.settle()
         left = counted(len(self._runs.loop.executions), "run")
         say([f"ended; {left} will go on when there is a daemon again" if left[0] != "0" else "ended"])
 
@@ -102,11 +103,17 @@ class _Daemon:
             may = f"{counted(running, 'node')} may go on for {self._grace_ms / 1000:g} s"
             say([f"ending: nothing starts any more, {may}; another signal ends all at once"])
 
-    def _answer(self, text: bytes) -> Answer:
+    def _answer(self, client: sockets.Client, text: bytes) -> None:
         try:
-            return self._do(_read(text))
+            request = _read(text)
+            answer = self._do(request)
         except Refused as refusal:
-            return Refusal(refusal.diagnostics)
+            client.answer(Refusal(refusal.diagnostics))
+            return
+        if isinstance(request, (Submit, Cancel)):  # who is answered may count on it
+            self._runs.loop.when_durable(lambda: client.answer(answer))
+        else:
+            client.answer(answer)
 
     def _do(self, request: Request) -> Answer:
         runs = self._runs

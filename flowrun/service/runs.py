@@ -18,7 +18,7 @@ from flowrun.core.model import Capacity, Inputs
 from flowrun.core.resume import carry_over
 from flowrun.core.scheduler.order import Fair
 from flowrun.core.scheduler.preempting import ByShares
-from flowrun.core.scheduler.request import Lane, Ref
+from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.sharing.finish import FinishTimes, alone_ms
 from flowrun.core.sharing.shares import Shares
@@ -131,6 +131,7 @@ class Runs:
     def close(self) -> None:
         """End everything at once. What has not ended goes on with the next daemon."""
         self._pools.close()
+        self.loop.close()
         for held in self._held.values():
             held.lock.release()
 
@@ -161,7 +162,7 @@ class Runs:
         kept = sum(was.artifact is not None for was in earlier.values())
         pool = self._pools.take(plan, versions)
         self._held[run] = _Held(of, lock, pool)
-        watcher = _Teller(run, of, self.loop.fleet.scheduler, self.order.shares, self.finished[of.team])
+        watcher = _Teller(run, of, self.order.shares, self.finished[of.team])
         again = f", {counted(kept, 'result')} kept" if before else ""
         say([f"{run}: {counted(len(plan.nodes), 'node')}{again}, for team `{of.team}` in tier {of.tier}"])
         position = self._log.length(run)
@@ -193,12 +194,9 @@ class Runs:
 class _Teller:
     """Tells on the daemon's output what becomes of a run, and measures how fair it was."""
 
-    def __init__(
-        self, run: str, of: Submission, scheduler: Scheduler, shares: Shares, finished: FinishTimes
-    ) -> None:
+    def __init__(self, run: str, of: Submission, shares: Shares, finished: FinishTimes) -> None:
         self._run = run
         self._entitled = float(shares.dominant(shares.entitled[shares.index[of.team]].amounts))
-        self._scheduler = scheduler
         self._shares = shares
         self._finished = finished
         self._since: dict[str, int] = {}  # when nodes first began to wait
@@ -208,9 +206,7 @@ class _Teller:
         for change in changes:
             match change:
                 case Start():
-                    holding = self._scheduler.holdings.by_ref.get(Ref(self._run, change.node))
-                    if holding is not None:
-                        self._since.setdefault(change.node, holding.request.since_ms)
+                    self._since.setdefault(change.node, state.by_id[change.node].ready_at_ms)
                 case Exited() if change.artifact is not None:
                     self._ended(state, change)
                 case Kill(reason="preempted", force=False):

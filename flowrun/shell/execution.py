@@ -45,7 +45,7 @@ class Watcher(Protocol):
     """Shows what happens."""
 
     def see(self, state: State, changes: Sequence[AnyChange]) -> None:
-        """Called after each step, when the changes are durable."""
+        """Called when changes are durable. The state may be further by then."""
 
     def tick(self, state: State) -> None:
         """Called now and then while nothing changes."""
@@ -113,8 +113,13 @@ class Execution:
     def tell(self, changes: Sequence[AnyChange]) -> None:
         """The changes are durable now: show them."""
         self.watcher.see(self.state, changes)
-        if self.state.status == "succeeded":  # nobody is going to read it again
+        if isinstance(changes[-1], Finish) and changes[-1].status == "succeeded":
+            # Nobody is going to read it again.
             shutil.rmtree(self._home.run_folder(self.run) / "scratch", ignore_errors=True)
+
+    def wakes_ms(self) -> int | None:
+        """When time alone brings something, as long as the run goes on."""
+        return self.state.next_wake_ms() if self.state.status == "running" else None
 
     def _start(self, start: Start) -> None:
         try:

@@ -76,7 +76,9 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier, versions)
         _announce(request, run, opened, len(plan.nodes))
         execution = Execution(run, state, home, pool, watcher(request.as_json), log.length(run))
-        _execute(Loop(fleet, log), execution, opened)
+        loop = Loop(fleet, log)
+        _execute(loop, execution, opened)
+        loop.close()
         lock.release()
     finally:
         pool.close()
@@ -91,7 +93,7 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
-    while execution.state.status == "running":
+    while execution.run in loop.executions:
         loop.turn({signals.woken.fileno(): select.POLLIN})
         loop.step([(execution.run, CancelRequested(now_ms()))] * signals.count())
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import select
 import signal
 import socket
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 
-from flowrun.core.changes import AnyChange, Event, Exited, Opened, Woke
+from flowrun.core.changes import AnyChange, Event, Exited, Finish, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
+from flowrun.shell.database import Batch
 from flowrun.shell.execution import Execution, now_ms
 from flowrun.shell.pool import Pool
-from flowrun.shell.runlog import RunLog
+from flowrun.shell.runlog import RunLog, demand_written
 
 _PATIENCE_MS = 200  # between looks at the clock while nothing happens
 _LOOK_MS = 1000  # between looks at what waits
@@ -43,11 +45,14 @@ class Loop:
     def __init__(self, fleet: Fleet, log: RunLog) -> None:
         self.fleet = fleet
         self.executions: dict[str, Execution] = {}
-        self._log = log
+        self._home = log.home
+        self._writer = log.writer()
+        self._untold: deque[tuple[int, list[Batch]]] = deque()  # batches that may not be durable yet
+        self._then: deque[tuple[int, Callable[[], None]]] = deque()
         self._looked_ms = now_ms()
 
     def open(self, execution: Execution, opened: Opened) -> None:
-        """Take up a run. It is taken out when it has ended."""
+        """Take up a run. It is taken out when it has ended, and that is durable."""
         self.executions[execution.run] = execution
         self.fleet.runs[execution.run] = execution.state
         self.step([(execution.run, opened)])
@@ -60,12 +65,16 @@ class Loop:
         """
         pools = {id(execution.pool): execution.pool for execution in self.executions.values()}.values()
         poll = select.poll()  # made anew each time, as a new zygote has new sockets
+        poll.register(self._writer.woken, select.POLLIN)
         for descriptor, events in listens.items():
             poll.register(descriptor, events)
         for pool in pools:
             poll.register(pool.orders, select.POLLIN)
             poll.register(pool.reports, select.POLLIN)
         ready = {descriptor for descriptor, _ in poll.poll(self._patience_ms())}
+        if self._writer.woken in ready:
+            self._writer.heard()
+            self._tell()
         happened = list(self._happened(pools))
         if happened:
             self.step(happened)
@@ -77,7 +86,7 @@ class Loop:
         return ready.intersection(listens)
 
     def step(self, events: Iterable[tuple[str, Event]]) -> None:
-        """Decide, do it, and make it durable before anybody hears of it."""
+        """Decide and do it. It is made durable meanwhile, before anybody hears of it."""
         changes: list[tuple[str, AnyChange]] = []
         for run, event in events:
             execution = self.executions.get(run)
@@ -94,10 +103,11 @@ class Loop:
         self.commit(look(self.fleet, self._looked_ms))
 
     def commit(self, changes: Iterable[tuple[str, AnyChange]]) -> None:
-        """Carry out what is decided, and make it durable.
+        """Carry out what is decided, and hand it to the log.
 
-        What is ordered is on its way while the log is flushed. A crash in between repeats work, and never
-        loses any: a node's result cannot reach the log before the results that it was made from.
+        What is ordered is on its way before it is durable, and so are decisions about what comes of it: the
+        log has them in this order. A crash in between repeats work, and never loses any: a node's result
+        cannot reach the log before the results that it was made from.
         """
         of: dict[str, list[AnyChange]] = {}
         for run, change in changes:
@@ -105,14 +115,47 @@ class Loop:
             self.executions[run].carry_out(change)
         if not of:
             return
-        touched = [(self.executions[run], made) for run, made in of.items()]
-        self._log.append_all([(execution.run, execution.position, made) for execution, made in touched])
-        for execution, made in touched:
+        batches: list[Batch] = []
+        for run, made in of.items():
+            execution = self.executions[run]
+            batches.append((run, execution.position, made))
             execution.position += len(made)
             if execution.state.status != "running":
-                del self.executions[execution.run], self.fleet.runs[execution.run]
-        for execution, made in touched:
+                del self.fleet.runs[run]
+        self._writer.put(batches)
+        self._untold.append((self._writer.handed, batches))
+
+    def when_durable(self, then: Callable[[], None]) -> None:
+        """Call something as soon as all that is decided by now is durable."""
+        if self._writer.durable == self._writer.handed:
+            then()
+        else:
+            self._then.append((self._writer.handed, then))
+
+    def settle(self) -> None:
+        """Wait until all that is decided is durable, and told."""
+        self._writer.stop()
+        self._tell()
+
+    def close(self) -> None:
+        """Wait until all that is decided is durable; nothing more is going to be."""
+        self._writer.close()
+
+    def _tell(self) -> None:
+        """Tell of what is durable by now."""
+        demand_written(self._writer, self._home)
+        durable = self._writer.durable
+        told: dict[str, list[AnyChange]] = {}
+        while self._untold and self._untold[0][0] <= durable:
+            for run, _, made in self._untold.popleft()[1]:
+                told.setdefault(run, []).extend(made)
+        for run, made in told.items():
+            execution = self.executions[run]
+            if isinstance(made[-1], Finish):
+                del self.executions[run]
             execution.tell(made)
+        while self._then and self._then[0][0] <= durable:
+            self._then.popleft()[1]()
 
     def _happened(self, pools: Iterable[Pool]) -> Iterable[tuple[str, Event]]:
         for execution in self.executions.values():
@@ -126,13 +169,13 @@ class Loop:
                     Exited(now, end.node, end.attempt, end.artifact, end.failure, end.usage),
                 )
         for execution in self.executions.values():
-            wake = execution.state.next_wake_ms()
+            wake = execution.wakes_ms()
             if wake is not None and wake <= now:
                 yield execution.run, Woke(now)
 
     def _patience_ms(self) -> int:
         if any(execution.known for execution in self.executions.values()):
             return 0
-        wakes = [execution.state.next_wake_ms() for execution in self.executions.values()]
+        wakes = [execution.wakes_ms() for execution in self.executions.values()]
         soonest = min((wake for wake in wakes if wake is not None), default=None)
         return _PATIENCE_MS if soonest is None else max(0, min(_PATIENCE_MS, soonest - now_ms()))

@@ -12,9 +12,9 @@ import fcntl
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -23,25 +23,16 @@ from blake3 import blake3
 from flowc.plan import codec
 from flowc.plan.diagnostics import Place, refuse
 from flowc.plan.model import Header, Plan
-from flowrun.core.changes import AnyChange, Finish, Opened
+from flowrun.core.changes import AnyChange, Opened
 from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
 from flowrun.core.model import Capacity
 from flowrun.core.state import State
+from flowrun.shell import database
 from flowrun.shell.artifacts import Store
+from flowrun.shell.writer import Writer
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    run TEXT PRIMARY KEY, number INTEGER UNIQUE, workflow TEXT, plan_file TEXT, created_ms INTEGER,
-    status TEXT, ended_ms INTEGER
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS changes (
-    run TEXT, position INTEGER, body BLOB, PRIMARY KEY (run, position)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS plans (hash TEXT PRIMARY KEY, body BLOB);
-"""
 _FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(AnyChange).decode
+_TIMEOUT_S = 10.0
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -84,25 +75,9 @@ class RunLog:
     def __init__(self, home: Home, writable: bool = False) -> None:
         self.home = home
         self._path = Place(str(home.folder / "runs.db"))
+        connect = database.connect if writable else database.connect_to_read
         with self._refusing():
-            if writable:
-                home.folder.mkdir(parents=True, exist_ok=True)
-                self._db = sqlite3.connect(self._path.file, isolation_level=None, timeout=10)
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                self._db.executescript(_SCHEMA)
-            else:
-                self._db = self._connect_to_read()
-
-    def _connect_to_read(self) -> sqlite3.Connection:
-        """The database; an empty one where nothing has run, or the first run is just making it."""
-        if Path(self._path.file).is_file():
-            db = sqlite3.connect(self._path.file, isolation_level=None, timeout=10)
-            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone():
-                return db
-        db = sqlite3.connect(":memory:", isolation_level=None)
-        db.executescript(_SCHEMA)
-        return db
+            self._db = connect(Path(self._path.file), _TIMEOUT_S)
 
     def close(self) -> None:
         """Close the database."""
@@ -119,48 +94,31 @@ class RunLog:
             )
         return run
 
+    def writer(self) -> Writer:
+        """A thread of its own that appends; what this process then reads here may lag behind it."""
+        return Writer(Path(self._path.file))
+
     def append(self, run: str, position: int, changes: Sequence[AnyChange]) -> int:
         """Write changes at a position, all or none, durable when this returns; the next position."""
-        self.append_all([(run, position, changes)])
+        with self._refusing():
+            database.append(self._db, [(run, position, changes)])
         return position + len(changes)
-
-    def append_all(self, batches: Iterable[tuple[str, int, Sequence[AnyChange]]]) -> None:
-        """Write changes of several runs, each at its position: all or none."""
-        with self._transaction():
-            for run, position, changes in batches:
-                rows = [(run, position + i, _encode(change)) for i, change in enumerate(changes)]
-                self._db.executemany("INSERT INTO changes VALUES (?, ?, ?)", rows)
-                for change in changes:
-                    self._note(run, change)
-
-    def _note(self, run: str, change: AnyChange) -> None:
-        if isinstance(change, Finish):
-            update = "UPDATE runs SET status = ?, ended_ms = ? WHERE run = ?"
-            self._db.execute(update, (change.status, change.at_ms, run))
-        elif isinstance(change, Opened):
-            self._db.execute("UPDATE runs SET status = 'running', ended_ms = 0 WHERE run = ?", (run,))
 
     def length(self, run: str) -> int:
         """How many changes of a run there are: the position of the next."""
+        query = "SELECT position + count FROM changes WHERE run = ? ORDER BY position DESC LIMIT 1"
         with self._refusing():
-            found = self._db.execute("SELECT count(*) FROM changes WHERE run = ?", (run,)).fetchone()
-        return int(found[0])
+            found = self._db.execute(query, (run,)).fetchone()
+        return int(found[0]) if found else 0
 
     def changes(self, run: str, since: int = 0) -> list[AnyChange]:
         """Every change of a run from a position on, in order."""
-        query = "SELECT body FROM changes WHERE run = ? AND position >= ? ORDER BY position"
         with self._refusing():
-            return [_decode(body) for (body,) in self._db.execute(query, (run, since))]
+            return [change for _, some in database.changes_of(self._db, run, since) for change in some]
 
     def opened(self, run: str) -> Opened | None:
         """How a run was last opened; `None` if it never was."""
-        query = "SELECT body FROM changes WHERE run = ? ORDER BY position DESC"
-        with self._refusing():
-            for (body,) in self._db.execute(query, (run,)):
-                change = _decode(body)
-                if isinstance(change, Opened):
-                    return change
-        return None
+        return next((c for c in reversed(self.changes(run)) if isinstance(c, Opened)), None)
 
     def runs(self) -> list[RunRow]:
         """All runs, oldest first."""
@@ -250,23 +208,31 @@ class RunLog:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._refusing():
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield
-                self._db.execute("COMMIT")
-            except (sqlite3.Error, OSError):
-                with contextlib.suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._refusing(), database.transaction(self._db):
+            yield
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
-            hint = "see to permissions and disk, or name another folder with --state: nothing is lost"
-            refuse("FR305", f"the run log cannot be used: {error}", self._path, hint=hint)
+        except Exception as error:
+            _refuse(error, self._path)
+
+
+def demand_written(writer: Writer, home: Home) -> None:
+    """Refuse to go on when what was handed to the log can never be written."""
+    if writer.failure is not None:
+        _refuse(writer.failure, Place(str(home.folder / "runs.db")))
+
+
+def _refuse(error: Exception, path: Place) -> NoReturn:
+    """Say why the log cannot be used; raise again what has nothing to do with that."""
+    if not isinstance(
+        error, (sqlite3.Error, OSError, msgspec.DecodeError, database.Conflict, database.Mangled)
+    ):
+        raise error
+    hint = "see to permissions and disk, or name another folder with --state: nothing is lost"
+    refuse("FR305", f"the run log cannot be used: {error}", path, hint=hint)
 
 
 class RunLock:

@@ -108,6 +108,16 @@ def test_times(written, ms):
         ("timeout", "1GB"),
         ("backoff", -1),
         ("backoff", "1e400"),
+        ("heartbeat", "soon"),
+        ("heartbeat", 0.5),  # less than a loop's turn
+        ("heartbeat", -1),
+        ("isolation", "forked"),
+        ("isolation", None),
+        ("isolation", ["warm"]),
+        ("retry_on", "lost"),  # what is not the operator's fault is always tried again
+        ("retry_on", ["crash", 1]),
+        ("retry_on", None),
+        ("retry_on", {"crash": 1}),
         ("estimate", "soon"),
         ("fold", True),  # of no operator that is not deterministic
         ("fold", 1),
@@ -118,6 +128,21 @@ def test_what_makes_no_sense(name, value):
         declare(**{name: value})
     assert impossible.value.name == name
     assert f"`{name}`" in str(impossible.value)
+
+
+def test_failures_processes_and_signs_of_life():
+    found = declare(retry_on={"timeout", "crash"}, heartbeat="2m", isolation="fork")
+    assert (found.retry_on, found.heartbeat_ms, found.isolation) == (("crash", "timeout"), 120_000, "fork")
+    assert declare(retry_on="memory").retry_on == ("memory",)
+    assert declare(retry_on=["hang", "hang"]).retry_on == ("hang",)
+    assert declare(heartbeat=1).heartbeat_ms == 1000
+
+
+def test_a_sign_of_life_is_due_before_the_time_limit():
+    assert declare(heartbeat=9, timeout=10).heartbeat_ms == 9000
+    with pytest.raises(Impossible, match="less than the `timeout` of 10s, which ends it first") as impossible:
+        declare(heartbeat=10, timeout="10s")
+    assert impossible.value.name == "heartbeat"
 
 
 def test_an_unknown_name_is_pythons_own_complaint():

@@ -6,9 +6,10 @@ A line of a graph is a node, what it depends on, and settings::
 
 Settings of the site are `cpus`, `memory`, `gpus`, `gpu_memory`, `gpus_max`, `hosts_max`, `linked`, `models`
 (`A100,H100`), `uses` (`licence:2,seat:1`), `estimate` (milliseconds), `retries`, `backoff`, `timeout`,
-`priority`, `cache`, `op`, `code`, `gives`, `control`; they are those of the first node of a site. `reads`
-names inputs of the workflow, `after`, `when` and `unless` name nodes, `trigger` says when a handler runs, and
-all else is an argument, written as JSON. What a control node depends on is, in this order::
+`heartbeat`, `retry_on` (`crash,hang`), `isolation`, `priority`, `cache`, `op`, `code`, `gives`, `control`;
+they are those of the first node of a site. `reads` names inputs of the workflow, `after`, `when` and `unless`
+name nodes, `trigger` says when a handler runs, and all else is an argument, written as JSON. What a control
+node depends on is, in this order::
 
     big    control=branch < flag               m control=map    < items shared
     either control=choose < big this that      r control=reduce < items initial
@@ -55,6 +56,7 @@ _LIMITS = {
     "retries": "retries",
     "backoff": "backoff_ms",
     "timeout": "timeout_ms",
+    "heartbeat": "heartbeat_ms",
     "priority": "priority",
     "cache": "cache",
 }
@@ -110,6 +112,8 @@ def _site(site, settings):
     limits = {long: int(settings.pop(short)) for short, long in _LIMITS.items() if short in settings}
     op = settings.pop("op", f"flows:{site.replace('/', '_')}")
     code, gives = settings.pop("code", "c0de"), settings.pop("gives", "Any")
+    limits["retry_on"] = tuple(sorted(filter(None, settings.pop("retry_on", "").split(","))))
+    limits["isolation"] = settings.pop("isolation", "warm")
     limits["cache"] = bool(limits.get("cache", True))
     control = settings.pop("control", "none")
     each = _EACH.get(control, ())

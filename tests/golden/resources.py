@@ -19,10 +19,14 @@ def train() -> int: ...
 def tune() -> int: ...
 
 
-@operator(cpus=1, memory=0, retries=0, backoff="1s", timeout=0)
+@operator(isolation="fork", retries=1, retry_on={"timeout", "hang"}, heartbeat="1m")
+def lonely() -> int: ...
+
+
+@operator(cpus=1, memory=0, retries=0, backoff="1s", timeout=0, retry_on=(), heartbeat=0, isolation="warm")
 def defaults() -> int: ...
 
 
 @workflow
 def main():
-    return half(), big(), train(), tune(), defaults()
+    return half(), big(), train(), tune(), lonely(), defaults()

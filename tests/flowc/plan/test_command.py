@@ -71,8 +71,31 @@ def test_help_names_the_commands(tool):
     assert (status, err) == (0, "")
     assert "usage: tool" in out
     assert "Does things." in out
-    assert "say       Say something.\n" in out
+    assert "commands:\n  say    Say something.\n" in out
     assert "paragraph" not in out
+
+
+def test_help_names_the_commands_under_headings_and_loads_only_the_group_that_is_called(tmp_path):
+    (tmp_path / "program.py").write_text(
+        "from flowc.plan.command import App, Group\n"
+        "groups = (Group('see', 'seeing', ('show', 'look')), Group('do', 'doing', ('make',)))\n"
+        "app = App('tool', 'Does things.', groups)\n"
+    )
+    (tmp_path / "seeing.py").write_text(
+        "from program import app\n"
+        "app.command(name='look')(lambda: None)\n"
+        "@app.command()\ndef show():\n    import sys; print('doing' in sys.modules)\n"
+    )
+    (tmp_path / "doing.py").write_text("from program import app\napp.command(name='make')(lambda: None)\n")
+
+    def tool(argument):
+        script = f"import sys, program; sys.argv = ['tool', '{argument}']; program.app()"
+        done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+        assert done.stderr == ""
+        return done.stdout
+
+    assert tool("--help").endswith("\n\nsee:\n  show\n  look\n\ndo:\n  make\n")
+    assert tool("show") == "False\n"
 
 
 def test_help_of_a_command(tool):

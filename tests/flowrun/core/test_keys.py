@@ -36,7 +36,8 @@ def test_the_same_plan_has_the_same_keys():
 
 
 def test_what_is_of_no_matter_changes_nothing():
-    text = BASE.replace("depth=3", "depth=3 cpus=2 memory=9 retries=1 timeout=7 backoff=5 gives=int")
+    limits = "cpus=2 memory=9 retries=1 retry_on=crash timeout=7 heartbeat=5 backoff=5 isolation=fork"
+    text = BASE.replace("depth=3", f"depth=3 {limits} gives=int")
     assert changed(text) == []
 
 

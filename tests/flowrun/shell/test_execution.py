@@ -53,12 +53,21 @@ class One:
         self.loop.step([(self.run, event) for event in events])
 
     def logged(self):
+        self.loop.settle()
         return self.log.changes(self.run)
 
 
 @pytest.fixture
 def execution(tmp_path, quiet):
-    return lambda graph, inputs=None: One(tmp_path, quiet, graph, inputs or {})
+    made = []
+
+    def make(graph, inputs=None):
+        made.append(One(tmp_path, quiet, graph, inputs or {}))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.loop.close()
 
 
 def opened(inputs=None):

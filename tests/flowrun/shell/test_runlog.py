@@ -166,7 +166,7 @@ class TestChanges:
         run = log.create("main", "p", 1)
         log.append(run, 0, [Woke(1)])
         with sqlite3.connect(home.folder / "runs.db") as db:
-            db.execute('UPDATE changes SET body = \'{"change":"wok\'')
+            db.execute("UPDATE changes SET body = replace(body, 'w', 'x')")
         with pytest.raises(Refused, match="FR305"):
             log.changes(run)
 
@@ -186,7 +186,7 @@ def _append_and_die(home, run):
     log = RunLog(home, writable=True)
     log.append(run, 0, [Woke(1), Woke(2)])
     log._db.execute("BEGIN IMMEDIATE")
-    log._db.execute("INSERT INTO changes VALUES (?, 2, '{}')", (run,))
+    log._db.execute("INSERT INTO changes VALUES (?, 2, 1, 0, '{}')", (run,))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -284,3 +284,26 @@ def _take_and_leave(home):
     """In this process: closing the file gives the lock back."""
     lock = RunLock(home, "main-1")
     lock._file.close()
+
+
+class TestFormats:
+    def test_a_log_of_the_first_one_is_brought_up(self, home):
+        home.folder.mkdir(parents=True)
+        with sqlite3.connect(home.folder / "runs.db") as db:
+            db.executescript(
+                """
+                CREATE TABLE runs (run TEXT PRIMARY KEY, number INTEGER UNIQUE, workflow TEXT, plan_file TEXT,
+                    created_ms INTEGER, status TEXT, ended_ms INTEGER) WITHOUT ROWID;
+                CREATE TABLE changes (run TEXT, position INTEGER, body BLOB, PRIMARY KEY (run, position))
+                    WITHOUT ROWID;
+                CREATE TABLE plans (hash TEXT PRIMARY KEY, body BLOB);
+                INSERT INTO runs VALUES ('main-1', 1, 'main', 'p', 5, 'failed', 9);
+                INSERT INTO changes VALUES ('main-1', 0, CAST('{"change":"woke","at_ms":7}' AS BLOB)),
+                    ('main-1', 1, CAST('{"change":"woke","at_ms":8}' AS BLOB));
+                """
+            )
+        log = RunLog(home)
+        assert log.changes("main-1") == [Woke(7), Woke(8)]
+        assert log.changes("main-1", 1) == [Woke(8)]
+        assert log.find("main-1").ended_ms == 9
+        assert RunLog(home, writable=True).append("main-1", 2, [Woke(9)]) == 3
