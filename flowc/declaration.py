@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from flowc.plan.model import Estimate, Isolation, Kind, Resources
+from flowc.plan.model import Estimate, FailureKind, Isolation, Resources
 
 _MEMORY_MB = {"mb": 1, "mib": 1, "gb": 1024, "gib": 1024, "tb": 1024**2, "tib": 1024**2}
 _TIME_MS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000}
@@ -30,7 +30,7 @@ class Declaration(msgspec.Struct, frozen=True):
     needs: Resources = Resources()
     retries: int = 0
     backoff_ms: int = 1000
-    retry_on: tuple[Kind, ...] = ()
+    retry_on: tuple[FailureKind, ...] = ()
     timeout_ms: int = 0
     heartbeat_ms: int = 0
     isolation: Isolation = "warm"
@@ -54,7 +54,7 @@ def declare(
     uses: Mapping[str, int] | None = None,
     retries: int = 0,
     backoff: float | str = "1s",
-    retry_on: Kind | Sequence[Kind] = (),
+    retry_on: FailureKind | Sequence[FailureKind] = (),
     timeout: float | str = 0,
     heartbeat: float | str = 0,
     isolation: Isolation = "warm",
@@ -131,15 +131,15 @@ def declare(
     )
 
 
-def _kinds(written: str | Sequence[str]) -> tuple[Kind, ...]:
+def _kinds(written: str | Sequence[str]) -> tuple[FailureKind, ...]:
     """Kinds of failure, sorted."""
     listed = (written,) if isinstance(written, str) else written
     fits = isinstance(listed, (list, tuple, set, frozenset)) and all(
-        isinstance(kind, str) and kind in get_args(Kind) for kind in listed
+        isinstance(kind, str) and kind in get_args(FailureKind) for kind in listed
     )
     hint = 'for example `retry_on=("crash", "timeout")`: failures of other kinds are final'
-    _demand(fits, "retry_on", written, f"kinds of failure: {_listed(Kind)}", hint)
-    return tuple(kind for kind in sorted(get_args(Kind)) if kind in listed)
+    _demand(fits, "retry_on", written, f"kinds of failure: {_listed(FailureKind)}", hint)
+    return tuple(kind for kind in sorted(get_args(FailureKind)) if kind in listed)
 
 
 def _listed(literal: Any) -> str:

@@ -20,7 +20,7 @@ from flowc.definitions import definition_of
 from flowc.futures import Future
 from flowc.hints import Meaningless, Static, hints_of, is_static, type_of
 from flowc.plan.diagnostics import refuse
-from flowc.plan.model import Isolation, Kind
+from flowc.plan.model import FailureKind, Isolation
 from flowc.plan.types import Type, substitute
 from flowc.spans import innermost_place
 
@@ -209,7 +209,7 @@ def operator(
     uses: Mapping[str, int] = ...,
     retries: int = ...,
     backoff: float | str = ...,
-    retry_on: Kind | Sequence[Kind] = ...,
+    retry_on: FailureKind | Sequence[FailureKind] = ...,
     timeout: float | str = ...,
     heartbeat: float | str = ...,
     isolation: Isolation = ...,

@@ -21,7 +21,7 @@ Control = Literal["none", "map", "reduce", "branch", "choose"]
 Trigger = Literal["success", "failure", "always"]
 Origin = Literal["default", "declared", "history", "earlier"]
 Isolation = Literal["warm", "fork", "fresh"]
-Kind = Literal["error", "crash", "timeout", "hang", "memory"]  # of failures that an operator may choose from
+FailureKind = Literal["error", "crash", "timeout", "hang", "memory"]  # those of an operator's own
 Reference = Annotated[str, msgspec.Meta(pattern="^[^:]+:[^:]+$")]  # module:name
 
 
@@ -143,7 +143,7 @@ class Site(Row, frozen=True, tag="site"):
     needs: Resources = Resources()
     retries: Amount = 0
     backoff_ms: Amount = 1000
-    retry_on: tuple[Kind, ...] = ()
+    retry_on: tuple[FailureKind, ...] = ()
     timeout_ms: Amount = 0
     heartbeat_ms: Amount = 0
     isolation: Isolation = "warm"

@@ -11,9 +11,10 @@ from typing import Literal
 
 import msgspec
 
-from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Placement, RunStatus, Usage
+from flowc.plan.model import Resources
+from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Kind, Placement, RunStatus, Usage
 
-KillReason = Literal["timeout", "cancelled", "preempted"]
+KillReason = Literal["timeout", "cancelled", "preempted", "memory", "hang"]
 GRACE_MS = 5000  # between asking a process to end and ending it
 
 
@@ -69,6 +70,16 @@ class Exited(Change, frozen=True, tag="exited"):
     usage: Usage = Usage()
 
 
+class Exceeded(Change, frozen=True, tag="exceeded"):
+    """An attempt was over a limit: it had `used` MB of `memory`, or gave no sign of life for so many ms."""
+
+    at_ms: int
+    node: str
+    attempt: int
+    reason: Literal["memory", "hang"]
+    used: int
+
+
 class Resolved(Change, frozen=True, tag="resolved"):
     """What a control node asked for is known: a branch's `truth`, or a name for each item of a loop."""
 
@@ -122,7 +133,7 @@ class Resolve(Change, frozen=True, tag="resolve"):
 class Kill(Change, frozen=True, tag="kill"):
     """End an attempt: gently, so that it has `grace_ms` to write down where it is, or by force.
 
-    `by` names what its place is taken for, if it is `preempted`.
+    `by` names what its place is taken for, if it is `preempted`; `used` is what it `Exceeded` a limit with.
     """
 
     at_ms: int
@@ -132,19 +143,17 @@ class Kill(Change, frozen=True, tag="kill"):
     force: bool = False
     grace_ms: int = GRACE_MS
     by: str = ""
+    used: int = 0
 
 
 class Retry(Change, frozen=True, tag="retry"):
-    """A node that failed, or was `preempted`, becomes ready again at `ready_at_ms`.
-
-    `lost`: its process was, through no fault of its own.
-    """
+    """A node becomes ready again at `ready_at_ms` after a `kind` of failure; with other `needs`, if given."""
 
     at_ms: int
     node: str
     ready_at_ms: int
-    lost: bool = False
-    preempted: bool = False
+    kind: Kind = "error"
+    needs: Resources | None = None
 
 
 class Fail(Change, frozen=True, tag="fail"):
@@ -181,6 +190,6 @@ class Finish(Change, frozen=True, tag="finish"):
     status: RunStatus
 
 
-Event = Opened | Exited | Resolved | Woke | CancelRequested
+Event = Opened | Exited | Exceeded | Resolved | Woke | CancelRequested
 Command = Schedule | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

@@ -12,6 +12,7 @@ from flowrun.core.changes import (
     CancelRequested,
     Command,
     Event,
+    Exceeded,
     Exited,
     Fail,
     Finish,
@@ -19,11 +20,11 @@ from flowrun.core.changes import (
     Opened,
     Resolve,
     Resolved,
-    Retry,
     Skip,
     Start,
     Woke,
 )
+from flowrun.core.failures import after_failure
 from flowrun.core.foresight import foresee, foresee_again
 from flowrun.core.model import Failure, RunStatus
 from flowrun.core.scheduler.request import Ref
@@ -31,9 +32,7 @@ from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import State
 from flowrun.core.task import Task
 
-MAX_LOSSES = 3  # times that a task is started again after its process was lost through no fault of its own
-MAX_BACKOFF_MS = 10 * 60 * 1000
-ENDED, LOST, PREEMPTED, STUCK = "FR202", "FR207", "FR209", "FR210"
+STUCK = "FR210"
 _WAITING = ("pending", "ready")
 
 
@@ -50,10 +49,14 @@ def react(state: State, event: Event) -> list[Command]:
     news = state.apply(event)
     commands: list[Command] = []
     match event:
-        case Exited() | Resolved() if not news:
+        case Exited() | Exceeded() | Resolved() if not news:
             pass
         case Exited(failure=failure, node=node_id) if failure is not None:
             _carry_out(state, commands, [_after_failure(state, state.by_id[node_id], event.at_ms)])
+        case Exceeded(node=node, attempt=attempt, reason=reason, used=used):
+            # Gently, so that what hangs may say where; but memory is gone before anybody had time for that.
+            kill = Kill(event.at_ms, node, attempt, reason, force=reason == "memory", used=used)
+            _carry_out(state, commands, [kill])
         case Resolved(failure=failure, node=node_id) if failure is not None:
             _carry_out(state, commands, [Fail(node_id)])
         case CancelRequested():
@@ -130,17 +133,9 @@ def _follow(state: State, commands: list[Command], now_ms: int) -> None:
 
 
 def _after_failure(state: State, task: Task, now_ms: int) -> Command:
-    assert task.failure is not None
     if state.cancelling and (task.node.trigger != "always" or state.cancelling > 1):
         return Cancel(task.node.id)
-    if task.kill is not None and task.kill.reason == "preempted" and task.failure.code in (ENDED, PREEMPTED):
-        return Retry(now_ms, task.node.id, now_ms, preempted=True)
-    if task.failure.code == LOST and task.losses < MAX_LOSSES:
-        return Retry(now_ms, task.node.id, now_ms, lost=True)
-    if task.failure.code != LOST and task.failures < task.site.retries:
-        wait_ms = min(task.site.backoff_ms * 2**task.failures, MAX_BACKOFF_MS)
-        return Retry(now_ms, task.node.id, now_ms + wait_ms)
-    return Fail(task.node.id)
+    return after_failure(task, now_ms, state.could_have)
 
 
 def _cancel(state: State, now_ms: int) -> Iterator[Command]:

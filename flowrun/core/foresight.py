@@ -77,7 +77,7 @@ def _expected_ms(state: State, task: Task, now_ms: int) -> int:
 def _demand(task: Task, gpu_memory_mb: int, named: Iterable[str]) -> list[float]:
     if task.site.control != "none":
         return [0, 0, 0, *(0 for _ in named)]
-    needs = task.site.needs
+    needs = task.needs
     part = min(1, needs.gpu_memory_mb / gpu_memory_mb) if needs.gpu_memory_mb and gpu_memory_mb else 1
     uses = dict(needs.uses)
     return [needs.cpus, needs.memory_mb, needs.gpus * part, *(uses.get(name, 0) for name in named)]

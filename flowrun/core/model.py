@@ -9,9 +9,11 @@ import msgspec
 
 from flowc.plan.host import Capacity as Capacity
 from flowc.plan.host import Gpu as Gpu
+from flowc.plan.model import FailureKind
 
 TaskState = Literal["pending", "ready", "running", "succeeded", "failed", "blocked", "skipped", "cancelled"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
+Kind = Literal[FailureKind, "lost", "preempted", "damaged"]  # of failures; the last three are nobody's fault
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,6 +72,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an attempt used: CPU time and memory as the kernel accounted them, and its process's own time.
 
+    `peak_mb` is of all its processes at a time, `gpu_peak_mb` of all its GPUs together.
     `wall_ms` is from the process's order to its report (0: not known); what else passed between start and end
     went into getting it started. `imports` are the milliseconds that loading each module for it took before
     that, while nothing else could be started.
@@ -79,6 +82,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     peak_mb: int = 0
     wall_ms: int = 0
     imports: dict[str, int] = {}
+    gpu_peak_mb: int = 0
 
 
 Inputs = dict[str, Any]

@@ -62,7 +62,7 @@ def _interval(task: Task, opened: int, ended: int) -> Interval:
     end = ended if task.state == "running" else max(start, task.ended_ms - opened)
     own = task.usage.wall_ms if task.state != "running" else 0
     began = max(start, end - own) if own else start
-    return Interval(task.node.id, task.site.site, start, began, end, task.placement, task.site.needs)
+    return Interval(task.node.id, task.site.site, start, began, end, task.placement, task.needs)
 
 
 def _steps(state: State, number: Mapping[int, int]) -> Iterator[Step]:

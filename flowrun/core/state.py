@@ -19,6 +19,7 @@ from flowrun.core.changes import (
     CancelRequested,
     Earlier,
     Event,
+    Exceeded,
     Exited,
     Fail,
     Finish,
@@ -125,6 +126,10 @@ class State:
         calls, total_ms = self._measured.get(site.site, (0, 0))
         return total_ms // calls if calls else site.estimate.ms
 
+    def could_have(self, needs: Resources) -> bool:
+        """Whether there could be a place with some needs for a node of this run, if nothing else ran."""
+        return self.scheduler.ever_refused(self.shared.lane if self.shared else _ALONE, needs) is None
+
     def due(self, now_ms: int) -> list[Task]:
         """Running tasks whose time limit, or whose grace after a gentle kill, is over."""
         return [task for task in self.running.values() if 0 <= self._deadline(task) <= now_ms]
@@ -152,6 +157,9 @@ class State:
             case Exited(node=node, attempt=attempt):
                 running = self.running.get(node)
                 return running is not None and running.attempt == attempt
+            case Exceeded(node=node, attempt=attempt):
+                running = self.running.get(node)
+                return running is not None and running.attempt == attempt and running.kill is None
             case Resolved(node=node):
                 task = self.by_id.get(node)  # cancelled maybe, while it waited for the answer
                 if task is None or task.state != "running" or task.site.control == "none":
@@ -180,6 +188,8 @@ class State:
                 if not self.awaits(change):
                     return False
                 self._exit(self.by_id[change.node], change)
+            case Exceeded():
+                return self.awaits(change)
             case Opened():
                 self.opened_ms, self.capacity = change.at_ms, change.capacity
                 self.scheduler = self.shared.scheduler if self.shared else self._own(change.capacity)
@@ -206,9 +216,8 @@ class State:
                 self.scheduler.expect(Ref(self.run, change.node), ends_ms)
             case Retry():
                 task = self.by_id[change.node]
-                task.losses += change.lost
-                task.preemptions += change.preempted
-                task.failures += not (change.lost or change.preempted)
+                task.retried[change.kind] = task.retried.get(change.kind, 0) + 1
+                task.more = change.needs or task.more
                 task.ready_at_ms = change.ready_at_ms
                 if change.ready_at_ms <= change.at_ms:
                     self._make_ready(task)
@@ -408,12 +417,12 @@ class State:
         since_ms = task.ready_at_ms
         return Request(
             task.ref,
-            site.needs,
+            task.needs,
             rank,
             self.expected_ms(site),
             since_ms,
             lane,
-            task.preemptions,
+            task.retried.get("preempted", 0),
         )
 
     def _choose(self, task: Task) -> None:

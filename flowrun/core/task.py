@@ -6,14 +6,16 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from flowc.plan.model import Node, Site, sources_of
+from flowc.plan.model import Node, Resources, Site, sources_of
 from flowrun.core.changes import Kill
-from flowrun.core.model import Artifact, Failure, Placement, TaskState, Usage
+from flowrun.core.model import Artifact, Failure, Kind, Placement, TaskState, Usage
 from flowrun.core.scheduler.request import Ref
 
 
 class Task(msgspec.Struct):
-    """A node in a run. `attempt` counts from 1; `failures`, `losses` and `preemptions` are those so far.
+    """A node in a run. `attempt` counts from 1; `retried` is how often it was, after which failures.
+
+    `more` is what it needs since it ran out of memory, if it is not what its site says.
 
     `alarmed`: one of the nodes in its `after` did not succeed. `result` is the argument tree
     that a control node came to, `parts` the number of a loop's nodes.
@@ -27,9 +29,8 @@ class Task(msgspec.Struct):
     missing: int  # dependencies that are not done
     state: TaskState = "pending"
     attempt: int = 0
-    failures: int = 0
-    losses: int = 0
-    preemptions: int = 0
+    retried: dict[Kind, int] = {}
+    more: Resources | None = None
     ready_at_ms: int = 0
     started_ms: int = 0
     ended_ms: int = 0
@@ -43,6 +44,11 @@ class Task(msgspec.Struct):
     alarmed: bool = False
     blocked_by: str = ""
     kept: bool = False  # done in an earlier execution of the run
+
+    @property
+    def needs(self) -> Resources:
+        """What its next attempt holds, or the present one."""
+        return self.more or self.site.needs
 
 
 class Doomed(NamedTuple):

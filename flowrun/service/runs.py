@@ -224,7 +224,7 @@ class _Teller:
     def _ended(self, state: State, exited: Exited) -> None:
         task = state.by_id[exited.node]
         since_ms = self._since.pop(exited.node, task.started_ms)
-        needs = task.site.needs
+        needs = task.needs
         used = {"cpus": needs.cpus, "memory_mb": needs.memory_mb, "gpus": needs.gpus, **dict(needs.uses)}
         share = self._shares.dominant([used.get(name, 0) for name in self._shares.resources])
         alone = alone_ms(exited.at_ms - task.started_ms, float(share), max(self._entitled, 1e-6))

@@ -18,6 +18,7 @@ from flowrun.core.changes import (
     Cancel,
     CancelRequested,
     Event,
+    Exceeded,
     Exited,
     Fail,
     Finish,
@@ -31,12 +32,12 @@ from flowrun.core.changes import (
     Start,
     Woke,
 )
-from flowrun.core.decide import ENDED, PREEMPTED
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
 from flowrun.shell.messages import Spawn
 from flowrun.shell.pool import Pool
+from flowrun.shell.reasons import with_reason
 from flowrun.shell.runlog import Home
 from flowrun.shell.values import Unfit, Values
 
@@ -76,10 +77,7 @@ class Execution:
         """A process that we killed failed for our reason, not for the signal's."""
         if not isinstance(event, Exited) or event.failure is None:
             return event
-        task = self.state.by_id[event.node]
-        if task.kill is None:
-            return event
-        failure = _with_reason(event.failure, task.kill, task.site.timeout_ms)
+        failure = with_reason(event.failure, self.state.by_id[event.node])
         return msgspec.structs.replace(event, failure=failure)
 
     def carry_out(self, change: AnyChange) -> None:
@@ -98,6 +96,7 @@ class Execution:
                 | Schedule()
                 | Skip()
                 | Exited()
+                | Exceeded()
                 | Woke()
                 | CancelRequested()
                 | Retry()
@@ -150,21 +149,6 @@ class Execution:
             run=self.run,
             scratch=str(_scratch_path(self._home, self.run, start).absolute()),
         )
-
-
-def _with_reason(failure: Failure, kill: Kill, timeout_ms: int) -> Failure:
-    if kill.reason == "preempted":
-        # An operator may end by an exception when it is asked to.
-        if failure.code not in (ENDED, "FR201"):
-            return failure
-        message = f"it was preempted for `{kill.by}`" if kill.by else "it was preempted: the daemon ends"
-        return msgspec.structs.replace(failure, code=PREEMPTED, message=message, at="")
-    if failure.code != ENDED:
-        return failure
-    if kill.reason == "timeout":
-        message = f"it took longer than its time limit of {timeout_ms / 1000:g} s"
-        return msgspec.structs.replace(failure, code="FR203", message=message)
-    return msgspec.structs.replace(failure, message="cancelled")
 
 
 def log_path(home: Home, run: str, task: Task, attempt: int) -> Path:

@@ -82,7 +82,7 @@ def failures(run: str, state: State, home: Home) -> list[Diagnostic]:
         if task.failure.at:
             labels.insert(0, Label(Place.parse(task.failure.at)))
         notes = _log_notes(log_path(home, run, task, task.attempt)) if task.attempt else []
-        tries = f" after {task.attempt} attempts" if task.failures else ""
+        tries = f" after {task.attempt} attempts" if task.retried.keys() - {"preempted"} else ""
         message = f"node `{task.node.id}` failed{tries}: {task.failure.message}"
         found.append(Diagnostic(task.failure.code, message, tuple(labels), tuple(notes), task.failure.hint))
     return found
@@ -114,7 +114,7 @@ def _node_report(run: str, status: str, state: State, task: Task, home: Home, no
         _note(state, task),
         task.kept,
         str(log_path(home, run, task, task.attempt)) if task.attempt else "",
-        task.preemptions,
+        task.retried.get("preempted", 0),
     )
 
 

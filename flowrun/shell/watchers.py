@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from flowc.plan.model import Resources
 from flowc.plan.text import counted
 from flowrun.core.changes import AnyChange, Exited, Kill, Resolved, Retry, Start
 from flowrun.core.model import Failure
@@ -104,7 +105,7 @@ def _line(state: State, change: AnyChange) -> str:
         case Kill(reason="preempted", force=False):
             whom = f"for {change.by}" if change.by else "as the daemon ends"
             return f"{_clock(state, change.at_ms)}  notice {change.node:<{width}}  preempted {whom}"
-        case Retry(preempted=True):
+        case Retry(kind="preempted"):
             return f"{_clock(state, change.at_ms)}  queued {change.node:<{width}}  again, as it was preempted"
         case Exited(failure=failure) if failure is not None:
             sentence = failure.message.splitlines()[0][:120]
@@ -117,9 +118,15 @@ def _line(state: State, change: AnyChange) -> str:
             return f"{_clock(state, change.at_ms)}  failed {change.node:<{width}}  {failure.message}"
         case Retry():
             wait = _seconds(change.ready_at_ms - change.at_ms).strip()
-            return f"{_clock(state, change.at_ms)}  retry  {change.node:<{width}}  in {wait}"
+            more = f" with {_memory(change.needs)}" if change.needs else ""
+            return f"{_clock(state, change.at_ms)}  retry  {change.node:<{width}}  in {wait}{more}"
         case _:
             return ""
+
+
+def _memory(needs: Resources) -> str:
+    on_gpu = f" and {needs.gpu_memory_mb} MB of a GPU" if needs.gpu_memory_mb else ""
+    return f"{needs.memory_mb} MB{on_gpu}"
 
 
 def _clock(state: State, at_ms: int) -> str:

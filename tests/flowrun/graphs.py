@@ -26,6 +26,7 @@ from flowrun.core.changes import (
     Block,
     Cancel,
     CancelRequested,
+    Exceeded,
     Exited,
     Fail,
     Finish,
@@ -40,7 +41,7 @@ from flowrun.core.changes import (
     Woke,
 )
 from flowrun.core.decide import decide
-from flowrun.core.model import Artifact, Capacity, Failure, Gpu
+from flowrun.core.model import Artifact, Capacity, Failure, Gpu, Usage
 from flowrun.core.state import State
 
 _AMOUNTS = {
@@ -138,9 +139,12 @@ class Run:
     def done(self, node, artifact="a" * 64, attempt=0):
         return self._step(Exited(self.now, node, attempt or self[node].attempt, Artifact(artifact, 10)))
 
-    def fails(self, node, code="FR201", attempt=0):
-        failure = Failure(code, "it broke")
-        return self._step(Exited(self.now, node, attempt or self[node].attempt, failure=failure))
+    def fails(self, node, code="FR201", attempt=0, **usage):
+        failure, attempt = Failure(code, "it broke"), attempt or self[node].attempt
+        return self._step(Exited(self.now, node, attempt, failure=failure, usage=Usage(**usage)))
+
+    def exceeds(self, node, reason, used=0, attempt=0):
+        return self._step(Exceeded(self.now, node, attempt or self[node].attempt, reason, used))
 
     def is_lost(self, node):
         return self.fails(node, "FR207")
@@ -178,6 +182,10 @@ class Run:
         return [say(command) for command in decide(self.state, event)]
 
 
+def _on_gpus(needs):
+    return f" and {needs.gpu_memory_mb} MB a GPU" if needs and needs.gpu_memory_mb else ""
+
+
 def say(command):
     """A command as text."""
     match command:
@@ -190,8 +198,10 @@ def say(command):
             return f"schedule {len(starts)} nodes in {ms / 1000:g} s"
         case Kill(node=node, attempt=attempt, reason=reason, force=force):
             return f"kill {node}.{attempt} {reason}{' by force' if force else ''}"
-        case Retry(node=node, ready_at_ms=at, lost=lost):
-            return f"retry {node} at {at}{' (lost)' if lost else ''}"
+        case Retry(node=node, ready_at_ms=at, kind=kind, needs=needs):
+            note = "" if kind == "error" else f" ({kind})"
+            more = f" with {needs.memory_mb} MB" if needs else ""
+            return f"retry {node} at {at}{note}{more}{_on_gpus(needs)}"
         case Fail(node=node):
             return f"fail {node}"
         case Block(node=node, by=by):

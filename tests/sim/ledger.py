@@ -6,6 +6,7 @@ what the books say. Who gets a place first, and whether for long enough nobody i
 
 from collections import defaultdict
 
+import msgspec
 from books import demand
 from oracle import loop_of
 
@@ -16,6 +17,7 @@ from flowrun.core.changes import (
     Block,
     Cancel,
     CancelRequested,
+    Exceeded,
     Exited,
     Fail,
     Finish,
@@ -26,7 +28,7 @@ from flowrun.core.changes import (
     Skip,
     Start,
 )
-from flowrun.core.decide import MAX_BACKOFF_MS, MAX_LOSSES
+from flowrun.core.failures import LEAST_MB, MAX_BACKOFF_MS, MAX_LOSSES
 
 OVER = ("succeeded", "failed", "blocked", "skipped", "cancelled")
 
@@ -49,14 +51,13 @@ class Ledger:
         self.attempts = attempts  # node -> the last one, ever
         self.made = made  # node -> Artifact: the last one that is in the log, if it is in the store
         self.held = {}  # (node, attempt) -> Start
-        self.failures = defaultdict(int)
-        self.losses = defaultdict(int)
-        self.preemptions = defaultdict(int)
+        self.retried = defaultdict(dict)  # node -> kind of failure -> how often
         self.not_before_ms = defaultdict(int)
         self.fallen = {}  # node -> Exited: failed, and nothing was decided about that yet
         self.ends = {}  # node -> its end for good
         self.cancelled = 0
         self.kills = {}
+        self.exceeded = {}  # (node, attempt) -> Exceeded: the first, before any kill
 
     def enter(self, change):
         """Compare a change with the books, in which all changes before it stand, and enter it."""
@@ -64,13 +65,16 @@ class Ledger:
         match change:
             case Exited():
                 self._enter_exit(change)
+            case Exceeded(node=node, attempt=attempt):
+                if (node, attempt) in self.held and (node, attempt) not in self.kills:
+                    self.exceeded[node, attempt] = change
             case CancelRequested():
                 self.cancelled += 1
             case Start(node=node):
                 task = self.shadow.by_id[node]
                 self._check_start(change, task)
                 self.order.before_start(self, change, task)
-                self.hosts.hold((self.run, node, change.attempt), change.placement, task.site.needs)
+                self.hosts.hold((self.run, node, change.attempt), change.placement, task.needs)
                 self.held[node, change.attempt] = change
                 self.attempts[node] = change.attempt
             case Schedule(starts_ms=starts):
@@ -187,7 +191,11 @@ class Ledger:
 
     def _check_fail(self, fail, task):
         node = task.node.id
-        if fail.failure is not None:
+        if fail.failure is not None and fail.failure.code == "FR214":
+            demand(self.fallen.pop(node, None), node, "ran out of memory, though no attempt failed")
+            demand(self.kind(task) == "memory" and self._is_chosen(task), node, "fails for memory:", fail)
+            demand(not self._could_have_more(task), node, "could have more memory")
+        elif fail.failure is not None:
             demand(fail.failure.code == "FR210" and task.state == "ready", node, "fails out of turn:", fail)
             demand(not self.order.could_ever_start(self, task), node, "could start on empty hosts")
             demand(not self.hosts.held, node, "is given up while something runs")
@@ -195,33 +203,72 @@ class Ledger:
             demand(task.failure.code == "FR208", node, "failed without an answer")
         else:
             demand(self.fallen.pop(node, None), node, "fails, though no attempt did")
-            lost = task.failure.code == "FR207"
-            spent = self.losses[node] == MAX_LOSSES if lost else self.failures[node] == task.site.retries
+            match self.kind(task):
+                case "lost":
+                    spent = self.retried[node].get("lost", 0) == MAX_LOSSES
+                case "preempted":
+                    spent = False
+                case "memory":
+                    spent = not self._is_chosen(task)
+                case _:
+                    spent = self._failures(node) == task.site.retries or not self._is_chosen(task)
             demand(spent and not self.is_cancelled(node), node, "failed for good too soon")
-            demand(not self._was_preempted(task), node, "failed, though it was preempted")
 
     def _check_retry(self, retry, task):
         node = retry.node
         demand(not self.is_cancelled(node), node, "is to be retried in a cancelled run")
         demand(self.fallen.pop(node, None), node, "is to be retried, though no attempt failed")
-        preempted = self._was_preempted(task)
-        demand(retry.preempted == preempted, "wrong kind of", retry)
-        demand(retry.lost == (task.failure.code == "FR207"), "wrong kind of", retry)
-        if preempted or retry.lost:
-            counts = self.preemptions if preempted else self.losses
-            counts[node] += 1
-            demand(preempted or self.losses[node] <= MAX_LOSSES, node, "is lost again and again")
-            demand(retry.ready_at_ms == retry.at_ms, node, "waits, though it was lost or preempted")
-        else:
-            wait = min(task.site.backoff_ms * 2 ** self.failures[node], MAX_BACKOFF_MS)
-            self.failures[node] += 1
-            demand(self.failures[node] <= task.site.retries, node, "is retried too often")
-            demand(retry.ready_at_ms == retry.at_ms + wait, node, "does not wait", wait)
+        kind, wait = self.kind(task), 0
+        demand(retry.kind == kind, "wrong kind of", retry)
+        demand(kind in ("lost", "preempted") or self._is_chosen(task), node, "was not to be retried:", kind)
+        demand((retry.needs is not None) == (kind == "memory"), node, "needs something else:", retry)
+        if kind not in ("lost", "preempted", "memory"):
+            wait = min(task.site.backoff_ms * 2 ** self._failures(node), MAX_BACKOFF_MS)
+            demand(self._failures(node) < task.site.retries, node, "is retried too often")
+        if kind == "memory":
+            self._check_larger(retry.needs, task)
+        demand(retry.ready_at_ms == retry.at_ms + wait, node, "does not wait", wait)
         self.not_before_ms[node] = retry.ready_at_ms
+        counts = self.retried[node]
+        counts[kind] = counts.get(kind, 0) + 1
+        demand(counts.get("lost", 0) <= MAX_LOSSES, node, "is lost again and again")
 
-    def _was_preempted(self, task):
-        kill = self.kills.get((task.node.id, task.attempt))
-        return kill is not None and kill.reason == "preempted" and task.failure.code in ("FR202", "FR209")
+    def kind(self, task):
+        """What kind of failure an attempt ended with."""
+        kill, code = self.kills.get((task.node.id, task.attempt)), task.failure.code
+        if kill is not None and kill.reason == "preempted" and code == "FR202":
+            return "preempted"
+        return _KINDS.get(code, "error")
+
+    def _failures(self, node):
+        return sum(self.retried[node].get(kind, 0) for kind in ("error", "crash", "timeout", "hang"))
+
+    def _is_chosen(self, task):
+        return not task.site.retry_on or self.kind(task) in task.site.retry_on
+
+    def _memory(self, task):
+        """Which amount was short, how much it had asked for, and how much it was seen to take."""
+        if task.failure.code == "FR216":
+            return "gpu_memory_mb", task.needs.gpu_memory_mb, task.usage.gpu_peak_mb
+        exceeded = self.exceeded.get((task.node.id, task.attempt))
+        used = exceeded.used if exceeded is not None and exceeded.reason == "memory" else 0
+        return "memory_mb", task.needs.memory_mb, max(task.usage.peak_mb, used, LEAST_MB // 2)
+
+    def _could_have_more(self, task):
+        name, had, _ = self._memory(task)
+        whole = name == "gpu_memory_mb" and not had
+        return not whole and self.order.could_ever_have(self, _with(task.needs, name, had + 1))
+
+    def _check_larger(self, needs, task):
+        """It asks for twice what it had or took, or the most there could be, and for all else as before."""
+        name, had, seen = self._memory(task)
+        amount = getattr(needs, name)
+        demand(needs == _with(task.needs, name, amount), task.node.id, "needs other things:", needs)
+        demand(had < amount <= 2 * max(had, seen), task.node.id, "wants", amount, "after", had, "and", seen)
+        demand(self.order.could_ever_have(self, needs), task.node.id, "can never have", amount)
+        if amount < 2 * max(had, seen):
+            more = self.order.could_ever_have(self, _with(task.needs, name, amount + 1))
+            demand(not more, task.node.id, "could have more than", amount)
 
     def _check_kill(self, kill, task):
         before = self.kills.get((kill.node, kill.attempt))
@@ -232,10 +279,18 @@ class Ledger:
         else:
             over = task.started_ms + task.site.timeout_ms <= kill.at_ms and task.site.timeout_ms
             taken = before is not None and before.reason == "preempted"
-            reasons = {"timeout": over, "cancelled": self.is_cancelled(kill.node), "preempted": taken}
+            exceeded = self.exceeded.get((kill.node, kill.attempt))
+            why = exceeded.reason if exceeded else ""
+            reasons = {
+                "timeout": over,
+                "cancelled": self.is_cancelled(kill.node),
+                "preempted": taken,
+                "memory": why == "memory" and kill.force and kill.used == exceeded.used,
+                "hang": why == "hang",
+            }
             demand(reasons[kill.reason], "no reason for", kill)
             demand(kill.grace_ms == GRACE_MS, "another grace than agreed:", kill)
-        if kill.force and self.cancelled < 2:
+        if kill.force and self.cancelled < 2 and kill.reason != "memory":
             demand(before and before.at_ms + before.grace_ms <= kill.at_ms, "no time to end in peace:", kill)
 
     def _check_finish(self, finish):
@@ -262,3 +317,18 @@ class Ledger:
                     found.add(source)
                     todo.append(source)
         return found
+
+
+def _with(needs, name, amount):
+    return msgspec.structs.replace(needs, **{name: amount})
+
+
+_KINDS = {
+    "FR202": "crash",
+    "FR203": "timeout",
+    "FR207": "lost",
+    "FR209": "preempted",
+    "FR213": "memory",
+    "FR215": "hang",
+    "FR216": "memory",
+}

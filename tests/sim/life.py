@@ -8,8 +8,8 @@ from books import demand
 from ledger import Ledger
 from standing import check_state, picture
 
-from flowrun.core.changes import AnyChange, Exited, Kill, Opened, Resolve, Resolved, Start, Woke
-from flowrun.core.model import Failure
+from flowrun.core.changes import AnyChange, Exceeded, Exited, Kill, Opened, Resolve, Resolved, Start, Woke
+from flowrun.core.model import Failure, Usage
 from flowrun.core.resume import carry_over
 
 _decode = msgspec.json.Decoder(AnyChange).decode
@@ -17,12 +17,16 @@ NEVER = float("inf")
 
 
 class Process(msgspec.Struct):
-    """A live attempt: when it ends, and how. `stubborn`: it does not heed a gentle kill."""
+    """A live attempt: when it ends, and how. `stubborn`: it does not heed a gentle kill.
+
+    `exceeds` is the event that tells of a limit that it is going to be over, if it comes to that.
+    """
 
     start: Start
     ends_ms: float
     failure: str
     stubborn: bool
+    exceeds: Exceeded | None = None
     kill: Kill | None = None
 
 
@@ -62,7 +66,9 @@ class Life:
     def moments(self):
         """When something is going to happen by itself; infinite if it never does."""
         wake = self.state.next_wake_ms()
-        return [process.ends_ms for process in self.live.values()] + ([wake] if wake is not None else [])
+        exceeded = [p.exceeds.at_ms for p in self.live.values() if p.exceeds]
+        ends = [process.ends_ms for process in self.live.values()]
+        return ends + exceeded + ([wake] if wake is not None else [])
 
     def happened(self, now):
         """The events of by now: how attempts ended, some told late or twice; and what time alone brings."""
@@ -76,6 +82,7 @@ class Life:
             again = msgspec.structs.replace(told, at_ms=now, failure=random.choice([told.failure, _LOST]))
             at = events.index(told) + 1 if told in events else 0
             events.insert(random.randrange(at, len(events) + 1), again)
+        events += self._exceeded(now)
         wake = self.state.next_wake_ms()
         if wake is not None and wake <= now:
             events.append(Woke(now))
@@ -108,14 +115,18 @@ class Life:
             case Start(node=node, attempt=attempt):
                 site = self.state.by_id[node].site
                 ends = now + random.choice([0, 1, 10, random.randrange(1, self.longest_ms)])
-                failure = (
-                    random.choice(["FR201", "FR202"]) if faults and random.random() < self.failing else ""
-                )
+                codes = ["FR201", "FR202", "FR213", *(["FR216"] if site.needs.gpus else [])]
+                failure = random.choice(codes) if faults and random.random() < self.failing else ""
                 if self.exact:
                     ends = now + (random.randrange(site.estimate.ms) if failure else site.estimate.ms)
                 elif faults and site.timeout_ms and random.random() < 0.3:
                     ends, failure = NEVER, "FR202"
-                self.live[node, attempt] = Process(command, ends, failure, random.random() < 0.3)
+                exceeds = None
+                if faults and not self.exact and random.random() < 0.2:
+                    reason = random.choice(["memory", "hang"] if site.heartbeat_ms else ["memory"])
+                    at_ms = min(ends, now + random.randrange(self.longest_ms))
+                    exceeds = Exceeded(at_ms, node, attempt, reason, random.choice([0, 5, 50, 700]))
+                self.live[node, attempt] = Process(command, ends, failure, random.random() < 0.3, exceeds)
             case Kill(node=node, attempt=attempt, force=force):
                 process = self.live.get((node, attempt))
                 if process is not None:  # else it ended on its own just now
@@ -181,11 +192,25 @@ class Life:
         if process.failure:
             code = process.failure
             if process.kill is not None and code == "FR202":
-                code = "FR203" if process.kill.reason == "timeout" else "FR202"
-            return Exited(now, node, attempt, failure=Failure(code, "it broke"))
+                code = _CODES.get(process.kill.reason, "FR202")
+            usage = Usage(
+                peak_mb=self.random.choice([0, 3, 40, 2000]), gpu_peak_mb=self.random.choice([0, 5000])
+            )
+            return Exited(now, node, attempt, failure=Failure(code, "it broke"), usage=usage)
         artifact = self.oracle.artifact(node)
         self.store.add(artifact.hash)
         return Exited(now, node, attempt, artifact)
+
+    def _exceeded(self, now):
+        """Who is over a limit; maybe some who are over altogether, or never were there."""
+        for process in self.live.values():
+            if process.exceeds and process.exceeds.at_ms <= now:
+                yield msgspec.structs.replace(process.exceeds, at_ms=now)
+                process.exceeds = None
+        if self.random.random() < 0.02:
+            node, attempt = f"n{self.random.randrange(30)}", self.random.randrange(1, 4)
+            if (node, attempt) not in self.live:
+                yield Exceeded(now, node, attempt, "memory", 1)
 
     def _answer(self, now, node, faults):
         if faults and self.random.random() < 0.05:
@@ -196,3 +221,4 @@ class Life:
 
 
 _LOST = Failure("FR207", "lost")
+_CODES = {"timeout": "FR203", "memory": "FR213", "hang": "FR215"}

@@ -28,7 +28,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "flowrun" / "core"
 FILES = [
-    *("decide.py", "state.py", "task.py", "fleet.py", "resume.py"),
+    *("decide.py", "failures.py", "state.py", "task.py", "fleet.py", "resume.py"),
     *(
         f"scheduler/{n}.py"
         for n in ("scheduler", "queue", "holdings", "order", "promise", "trial", "preempting")

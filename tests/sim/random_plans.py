@@ -90,6 +90,8 @@ def random_settings(random, hosts, estimated=0.0, hopeless=False, allowed=lambda
             "retries": random.choice([0, 0, 1, 3]),
             "backoff": random.choice([0, 1, 1000, 500_000]),
             "timeout": random.choice([0, 0, 20, 3000]),
+            "heartbeat": random.choice([0, 0, 0, 10, 1000]),
+            "retry_on": random.choice(["", "", "", "error", "crash,memory", "hang,timeout"]),
             "priority": random.choice([0, 0, 0, 1, -5]),
         }
         if random.random() < estimated:

@@ -58,9 +58,8 @@ def _check_task(ledger, task, asked, now):
         demand(
             ledger.made.get(node) == task.artifact == ledger.oracle.artifact(node), node, "has another result"
         )
-    counts = (task.failures, task.losses, task.preemptions)
-    books = (ledger.failures[node], ledger.losses[node], ledger.preemptions[node])
-    demand(counts == books, node, "has counted", counts, "instead of", books)
+    books = ledger.retried[node]
+    demand(task.retried == books, node, "has counted", task.retried, "instead of", books)
     waits = task.state in ("pending", "ready")
     demand(not (waits and node in ledger.ends), node, "came back to life")
     if waits:

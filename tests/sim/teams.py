@@ -31,7 +31,7 @@ class Teams:
     def before_start(self, ledger, start, task):
         """It is within all limits, and what is more urgent in its lane does not fit or may not start."""
         lane = self.lanes[ledger.run]
-        self._check_limits(lane, self._amounts(task.site.needs, start.placement), ledger.run, start.node)
+        self._check_limits(lane, self._amounts(task.needs, start.placement), ledger.run, start.node)
         waiting = self._waiting()
         claimed = (ledger.run, start.node) in self.claims
         self.claims.discard((ledger.run, start.node))
@@ -61,7 +61,7 @@ class Teams:
         demand(rules.enabled, "preemption is switched off:", kill)
         demand(lane.tier > 1, node, "is taken from tier 1")
         demand(kill.at_ms - task.started_ms >= rules.run_at_least_s * 1000, node, "ran too short a time")
-        demand(ledger.preemptions[node] < rules.times, node, "is taken once too often")
+        demand(ledger.retried[node].get("preempted", 0) < rules.times, node, "is taken once too often")
         run, _, asking = kill.by.partition("/")
         demand(run in self.ledgers, kill.by, "is not there")
         asks = self.ledgers[run].shadow.by_id[asking]
@@ -70,7 +70,7 @@ class Teams:
         self.claims.add((run, asking))
         demand(asks.state == "ready", kill.by, "does not wait, and gets a place")
         demand(
-            promised or not self.hosts.fits(asks.site.needs) or not self._has_headroom(run, asks),
+            promised or not self.hosts.fits(asks.needs) or not self._has_headroom(run, asks),
             kill.by,
             "has room already",
         )
@@ -90,9 +90,10 @@ class Teams:
             demand(theirs >= (by.tier, -self.priorities[run]), node, "is more important than", kill.by)
 
     def could_ever_start(self, ledger, task):
-        return self.ever_allowed(self.lanes[ledger.run], task.site.needs) and self.hosts.ever_fits(
-            task.site.needs
-        )
+        return self.could_ever_have(ledger, task.needs)
+
+    def could_ever_have(self, ledger, needs):
+        return self.ever_allowed(self.lanes[ledger.run], needs) and self.hosts.ever_fits(needs)
 
     def ever_allowed(self, lane, needs):
         """Whether a lane could have something if nothing else ran."""
@@ -169,14 +170,14 @@ class Teams:
 
     def _is_misfit(self, run, task):
         """Whether it waits for something to become free: a place may be kept for it."""
-        return not self.hosts.fits(task.site.needs) or not self._has_headroom(run, task)
+        return not self.hosts.fits(task.needs) or not self._has_headroom(run, task)
 
     def _may_start(self, run, task):
-        over = self._over_limit(self.lanes[run], self._amounts_at_most(task.site.needs))
+        over = self._over_limit(self.lanes[run], self._amounts_at_most(task.needs))
         return not self._is_misfit(run, task) and not over
 
     def _amounts_of(self, task):
-        return self._amounts(task.site.needs)
+        return self._amounts(task.needs)
 
     def _amounts_at_most(self, needs):
         """With named resources on as many hosts as a gang may need, if it does not find room on fewer."""

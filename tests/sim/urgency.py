@@ -45,7 +45,10 @@ class Urgency:
         demand(False, "nobody is there for whom to take a place:", kill)
 
     def could_ever_start(self, ledger, task):
-        return self.hosts.ever_fits(task.site.needs)
+        return self.hosts.ever_fits(task.needs)
+
+    def could_ever_have(self, ledger, needs):
+        return self.hosts.ever_fits(needs)
 
     def after_exit(self, ledger, start, exited):
         """Notice what ends earlier than it should."""
@@ -68,7 +71,7 @@ class Urgency:
             self._follow_promise(ledger, waiting, now)
 
     def _fits(self, task):
-        return self.hosts.fits(task.site.needs)
+        return self.hosts.fits(task.needs)
 
     def _first_misfit(self, waiting, task):
         """The most urgent of those that are more urgent than a task and do not fit."""
@@ -78,9 +81,9 @@ class Urgency:
     def _is_behind_like(self, waiting, task):
         """Whether another one stands before a task that needs the same and lasts about as long: only the
         first of such is looked at."""
-        like = (task.site.needs, task.site.estimate.ms.bit_length())
+        like = (task.needs, task.site.estimate.ms.bit_length())
         others = [other for other in waiting if urgency(other) < urgency(task)]
-        return any((other.site.needs, other.site.estimate.ms.bit_length()) == like for other in others)
+        return any((other.needs, other.site.estimate.ms.bit_length()) == like for other in others)
 
     def _check_promise(self, ledger, start, task, kept):
         if kept is None or ledger.kills:  # what is killed ends at another time than it was meant to
@@ -93,12 +96,12 @@ class Urgency:
         ends = {(ledger.run, *key): s.at_ms + _estimate(ledger, key[0]) for key, s in ledger.held.items()}
         if task is not None:
             key = ("", "it", 0)
-            placement = ledger.shadow.scheduler.pool.place(task.site.needs)
+            placement = ledger.shadow.scheduler.pool.place(task.needs)
             self.hosts.held[key] = placement
             ends[key] = now + task.site.estimate.ms
         found = NEVER
         for at in sorted({*ends.values()}):
-            if self.hosts.fits(wanted.site.needs, without={key for key, end in ends.items() if end <= at}):
+            if self.hosts.fits(wanted.needs, without={key for key, end in ends.items() if end <= at}):
                 found = at
                 break
         if task is not None:

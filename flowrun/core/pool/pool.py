@@ -58,6 +58,11 @@ class Pool:
         """Thousandths of CPUs and MB of memory that are free on a host."""
         return self._free[host][:2]
 
+    def capacities(self, needs: Resources) -> list[Capacity]:
+        """What the hosts have when they are empty: each kind of host once, if one of it is enough to know."""
+        kinds = self._kinds if needs.hosts_max == 1 else self._kind_of
+        return [kind.capacity for kind in kinds]
+
     def expect(self, typical: Mapping[Resources, int]) -> None:
         """Judge places by other typical requests from now on."""
         self._judge = Judge(typical, self._kinds)

@@ -54,6 +54,9 @@ class Order(Protocol):
     def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
         """Why a place is more than a request may have, which may have what it asks for at least."""
 
+    def ever_allowed(self, lane: Lane, needs: Resources) -> Rejected | None:
+        """Why a lane may not have a place with some needs even if nothing runs."""
+
     def started(self, request: Request, placement: Placement) -> None:
         """A request got a place."""
 
@@ -85,6 +88,10 @@ class Single:
 
     def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
         """None is."""
+        return None
+
+    def ever_allowed(self, lane: Lane, needs: Resources) -> Rejected | None:
+        """Everything is."""
         return None
 
     def started(self, request: Request, placement: Placement) -> None:

@@ -14,9 +14,10 @@ from itertools import islice
 
 import msgspec
 
+from flowc.plan.model import Resources
 from flowrun.core.changes import GRACE_MS
 from flowrun.core.model import Placement, Rejected
-from flowrun.core.pool import Pool
+from flowrun.core.pool import Pool, can_ever_fit
 from flowrun.core.scheduler.holdings import Holdings
 from flowrun.core.scheduler.order import Order, Single
 from flowrun.core.scheduler.preempting import Preempting
@@ -186,6 +187,10 @@ class Scheduler:
         found = self.pool.place(request.needs)
         trimmed = found if isinstance(found, Rejected) else self.trimmed(request, found)
         return trimmed if isinstance(trimmed, Rejected) else None
+
+    def ever_refused(self, lane: Lane, needs: Resources) -> Rejected | None:
+        """Why a lane could have no place with some needs, even if nothing ran."""
+        return self.order.ever_allowed(lane, needs) or can_ever_fit(needs, *self.pool.capacities(needs))
 
     def place(self, need: Need) -> Placement | None:
         """A place, if there is one. What was rejected is not tried again until something ends."""

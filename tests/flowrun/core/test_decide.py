@@ -4,7 +4,8 @@ import pytest
 from graphs import Run, host, plan
 
 from flowrun.core.changes import GRACE_MS, Exited, Opened
-from flowrun.core.decide import MAX_BACKOFF_MS, MAX_LOSSES, decide
+from flowrun.core.decide import decide
+from flowrun.core.failures import MAX_BACKOFF_MS, MAX_LOSSES
 from flowrun.core.keys import node_keys
 from flowrun.core.model import Failure
 from flowrun.core.state import State
@@ -167,7 +168,7 @@ class TestLosing:
     def test_a_lost_attempt_starts_again_at_once_and_is_no_failure(self):
         run = Run("a retries=0")
         assert run.is_lost("a") == ["retry a at 0 (lost)", "start a.2"]
-        assert (run["a"].losses, run["a"].failures) == (1, 0)
+        assert run["a"].retried == {"lost": 1}
 
     def test_but_not_for_ever(self):
         run = Run("a retries=5 backoff=0")
@@ -203,7 +204,7 @@ class TestHearingLateOrTwice:
         assert run.fails("a") == ["retry a at 0", "start a.2"]
         assert run.done("a", attempt=1) == run.fails("a", attempt=1) == []
         assert run.states() == {"running": "a"}
-        assert run["a"].failures == 1
+        assert run["a"].retried == {"error": 1}
         assert run.done("a") == ["finish succeeded"]
 
     def test_an_exit_while_the_node_waits_for_its_next_attempt(self):
@@ -243,7 +244,7 @@ class TestTimeLimits:
     def test_a_node_that_ran_too_long_may_be_retried_with_a_whole_limit(self):
         run = Run("a timeout=300 retries=1 backoff=0")
         run.wake(300)
-        assert run.fails("a", "FR203") == ["retry a at 300", "start a.2"]
+        assert run.fails("a", "FR203") == ["retry a at 300 (timeout)", "start a.2"]
         assert run.wake(599) == []
         assert run.wake(600) == ["kill a.2 timeout"]
 

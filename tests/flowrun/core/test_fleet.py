@@ -88,9 +88,9 @@ class TestPaused:
         runs.fleet.paused = True
         assert runs.text(evict(runs.fleet, 10)) == ["main-1: kill x.1 preempted"]
         assert evict(runs.fleet, 20) == []
-        assert runs.dies("main-1", "x") == ["main-1: retry x at 0"]
+        assert runs.dies("main-1", "x") == ["main-1: retry x at 0 (preempted)"]
         assert runs.task("main-1", "x").state == "ready"
-        assert runs.task("main-1", "x").failures == 0
+        assert runs.task("main-1", "x").retried == {"preempted": 1}
 
 
 class TestPreemption:
@@ -100,8 +100,8 @@ class TestPreemption:
         assert runs.open("z", team=1, tier=1) == ["main-1: kill x.1 preempted"]
         kill = runs.task("main-1", "x").kill
         assert (kill.by, kill.grace_ms) == ("main-2/z", 7000)
-        assert runs.dies("main-1", "x") == ["main-1: retry x at 0", "main-2: start z.1"]
-        assert (runs.task("main-1", "x").preemptions, runs.task("main-1", "x").failures) == (1, 0)
+        assert runs.dies("main-1", "x") == ["main-1: retry x at 0 (preempted)", "main-2: start z.1"]
+        assert runs.task("main-1", "x").retried == {"preempted": 1}
         assert runs.done("main-2", "z") == ["main-1: start x.2", "main-2: finish succeeded"]
 
     def test_each_of_several_takes_its_own(self):
@@ -117,7 +117,7 @@ class TestPreemption:
         runs.open("x\ny")
         runs.open("wide cpus=2", team=1, tier=1)
         assert {runs.task("main-1", node).kill.by for node in "xy"} == {"main-2/wide"}
-        assert runs.dies("main-1", "x") == ["main-1: retry x at 0"]
+        assert runs.dies("main-1", "x") == ["main-1: retry x at 0 (preempted)"]
         assert "main-2: start wide.1" in runs.dies("main-1", "y")
 
     def test_nobody_takes_from_the_first_tier_nor_from_who_was_taken_from_often(self):
@@ -158,4 +158,4 @@ class TestPreemption:
         runs.open("x\ny")
         runs.open("z", team=1, tier=1)
         assert runs.happens("main-2", CancelRequested(0)) == ["main-2: cancel z", "main-2: finish cancelled"]
-        assert runs.dies("main-1", "x") == ["main-1: retry x at 0", "main-1: start x.2"]
+        assert runs.dies("main-1", "x") == ["main-1: retry x at 0 (preempted)", "main-1: start x.2"]
