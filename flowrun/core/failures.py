@@ -18,6 +18,7 @@ MAX_BACKOFF_MS = 10 * 60 * 1000
 LEAST_MB = 512  # asked for by what ran out of memory; less is not worth an attempt
 
 RAISED, ENDED, TIMED_OUT, LOST, PREEMPTED = "FR201", "FR202", "FR203", "FR207", "FR209"
+DAMAGED = "FR306"
 OUT_OF_MEMORY, NO_MORE_MEMORY, HUNG, OUT_OF_GPU_MEMORY = "FR213", "FR214", "FR215", "FR216"
 _KINDS: Mapping[str, Kind] = {  # all others are errors
     ENDED: "crash",
@@ -27,6 +28,7 @@ _KINDS: Mapping[str, Kind] = {  # all others are errors
     OUT_OF_GPU_MEMORY: "memory",
     LOST: "lost",
     PREEMPTED: "preempted",
+    DAMAGED: "damaged",
 }
 
 

@@ -61,12 +61,16 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why an attempt failed: a code, a sentence, the line in the operator if known, a way out."""
+    """Why an attempt failed: a code, a sentence, the line in the operator if known, a way out.
+
+    `damaged` is the hash of an artifact that it could not read.
+    """
 
     code: str
     message: str
     at: str = ""
     hint: str = ""
+    damaged: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -24,6 +24,7 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Opened,
+    Redo,
     Resolve,
     Resolved,
     Retry,
@@ -100,6 +101,7 @@ class Execution:
                 | Woke()
                 | CancelRequested()
                 | Retry()
+                | Redo()
                 | Fail()
                 | Block()
                 | Cancel()

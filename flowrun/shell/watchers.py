@@ -12,7 +12,7 @@ import msgspec
 
 from flowc.plan.model import Resources
 from flowc.plan.text import counted
-from flowrun.core.changes import AnyChange, Exited, Kill, Resolved, Retry, Start
+from flowrun.core.changes import AnyChange, Exited, Kill, Redo, Resolved, Retry, Start
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 
@@ -116,6 +116,9 @@ def _line(state: State, change: AnyChange) -> str:
             return f"{_clock(state, change.at_ms)}  known  {change.node:<{width}}  {came_to}"
         case Resolved(failure=failure) if failure is not None:
             return f"{_clock(state, change.at_ms)}  failed {change.node:<{width}}  {failure.message}"
+        case Redo():
+            sources = ", ".join(change.sources)
+            return f"{_clock(state, change.at_ms)}  again  {change.node:<{width}}  after {sources}, anew"
         case Retry():
             wait = _seconds(change.ready_at_ms - change.at_ms).strip()
             more = f" with {_memory(change.needs)}" if change.needs else ""
