@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
     from flowc.loops import foreach, reduce
-    from flowc.resuming import scratch, stopping
+    from flowc.resuming import beat, scratch, stopping
     from flowc.show.notebook import draw
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Operator",
     "Static",
     "Workflow",
+    "beat",
     "draw",
     "empty",
     "finally_",
@@ -36,7 +37,7 @@ __all__ = [
 _ELSEWHERE = {
     **dict.fromkeys(["finally_", "on_failure", "when"], "flowc.control"),
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
-    **dict.fromkeys(["scratch", "stopping"], "flowc.resuming"),
+    **dict.fromkeys(["beat", "scratch", "stopping"], "flowc.resuming"),
     "empty": "flowc.arrays",
     "draw": "flowc.show.notebook",
 }

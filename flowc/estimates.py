@@ -52,6 +52,17 @@ def objections(plan: Plan, history: Sequence[Record], places: Mapping[str, Place
             message = f"`{name}` declares {site.needs.memory_mb} MB, and has taken {measured.peak_mb} MB"
             hint = f'declare `memory="{measured.peak_mb}MB"` or more'
             found.append(Diagnostic("FC302", message, at, hint=hint))
+        on_gpus_mb = site.needs.gpu_memory_mb * max(site.needs.gpus, site.needs.gpus_max)
+        if 0 < on_gpus_mb < measured.gpu_peak_mb:
+            message = (
+                f"`{name}` declares {on_gpus_mb} MB on its GPUs, and has taken {measured.gpu_peak_mb} MB"
+            )
+            each_mb = -(-measured.gpu_peak_mb * site.needs.gpu_memory_mb // on_gpus_mb)
+            found.append(
+                Diagnostic(
+                    "FC302", message, at, hint=f'declare `gpu_memory="{each_mb}MB"` or more of each GPU'
+                )
+            )
         if 0 < site.timeout_ms < measured.wall_ms_p90:
             limit, took = _seconds(site.timeout_ms), _seconds(measured.wall_ms_p90)
             message = f"`{name}` may take {limit}, and one call in ten took {took} or longer"

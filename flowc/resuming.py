@@ -1,4 +1,4 @@
-"""For operators that take long: keep what is done, go on with it when the node starts anew.
+"""For operators that take long: show that they live, keep what is done, go on with it when started anew.
 
 @operator
 def train(epochs: int) -> Model:
@@ -14,11 +14,15 @@ def train(epochs: int) -> Model:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tempfile
+import time
 from pathlib import Path
 
+_BEAT_S = 0.25  # not more often, however often it is called
+_next_beat_s = 0.0
 _asked: list[int] = []  # the signals that came since somebody looked for the first time
 
 
@@ -34,6 +38,23 @@ def scratch() -> Path:
     folder = Path(given)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def beat() -> None:
+    """Say that the node is at work, for operators with a `heartbeat`. Output says so, too.
+
+    From any thread or process that the node started; as often as you like. Outside of a run nothing happens.
+    """
+    global _next_beat_s
+    now_s = time.monotonic()
+    if now_s < _next_beat_s:
+        return
+    _next_beat_s = now_s + _BEAT_S
+    file = os.environ.get("FLOW_BEAT", "")
+    if file:
+        with contextlib.suppress(OSError):  # the work matters more than its being told of
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.utime(file)
 
 
 def stopping() -> bool:

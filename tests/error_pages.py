@@ -257,6 +257,7 @@ def _environment(folder: Path) -> dict[str, str]:
     return {
         "PATH": f"{_bin()}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(folder / ".home"),
+        "FLOW_LEASES": str(folder / ".leases"),  # pages are tried side by side
         "LC_ALL": "C.UTF-8",
         "NO_COLOR": "1",
         "TERM": "dumb",

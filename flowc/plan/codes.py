@@ -112,6 +112,7 @@ CODES: dict[str, str] = {
     "FR147": "the daemon is about to end",
     "FR148": "the daemon does not understand a request",
     "FR149": "a node can never run within the limits of its team",
+    "FR150": "what other processes hold of the host cannot be known",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",
@@ -123,6 +124,11 @@ CODES: dict[str, str] = {
     "FR208": "a loop or a branch cannot go on with the value it was given",
     "FR209": "a node was preempted",
     "FR210": "a node can never start",
+    "FR213": "a node ran out of memory",
+    "FR214": "a node needs more memory than it can have",
+    "FR215": "a node gave no sign of life",
+    "FR216": "a node ran out of GPU memory",
+    "FR218": "another process on the host was first",
     # FR3: stored runs
     "FR301": "there is no such run",
     "FR302": "the run has no such node",

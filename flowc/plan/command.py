@@ -54,7 +54,10 @@ class App:
         return register
 
     def __call__(self) -> None:
-        """Do what the command line says. Exits: 1 with diagnostics on standard error, 2 for wrong usage."""
+        """Do what the command line says.
+
+        Exits: 1 with diagnostics on standard error, 2 for wrong usage, 130 when interrupted.
+        """
         name = sys.argv[1] if len(sys.argv) > 1 else ""
         for group in self.groups:
             if name in group.commands:
@@ -77,6 +80,9 @@ class App:
         except BrokenPipeError:  # who reads the output, `head` for one, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)  # as a shell tells of SIGPIPE
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)  # as a shell tells of SIGINT
         except Exception as error:
             from flowc.plan.diagnostics import Refused, print_refusal
 

@@ -35,9 +35,9 @@ class Record(
     """What the calls of an operator that succeeded took, from their start to their end.
 
     `code` is the hash of its source; empty if that is not known. `wall_ms` is the median, `wall_ms_p90` what
-    nine of ten calls stayed within, `peak_mb` the most memory that any of them had. `own_ms` and `own_ms_p90`
-    are of the time in the calls' own processes, which is without waiting for one and for imports. `items` is
-    the median number of items of its loops. 0: not known.
+    nine of ten calls stayed within, `peak_mb` the most memory that any of them had, and `gpu_peak_mb` that on
+    all its GPUs together. `own_ms` and `own_ms_p90` are of the time in the calls' own processes, which is
+    without waiting for one and for imports. `items` is the median number of items of its loops. 0: not known.
     """
 
     op: Reference
@@ -49,6 +49,7 @@ class Record(
     own_ms: Amount = 0
     own_ms_p90: Amount = 0
     items: Amount = 0
+    gpu_peak_mb: Amount = 0
 
 
 class Module(msgspec.Struct, frozen=True, tag_field="kind", tag="module", forbid_unknown_fields=True):

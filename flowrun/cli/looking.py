@@ -33,7 +33,7 @@ def runs(state: Path, as_json: bool) -> None:
 )
 def show(run: str, gantt: bool, svg: Path | None, state: Path, as_json: bool) -> None:
     """Show a run: every node, its state, what it took, what came of it."""
-    from flowrun.shell.execution import now_ms
+    from flowrun.shell.clock import now_ms
     from flowrun.shell.report import report
     from flowrun.shell.views import details
 
@@ -94,7 +94,7 @@ def logs(run: str, node: str, attempt: int, state: Path, as_json: bool) -> None:
 )
 def why(run: str, node: str, state: Path, as_json: bool) -> None:
     """Explain what a node waits or waited for: which resource, how much is missing, who holds it."""
-    from flowrun.shell.execution import now_ms
+    from flowrun.shell.clock import now_ms
     from flowrun.shell.waiting import account
     from flowrun.shell.waiting import why as explanation
 

@@ -36,6 +36,13 @@ class Earlier(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
 
 
+class Outsider(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What somebody else on the host holds."""
+
+    by: str
+    placement: Placement
+
+
 class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whose a run is, and how important, where many share a host."""
 
@@ -47,7 +54,7 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
 class Opened(Change, frozen=True, tag="opened"):
     """The run began, or was resumed after what `earlier` tells of its nodes.
 
-    `submission` is there if a daemon executes it.
+    `submission` is there if a daemon executes it; `elsewhere` is what other processes hold of the host.
     """
 
     at_ms: int
@@ -57,10 +64,14 @@ class Opened(Change, frozen=True, tag="opened"):
     earlier: dict[str, Earlier] = {}
     versions: dict[str, str] = {}  # of the installed packages that operators import
     submission: Submission | None = None
+    elsewhere: tuple[Outsider, ...] = ()
 
 
 class Exited(Change, frozen=True, tag="exited"):
-    """An attempt ended: with an artifact, or with a failure."""
+    """An attempt ended: with an artifact, or with a failure.
+
+    `elsewhere` is what other processes hold of the host, if it could not start because of that.
+    """
 
     at_ms: int
     node: str
@@ -68,6 +79,7 @@ class Exited(Change, frozen=True, tag="exited"):
     artifact: Artifact | None = None
     failure: Failure | None = None
     usage: Usage = Usage()
+    elsewhere: tuple[Outsider, ...] | None = None
 
 
 class Exceeded(Change, frozen=True, tag="exceeded"):
@@ -88,6 +100,13 @@ class Resolved(Change, frozen=True, tag="resolved"):
     names: tuple[str, ...] = ()
     truth: bool = False
     failure: Failure | None = None
+
+
+class Elsewhere(Change, frozen=True, tag="elsewhere"):
+    """What other processes hold of the host from now on: all of it, in the place of what they held before."""
+
+    at_ms: int
+    held: tuple[Outsider, ...] = ()
 
 
 class Woke(Change, frozen=True, tag="woke"):
@@ -198,6 +217,6 @@ class Finish(Change, frozen=True, tag="finish"):
     status: RunStatus
 
 
-Event = Opened | Exited | Exceeded | Resolved | Woke | CancelRequested
+Event = Opened | Exited | Exceeded | Resolved | Elsewhere | Woke | CancelRequested
 Command = Schedule | Start | Resolve | Kill | Retry | Redo | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

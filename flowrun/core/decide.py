@@ -11,6 +11,7 @@ from flowrun.core.changes import (
     Cancel,
     CancelRequested,
     Command,
+    Elsewhere,
     Event,
     Exceeded,
     Exited,
@@ -67,7 +68,7 @@ def react(state: State, event: Event) -> list[Command]:
             _carry_out(state, commands, _cancel(state, event.at_ms))
         case Woke():
             _carry_out(state, commands, _enforce_limits(state, event.at_ms))
-        case Opened() | Exited() | Resolved():
+        case Opened() | Exited() | Resolved() | Elsewhere():
             pass
         case _:
             assert_never(event)

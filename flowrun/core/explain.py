@@ -11,14 +11,24 @@ from collections.abc import Iterable
 
 import msgspec
 
-from flowrun.core.changes import AnyChange, CancelRequested, Exceeded, Exited, Opened, Resolved, Start, Woke
+from flowrun.core.changes import (
+    AnyChange,
+    CancelRequested,
+    Elsewhere,
+    Exceeded,
+    Exited,
+    Opened,
+    Resolved,
+    Start,
+    Woke,
+)
 from flowrun.core.scheduler.queue import Kind
 from flowrun.core.scheduler.request import Ref
 from flowrun.core.scheduler.waits import Waits, waits
 from flowrun.core.state import State
 from flowrun.core.task import Task
 
-EVENTS = (Opened, Exited, Exceeded, Resolved, Woke, CancelRequested)
+EVENTS = (Opened, Exited, Exceeded, Resolved, Elsewhere, Woke, CancelRequested)
 
 
 class Spell(msgspec.Struct, frozen=True):

@@ -15,11 +15,12 @@ from flowrun.core.task import Task
 
 MAX_LOSSES = 3  # times that a task is started again after its process was lost through no fault of its own
 MAX_BACKOFF_MS = 10 * 60 * 1000
+TAKEN_AGAIN_MS = 50  # until what another process has taken first is asked for again, if nobody is to be seen
 LEAST_MB = 512  # asked for by what ran out of memory; less is not worth an attempt
 
 RAISED, ENDED, TIMED_OUT, LOST, PREEMPTED = "FR201", "FR202", "FR203", "FR207", "FR209"
+OUT_OF_MEMORY, NO_MORE_MEMORY, HUNG, OUT_OF_GPU_MEMORY, TAKEN = "FR213", "FR214", "FR215", "FR216", "FR218"
 DAMAGED = "FR306"
-OUT_OF_MEMORY, NO_MORE_MEMORY, HUNG, OUT_OF_GPU_MEMORY = "FR213", "FR214", "FR215", "FR216"
 _KINDS: Mapping[str, Kind] = {  # all others are errors
     ENDED: "crash",
     TIMED_OUT: "timeout",
@@ -29,32 +30,35 @@ _KINDS: Mapping[str, Kind] = {  # all others are errors
     LOST: "lost",
     PREEMPTED: "preempted",
     DAMAGED: "damaged",
+    TAKEN: "taken",
 }
 
 
 class Rule(NamedTuple):
-    """How often a kind is tried again, and whether with pauses, each twice as long as the one before.
+    """How often a kind is tried again, and after which pause.
 
-    `most` is `None` where the operator's `retries` say: for all kinds of which that is so, together. A kind
-    that `grows` is tried again with more memory, as long as there is more.
+    `most` is `None` where the operator's `retries` say: for all kinds of which that is so, together. So is
+    `pause_ms`, where it is the operator's `backoff`: that doubles each time. A kind that `grows` is tried
+    again with more memory, as long as there is more.
     """
 
     most: float | None
-    pauses: bool
+    pause_ms: int | None = 0
     grows: bool = False
 
 
-_AS_DECLARED = Rule(None, pauses=True)
+_AS_DECLARED = Rule(most=None, pause_ms=None)
 RULES: Mapping[Kind, Rule] = {
     "error": _AS_DECLARED,
     "crash": _AS_DECLARED,
     "timeout": _AS_DECLARED,
     "hang": _AS_DECLARED,
     # What was short is not time: with more memory it need not wait, without it would be in vain.
-    "memory": Rule(math.inf, pauses=False, grows=True),
-    "lost": Rule(MAX_LOSSES, pauses=False),
-    "preempted": Rule(math.inf, pauses=False),
-    "damaged": Rule(MAX_LOSSES, pauses=False),
+    "memory": Rule(math.inf, grows=True),
+    "lost": Rule(MAX_LOSSES),
+    "preempted": Rule(math.inf),
+    "taken": Rule(math.inf, TAKEN_AGAIN_MS),
+    "damaged": Rule(MAX_LOSSES),
 }
 DECLARED: frozenset[Kind] = frozenset(kind for kind, rule in RULES.items() if rule.most is None)
 
@@ -80,7 +84,9 @@ def after_failure(task: Task, now_ms: int, could_have: Callable[[Resources], boo
         needs = larger(task, could_have)
         if needs is None:
             return Fail(node, _no_more(task))
-    pause_ms = min(task.site.backoff_ms * 2**before, MAX_BACKOFF_MS) if rule.pauses else 0
+    pause_ms = rule.pause_ms
+    if pause_ms is None:
+        pause_ms = min(task.site.backoff_ms * 2**before, MAX_BACKOFF_MS)
     return Retry(now_ms, node, now_ms + pause_ms, kind, needs)
 
 

@@ -26,6 +26,7 @@ class Call(NamedTuple):
     imports: Mapping[str, int] = {}
     start_ms: int = 0
     queued: bool = False
+    gpu_peak_mb: int = 0
 
 
 class Loop(NamedTuple):
@@ -57,7 +58,15 @@ def calls(plan: Plan, changes: Iterable[AnyChange]) -> list[Call]:
                 site = sites[site_of(change.node)]  # of a loop's nodes, too: it has their operator
                 start = started[change.node, change.attempt]
                 used, wall_ms = change.usage, max(0, change.at_ms - start)
-                call = Call(site.op, site.code, wall_ms, used.peak_mb, used.wall_ms, used.imports)
+                call = Call(
+                    site.op,
+                    site.code,
+                    wall_ms,
+                    used.peak_mb,
+                    used.wall_ms,
+                    used.imports,
+                    gpu_peak_mb=used.gpu_peak_mb,
+                )
                 found.append((start, call))
     return _with_starts(found)
 
@@ -135,6 +144,7 @@ def _record(op: str, code: str, group: Sequence[Call], items: Sequence[int]) -> 
         _median(own),
         _rank(own, 90),
         _rank(items, 50),
+        max(call.gpu_peak_mb for call in group),
     )
 
 

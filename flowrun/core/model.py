@@ -13,7 +13,7 @@ from flowc.plan.model import FailureKind
 
 TaskState = Literal["pending", "ready", "running", "succeeded", "failed", "blocked", "skipped", "cancelled"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
-Kind = Literal[FailureKind, "lost", "preempted", "damaged"]  # of failures; the last three are nobody's fault
+Kind = Literal[FailureKind, "lost", "preempted", "taken", "damaged"]  # the latter are not an operator's own
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -18,6 +18,7 @@ from flowrun.core.changes import (
     Cancel,
     CancelRequested,
     Earlier,
+    Elsewhere,
     Event,
     Exceeded,
     Exited,
@@ -195,12 +196,16 @@ class State:
             case Opened():
                 self.opened_ms, self.capacity = change.at_ms, change.capacity
                 self.scheduler = self.shared.scheduler if self.shared else self._own(change.capacity)
+                if change.elsewhere:
+                    self.scheduler.occupy(change.elsewhere, change.at_ms)
                 self._reopen(change.earlier)
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
                     task = self.tasks[heapq.heappop(self._waiting)[1]]
                     if task.state == "pending" and task.missing == 0:
                         self._make_ready(task)
+            case Elsewhere():
+                self.scheduler.occupy(change.held, change.at_ms)
             case CancelRequested():
                 self.cancelling += 1
             case Schedule():
@@ -248,6 +253,8 @@ class State:
 
     def _exit(self, task: Task, exited: Exited) -> None:
         self.scheduler.ended(task.ref)
+        if exited.elsewhere is not None:
+            self.scheduler.occupy(exited.elsewhere, exited.at_ms)
         del self.running[task.node.id]
         task.state, task.ended_ms, task.usage, task.failure = (
             "pending",

@@ -28,7 +28,8 @@ from flowrun.service.messages import (
 from flowrun.service.runs import Runs
 from flowrun.service.tables import queue_table, teams_table
 from flowrun.shell import devices, teams
-from flowrun.shell.execution import now_ms
+from flowrun.shell.clock import now_ms
+from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Signals
 from flowrun.shell.runlog import Home, RunLog
 from flowrun.shell.watchers import say
@@ -50,7 +51,8 @@ def serve(settings: Settings) -> None:
     lock = sockets.hold(home)
     capacity = devices.host(settings.devices)
     sharing = teams.read(settings.teams, capacity) if settings.teams else Sharing()
-    runs = Runs(home, RunLog(home, writable=True), capacity, sharing)
+    leases = Leases(capacity, devices.is_pretended(settings.devices, capacity))
+    runs = Runs(home, RunLog(home, writable=True), capacity, sharing, leases)
     listener = sockets.listen(home)
     signals = Signals()
     try:

@@ -27,8 +27,10 @@ from flowrun.core.state import Shared, State
 from flowrun.service import admission
 from flowrun.service.messages import Cancelling, Submit, Submitted
 from flowrun.service.pools import Pools
-from flowrun.shell.execution import Execution, now_ms
+from flowrun.shell.clock import now_ms
+from flowrun.shell.execution import Execution
 from flowrun.shell.launch import bound, demand_environment, demand_feasible, reopen, versions_for
+from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop
 from flowrun.shell.pool import Pool
 from flowrun.shell.runlog import Home, RunLock, RunLog
@@ -47,18 +49,19 @@ class _Held(NamedTuple):
 class Runs:
     """The runs that share the host."""
 
-    def __init__(self, home: Home, log: RunLog, capacity: Capacity, sharing: Sharing) -> None:
+    def __init__(self, home: Home, log: RunLog, capacity: Capacity, sharing: Sharing, leases: Leases) -> None:
         self._home = home
         self._log = log
         self._capacity = capacity
         self._sharing = sharing
+        self._leases = leases
         self._project = Path.cwd().resolve()
         self.order = Fair(
             Shares(sharing, amounts(capacity)), min((gpu.memory_mb for gpu in capacity.gpus), default=0)
         )
         grace_ms = round(sharing.preemption.notice_s * 1000)
         scheduler = Scheduler(places.Pool((capacity,)), self.order, ByShares(self.order), grace_ms)
-        self.loop = Loop(Fleet(scheduler), log)
+        self.loop = Loop(Fleet(scheduler), log, leases)
         self.finished = {name: FinishTimes() for name in sharing.teams}
         self._pools = Pools(home)
         self._held: dict[str, _Held] = {}
@@ -158,7 +161,9 @@ class Runs:
         state = State(plan, inputs, versions, shared)
         earlier = carry_over(before, state, self._home.store.is_sound) if before else {}
         digest = self._log.keep_plan(plan)
-        opened = Opened(now_ms(), digest, inputs, self._capacity, earlier, versions, of)
+        opened = Opened(
+            now_ms(), digest, inputs, self._capacity, earlier, versions, of, self._leases.others()
+        )
         kept = sum(was.artifact is not None for was in earlier.values())
         pool = self._pools.take(plan, versions)
         self._held[run] = _Held(of, lock, pool)
@@ -166,7 +171,7 @@ class Runs:
         again = f", {counted(kept, 'result')} kept" if before else ""
         say([f"{run}: {counted(len(plan.nodes), 'node')}{again}, for team `{of.team}` in tier {of.tier}"])
         position = self._log.length(run)
-        self.loop.open(Execution(run, state, self._home, pool, watcher, position), opened)
+        self.loop.open(Execution(run, state, self._home, pool, self._leases, watcher, position), opened)
         return kept
 
     def _file(self, given: str) -> Path:

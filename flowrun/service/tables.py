@@ -9,6 +9,7 @@ import msgspec
 
 from flowrun.core.fleet import Fleet
 from flowrun.core.scheduler.order import Fair
+from flowrun.core.scheduler.request import OUTSIDE
 from flowrun.core.scheduler.waits import waits
 from flowrun.core.sharing.finish import FinishTimes
 from flowrun.core.sharing.rows import QueueRow, TeamRow, queue_row, team_rows
@@ -69,7 +70,7 @@ def queue_table(fleet: Fleet, order: Fair, now_ms: int) -> QueueTable:
     running = [
         RunningRow(
             str(holding.request.ref),
-            shares.names[holding.request.lane.team],
+            "" if holding.request.lane == OUTSIDE else shares.names[holding.request.lane.team],
             holding.request.lane.tier,
             holding.started_ms,
             holding.ends_ms,

@@ -31,6 +31,14 @@ def host(described: str, tell: Callable[[str], None] = _nothing) -> Capacity:
     return hosts_file.read_one(described, lambda: detect(tell))
 
 
+def is_pretended(described: str, capacity: Capacity) -> bool:
+    """Whether a host that was described has another memory or other GPUs than this one."""
+    if not described:
+        return False
+    here = detect()
+    return (capacity.memory_mb, capacity.gpus) != (here.memory_mb, here.gpus)
+
+
 def detect(tell: Callable[[str], None] = _nothing) -> Capacity:
     """The CPUs and memory that this process may use, and the GPUs that it may see. `tell` is for notes."""
     # The kernel's own answers: what psutil would say, without the import, which takes as long as 5 nodes.

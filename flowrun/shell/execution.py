@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -17,6 +16,7 @@ from flowrun.core.changes import (
     Block,
     Cancel,
     CancelRequested,
+    Elsewhere,
     Event,
     Exceeded,
     Exited,
@@ -24,6 +24,7 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Opened,
+    Outsider,
     Redo,
     Resolve,
     Resolved,
@@ -33,9 +34,12 @@ from flowrun.core.changes import (
     Start,
     Woke,
 )
+from flowrun.core.failures import TAKEN
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
+from flowrun.shell.clock import now_ms
+from flowrun.shell.leases import Leases
 from flowrun.shell.messages import Spawn
 from flowrun.shell.pool import Pool
 from flowrun.shell.reasons import with_reason
@@ -61,7 +65,14 @@ class Execution:
     """
 
     def __init__(
-        self, run: str, state: State, home: Home, pool: Pool, watcher: Watcher, position: int = 0
+        self,
+        run: str,
+        state: State,
+        home: Home,
+        pool: Pool,
+        leases: Leases,
+        watcher: Watcher,
+        position: int = 0,
     ) -> None:
         self.run = run
         self.state = state
@@ -70,6 +81,7 @@ class Execution:
         self.position = position
         self.known: list[Event] = []
         self._home = home
+        self._leases = leases
         self._values = Values(state, home.store)
         self._secrets = {name for site in state.plan.sites for name in site.secrets}
         self._has_gpus = False
@@ -92,12 +104,14 @@ class Execution:
                 self.known.append(self._values.resolve(self.state.by_id[node], now_ms()))
             case Opened():
                 self._has_gpus = bool(change.capacity.gpus)
+            case Exited(node=node, attempt=attempt):
+                self._leases.give_back((self.run, node, attempt))
             case (
                 Resolved()
                 | Schedule()
                 | Skip()
-                | Exited()
                 | Exceeded()
+                | Elsewhere()
                 | Woke()
                 | CancelRequested()
                 | Retry()
@@ -123,6 +137,10 @@ class Execution:
         return self.state.next_wake_ms() if self.state.status == "running" else None
 
     def _start(self, start: Start) -> None:
+        if not self._leases.take((self.run, start.node, start.attempt), start.placement):
+            failure = Failure(TAKEN, "another process on this host has taken its place first")
+            self._cannot_start(start, failure, self._leases.others())
+            return
         try:
             self.pool.spawn(self._order(start))
         except Unfit as error:
@@ -130,8 +148,11 @@ class Execution:
         except OSError as error:
             self._cannot_start(start, Failure("FR305", f"it can have no log: {error.strerror}"))
 
-    def _cannot_start(self, start: Start, failure: Failure) -> None:
-        self.known.append(Exited(now_ms(), start.node, start.attempt, failure=failure))
+    def _cannot_start(
+        self, start: Start, failure: Failure, elsewhere: tuple[Outsider, ...] | None = None
+    ) -> None:
+        exited = Exited(now_ms(), start.node, start.attempt, failure=failure, elsewhere=elsewhere)
+        self.known.append(exited)
 
     def _order(self, start: Start) -> Spawn:
         task = self.state.by_id[start.node]
@@ -177,8 +198,3 @@ def _file_name(node: str) -> str:
 def operators(plan: Plan) -> list[str]:
     """The plan's operators, in order of first use."""
     return list(dict.fromkeys(site.op for site in plan.sites if site.control not in ("branch", "choose")))
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

@@ -29,8 +29,10 @@ from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State, wanted
 from flowrun.shell import devices
-from flowrun.shell.execution import Execution, Watcher, now_ms, operators
+from flowrun.shell.clock import now_ms
+from flowrun.shell.execution import Execution, Watcher, operators
 from flowrun.shell.forkserver import ZygoteProcess
+from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
 from flowrun.shell.report import failures, report
@@ -66,6 +68,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
+        leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
         versions = versions_for(plan)
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
@@ -73,10 +76,19 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
         state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
         earlier = carry_over(before, state, home.store.is_sound) if before else {}
-        opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier, versions)
+        opened = Opened(
+            now_ms(),
+            log.keep_plan(plan),
+            inputs,
+            capacity,
+            earlier,
+            versions,
+            elsewhere=leases.others(),
+        )
         _announce(request, run, opened, len(plan.nodes))
-        execution = Execution(run, state, home, pool, watcher(request.as_json), log.length(run))
-        loop = Loop(fleet, log)
+        teller = watcher(request.as_json)
+        execution = Execution(run, state, home, pool, leases, teller, log.length(run))
+        loop = Loop(fleet, log, leases)
         _execute(loop, execution, opened)
         loop.close()
         lock.release()

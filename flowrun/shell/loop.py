@@ -8,15 +8,18 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
-from flowrun.core.changes import AnyChange, Event, Exited, Finish, Opened, Woke
+from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
+from flowrun.shell.clock import now_ms
 from flowrun.shell.database import Batch
-from flowrun.shell.execution import Execution, now_ms
+from flowrun.shell.execution import Execution
+from flowrun.shell.leases import Leases
 from flowrun.shell.pool import Pool
 from flowrun.shell.runlog import RunLog, demand_written
 
 _PATIENCE_MS = 200  # between looks at the clock while nothing happens
 _LOOK_MS = 1000  # between looks at what waits
+_LOOK_ELSEWHERE_MS = 100  # where other processes hold something, too
 
 
 class Signals:
@@ -42,10 +45,11 @@ class Signals:
 class Loop:
     """Executes the runs of a fleet. Who calls it says when it is enough."""
 
-    def __init__(self, fleet: Fleet, log: RunLog) -> None:
+    def __init__(self, fleet: Fleet, log: RunLog, leases: Leases) -> None:
         self.fleet = fleet
         self.executions: dict[str, Execution] = {}
         self._home = log.home
+        self._leases = leases
         self._writer = log.writer()
         self._untold: deque[tuple[int, list[Batch]]] = deque()  # batches that may not be durable yet
         self._then: deque[tuple[int, Callable[[], None]]] = deque()
@@ -78,7 +82,8 @@ class Loop:
         happened = list(self._happened(pools))
         if happened:
             self.step(happened)
-        elif self.fleet.scheduler.queue and now_ms() - self._looked_ms >= _LOOK_MS:
+        elif self.fleet.scheduler.queue and now_ms() - self._looked_ms >= self._look_ms():
+            self._look_around()
             self.look()
         else:
             for execution in self.executions.values():
@@ -101,6 +106,16 @@ class Loop:
         """Decide what is to be done by time alone."""
         self._looked_ms = now_ms()
         self.commit(look(self.fleet, self._looked_ms))
+
+    def _look_ms(self) -> int:
+        return _LOOK_ELSEWHERE_MS if self.fleet.scheduler.elsewhere else _LOOK_MS
+
+    def _look_around(self) -> None:
+        """See what other processes hold of the host by now."""
+        others = self._leases.others()
+        running = next(iter(self.fleet.runs), None)
+        if others != self.fleet.scheduler.elsewhere and running is not None:
+            self.step([(running, Elsewhere(now_ms(), others))])
 
     def commit(self, changes: Iterable[tuple[str, AnyChange]]) -> None:
         """Carry out what is decided, and hand it to the log.

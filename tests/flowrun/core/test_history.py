@@ -51,6 +51,13 @@ def test_records():
     assert summarise([]) == []
 
 
+def test_gpu_memory():
+    used = Usage(gpu_peak_mb=700)
+    exited = Exited(9, "load", 1, Artifact("h", 1), usage=used)
+    measured = calls(graphs.plan("load"), [start("load", 0), exited])
+    assert [record.gpu_peak_mb for record in summarise([*measured, *measured])] == [700]
+
+
 def test_own_times_imports_and_what_the_runner_adds():
     plan = graphs.plan("load\nfit < load")
     first = Exited(900, "load", 1, Artifact("h", 1), usage=Usage(5, 7, 100, {"torch": 700}))

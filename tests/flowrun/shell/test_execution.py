@@ -11,6 +11,7 @@ from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State
 from flowrun.shell.execution import Execution, log_path, operators
+from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop
 from flowrun.shell.runlog import Home, RunLog
 from flowrun.shell.values import Values
@@ -44,10 +45,11 @@ class One:
         home = Home(folder)
         self.log = RunLog(home, writable=True)
         self.run = self.log.create("main", "p", 1)
-        self.loop = Loop(Fleet(Scheduler(Pool((host(),)))), self.log)
+        leases = Leases(host())
+        self.loop = Loop(Fleet(Scheduler(Pool((host(),)))), self.log, leases)
         found = plan(graph, inputs=dict.fromkeys(inputs, "Any"))
         self.state = State(found, inputs, shared=Shared(self.loop.fleet.scheduler, self.run, Lane(), (0, 0)))
-        self.loop.open(Execution(self.run, self.state, home, quiet, quiet), opened(inputs))
+        self.loop.open(Execution(self.run, self.state, home, quiet, leases, quiet), opened(inputs))
 
     def step(self, *events):
         self.loop.step([(self.run, event) for event in events])
