@@ -136,6 +136,9 @@ CODES: dict[str, str] = {
     "FR304": "the run belongs to another workflow",
     "FR305": "the state folder cannot be used",
     "FR306": "an artifact is missing or damaged",
+    "FR310": "the run log cannot be written at the moment",
+    "FR311": "the run log is damaged",
+    "FR312": "the run log is of another version of flowrun",
     # FS1: models
     "FS101": "the model repository cannot be read",
     "FS102": "a model's folder is not laid out as expected",

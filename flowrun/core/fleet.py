@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from flowrun.core.changes import GRACE_MS, Command, Event, Kill
 from flowrun.core.decide import conclude, dispatch, react
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import State
 
+Pause = Literal["opening", "ending", "outage"]
 Decided = list[tuple[str, Command]]  # by run, in order, already applied to the states
 
 
 class Fleet:
     """The runs that share a scheduler, by name. A run that ended is taken out.
 
-    While it is `paused`, nothing starts.
+    While there is a reason in `paused`, nothing starts: not all runs are there, who executes them is about to
+    end, or what happens cannot be written down.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self.runs: dict[str, State] = {}
-        self.paused = False
+        self.paused: set[Pause] = set()
 
 
 def decide(fleet: Fleet, run: str, event: Event) -> Decided:

@@ -99,7 +99,7 @@ class _Daemon:
 
     def _drain(self) -> None:
         """Nothing starts any more; what runs may come to its end."""
-        self._runs.loop.fleet.paused = True
+        self._runs.loop.fleet.paused.add("ending")
         self._ends_ms = now_ms() + self._grace_ms
         if running := self._runs.running():
             may = f"{counted(running, 'node')} may go on for {self._grace_ms / 1000:g} s"

@@ -33,7 +33,7 @@ from flowrun.shell.launch import bound, demand_environment, demand_feasible, reo
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop
 from flowrun.shell.pool import Pool
-from flowrun.shell.runlog import Home, RunLock, RunLog
+from flowrun.shell.runlog import Home, RunLock, RunLog, refuse_unwritten
 from flowrun.shell.teams import amounts
 from flowrun.shell.watchers import say
 
@@ -68,6 +68,10 @@ class Runs:
 
     def submit(self, request: Submit) -> Submitted:
         """Queue a run; or `Refused`, and nothing has happened."""
+        if self.loop.outage:
+            refuse_unwritten(
+                self.loop.outage, self._home, ["it executes what it has, and takes no more until it can"]
+            )
         if request.resume in self._held:
             hint = "wait for its end, or `flowrun cancel` it"
             refuse("FR303", f"run `{request.resume}` is being executed by this daemon", hint=hint)
@@ -105,19 +109,18 @@ class Runs:
 
     def resume_all(self) -> None:
         """Go on with the runs of the daemon before. What cannot go on stays as it is, and is told of."""
-        self.loop.fleet.paused = True  # until all are there, and compete for what is free
+        self.loop.fleet.paused.add("opening")  # until all are there, and compete for what is free
         for row in self._log.runs():
             if row.status != "interrupted":
                 continue
-            opened = self._log.opened(row.run)
-            if opened is None or opened.submission is None:
-                continue  # of `flowrun execute`
             try:
-                self._resume(row.run, opened.submission)
+                opened = self._log.opened(row.run)
+                if opened is not None and opened.submission is not None:  # else of `flowrun execute`
+                    self._resume(row.run, opened.submission)
             except Refused as refusal:
                 say([f"{row.run} cannot go on:"])
                 print_refusal(refusal)
-        self.loop.fleet.paused = False
+        self.loop.fleet.paused.remove("opening")
         self.loop.look()
 
     def running(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from flowrun.core.fleet import Fleet
+from flowrun.core.fleet import Fleet, Pause
 from flowrun.core.scheduler.order import Fair
 from flowrun.core.scheduler.request import OUTSIDE
 from flowrun.core.scheduler.waits import waits
@@ -39,6 +39,13 @@ class QueueTable(msgspec.Struct, frozen=True):
     running: list[RunningRow]
 
 
+_PAUSED: dict[Pause, str] = {
+    "ending": "the daemon ends: nothing starts any more",
+    "outage": "nothing starts until the run log can be written again",
+    "opening": "the daemon begins",
+}
+
+
 def queue_table(fleet: Fleet, order: Fair, now_ms: int) -> QueueTable:
     """What waits and what runs at this moment."""
     scheduler, shares = fleet.scheduler, order.shares
@@ -52,7 +59,7 @@ def queue_table(fleet: Fleet, order: Fair, now_ms: int) -> QueueTable:
     for request in requests[:MOST_ROWS]:
         why = waits(scheduler, request, now_ms)
         team = shares.names[request.lane.team]
-        said = "the daemon ends: nothing starts any more" if fleet.paused else str(why)
+        said = next((text for pause, text in _PAUSED.items() if pause in fleet.paused), str(why))
         waiting.append(
             queue_row(
                 str(request.ref),

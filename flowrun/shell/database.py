@@ -1,7 +1,7 @@
-"""The run log's database: its tables, and how changes get into them. SQLite in WAL mode.
+"""The run log's database: its tables, and how changes get into them and out of them. SQLite in WAL mode.
 
-What is committed of a run at once is one row: changes that follow on each other, from a position on, with a
-check sum. The layout is specified in `docs/formats/run-log.md`.
+What is committed of a run at once is one row: changes that follow on each other, from a position on. Rows
+carry check sums, which are verified when they are read. The layout is specified in `docs/formats/run-log.md`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,25 +21,35 @@ Batch = tuple[str, int, Sequence[AnyChange]]  # a run, the position of the first
 
 FORMAT = 2
 _SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS runs (
+CREATE TABLE runs (
     run TEXT PRIMARY KEY, number INTEGER UNIQUE, workflow TEXT, plan_file TEXT, created_ms INTEGER,
-    status TEXT, ended_ms INTEGER
+    status TEXT, ended_ms INTEGER, sum INTEGER
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS changes (
+CREATE TABLE changes (
     run TEXT, position INTEGER, count INTEGER, sum INTEGER, body BLOB, PRIMARY KEY (run, position)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS plans (hash TEXT PRIMARY KEY, body BLOB);
 PRAGMA user_version = {FORMAT};
 """
-_FROM_1 = """
-INSERT INTO changes SELECT run, position, 1, check_sum(run, position, 1, body), body FROM changes_1
+# Format 1 had a row for each change, and no sums.
+_SET_ASIDE = ("ALTER TABLE changes RENAME TO changes_1", "ALTER TABLE runs RENAME TO runs_1")
+_BRING_UP = (
+    "INSERT INTO changes SELECT run, position, 1, sum_of(body, run, position, 1), body FROM changes_1",
+    """INSERT INTO runs SELECT *, sum_of(NULL, run, number, workflow, plan_file, created_ms, status, ended_ms)
+    FROM runs_1""",
+    "DROP TABLE changes_1",
+    "DROP TABLE runs_1",
+)
+_CREATE = "INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, sum_of(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7))"
+_STATUS = """
+UPDATE runs SET status = ?2, ended_ms = ?3,
+    sum = sum_of(NULL, run, number, workflow, plan_file, created_ms, ?2, ?3) WHERE run = ?1
 """
 # Only at the end of what is there: compare-and-swap on the length of the run's log.
 _APPEND = """
 INSERT INTO changes SELECT ?1, ?2, ?3, ?4, ?5 WHERE ?2 = coalesce(
     (SELECT position + count FROM changes WHERE run = ?1 ORDER BY position DESC LIMIT 1), 0)
 """
-_STATUS = "UPDATE runs SET status = ?, ended_ms = ? WHERE run = ?"
 _ROWS = """
 SELECT position, count, sum, body FROM changes WHERE run = ?1 AND position >= coalesce(
     (SELECT max(position) FROM changes WHERE run = ?1 AND position <= ?2), 0) ORDER BY position
@@ -52,13 +63,20 @@ class Conflict(Exception):
 
 
 class Mangled(Exception):
-    """What the log has of a run is not what was written."""
+    """What the log has is not what was written."""
+
+
+class Foreign(Exception):
+    """The database is of another version of flowrun, and cannot be read as it is."""
 
 
 def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """A connection to write with; the database is made if it is not there. `sqlite3.Error`, `OSError`."""
+    """A connection to write with; the database is made if it is not there.
+
+    `sqlite3.Error`, `OSError`; `Foreign`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    db = sqlite3.connect(path, isolation_level=None, timeout=timeout_s)
+    db = _open(path, timeout_s)
     try:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
@@ -73,16 +91,25 @@ def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
 def connect_to_read(path: Path, timeout_s: float) -> sqlite3.Connection:
     """The database; an empty one where nothing has run, or the first run is just making it."""
     if path.is_file():
-        db = sqlite3.connect(path, isolation_level=None, timeout=timeout_s)
+        db = _open(path, timeout_s)
         if _format(db) == FORMAT:
             return db
-        there = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone()
+        there = _is_there(db)
         db.close()
         if there:
             return connect(path, timeout_s)
-    db = sqlite3.connect(":memory:", isolation_level=None)
+    db = _open(Path(":memory:"), timeout_s)
     _make(db)
     return db
+
+
+def create(db: sqlite3.Connection, workflow: str, plan_file: str, now_ms: int) -> str:
+    """A new run, named after its workflow and numbered: `iris-7`. `sqlite3.Error`."""
+    with transaction(db):
+        (number,) = db.execute("SELECT coalesce(max(number), 0) + 1 FROM runs").fetchone()
+        run = f"{workflow}-{number}"
+        db.execute(_CREATE, (run, number, workflow, plan_file, now_ms, "running", 0))
+    return run
 
 
 def append(db: sqlite3.Connection, batches: Iterable[Batch]) -> None:
@@ -99,19 +126,38 @@ def append(db: sqlite3.Connection, batches: Iterable[Batch]) -> None:
             _execute(db, *statement)
 
 
-def changes_of(db: sqlite3.Connection, run: str, since: int) -> Iterator[tuple[int, list[AnyChange]]]:
-    """What was committed of a run from a position on: positions and changes. `Mangled`; `sqlite3.Error`."""
+def has(db: sqlite3.Connection, batches: Iterable[Batch]) -> bool:
+    """Whether these very changes are there. `sqlite3.Error`."""
+    run, position, changes = next(_joined(batches))
+    query = "SELECT body FROM changes WHERE run = ? AND position = ?"
+    found = db.execute(query, (run, position)).fetchone()
+    return found is not None and found[0] == _encode(changes)
+
+
+def changes_of(db: sqlite3.Connection, run: str, since: int) -> list[AnyChange]:
+    """What a run did, from a position on. `Mangled`; `sqlite3.Error`, `msgspec.DecodeError`."""
+    with snapshot(db):
+        rows = db.execute(_ROWS, (run, since)).fetchall()
+        (status,) = db.execute("SELECT status FROM runs WHERE run = ?", (run,)).fetchone() or ("running",)
+    found: list[AnyChange] = []
     expected: int | None = None
-    for position, count, check, body in db.execute(_ROWS, (run, since)):
+    for position, count, check, body in rows:
         # A flipped bit may have made another type of a value.
-        sound = isinstance(body, bytes) and check == _sum(run, position, count, body)
+        sound = isinstance(body, bytes) and check == _sum(body, run, position, count)
         if not sound or expected not in (position, None) or (expected is None and position > since):
-            raise Mangled(f"what `{run}` did from change {position} on is damaged")
-        changes = _decode(body)
-        skip = max(0, since - position)
-        if skip < count:
-            yield position + skip, changes[skip:]
+            raise Mangled(f"what run `{run}` did, from change {max(position, since)} on, is damaged")
+        found += _decode(body)[max(0, since - position) :]
         expected = position + count
+    said = found[-1].status if found and isinstance(found[-1], Finish) else "running"
+    if said != status and (found or not since):
+        raise Mangled(f"run `{run}` is said to be {status}, but what it did says {said}")
+    return found
+
+
+def is_sound(run: tuple[Any, ...]) -> bool:
+    """Whether a row of `runs` is as it was written."""
+    *values, check = run
+    return bool(_sum(None, *values) == check)
 
 
 @contextlib.contextmanager
@@ -125,6 +171,28 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         with contextlib.suppress(sqlite3.Error):
             db.execute("ROLLBACK")
         raise
+
+
+@contextlib.contextmanager
+def snapshot(db: sqlite3.Connection) -> Iterator[None]:
+    """All that is read inside is of the same moment."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+
+
+def _open(path: Path, timeout_s: float) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=timeout_s)
+    db.text_factory = _text
+    db.create_function("sum_of", -1, _sum, deterministic=True)
+    return db
+
+
+def _text(raw: bytes) -> str:
+    """Texts that were damaged are read, too: their sums tell."""
+    return raw.decode(errors="backslashreplace")
 
 
 def _joined(batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -142,12 +210,12 @@ def _statements(
     run: str, position: int, changes: Sequence[AnyChange]
 ) -> Iterator[tuple[str, tuple[object, ...]]]:
     body = _encode(changes)
-    yield _APPEND, (run, position, len(changes), _sum(run, position, len(changes), body), body)
+    yield _APPEND, (run, position, len(changes), _sum(body, run, position, len(changes)), body)
     for change in changes:
         if isinstance(change, Finish):
-            yield _STATUS, (change.status, change.at_ms, run)
+            yield _STATUS, (run, change.status, change.at_ms)
         elif isinstance(change, Opened):
-            yield _STATUS, ("running", 0, run)
+            yield _STATUS, (run, "running", 0)
 
 
 def _execute(db: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> None:
@@ -155,25 +223,25 @@ def _execute(db: sqlite3.Connection, statement: str, values: tuple[object, ...])
         raise Conflict(f"another process has written to the log of `{values[0]}`")
 
 
-def _sum(run: str, position: int, count: int, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(f"{run} {position} {count} ".encode()))
+def _sum(body: bytes | None, *columns: object) -> int:
+    return zlib.crc32(body or b"", zlib.crc32(" ".join(map(str, columns)).encode()))
 
 
 def _format(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
+def _is_there(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone() is not None
+
+
 def _make(db: sqlite3.Connection) -> None:
-    """Make the tables; bring those of an earlier format, which had a row for each change, up to this one."""
+    """Make the tables; bring those of an earlier format up to this one."""
     with transaction(db):
-        if _format(db) == FORMAT:  # another process was quicker
+        found, old = _format(db), _is_there(db)
+        if found == FORMAT:  # another process was quicker
             return
-        old = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone()
-        if old:
-            db.execute("ALTER TABLE changes RENAME TO changes_1")
-        for statement in _SCHEMA.split(";"):
+        if found > FORMAT:
+            raise Foreign(f"it has format {found}, and this flowrun knows {FORMAT}")
+        for statement in (*(_SET_ASIDE if old else ()), *_SCHEMA.split(";"), *(_BRING_UP if old else ())):
             db.execute(statement)
-        if old:
-            db.create_function("check_sum", 4, _sum, deterministic=True)
-            db.execute(_FROM_1)
-            db.execute("DROP TABLE changes_1")

@@ -105,9 +105,16 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
+    asked = False
     while execution.run in loop.executions:
         loop.turn({signals.woken.fileno(): select.POLLIN})
-        loop.step([(execution.run, CancelRequested(now_ms()))] * signals.count())
+        for _ in range(signals.count()):
+            if asked and loop.outage:
+                loop.give_up()
+            asked = True
+            loop.step([(execution.run, CancelRequested(now_ms()))])
+            if loop.outage:
+                _complain("the run ends when its log can be written; another Ctrl-C does not wait for that")
 
 
 def bound(plan: Plan, given: Sequence[str], before: State | None) -> Inputs:
@@ -122,7 +129,7 @@ def versions_for(plan: Plan) -> dict[str, str]:
 
 
 def _complain(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr)
+    print(f"note: {line}", file=sys.stderr, flush=True)
 
 
 def demand_feasible(plan: Plan, capacity: Capacity) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import select
 import signal
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn
 
 from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
@@ -14,8 +16,9 @@ from flowrun.shell.clock import now_ms
 from flowrun.shell.database import Batch
 from flowrun.shell.execution import Execution
 from flowrun.shell.leases import Leases
+from flowrun.shell.outage import Outage, unwritten
 from flowrun.shell.pool import Pool
-from flowrun.shell.runlog import RunLog, demand_written
+from flowrun.shell.runlog import RunLog, demand_written, refuse_unwritten
 
 _PATIENCE_MS = 200  # between looks at the clock while nothing happens
 _LOOK_MS = 1000  # between looks at what waits
@@ -53,7 +56,13 @@ class Loop:
         self._writer = log.writer()
         self._untold: deque[tuple[int, list[Batch]]] = deque()  # batches that may not be durable yet
         self._then: deque[tuple[int, Callable[[], None]]] = deque()
+        self._outage = Outage()
         self._looked_ms = now_ms()
+
+    @property
+    def outage(self) -> str:
+        """Why the log cannot be written just now; empty if it can."""
+        return self._outage.reason
 
     def open(self, execution: Execution, opened: Opened) -> None:
         """Take up a run. It is taken out when it has ended, and that is durable."""
@@ -79,6 +88,7 @@ class Loop:
         if self._writer.woken in ready:
             self._writer.heard()
             self._tell()
+        self._mind_the_log()
         happened = list(self._happened(pools))
         if happened:
             self.step(happened)
@@ -148,13 +158,33 @@ class Loop:
             self._then.append((self._writer.handed, then))
 
     def settle(self) -> None:
-        """Wait until all that is decided is durable, and told."""
+        """Wait until all that is decided is durable, and told; `Refused` (FR310) if that cannot be now."""
         self._writer.stop()
         self._tell()
+        if self._untold:
+            self.give_up()
+
+    def give_up(self) -> NoReturn:
+        """Do not wait until the log can be written: `Refused` (FR310) says what is not."""
+        lost = unwritten(
+            (run, change) for _, batches in self._untold for run, _, made in batches for change in made
+        )
+        refuse_unwritten(self._writer.outage, self._home, lost)
 
     def close(self) -> None:
-        """Wait until all that is decided is durable; nothing more is going to be."""
+        """Wait until all that is decided is durable, if it can be; nothing more is going to be."""
         self._writer.close()
+
+    def _mind_the_log(self) -> None:
+        """While the log cannot be written, nothing starts, and people know why."""
+        news, paused = self._outage.news(self._writer.outage, now_ms()), self.fleet.paused
+        if news:
+            print(news, file=sys.stderr, flush=True)
+        if self.outage:
+            paused.add("outage")
+        elif "outage" in paused:
+            paused.remove("outage")
+            self.look()
 
     def _tell(self) -> None:
         """Tell of what is durable by now."""

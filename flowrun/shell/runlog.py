@@ -12,16 +12,16 @@ import fcntl
 import os
 import sqlite3
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
 import msgspec
 from blake3 import blake3
 
 from flowc.plan import codec
-from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.diagnostics import Place, Refused, print_diagnostics, refuse
 from flowc.plan.model import Header, Plan
 from flowrun.core.changes import AnyChange, Opened
 from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
@@ -33,10 +33,17 @@ from flowrun.shell.writer import Writer
 
 _FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
 _TIMEOUT_S = 10.0
+_RUNS = """
+SELECT run, number, workflow, plan_file, created_ms, status, ended_ms, sum FROM runs ORDER BY number
+"""
 
 
 class RunRow(msgspec.Struct, frozen=True):
-    """What `flowrun runs` lists. `status` is "interrupted" when nobody executes an unfinished run."""
+    """What `flowrun runs` lists.
+
+    `status` is "interrupted" when nobody executes an unfinished run, "damaged" when the row is not as it was
+    written.
+    """
 
     run: str
     workflow: str
@@ -85,14 +92,8 @@ class RunLog:
 
     def create(self, workflow: str, plan_file: str, now_ms: int) -> str:
         """A new run, named after its workflow and numbered: `iris-7`."""
-        with self._transaction():
-            (number,) = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM runs").fetchone()
-            run = f"{workflow}-{number}"
-            self._db.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, 'running', 0)",
-                (run, number, workflow, plan_file, now_ms),
-            )
-        return run
+        with self._refusing():
+            return database.create(self._db, workflow, plan_file, now_ms)
 
     def writer(self) -> Writer:
         """A thread of its own that appends; what this process then reads here may lag behind it."""
@@ -114,7 +115,7 @@ class RunLog:
     def changes(self, run: str, since: int = 0) -> list[AnyChange]:
         """Every change of a run from a position on, in order."""
         with self._refusing():
-            return [change for _, some in database.changes_of(self._db, run, since) for change in some]
+            return database.changes_of(self._db, run, since)
 
     def opened(self, run: str) -> Opened | None:
         """How a run was last opened; `None` if it never was."""
@@ -122,15 +123,24 @@ class RunLog:
 
     def runs(self) -> list[RunRow]:
         """All runs, oldest first."""
-        columns = "run, workflow, plan_file, created_ms, status, ended_ms"
         with self._refusing():
-            rows = self._db.execute(f"SELECT {columns} FROM runs ORDER BY number").fetchall()
-        return [self._row(row) for row in rows]
+            return [self._row(row) for row in self._db.execute(_RUNS)]
+
+    def readable(self) -> Iterator[tuple[RunRow, list[AnyChange]]]:
+        """Every run and what it did, but for those that are damaged: of these is told on standard error."""
+        for row in self.runs():
+            try:
+                yield self.find(row.run), self.changes(row.run)
+            except Refused as refusal:
+                told = (msgspec.structs.replace(d, severity="warning") for d in refusal.diagnostics)
+                print_diagnostics(told)
 
     def find(self, run: str) -> RunRow:
         """The run of that name, or the latest if the name is empty; `Refused` (FR301) if there is none."""
         rows = self.runs()
         found = [row for row in rows if row.run == run] if run else rows[-1:]
+        if found and found[0].status == "damaged":
+            _refuse(database.Mangled(f"what it says of run `{found[0].run}` is damaged"), self._path)
         if found:
             return found[0]
         if not rows:
@@ -147,7 +157,7 @@ class RunLog:
         with self._refusing():
             known = self._db.execute("SELECT 1 FROM plans WHERE hash = ?", (digest,)).fetchone()
         if not known:
-            with self._transaction():
+            with self._refusing(), database.transaction(self._db):
                 self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (digest, body))
         return digest
 
@@ -157,6 +167,8 @@ class RunLog:
             row = self._db.execute("SELECT body FROM plans WHERE hash = ?", (digest,)).fetchone()
         if row is None:
             refuse("FR305", f"the run log has lost the plan {digest[:12]}", self._path)
+        if not isinstance(row[0], bytes) or blake3(row[0]).hexdigest() != digest:
+            _refuse(database.Mangled(f"the plan {digest[:12]} is damaged"), self._path)
         return codec.decode(row[0], self._path.file)
 
     def state_of(self, run: str) -> State | None:
@@ -188,8 +200,7 @@ class RunLog:
         plans: dict[str, Plan] = {}
         measured: list[Call] = []
         unfolded: list[Loop] = []
-        for row in self.runs():
-            changes = self.changes(row.run)
+        for _, changes in self.readable():
             openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
             for i, end in zip(openings, [*openings[1:], len(changes)], strict=True):
                 opened = changes[i]
@@ -200,16 +211,14 @@ class RunLog:
                 unfolded += loops(plans[opened.plan], changes[i:end])
         return Measured(summarise(measured, unfolded), modules(measured), runner(measured))
 
-    def _row(self, row: tuple[str, str, str, int, str, int]) -> RunRow:
-        found = RunRow(*row)
+    def _row(self, row: tuple[Any, ...]) -> RunRow:
+        run, _, workflow, plan_file, created_ms, status, ended_ms, _ = row
+        if not database.is_sound(row):
+            return RunRow(str(run), str(workflow), str(plan_file), 0, "damaged", 0)
+        found = RunRow(run, workflow, plan_file, created_ms, status, ended_ms)
         if found.status == "running" and not is_locked(self.home, found.run):
             return msgspec.structs.replace(found, status="interrupted")
         return found
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._refusing(), database.transaction(self._db):
-            yield
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -225,14 +234,32 @@ def demand_written(writer: Writer, home: Home) -> None:
         _refuse(writer.failure, Place(str(home.folder / "runs.db")))
 
 
+def refuse_unwritten(outage: str, home: Home, lost: Iterable[str]) -> NoReturn:
+    """Refuse (FR310) what needs the log to be written, which it cannot be at the moment."""
+    hint = "see to what holds the file, or to the disk; what is written is not lost, and can be gone on with"
+    message = f"the run log cannot be written: {outage}"
+    refuse("FR310", message, Place(str(home.folder / "runs.db")), notes=lost, hint=hint)
+
+
 def _refuse(error: Exception, path: Place) -> NoReturn:
     """Say why the log cannot be used; raise again what has nothing to do with that."""
-    if not isinstance(
-        error, (sqlite3.Error, OSError, msgspec.DecodeError, database.Conflict, database.Mangled)
-    ):
-        raise error
-    hint = "see to permissions and disk, or name another folder with --state: nothing is lost"
-    refuse("FR305", f"the run log cannot be used: {error}", path, hint=hint)
+    match error:
+        case database.Mangled() | UnicodeDecodeError():
+            hint = "other runs are not affected; `flowrun execute PLAN` computes anew what is lost"
+            refuse("FR311", f"the run log is damaged: {error}", path, hint=hint)
+        case sqlite3.DatabaseError() if (
+            getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
+        ):
+            hint = "`sqlite3 FILE .recover` may save some; or name another folder with --state"
+            refuse("FR311", f"the run log is damaged: {error}", path, hint=hint)
+        case database.Foreign() | msgspec.DecodeError():
+            hint = "use the flowrun that made it, or name another folder with --state"
+            refuse("FR312", f"the run log is of another version of flowrun: {error}", path, hint=hint)
+        case sqlite3.Error() | OSError() | database.Conflict():
+            hint = "see to permissions and disk, or name another folder with --state: nothing is lost"
+            refuse("FR305", f"the run log cannot be used: {error}", path, hint=hint)
+        case _:
+            raise error
 
 
 class RunLock:

@@ -16,6 +16,7 @@ from flowrun.core.changes import (
     AnyChange,
     Elsewhere,
     Exited,
+    Finish,
     Kill,
     Opened,
     Outsider,
@@ -78,12 +79,12 @@ class LiveWatcher:
             if line:
                 self._live.console.print(line, highlight=False, markup=False)
         self._draw(state)
-        if state.status != "running":
+        if any(isinstance(change, Finish) for change in changes):
             self._live.stop()
 
     def tick(self, state: State) -> None:
         """Let the clocks run on."""
-        if time.monotonic() - self._drawn >= _REFRESH_S:
+        if self._live is not None and time.monotonic() - self._drawn >= _REFRESH_S:
             self._draw(state)
 
     def _draw(self, state: State) -> None:

@@ -1,37 +1,51 @@
 """The thread that writes the run log, so that nobody waits for the disk.
 
 It commits together what has come since it last did (group commit), in the order in which it came: a prefix of
-that is durable at every moment. `woken` is readable when more has become durable.
+that is durable at every moment. `woken` is readable when more has become durable, or when something is wrong.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from weakref import WeakSet
 
-from flowrun.shell.database import Batch, append, connect
+from flowrun.shell.database import Batch, append, connect, has
 
-_TIMEOUT_S = 10.0
+Connect = Callable[[Path, float], sqlite3.Connection]
+
+_TIMEOUT_S = 0.25  # for another process that is writing; then it is tried again
+_LONG_S = 1.0  # for which others may have the database before that is an outage
+_PAUSES_S = (0.05, 2.0)  # between attempts: they double from the first to the second
+# What may pass: busy, locked, no memory, read only, I/O error, full, cannot open, protocol.
+_PASSING = frozenset({5, 6, 7, 8, 10, 13, 14, 15})
+_BUSY = frozenset({5, 6})
 
 
 class Writer:
     """Writes batches of changes to the database at `path`.
 
-    `handed` batches were put, of which `durable` are. The thread starts with the first, and ends before this
-    process forks: a fork would copy what it holds, and not itself.
+    `handed` batches were put, of which `durable` are. `outage` says why nothing can be written just now: it
+    is tried again and again. `failure` is why nothing can be any more. The thread starts with the first
+    batch, and ends before this process forks: a fork would copy what it holds, and not itself.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connect: Connect = connect) -> None:
         self.handed = self.durable = 0
-        self.failure: Exception | None = None  # for which nothing can be written any more
+        self.outage = ""
+        self.failure: Exception | None = None
         self.woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._path = path
+        self._connect = connect
         self._inbox: SimpleQueue[Sequence[Batch] | None] = SimpleQueue()
+        self._left: list[Sequence[Batch]] = []  # what the thread before could not write
+        self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         _writers.add(self)
 
@@ -40,6 +54,12 @@ class Writer:
         self.handed += 1
         self._inbox.put(batches)
         if self._thread is None:
+            self.start()
+
+    def start(self) -> None:
+        """Go on with what is left to write, if anything is."""
+        if self._thread is None and self.durable < self.handed and self.failure is None:
+            self._ending.clear()
             self._thread = threading.Thread(target=self._write, name="run log", daemon=True)
             self._thread.start()
 
@@ -49,43 +69,82 @@ class Writer:
             os.eventfd_read(self.woken)
 
     def stop(self) -> None:
-        """Write what was put, and end the thread. The next `put` starts another."""
+        """Write what was put, and end the thread; in an outage the rest is left. `start` goes on."""
         if self._thread is not None:
+            self._ending.set()
             self._inbox.put(None)
             self._thread.join()
             self._thread = None
 
     def close(self) -> None:
-        """Write what was put; nothing is going to be any more."""
+        """As `stop`; nothing is going to be put any more."""
         self.stop()
         _writers.discard(self)
         os.close(self.woken)
 
     def _write(self) -> None:
         """The thread."""
+        db: sqlite3.Connection | None = None
         try:
-            db = connect(self._path, _TIMEOUT_S)
-            with contextlib.closing(db):
-                while group := self._next_group():
-                    append(db, [batch for batches in group for batch in batches])
-                    self.durable += len(group)
-                    os.eventfd_write(self.woken, 1)
+            while group := self._left or self._next_group():
+                self._left = group
+                db = self._insist(db, [batch for batches in group for batch in batches])
+                if db is None:
+                    return
+                self._left = []
+                self.durable += len(group)
+                os.eventfd_write(self.woken, 1)
         except Exception as error:  # whatever it is, the loop has to hear of it
             self.failure = error
             os.eventfd_write(self.woken, 1)
+        finally:
+            if db is not None:
+                db.close()
 
     def _next_group(self) -> list[Sequence[Batch]]:
         """All that was put by now, at least something; empty if the thread is to end."""
-        group = []
-        batches = self._inbox.get()
-        while batches is not None:
-            group.append(batches)
-            if self._inbox.empty():
-                return group
+        group: list[Sequence[Batch]] = []
+        while not (group and self._inbox.empty()):
             batches = self._inbox.get()
-        if group:
-            self._inbox.put(None)  # after this group
+            if batches is not None:
+                group.append(batches)
+            elif self._ending.is_set():
+                if group:
+                    self._inbox.put(None)  # after this group
+                break
         return group
+
+    def _insist(self, db: sqlite3.Connection | None, batches: list[Batch]) -> sqlite3.Connection | None:
+        """Write batches, however long it takes; the connection by then. None: the thread is to end first."""
+        since, pause_s, tried = time.monotonic(), _PAUSES_S[0], False
+        while True:
+            try:
+                db = db or self._connect(self._path, _TIMEOUT_S)
+                # A commit that failed may have been one after all.
+                if not (tried and has(db, batches)):
+                    append(db, batches)
+                self._tell("")
+                return db
+            except (sqlite3.Error, OSError) as error:
+                code = getattr(error, "sqlite_errorcode", 10) & 0xFF
+                if code not in _PASSING:
+                    raise
+                if code not in _BUSY or time.monotonic() - since >= _LONG_S:
+                    self._tell(str(error))
+                if db is not None and (code not in _BUSY or self._ending.is_set()):
+                    db.close()
+                    db = None
+            tried = True
+            if not self.outage:
+                time.sleep(pause_s)
+            elif self._ending.wait(pause_s):
+                return None
+            pause_s = min(2 * pause_s, _PAUSES_S[1])
+
+    def _tell(self, outage: str) -> None:
+        if outage != self.outage:
+            self.outage = outage
+            os.eventfd_write(self.woken, 1)
 
 
 _writers: WeakSet[Writer] = WeakSet()
@@ -96,4 +155,9 @@ def _stop_all() -> None:
         writer.stop()
 
 
-os.register_at_fork(before=_stop_all)
+def _start_all() -> None:
+    for writer in list(_writers):
+        writer.start()
+
+
+os.register_at_fork(before=_stop_all, after_in_parent=_start_all)

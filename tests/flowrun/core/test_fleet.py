@@ -76,16 +76,16 @@ class TestPaused:
     def test_nothing_starts(self):
         runs = Runs()
         runs.open("x\nz < x")
-        runs.fleet.paused = True
+        runs.fleet.paused.add("ending")
         assert runs.open("y", team=1) == []
         assert runs.done("main-1", "x") == []
-        runs.fleet.paused = False
+        runs.fleet.paused.clear()
         assert runs.text(look(runs.fleet, 5)) == ["main-1: start z.1", "main-2: start y.1"]
 
     def test_what_runs_may_be_asked_to_end_once(self):
         runs = Runs()
         runs.open("x")
-        runs.fleet.paused = True
+        runs.fleet.paused.add("ending")
         assert runs.text(evict(runs.fleet, 10)) == ["main-1: kill x.1 preempted"]
         assert evict(runs.fleet, 20) == []
         assert runs.dies("main-1", "x") == ["main-1: retry x at 0 (preempted)"]

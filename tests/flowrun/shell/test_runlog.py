@@ -167,7 +167,7 @@ class TestChanges:
         log.append(run, 0, [Woke(1)])
         with sqlite3.connect(home.folder / "runs.db") as db:
             db.execute("UPDATE changes SET body = replace(body, 'w', 'x')")
-        with pytest.raises(Refused, match="FR305"):
+        with pytest.raises(Refused, match=r"\[FR311\].* what run `main-1` did, from change 0 on, is damaged"):
             log.changes(run)
 
     def test_a_file_that_is_no_database_is_told(self, home):
@@ -297,7 +297,7 @@ class TestFormats:
                 CREATE TABLE changes (run TEXT, position INTEGER, body BLOB, PRIMARY KEY (run, position))
                     WITHOUT ROWID;
                 CREATE TABLE plans (hash TEXT PRIMARY KEY, body BLOB);
-                INSERT INTO runs VALUES ('main-1', 1, 'main', 'p', 5, 'failed', 9);
+                INSERT INTO runs VALUES ('main-1', 1, 'main', 'p', 5, 'running', 0);
                 INSERT INTO changes VALUES ('main-1', 0, CAST('{"change":"woke","at_ms":7}' AS BLOB)),
                     ('main-1', 1, CAST('{"change":"woke","at_ms":8}' AS BLOB));
                 """
@@ -305,5 +305,5 @@ class TestFormats:
         log = RunLog(home)
         assert log.changes("main-1") == [Woke(7), Woke(8)]
         assert log.changes("main-1", 1) == [Woke(8)]
-        assert log.find("main-1").ended_ms == 9
+        assert log.find("main-1").created_ms == 5
         assert RunLog(home, writable=True).append("main-1", 2, [Woke(9)]) == 3
