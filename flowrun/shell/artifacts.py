@@ -126,7 +126,12 @@ class Store:
         `Damaged` if something is not there or unreadable, `Missing` if the value has no such part;
         `msgspec.ValidationError` if it is not of type `of`.
         """
-        return convert(self._with_arrays(self.outline(source, at)), of)
+        outline = self.outline(source, at)
+        try:
+            return convert(self._with_arrays(outline), of)
+        except Damaged as error:
+            error.artifact = str(source)
+            raise
 
     def outline(self, source: Source, at: Iterable[str | int] = ()) -> Any:
         """A value, or the part at a path, with its arrays unread: each is a `msgspec.msgpack.Ext`."""

@@ -28,6 +28,7 @@ class Damaged(ValueError):
     def __init__(self, digest: str, why: str) -> None:
         super().__init__(f"artifact {digest[:12]} {why}")
         self.digest = digest
+        self.artifact = digest  # of which this is a part, or which it is
 
 
 class Content:

@@ -20,6 +20,7 @@ from flowc.plan.registry import examine
 from flowc.plan.text import counted
 from flowrun.core import pool as places
 from flowrun.core.changes import CancelRequested, Opened
+from flowrun.core.failures import MAX_LOSSES
 from flowrun.core.fleet import Fleet
 from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity, Inputs
@@ -35,7 +36,7 @@ from flowrun.shell.forkserver import ZygoteProcess
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
-from flowrun.shell.report import failures, report
+from flowrun.shell.report import failures, is_result_damaged, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
 from flowrun.shell.views import summary
 from flowrun.shell.watchers import JsonWatcher, LiveWatcher, PlainWatcher, say
@@ -73,24 +74,23 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
-        fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
-        state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
-        earlier = carry_over(before, state, home.store.is_sound) if before else {}
-        opened = Opened(
-            now_ms(),
-            log.keep_plan(plan),
-            inputs,
-            capacity,
-            earlier,
-            versions,
-            elsewhere=leases.others(),
-        )
-        _announce(request, run, opened, len(plan.nodes))
-        teller = watcher(request.as_json)
-        execution = Execution(run, state, home, pool, leases, teller, log.length(run))
-        loop = Loop(fleet, log, leases)
-        _execute(loop, execution, opened)
-        loop.close()
+        digest = log.keep_plan(plan)
+        for repairs_left in reversed(range(MAX_LOSSES + 1)):
+            fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
+            state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
+            earlier = carry_over(before, state, home.store.is_sound) if before else {}
+            held = leases.others()
+            opened = Opened(now_ms(), digest, inputs, capacity, earlier, versions, elsewhere=held)
+            _announce(request, run, opened, len(plan.nodes), bool(before))
+            teller = watcher(request.as_json)
+            execution = Execution(run, state, home, pool, leases, teller, log.length(run))
+            loop = Loop(fleet, log, leases)
+            _execute(loop, execution, opened)
+            loop.close()
+            if not repairs_left or not is_result_damaged(state, home):
+                break
+            _complain("what the run came to is damaged by now: what is damaged is made again")
+            before = state
         lock.release()
     finally:
         pool.close()
@@ -183,12 +183,12 @@ def reopen(home: Home, run: str, plan: Plan) -> tuple[State | None, RunLock]:
     return state, lock
 
 
-def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:
+def _announce(request: Request, run: str, opened: Opened, nodes: int, again: bool) -> None:
     if request.as_json:
         say([msgspec.json.encode({"run": run}).decode()])
         return
     kept = sum(earlier.artifact is not None for earlier in opened.earlier.values())
-    note = f", {counted(kept, 'result')} kept" if request.resume else ""
+    note = f", {counted(kept, 'result')} kept" if again else ""
     say([f"{run}: {counted(nodes, 'node')}{note}, on {devices.describe(opened.capacity)}"])
 
 

@@ -158,6 +158,19 @@ def _result(state: State, home: Home) -> Any:
         return f"<{error}>"
 
 
+def is_result_damaged(state: State, home: Home) -> bool:
+    """Whether a run succeeded, and what it came to is damaged or gone by now."""
+    if state.status != "succeeded":
+        return False
+    try:
+        loaded(Values(state, home.store).located(state.plan.header.result), home.store.get)
+    except Damaged:
+        return True
+    except (Missing, Unfit):
+        pass
+    return False
+
+
 def abbreviate(value: Any) -> Any:
     """A value as small JSON: arrays and bytes by shape and size, long texts and lists cut."""
     if isinstance(value, dict):

@@ -69,7 +69,9 @@ class Values:
             if task.site.control == "branch":
                 return Resolved(now_ms, node, truth=self._truth(task))
             return Resolved(now_ms, node, names=self._names(task))
-        except (Unfit, Missing, Damaged) as error:
+        except Damaged as error:
+            return Resolved(now_ms, node, failure=Failure("FR306", str(error), damaged=error.artifact))
+        except (Unfit, Missing) as error:
             return Resolved(now_ms, node, failure=Failure("FR208", str(error)))
 
     def _truth(self, task: Task) -> bool:

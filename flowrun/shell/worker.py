@@ -29,13 +29,14 @@ from flowrun.shell.messages import Ended, Spawn, encode
 BROKEN = 70  # exit status when even reporting failed
 _PR_SET_PDEATHSIG = 1
 _MAX_TEXT = 4000
+_SEE_TO_THE_DISK = "it was made again, in vain: see to the disk, then resume the run"
 
 
 class Failed(Exception):
     """The attempt failed in a way that has a code."""
 
-    def __init__(self, code: str, message: str, at: str = "", hint: str = "") -> None:
-        self.failure = Failure(code, _clean(message), at, _clean(hint))
+    def __init__(self, code: str, message: str, at: str = "", hint: str = "", damaged: str = "") -> None:
+        self.failure = Failure(code, _clean(message), at, _clean(hint), damaged)
 
 
 def _clean(text: str) -> str:
@@ -151,8 +152,7 @@ def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
     except Missing as error:
         raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
     except Damaged as error:
-        hint = "resume the run: what is damaged is computed again"
-        raise Failed("FR306", str(error), hint=hint) from None
+        raise Failed("FR306", str(error), hint=_SEE_TO_THE_DISK, damaged=error.artifact) from None
     except (msgspec.ValidationError, TypeError) as error:
         raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
 
@@ -179,7 +179,7 @@ def _keep(order: Spawn, operator: Any, result: Any, store: Store) -> Artifact:
         message = f"`{order.op}` returned something other than it declares: {error}"
         raise Failed("FR205", message) from None
     except Damaged as error:
-        raise Failed("FR306", str(error)) from None
+        raise Failed("FR306", str(error), hint=_SEE_TO_THE_DISK) from None
     except OSError as error:
         raise Failed("FR305", f"the result cannot be written: {error.strerror}") from None
     return artifact

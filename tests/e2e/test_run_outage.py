@@ -54,7 +54,9 @@ def go(project):
 def warned(run):
     """Waits until it says that it cannot write."""
     line = run.process.stderr.readline()
-    assert line.startswith("warning[FR310]: the run log cannot be written: database is locked; nothing starts")
+    assert line.startswith(
+        "warning[FR310]: the run log cannot be written: database is locked; nothing starts"
+    )
 
 
 def test_a_locked_log_pauses_the_run(project):

@@ -252,7 +252,7 @@ class TestFailures:
         trees = {"a": {"artifact": stored.hash, "at": []}}
         bench.pool.spawn(Spawn("node", 1, "ops:add", "c0de", trees, bench.log(), 1, None))
         (ended,) = bench.ends()
-        assert ended.failure.code == "FR306"
+        assert (ended.failure.code, ended.failure.damaged) == ("FR306", stored.hash)
 
 
 class TestDevices:
