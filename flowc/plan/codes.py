@@ -69,6 +69,7 @@ CODES: dict[str, str] = {
     "FC246": "files are in the way of a new project",
     "FC260": "the history file cannot be used",
     "FC261": "the history knows none of the plan's operators",
+    "FC262": "a result can only be stored as a pickle",
     # FC3: resources
     "FC301": "a resource declaration is impossible",
     "FC302": "an operator has taken more memory than it declares",
@@ -113,6 +114,7 @@ CODES: dict[str, str] = {
     "FR148": "the daemon does not understand a request",
     "FR149": "a node can never run within the limits of its team",
     "FR150": "what other processes hold of the host cannot be known",
+    "FR160": "the plan needs pickles, which are refused",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

@@ -17,6 +17,7 @@ from flowrun.cli.options import DEVICES, INPUTS, JSON, PLAN, RESUME, RUN, STATE
     RESUME,
     DEVICES,
     argument("--explain-schedule", action="store_true", help="at the end, say which nodes waited for what"),
+    argument("--no-pickle", action="store_true", help="refuse a plan of which some results would be pickled"),
     STATE,
     JSON,
 )
@@ -26,6 +27,7 @@ def execute(
     resume: str,
     devices: str,
     explain_schedule: bool,
+    no_pickle: bool,
     state: Path,
     as_json: bool,
 ) -> None:
@@ -38,7 +40,8 @@ def execute(
     zygote = fork_zygote()  # before what follows is imported: it is small now, and can import meanwhile
     from flowrun.shell.launch import Request, launch
 
-    status = launch(Request(plan, tuple(inputs), resume, devices, state, as_json, explain_schedule), zygote)
+    given = (plan, tuple(inputs), resume, devices, state, as_json, explain_schedule, no_pickle)
+    status = launch(Request(*given), zygote)
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything is durable and said. Taking the interpreter apart would cost more than running a node.

@@ -47,7 +47,7 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
 class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
     """A stored value: the hash of its manifest, and its size with all its parts.
 
-    `data` is the manifest itself if it is small and without parts: such a value needs no file.
+    `data` is the manifest itself if it is small: what it does not name needs no file.
     """
 
     hash: str

@@ -169,6 +169,7 @@ class Execution:
             start.placement.gpus if self._has_gpus else None,
             task.site.imports,
             tuple(sorted(self._secrets.difference(task.site.secrets))),
+            pickles=bool(task.site.pickles),
             run=self.run,
             scratch=str(_scratch_path(self._home, self.run, start).absolute()),
         )

@@ -61,6 +61,10 @@ class InPlace:
         weakref.finalize(mapped, self._forget, address, partial).atexit = False
         return array
 
+    def has(self, address: int) -> bool:
+        """Whether an array that was made here begins at an address."""
+        return address in self._made
+
     def take(self, array: np.ndarray[Any, Any]) -> Partial | None:
         """The file of an array that was made here, whole by now; `None` for others, and for parts of one."""
         address = array.__array_interface__["data"][0]

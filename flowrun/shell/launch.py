@@ -55,6 +55,7 @@ class Request(msgspec.Struct, frozen=True):
     state: Path = DEFAULT_STATE
     as_json: bool = False
     explain_schedule: bool = False
+    no_pickle: bool = False
 
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
@@ -69,6 +70,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
+        if request.no_pickle:
+            demand_forms(plan)
         leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
         versions = versions_for(plan)
         log = RunLog(home, writable=True)
@@ -144,6 +147,21 @@ def demand_feasible(plan: Plan, capacity: Capacity) -> None:
             problems.append(
                 Diagnostic("FR110", message, (Label(Place.parse(spans[site.site].at)),), hint=hint)
             )
+    if problems:
+        raise Refused(*problems)
+
+
+def demand_forms(plan: Plan) -> None:
+    """Refuse (FR160) a plan with sites whose results have no stored form but a pickle."""
+    spans = {span.site: span for span in plan.spans}
+    problems = []
+    for site in plan.sites:
+        if site.pickles:
+            classes = " and ".join(f"`{name}`" for name in site.pickles)
+            message = f"what `{site.site}` gives would be pickled: {classes}"
+            label = Label(Place.parse(spans[site.site].at))
+            hint = "execute it without `--no-pickle`, or see `flowc explain FC262` for other forms"
+            problems.append(Diagnostic("FR160", message, (label,), hint=hint))
     if problems:
         raise Refused(*problems)
 

@@ -46,6 +46,7 @@ class Spawn(Message, frozen=True, tag="spawn"):
     loaded: dict[str, int] = {}  # the zygote adds what it loaded for the attempt, in milliseconds
     run: str = ""
     scratch: str = ""  # the folder that the node's attempts have in common; it need not be there
+    pickles: bool = False  # whether what has no other stored form may be pickled
 
 
 class Signal(Message, frozen=True, tag="signal"):

@@ -148,7 +148,7 @@ def _result(state: State, home: Home) -> Any:
 
     def load(source: Source, at: Sequence[str | int]) -> Any:
         try:
-            return abbreviate(home.store.get(source, at))
+            return abbreviate(home.store.preview(source, at))
         except (Damaged, Missing) as error:
             return f"<{error}>"
 
@@ -163,7 +163,7 @@ def is_result_damaged(state: State, home: Home) -> bool:
     if state.status != "succeeded":
         return False
     try:
-        loaded(Values(state, home.store).located(state.plan.header.result), home.store.get)
+        loaded(Values(state, home.store).located(state.plan.header.result), home.store.preview)
     except Damaged:
         return True
     except (Missing, Unfit):

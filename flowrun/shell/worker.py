@@ -170,7 +170,7 @@ def _check_arguments(order: Spawn, operator: Any, args: dict[str, Any]) -> dict[
 def _keep(order: Spawn, operator: Any, result: Any, store: Store) -> Artifact:
     """Store a result, and see that it can be read back as the type that the operator declares."""
     try:
-        artifact = store.put(result)
+        artifact = store.put(result, order.pickles)
         store.get(artifact.source, (), operator.hints.get("return", Any))
     except Unstorable as error:
         hint = "return numbers, strings, lists, dicts, dataclasses, numpy arrays or tensors"

@@ -15,12 +15,12 @@ def load(n: int) -> Array:
     return np.arange(n)
 
 @operator
-def strike(store: str, data: Array, small: bool) -> str:
+def strike(store: str, data: Array) -> str:
     note("strike")
     for folder, _, names in os.walk(store):
         for name in names:
             path = os.path.join(folder, name)
-            if not name.startswith(".") and (os.stat(path).st_size < 500) == small:
+            if not name.startswith("."):
                 os.chmod(path, 0o644)
                 with open(path, "r+b") as file:
                     file.seek(-1, 2)
@@ -35,9 +35,9 @@ def total(data: Array, struck: str) -> int:
     return int(data.sum())
 
 @workflow
-def main(store: str, small: bool = False, n: int = 1000) -> int:
+def main(store: str, n: int = 1000) -> int:
     data = load(n)
-    return total(data, strike(store, data, small))
+    return total(data, strike(store, data))
 """
 
 
@@ -51,10 +51,9 @@ def files(project):
     return [path for path in folder.glob("*/*") if not path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("small", ["false", "true"], ids=["the array", "its manifest"])
-def test_a_flipped_bit_is_mended_while_the_run_goes_on(project, small):
+def test_a_flipped_bit_is_mended_while_the_run_goes_on(project):
     store = project.folder / ".flow/artifacts"
-    shown = project.execute("-i", f"store={store}", "-i", f"small={small}").stdout
+    shown = project.execute("-i", f"store={store}").stdout
     assert "is damaged: its content does not match its hash" in shown
     assert "total" in shown.split("again", 1)[1].splitlines()[0]
     assert project.ran() == {"load": 2, "strike": 1, "total": 1}
