@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
     from flowc.loops import foreach, reduce
+    from flowc.places import project
     from flowc.resuming import beat, scratch, stopping
     from flowc.show.notebook import draw
 
@@ -28,6 +29,7 @@ __all__ = [
     "foreach",
     "on_failure",
     "operator",
+    "project",
     "reduce",
     "scratch",
     "stopping",
@@ -39,6 +41,7 @@ _ELSEWHERE = {
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
     **dict.fromkeys(["beat", "scratch", "stopping"], "flowc.resuming"),
     "empty": "flowc.arrays",
+    "project": "flowc.places",
     "draw": "flowc.show.notebook",
 }
 

@@ -59,19 +59,22 @@ def show(run: str, gantt: bool, svg: Path | None, state: Path, as_json: bool) ->
     RUN,
     NODE,
     argument("--attempt", type=int, default=0, metavar="N", help="which attempt; the last if left out"),
+    argument("--timestamps", action="store_true", help="with the time and the stream of each line"),
     STATE,
     JSON,
 )
-def logs(run: str, node: str, attempt: int, state: Path, as_json: bool) -> None:
+def logs(run: str, node: str, attempt: int, timestamps: bool, state: Path, as_json: bool) -> None:
     """Print what a node wrote to standard output and error."""
     from flowrun.shell.execution import log_path
+    from flowrun.shell.output import text_of
 
     log = open_log(state)
     row = log.find(run)
     task = task_of(state_of(log, row.run), row.run, node)
     number = attempt or task.attempt
-    path = log_path(log.home, row.run, task, number)
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    path = log_path(log.home, row.run, node, number)
+    rows = path.read_bytes() if path.is_file() else b""
+    text = rows.decode("utf-8", "replace") if timestamps else text_of(rows)
     if as_json:
         print_json(
             {"run": row.run, "node": node, "attempt": number, "path": str(path), "lines": text.splitlines()}

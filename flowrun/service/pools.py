@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from flowc.plan.model import Plan
-from flowrun.shell.execution import operators
-from flowrun.shell.forkserver import fork_zygote
+from flowrun.shell.execution import prepare
+from flowrun.shell.forkserver import start_zygote
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.runlog import Home
 
 _MOST_IDLE = 2  # pools that are kept for the next run, with all that they have imported
@@ -30,8 +30,9 @@ class Pools:
     A zygote has imported operators as they were then, so a run may use it if its plan was made of the same.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, readiness: Readiness) -> None:
         self._home = home
+        self._readiness = readiness
         self._pools: list[tuple[str, _Shared]] = []  # by root; last used last
 
     def take(self, plan: Plan, versions: Mapping[str, str]) -> Pool:
@@ -44,8 +45,8 @@ class Pools:
                 self._pools.append(self._pools.pop(i))
                 break
         else:
-            pool = Pool(fork_zygote())
-            pool.prepare(Path(root), self._home.store, self._home.prepare(), operators(plan))
+            pool = Pool(start_zygote(), self._readiness)
+            prepare(pool, plan, self._home)
             shared = _Shared(pool, code, versions)
             self._pools.append((root, shared))
         shared.users += 1

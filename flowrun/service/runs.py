@@ -33,6 +33,7 @@ from flowrun.shell.launch import bound, demand_environment, demand_feasible, reo
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.runlog import Home, RunLock, RunLog, refuse_unwritten
 from flowrun.shell.teams import amounts
 from flowrun.shell.watchers import say
@@ -61,9 +62,10 @@ class Runs:
         )
         grace_ms = round(sharing.preemption.notice_s * 1000)
         scheduler = Scheduler(places.Pool((capacity,)), self.order, ByShares(self.order), grace_ms)
-        self.loop = Loop(Fleet(scheduler), log, leases)
+        readiness = Readiness()
+        self.loop = Loop(Fleet(scheduler), log, leases, readiness)
         self.finished = {name: FinishTimes() for name in sharing.teams}
-        self._pools = Pools(home)
+        self._pools = Pools(home, readiness)
         self._held: dict[str, _Held] = {}
 
     def submit(self, request: Submit) -> Submitted:

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -111,7 +110,8 @@ class Content:
         if not path.exists():
             return False
         with contextlib.suppress(OSError), self.locked():  # of a read-only store, nothing is removed
-            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+            # Whatever is set: what counts is when something was, and that only the kernel can say.
+            os.utime(path, ns=(SEALED_NS, path.stat().st_mtime_ns))
         return self.is_intact(digest)
 
     def is_intact(self, digest: str) -> bool:

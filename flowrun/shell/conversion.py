@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 import typing
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def convert(value: Any, of: Any) -> Any:
-    """A decoded value as type `of`; `msgspec.ValidationError` if it is none."""
+def convert(value: Any, of: Any, project: str = "") -> Any:
+    """A decoded value as type `of`; `msgspec.ValidationError` if it is none.
+
+    Relative `Path`s in it are made to be below `project`, if that is given.
+    """
+    make = functools.partial(_below, project) if project else _check
     try:
-        return msgspec.convert(value, of, dec_hook=_check, from_attributes=False)
+        return msgspec.convert(value, of, dec_hook=make, from_attributes=False)
     except TypeError:
         # A union whose members msgspec cannot tell apart, as in `str | date`: the first that fits is meant.
         if typing.get_origin(of) not in (typing.Union, types.UnionType):
@@ -28,10 +33,15 @@ def convert(value: Any, of: Any) -> Any:
     failure = msgspec.ValidationError(f"Expected `{of}`")
     for member in typing.get_args(of):
         try:
-            return convert(value, member)
+            return convert(value, member, project)
         except msgspec.ValidationError as error:
             failure = error
     raise failure
+
+
+def _below(project: str, of: type, value: Any) -> Any:
+    made = _check(of, value)
+    return of(project, made) if isinstance(made, Path) else made  # as it is, if it is absolute
 
 
 def _check(of: type, value: Any) -> Any:

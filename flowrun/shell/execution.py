@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -46,6 +48,9 @@ from flowrun.shell.reasons import with_reason
 from flowrun.shell.runlog import Home
 from flowrun.shell.values import Unfit, Values
 
+_SAFE = frozenset(string.ascii_letters + string.digits + "_.+-[]#~,")
+_LONGEST_NAME = 150
+
 
 class Watcher(Protocol):
     """Shows what happens."""
@@ -83,7 +88,10 @@ class Execution:
         self._home = home
         self._leases = leases
         self._values = Values(state, home.store)
-        self._secrets = {name for site in state.plan.sites for name in site.secrets}
+        secrets = {name for site in state.plan.sites for name in site.secrets}
+        self._hidden = {s.site: tuple(sorted(secrets.difference(s.secrets))) for s in state.plan.sites}
+        self._cold = {site.imports for site in state.plan.sites if site.imports}  # nobody has them ready yet
+        self._scratch = str((home.run_folder(run) / "scratch").absolute())
         self._has_gpus = False
 
     def with_reason(self, event: Event) -> Event:
@@ -141,12 +149,13 @@ class Execution:
             failure = Failure(TAKEN, "another process on this host has taken its place first")
             self._cannot_start(start, failure, self._leases.others())
             return
+        task = self.state.by_id[start.node]
         try:
-            self.pool.spawn(self._order(start))
+            self.pool.spawn(self._order(start, task))
         except Unfit as error:
             self._cannot_start(start, Failure("FR206", f"its arguments cannot be had: {error}"))
-        except OSError as error:
-            self._cannot_start(start, Failure("FR305", f"it can have no log: {error.strerror}"))
+        if self._cold:
+            self._look_ahead(task)
 
     def _cannot_start(
         self, start: Start, failure: Failure, elsewhere: tuple[Outsider, ...] | None = None
@@ -154,35 +163,40 @@ class Execution:
         exited = Exited(now_ms(), start.node, start.attempt, failure=failure, elsewhere=elsewhere)
         self.known.append(exited)
 
-    def _order(self, start: Start) -> Spawn:
-        task = self.state.by_id[start.node]
-        log = log_path(self._home, self.run, task, start.attempt)
-        log.parent.mkdir(parents=True, exist_ok=True)
+    def _order(self, start: Start, task: Task) -> Spawn:
+        site = task.site
         return Spawn(
             start.node,
             start.attempt,
-            task.site.op,
-            task.site.code,
+            site.op,
+            site.code,
             self._values.arguments(task),
-            str(log.absolute()),
             start.placement.cpus,
             start.placement.gpus if self._has_gpus else None,
-            task.site.imports,
-            tuple(sorted(self._secrets.difference(task.site.secrets))),
-            pickles=bool(task.site.pickles),
-            run=self.run,
-            scratch=str(_scratch_path(self._home, self.run, start).absolute()),
+            site.imports,
+            self._hidden[site.site],
+            self.run,
+            f"{self._scratch}/{_file_name(start.node)}.{start.key[:16]}",
+            site.isolation,
+            bool(site.pickles),
         )
 
+    def _look_ahead(self, task: Task) -> None:
+        """What waits for a node that starts will start before long: what it imports is imported by then."""
+        self._cold.discard(task.site.imports)
+        for index in self.state.dependents[task.index]:
+            imports = self.state.tasks[index].site.imports
+            if imports in self._cold:
+                self._cold.discard(imports)
+                self.pool.foresee(imports)
 
-def log_path(home: Home, run: str, task: Task, attempt: int) -> Path:
-    """The file with an attempt's output: `logs/tree.1.log`, with `%` for each `/` in the node's id."""
-    return home.run_folder(run) / "logs" / f"{_file_name(task.node.id)}.{attempt}.log"
 
+def log_path(home: Home, run: str, node: str, attempt: int) -> Path:
+    """The file with an attempt's output: `logs/tree.1.log`, with `%` for each `/` in the node's id.
 
-def _scratch_path(home: Home, run: str, start: Start) -> Path:
-    """What the attempts of a node have in common, as long as they are to compute the same."""
-    return home.run_folder(run) / "scratch" / f"{_file_name(start.node)}.{start.key[:16]}"
+    There is none if nothing was printed.
+    """
+    return home.run_folder(run) / "logs" / f"{_file_name(node)}.{attempt}.log"
 
 
 def _file_name(node: str) -> str:
@@ -190,10 +204,18 @@ def _file_name(node: str) -> str:
 
     A piece of a hash then keeps their names apart.
     """
-    safe = "".join(c if (c.isascii() and c.isalnum()) or c in "_.+-[]#~," else "%" for c in node)[:150]
+    if len(node) <= _LONGEST_NAME and _SAFE.issuperset(node):
+        return node
+    safe = "".join(c if c in _SAFE else "%" for c in node)[:_LONGEST_NAME]
     if safe.replace("%", "/") != node:
         safe += f"~{blake3(node.encode()).hexdigest()[:8]}"
     return safe
+
+
+def prepare(pool: Pool, plan: Plan, home: Home) -> None:
+    """Have a pool import a plan's operators, and keep the logs of its nodes."""
+    log = home.prepare()
+    pool.prepare(Path(plan.header.root), home.folder, log, functools.partial(log_path, home), operators(plan))
 
 
 def operators(plan: Plan) -> list[str]:

@@ -1,4 +1,4 @@
-"""Forking the process that becomes the zygote. Imports next to nothing, so that it can be done first of all.
+"""Starting the first zygote. Imports next to nothing, so that it can be done first of all.
 
 While the scheduler imports what it is made of, and reads the plan, the new process imports what workers need.
 """
@@ -7,39 +7,63 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import sys
 from typing import NamedTuple
 
+_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+
 
 class ZygoteProcess(NamedTuple):
-    """A zygote, seen from the process that forked it."""
+    """A zygote, seen from the process that started it."""
 
     pid: int
-    orders: socket.socket
-    reports: socket.socket
+    control: socket.socket
 
 
 def fork_zygote() -> ZygoteProcess:
-    """Fork. The new process serves orders until `orders` is closed; the caller must have no threads."""
-    orders, its_orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    reports, its_reports = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """Fork. The new process serves orders until `control` is closed; the caller must have no threads."""
+    control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid:
-        its_orders.close()
-        its_reports.close()
-        return ZygoteProcess(pid, orders, reports)
+        its_control.close()
+        return ZygoteProcess(pid, control)
     try:
-        _let_go({0, 1, 2, its_orders.fileno(), its_reports.fileno()})
+        _let_go({0, 1, 2, its_control.fileno()})
         os.setsid()  # a Ctrl-C at the terminal is the scheduler's to handle
         from flowrun.shell import zygote
 
-        zygote.run(its_orders, its_reports)
+        zygote.run(its_control)
         os._exit(0)
     finally:
         os._exit(1)
+
+
+def start_zygote() -> ZygoteProcess:
+    """As a new interpreter, as the caller may have threads and much memory by now."""
+    import subprocess
+
+    from flowrun.shell import fresh
+
+    control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    arguments = f"[{os.getpid()}, {its_control.fileno()}, {_FILES[0]}]"
+    process = subprocess.Popen(
+        fresh.command("serve", arguments),
+        stdin=subprocess.DEVNULL,
+        pass_fds=[its_control.fileno()],
+        start_new_session=True,
+    )
+    process.returncode = 0  # the pool waits for it
+    its_control.close()
+    return ZygoteProcess(process.pid, control)
+
+
+def allow_many_files() -> None:
+    """Let this process open as many as the system lets it: three for each worker. Workers keep the limit."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES[1], _FILES[1]))
 
 
 def _let_go(keep: set[int]) -> None:

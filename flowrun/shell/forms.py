@@ -185,7 +185,7 @@ def is_tensor(value: Any) -> bool:
 
 
 def is_plain(tensor: Any) -> bool:
-    """Whether a tensor's elements lie one after the other in memory, as far as that goes: it is not sparse."""
+    """Whether a tensor lies in memory element by element: it is not sparse."""
     return str(tensor.layout) == "torch.strided"
 
 

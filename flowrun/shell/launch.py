@@ -31,11 +31,12 @@ from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State, wanted
 from flowrun.shell import devices
 from flowrun.shell.clock import now_ms
-from flowrun.shell.execution import Execution, Watcher, operators
+from flowrun.shell.execution import Execution, Watcher, prepare
 from flowrun.shell.forkserver import ZygoteProcess
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.report import failures, is_result_damaged, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
 from flowrun.shell.views import summary
@@ -60,13 +61,14 @@ class Request(msgspec.Struct, frozen=True):
 
 def launch(request: Request, zygote: ZygoteProcess) -> int:
     """Execute a plan and show how it goes; the exit status."""
-    pool = Pool(zygote)
+    readiness = Readiness()
+    pool = Pool(zygote, readiness)
     try:
         home = Home(request.state)
         plan = codec.read(request.plan)
         before, lock = reopen(home, request.resume, plan) if request.resume else (None, None)
         inputs = bound(plan, request.inputs, before)
-        pool.prepare(Path(plan.header.root), home.store, home.prepare(), operators(plan))
+        prepare(pool, plan, home)
         capacity = devices.host(request.devices, tell=_complain)
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
@@ -87,7 +89,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
             _announce(request, run, opened, len(plan.nodes), bool(before))
             teller = watcher(request.as_json)
             execution = Execution(run, state, home, pool, leases, teller, log.length(run))
-            loop = Loop(fleet, log, leases)
+            loop = Loop(fleet, log, leases, readiness)
             _execute(loop, execution, opened)
             loop.close()
             if not repairs_left or not is_result_damaged(state, home):

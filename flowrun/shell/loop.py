@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ from flowrun.shell.execution import Execution
 from flowrun.shell.leases import Leases
 from flowrun.shell.outage import Outage, unwritten
 from flowrun.shell.pool import Pool
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.runlog import RunLog, demand_written, refuse_unwritten
 
 _PATIENCE_MS = 200  # between looks at the clock while nothing happens
@@ -48,12 +48,14 @@ class Signals:
 class Loop:
     """Executes the runs of a fleet. Who calls it says when it is enough."""
 
-    def __init__(self, fleet: Fleet, log: RunLog, leases: Leases) -> None:
+    def __init__(self, fleet: Fleet, log: RunLog, leases: Leases, readiness: Readiness | None = None) -> None:
         self.fleet = fleet
+        self._readiness = readiness or Readiness()
         self.executions: dict[str, Execution] = {}
         self._home = log.home
         self._leases = leases
         self._writer = log.writer()
+        self._readiness.add(self._writer.woken, self._writer.heard)
         self._untold: deque[tuple[int, list[Batch]]] = deque()  # batches that may not be durable yet
         self._then: deque[tuple[int, Callable[[], None]]] = deque()
         self._outage = Outage()
@@ -73,21 +75,12 @@ class Loop:
     def turn(self, listens: Mapping[int, int]) -> set[int]:
         """Wait until something happens, and take a step if it is in the runs.
 
-        `listens` has further descriptors, with the events of `poll` to wait for; those are returned at which
+        `listens` has further descriptors, with the events of `epoll` to wait for; those are returned at which
         something happened.
         """
+        ready = self._readiness.wait(self._patience_ms(), listens)
         pools = {id(execution.pool): execution.pool for execution in self.executions.values()}.values()
-        poll = select.poll()  # made anew each time, as a new zygote has new sockets
-        poll.register(self._writer.woken, select.POLLIN)
-        for descriptor, events in listens.items():
-            poll.register(descriptor, events)
-        for pool in pools:
-            poll.register(pool.orders, select.POLLIN)
-            poll.register(pool.reports, select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(self._patience_ms())}
-        if self._writer.woken in ready:
-            self._writer.heard()
-            self._tell()
+        self._tell()
         self._mind_the_log()
         happened = list(self._happened(pools))
         if happened:
@@ -98,7 +91,7 @@ class Loop:
         else:
             for execution in self.executions.values():
                 execution.watcher.tick(execution.state)
-        return ready.intersection(listens)
+        return ready
 
     def step(self, events: Iterable[tuple[str, Event]]) -> None:
         """Decide and do it. It is made durable meanwhile, before anybody hears of it."""

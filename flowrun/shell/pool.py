@@ -1,166 +1,326 @@
-"""The scheduler's end of the zygote: spawn attempts, signal them, hear how they ended."""
+"""The worker processes of one run or of many: attempts go in, how they ended comes out.
+
+Workers are forked by zygotes. There is one zygote for each set of modules that operators import, made before
+it is needed if that can be foreseen. A worker that has done its work well is given more of it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import assert_never
 
-from flowrun.core.model import Failure
-from flowrun.shell.artifacts import Store
-from flowrun.shell.forkserver import ZygoteProcess, fork_zygote
+import msgspec
+
+from flowrun.core.model import Failure, Usage
+from flowrun.shell.descendants import adopt_orphans, end_children, send_to_all
+from flowrun.shell.forkserver import ZygoteProcess, allow_many_files, start_zygote
 from flowrun.shell.messages import (
+    Branch,
     Ended,
-    Order,
+    Fork,
+    Forked,
+    Loaded,
     Prepare,
     Reaped,
     Signal,
     Spawn,
-    frame,
-    receive_report,
+    Unforked,
+    decode_news,
+    decode_report,
 )
+from flowrun.shell.places import Places
+from flowrun.shell.processes import Stream, Worker, Zygote
+from flowrun.shell.readiness import Readiness
 
 Key = tuple[str, str, int]  # run, node, attempt
+LogPath = Callable[[str, str, int], Path]  # of an attempt
+_MOST_ZYGOTES = 16  # what needs further sets of modules has its workers import them
+_LOST = Failure("FR207", "the process that starts workers died, and the node's process with it")
+_UNREAD = Failure("FR207", "its process died before the node began")
+_zygotes: set[int] = set()  # the first ones of all pools of this process: its own children
 
 
 class Pool:
-    """Worker processes of one run or of many, forked by a zygote."""
+    """Worker processes. What they tell is heard while `readiness` waits; `exits` tells what it means."""
 
-    def __init__(self, zygote: ZygoteProcess) -> None:
-        self._zygote = zygote
+    def __init__(self, process: ZygoteProcess, readiness: Readiness) -> None:
+        allow_many_files()
+        self._readiness = readiness
         self._plan: Prepare | None = None
-        self._spawned = False
-        self._running: dict[Key, Spawn] = {}
-        self._ended: dict[Key, Ended] = {}  # heard of, but the process still holds its GPUs
-        self._heard: deque[Ended | Reaped] = deque()  # while orders were being sent
+        self._log_path: LogPath
+        self._places: Places
+        self._numbers = 0
+        self._most_idle = os.cpu_count() or 1
+        self._workers: dict[int, Worker] = {}
+        self._running: dict[Key, Worker] = {}
+        self._idle: list[Worker] = []  # who had an order already; the last one has the warmest caches
+        self._ended: list[Ended] = []
+        self._adopts = False
+        self._is_closed = False
+        self._zygotes: dict[frozenset[str], Zygote] = {}
+        self._first = self._begin(process)
 
     @property
-    def orders(self) -> socket.socket:
-        """Readable when the zygote is gone. Another socket when it was replaced."""
-        return self._zygote.orders
+    def zygote(self) -> int:
+        """The process that all others come of."""
+        return self._process.pid
 
-    @property
-    def reports(self) -> socket.socket:
-        """Readable when an attempt ended. Another socket when the zygote was replaced."""
-        return self._zygote.reports
-
-    def prepare(self, root: Path, store: Store, log: Path, operators: Iterable[str]) -> None:
+    def prepare(
+        self, root: Path, state: Path, log: Path, log_path: LogPath, operators: Iterable[str]
+    ) -> None:
         """Have the zygote import operators, from modules below `root`. What that prints goes to `log`."""
+        self._log_path = log_path
+        self._places = Places(state / "work")
         # Absolute, as an operator may change the working directory.
-        places = [str(path.absolute()) for path in (root, store.folder, log)]
-        self._plan = Prepare(places[0], places[1], places[2], tuple(operators))
-        self._send(self._plan)
+        places = [str(path.absolute()) for path in (root, state / "artifacts", log)]
+        self._plan = Prepare(places[0], places[1], places[2], str(Path.cwd()), tuple(operators))
+        self._first.stream.send(self._plan)
+        self._first.spares.append(self._fork(self._first))
+
+    def foresee(self, imports: tuple[str, ...]) -> None:
+        """A node that needs these modules is going to start before long."""
+        with contextlib.suppress(OSError):
+            zygote = self._zygote_for(imports)
+            if not zygote.spares:
+                zygote.spares.append(self._fork(zygote))
 
     def spawn(self, order: Spawn) -> None:
-        """Start an attempt. If the zygote is gone, `exits` will tell."""
-        self._running[order.run, order.node, order.attempt] = order
-        self._spawned = True
-        self._send(order)
+        """Start an attempt. If its process cannot be had, or is lost, `exits` will tell."""
+        try:
+            worker = self._take(order)
+        except OSError as error:
+            self._fail(order, _no_process(error.strerror or str(error)))
+            return
+        worker.order, worker.threads = order, order.threads
+        self._running[order.run, order.node, order.attempt] = worker
+        worker.outputs.begin(lambda: self._log_path(order.run, order.node, order.attempt))
+        worker.stream.send(order)
+        if not self._adopts:  # not before the first node is on its way: it takes a while to load
+            adopt_orphans()
+            self._adopts = True
 
     def kill(self, run: str, node: str, attempt: int, force: bool) -> None:
-        """Ask an attempt's process group to end, or make it."""
-        number = signal.SIGKILL if force else signal.SIGTERM
-        self._send(Signal(node, attempt, number, run))
-
-    def _send(self, order: Order) -> None:
-        """Send, and meanwhile listen: a zygote that waits for us to listen does not read."""
-        data = memoryview(frame(order))
-        poll = select.poll()
-        poll.register(self.orders, select.POLLOUT)
-        poll.register(self.reports, select.POLLIN)
-        with contextlib.suppress(OSError):
-            while data:
-                try:
-                    data = data[self.orders.send(data, socket.MSG_DONTWAIT) :]
-                except BlockingIOError:
-                    poll.poll()
-                    while (report := receive_report(self.reports)) is not None:
-                        self._heard.append(report)
+        """Ask an attempt's process, and all that it started, to end; or make them."""
+        worker = self._running.get((run, node, attempt))
+        if worker is not None:
+            self._signal(worker, signal.SIGKILL if force else signal.SIGTERM)
 
     def exits(self) -> list[Ended]:
-        """How attempts ended since the last call. Call it when `reports` or `orders` is readable."""
-        found = []
-        while (report := self._next_report()) is not None:
-            key = (report.run, report.node, report.attempt)
-            order = self._running.get(key)
-            if order is None:
-                continue  # its process is gone now; what it had to say was heard before
-            if isinstance(report, Reaped):
-                ended = self._ended.pop(key, None) or _died(report)
-            elif order.gpus:
-                # A GPU is free only when the driver has torn down the process's hold on it.
-                self._ended[key] = report
-                continue
-            else:
-                ended = report
-            del self._running[key]
-            found.append(ended)
-        if self._zygote_is_gone():
-            found += self._replace_zygote()
-        return found
-
-    def _next_report(self) -> Ended | Reaped | None:
-        return self._heard.popleft() if self._heard else receive_report(self.reports)
-
-    def close(self) -> None:
-        """Let the zygote end, and with it every worker; `wait` until they have."""
-        if not self._spawned:  # it may still be importing, and need not go on
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._zygote.pid, signal.SIGKILL)
-        self.orders.close()
-        self.reports.close()
-
-    def wait(self) -> None:
-        """Wait for the zygote's end, after `close`."""
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._zygote.pid, 0)
-
-    def _zygote_is_gone(self) -> bool:
-        try:
-            return self.orders.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
-    def _replace_zygote(self) -> list[Ended]:
-        """Start anew. The old workers died with their parent, and what they had not reported is lost."""
-        self.close()
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, self._zygote.pid, os.WEXITED | os.WNOWAIT)
-        _end_session(self._zygote.pid)
-        self.wait()
-        failure = Failure("FR207", "the process that starts workers died, and the node's process with it")
-        ended = [
-            self._ended.get(key) or Ended(node, attempt, failure=failure, run=run)
-            for key in sorted(self._running)
-            for run, node, attempt in [key]
-        ]
-        self._running.clear()
-        self._ended.clear()
-        self._zygote = fork_zygote()
-        self._spawned = False
-        if self._plan:
-            self._send(self._plan)
+        """How attempts ended since the last call."""
+        if not self._first.stream.is_open and not self._is_closed:
+            self._replace()
+        ended, self._ended = self._ended, []
         return ended
 
+    def close(self) -> None:
+        """Let the zygotes end, and with them every worker; `wait` until they have."""
+        self._is_closed = True
+        if all(not worker.threads for worker in self._workers.values()):
+            # Nothing has run: it may still be importing, and need not go on.
+            send_to_all(self._process.pid, signal.SIGKILL)
+        for worker in self._workers.values():
+            worker.disconnect(self._readiness)
+        for zygote in self._zygotes.values():
+            zygote.stream.close()
+        self._workers.clear()
 
-def _end_session(leader: int) -> None:
-    """End what the workers of a dead zygote had started. Not yet reaped, it still owns its number."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getsid(int(name)) == leader:
-                os.kill(int(name), signal.SIGKILL)
+    def wait(self) -> None:
+        """Wait for the end of all processes, after `close`."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._process.pid, 0)
+        _zygotes.discard(self._process.pid)
+        if self._plan is not None:
+            self._places.clear()
+            self._plan = None
+
+    def _begin(self, process: ZygoteProcess) -> Zygote:
+        self._process = process
+        _zygotes.add(process.pid)
+        self._zygotes.clear()
+        self._numbers += 1
+        first = Zygote(self._numbers, frozenset(), None, lambda zygote: self._hears(zygote, process.control))
+        self._zygotes[first.imports] = first
+        return first
+
+    def _hears(self, zygote: Zygote, control: socket.socket) -> Stream:
+        return Stream(control, self._readiness, lambda body: self._hear_news(zygote, body))
+
+    def _zygote_for(self, imports: tuple[str, ...]) -> Zygote:
+        wanted = frozenset(imports)
+        found = self._zygotes.get(wanted)
+        if found is not None:
+            return found
+        nearest = max(
+            (zygote for zygote in self._zygotes.values() if zygote.imports < wanted),
+            key=lambda zygote: (len(zygote.imports), -zygote.number),
+        )
+        if len(self._zygotes) >= _MOST_ZYGOTES:
+            return nearest
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._numbers += 1
+        zygote = Zygote(self._numbers, wanted, nearest, lambda zygote: self._hears(zygote, ours))
+        missing = tuple(name for name in imports if name not in nearest.imports)
+        nearest.stream.send(Branch(zygote.number, missing), [its.detach()])
+        self._zygotes[wanted] = zygote
+        return zygote
+
+    def _take(self, order: Spawn) -> Worker:
+        """A worker for an attempt: the one that was idle last, one that was forked ahead, or a new one."""
+        if order.isolation == "fresh":
+            return self._fork(self._first, fresh=True)
+        if not order.alone:
+            for i in range(len(self._idle) - 1, -1, -1):
+                worker = self._idle[i]
+                if worker.threads == order.threads and worker.zygote.imports.issuperset(order.imports):
+                    del self._idle[i]
+                    return worker
+        zygote = self._zygote_for(order.imports)
+        worker = zygote.spares.pop() if zygote.spares else self._fork(zygote)
+        if order.alone or len(self._running) + 1 < self._most_idle:
+            zygote.spares.append(self._fork(zygote))  # so that the next one need not wait for a fork
+        return worker
+
+    def _fork(self, zygote: Zygote, fresh: bool = False) -> Worker:
+        self._numbers += 1
+        worker = Worker(self._numbers, zygote, self._places.take())
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        stream = Stream(ours, self._readiness, lambda body: self._hear_report(worker, body))
+        worker.connect(stream, self._readiness)
+        self._workers[worker.number] = worker
+        files = [its.detach(), *worker.outputs.writes]
+        zygote.stream.send(Fork(worker.number, self._places.path(worker.place), fresh), files)
+        return worker
+
+    def _signal(self, worker: Worker, number: int) -> None:
+        worker.doomed = True  # the signal may come late, and must not hit another attempt
+        worker.zygote.stream.send(Signal(worker.number, number))
+
+    def _hear_report(self, worker: Worker, body: bytes) -> None:
+        try:
+            ended = decode_report(body)
+        except msgspec.DecodeError:  # the operator wrote to a socket that is none of its business
+            self._signal(worker, signal.SIGKILL)
+            return
+        order = worker.order
+        if order is None or (ended.run, ended.node, ended.attempt) != (order.run, order.node, order.attempt):
+            return
+        worker.cpu_ms += ended.usage.cpu_ms
+        if order.gpus:
+            # A GPU is free only when the driver has torn down the process's hold on it.
+            worker.ended = ended
+            return
+        self._over(worker, ended)
+        if ended.fit and not worker.doomed:
+            self._idle.append(worker)
+            if len(self._idle) > self._most_idle:
+                self._dismiss(self._idle.pop(0))
+        else:
+            self._dismiss(worker)
+
+    def _over(self, worker: Worker, ended: Ended) -> None:
+        """An attempt has ended."""
+        order = worker.order
+        assert order is not None
+        worker.outputs.drain()  # what was printed before is of this attempt
+        worker.outputs.end()
+        worker.order = None
+        del self._running[order.run, order.node, order.attempt]
+        loaded = worker.zygote.loaded
+        if loaded and order.imports:  # told with the first attempt that needed it
+            worker.zygote.loaded = {}
+            usage = msgspec.structs.replace(ended.usage, imports=loaded)
+            ended = msgspec.structs.replace(ended, usage=usage)
+        self._ended.append(ended)
+
+    def _fail(self, order: Spawn, failure: Failure, usage: Usage | None = None) -> None:
+        self._ended.append(
+            Ended(order.node, order.attempt, failure=failure, usage=usage or Usage(), run=order.run)
+        )
+
+    def _dismiss(self, worker: Worker) -> None:
+        """It gets no more orders, and ends when it sees that."""
+        worker.doomed = True
+        worker.stream.close()
+
+    def _hear_news(self, zygote: Zygote, body: bytes) -> None:
+        match decode_news(body):
+            case Forked(number=number, pid=pid):
+                if number in self._workers:
+                    self._workers[number].pid = pid
+            case Loaded(imports=imports):
+                zygote.loaded = imports
+            case Unforked(number=number, why=why):
+                self._is_gone(number, _no_process(why), Usage())
+            case Reaped(number=number, status=status, usage=usage):
+                self._is_gone(number, Failure("FR202", _describe_death(status)), usage)
+            case news:
+                assert_never(news)
+
+    def _is_gone(self, number: int, failure: Failure, usage: Usage) -> None:
+        worker = self._workers.get(number)
+        if worker is not None:
+            self._bury(worker, failure, usage)
+        for zygote in list(self._zygotes.values()):
+            if zygote.number == number:
+                self._lose(zygote, failure if failure.code == "FR211" else _LOST)
+
+    def _bury(self, worker: Worker, failure: Failure, usage: Usage | None = None) -> None:
+        """A process is gone: its last words count."""
+        worker.stream.listen()
+        order = worker.order
+        if order is not None:
+            if worker.stream.was_cut and not worker.doomed:
+                failure = _UNREAD
+            if usage is not None:
+                usage = Usage(max(0, usage.cpu_ms - worker.cpu_ms), usage.peak_mb)
+            last = Ended(order.node, order.attempt, failure=failure, usage=usage or Usage(), run=order.run)
+            self._over(worker, worker.ended or last)
+        worker.disconnect(self._readiness)
+        self._places.give_back(worker.place)
+        del self._workers[worker.number]
+        for workers in (self._idle, worker.zygote.spares):
+            if worker in workers:
+                workers.remove(worker)
+
+    def _lose(self, lost: Zygote, failure: Failure) -> None:
+        """A zygote is gone, and with it all that it forked."""
+        for worker in list(self._workers.values()):
+            if worker.zygote.is_below(lost):
+                self._bury(worker, failure)
+        for zygote in list(self._zygotes.values()):
+            if zygote.is_below(lost):
+                zygote.stream.close()
+                del self._zygotes[zygote.imports]
+
+    def _replace(self) -> None:
+        """The first zygote is gone. What had not been reported by then is lost."""
+        pid = self._process.pid
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        _zygotes.discard(pid)
+        adopt_orphans()
+        end_children(_is_ours)
+        self._lose(self._first, _LOST)
+        # A new interpreter: this process may have threads by now, which do not survive a fork.
+        self._first = self._begin(start_zygote())
+        if self._plan is not None:
+            self._first.stream.send(self._plan)
 
 
-def _died(reaped: Reaped) -> Ended:
-    failure = Failure("FR202", _describe_death(reaped.status))
-    return Ended(reaped.node, reaped.attempt, failure=failure, usage=reaped.usage, run=reaped.run)
+def _is_ours(child: int) -> bool:
+    """Whether a child is no orphan that a zygote left to this process. Those are in other sessions."""
+    with contextlib.suppress(ProcessLookupError):
+        return child in _zygotes or os.getsid(child) == os.getsid(0)
+    return True
+
+
+def _no_process(why: str) -> Failure:
+    return Failure("FR211", f"no process can be started for it: {why}")
 
 
 def _describe_death(status: int) -> str:

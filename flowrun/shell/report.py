@@ -16,6 +16,7 @@ from flowrun.core.state import State
 from flowrun.core.task import Task
 from flowrun.shell.artifacts import Damaged, Missing, Source
 from flowrun.shell.execution import log_path
+from flowrun.shell.output import text_of
 from flowrun.shell.runlog import Home
 from flowrun.shell.values import Unfit, Values, loaded
 
@@ -81,7 +82,7 @@ def failures(run: str, state: State, home: Home) -> list[Diagnostic]:
         labels = [Label(spans[task.site.site], f"node `{task.node.id}`, called here")]
         if task.failure.at:
             labels.insert(0, Label(Place.parse(task.failure.at)))
-        notes = _log_notes(log_path(home, run, task, task.attempt)) if task.attempt else []
+        notes = _log_notes(log_path(home, run, task.node.id, task.attempt)) if task.attempt else []
         tries = f" after {task.attempt} attempts" if task.retried.keys() - {"preempted"} else ""
         message = f"node `{task.node.id}` failed{tries}: {task.failure.message}"
         found.append(Diagnostic(task.failure.code, message, tuple(labels), tuple(notes), task.failure.hint))
@@ -113,7 +114,7 @@ def _node_report(run: str, status: str, state: State, task: Task, home: Home, no
         task.blocked_by,
         _note(state, task),
         task.kept,
-        str(log_path(home, run, task, task.attempt)) if task.attempt else "",
+        str(log_path(home, run, task.node.id, task.attempt)) if task.attempt else "",
         task.retried.get("preempted", 0),
     )
 
@@ -191,7 +192,7 @@ def abbreviate(value: Any) -> Any:
 
 def _log_notes(log: Path) -> list[str]:
     tail = _tail(log)
-    return [f"last lines of {log}:", *(f"| {line}" for line in tail)] if tail else [f"its log {log} is empty"]
+    return [f"last lines of {log}:", *(f"| {line}" for line in tail)] if tail else ["it printed nothing"]
 
 
 def _tail(log: Path) -> list[str]:
@@ -199,7 +200,7 @@ def _tail(log: Path) -> list[str]:
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 64 * 1024))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            lines = text_of(file.read()).splitlines()
     except OSError:
         return []
     return [line[:_LONGEST] for line in lines[-_LOG_TAIL:]]

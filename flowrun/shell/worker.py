@@ -1,20 +1,16 @@
-"""A worker: one attempt of one node, in a process of its own, forked by the zygote."""
+"""A worker: a process that runs attempts of nodes, one after the other, as the scheduler sends them."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import functools
 import importlib
-import math
 import os
-import resource
 import socket
 import sys
 import time
 import traceback
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from blake3 import blake3
@@ -24,10 +20,11 @@ from flowc.plan.diagnostics import Refused
 from flowc.plan.types import violation
 from flowrun.core.model import Artifact, Failure, Usage
 from flowrun.shell.artifacts import Damaged, Missing, Store, Unstorable, convert
-from flowrun.shell.messages import Ended, Spawn, encode
+from flowrun.shell.descendants import adopt_orphans
+from flowrun.shell.messages import Ended, Prepare, Spawn, frame, receive_attempt
+from flowrun.shell.surroundings import Surroundings
 
 BROKEN = 70  # exit status when even reporting failed
-_PR_SET_PDEATHSIG = 1
 _MAX_TEXT = 4000
 _SEE_TO_THE_DISK = "it was made again, in vain: see to the disk, then resume the run"
 
@@ -44,82 +41,53 @@ def _clean(text: str) -> str:
     return text[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode()
 
 
-def rehearse(store: Store) -> None:
+def serve(
+    channel: socket.socket, outputs: list[int], folder: str, prepare: Prepare, store: Store
+) -> NoReturn:
+    """Carry out orders until there are no more, or the process is not fit for another; then exit it."""
+    global _project
+    _project = os.environ["FLOW_PROJECT"] = prepare.project
+    if prepare.root not in sys.path:
+        sys.path.insert(0, prepare.root)
+    adopt_orphans()
+    surroundings = Surroundings(folder, outputs)
+    _rehearse(surroundings, store)
+    pid = os.getpid()
+    while (order := receive_attempt(channel)) is not None:
+        began = time.monotonic()
+        surroundings.settle(order)
+        artifact, failure = _outcome(order, store)
+        if os.getpid() != pid:  # the operator forked, and this is the copy, which should have exited
+            os._exit(0)
+        used = surroundings.leave()
+        wall_ms = max(1, round((time.monotonic() - began) * 1000))
+        fit = failure is None and not order.alone and surroundings.is_fit()
+        usage = Usage(used.cpu_ms, used.peak_mb, wall_ms)
+        channel.sendall(frame(Ended(order.node, order.attempt, artifact, failure, usage, order.run, fit)))
+        surroundings.clean()
+        if not fit:
+            break
+    os._exit(0)
+
+
+def _rehearse(surroundings: Surroundings, store: Store) -> None:
     """Go through the motions before there is an order.
 
     A forked process pays for each page that it touches for the first time: a few milliseconds in all, which
     no node should wait for.
     """
-    _project()
-    _resident_kb()
-    _usage(0)
+    surroundings.clean()
+    surroundings.is_fit()
     with contextlib.suppress(Damaged):
-        store.get(blake3(encode(Ended("", 0))).hexdigest())
+        store.get(blake3(frame(Ended("", 0))).hexdigest())
     convert(msgspec.msgpack.decode(b"\x90"), list[str])
 
 
-def run(order: Spawn, reports: socket.socket, store: Store) -> None:
-    """Do the attempt, report how it ended, and exit the process."""
-    began = time.monotonic()
-    _settle(order)
-    _project()
-    inherited_kb = _resident_kb()
-    ended = Ended(order.node, order.attempt, run=order.run)
+def _outcome(order: Spawn, store: Store) -> tuple[Artifact | None, Failure | None]:
     try:
-        ended = msgspec.structs.replace(ended, artifact=_perform(order, store))
+        return _perform(order, store), None
     except Failed as failed:
-        ended = msgspec.structs.replace(ended, failure=failed.failure)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # the operator may have closed it; its result counts still
-            stream.flush()
-    wall_ms = round((time.monotonic() - began) * 1000)
-    usage = msgspec.structs.replace(_usage(inherited_kb), wall_ms=max(1, wall_ms), imports=order.loaded)
-    reports.send(encode(msgspec.structs.replace(ended, usage=usage)))
-    os._exit(0 if ended.artifact else 1)
-
-
-def _settle(order: Spawn) -> None:
-    """Make the process the node's own: its log, its share of the CPUs, its GPUs."""
-    log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    for stream in (1, 2):
-        os.dup2(log, stream)
-    os.close(log)
-    sys.stdout = os.fdopen(1, "w", buffering=1, errors="backslashreplace", closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
-    for name in order.hidden:
-        os.environ.pop(name, None)
-    if order.scratch:
-        os.environ["FLOW_SCRATCH"] = order.scratch
-    threads = max(1, math.floor(order.cpus))
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    if "torch" in sys.modules:  # imported by the zygote, so that it has read the variables already
-        sys.modules["torch"].set_num_threads(threads)
-    if "numpy.random" in sys.modules:  # else every worker would draw the same numbers, those of the zygote
-        sys.modules["numpy.random"].seed()
-    if threads > 1 and "threadpoolctl" in sys.modules:
-        sys.modules["threadpoolctl"].threadpool_limits(threads)
-    if order.gpus is not None:
-        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # NVML's numbering
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, order.gpus))
-
-
-def signal_at_parents_death(number: int) -> None:
-    """Have the kernel send this process a signal when the one that forked it is gone (Linux)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-
-
-def _resident_kb() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() // 1024
-
-
-def _usage(inherited_kb: int) -> Usage:
-    """CPU time, and peak memory beyond what was shared with the zygote at the start."""
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-    peak_kb = max(own.ru_maxrss - inherited_kb, children.ru_maxrss)
-    return Usage(round(cpu_s * 1000), max(0, peak_kb) // 1024)
+        return None, failed.failure
 
 
 def _perform(order: Spawn, store: Store) -> Artifact:
@@ -135,7 +103,7 @@ def _perform(order: Spawn, store: Store) -> Artifact:
     except BaseException as error:
         own = _trim(error.__traceback__)
         traceback.print_exception(type(error), error, own)
-        raise Failed("FR201", _sentence(error), _innermost(own)) from None
+        raise Failed("FR201", _sentence(error), _innermost(own), _hint(error)) from None
     wrong = violation(result, operator.gives, sizes, args)
     if wrong:
         raise Failed("FR205", f"`{order.op}` returned something other than it declares: the result {wrong}")
@@ -146,7 +114,7 @@ def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
     """The arguments as the operator's annotations want them."""
     try:
         return {
-            name: convert(_value(tree, store), operator.hints.get(name, Any))
+            name: convert(_value(tree, store), operator.hints.get(name, Any), _project)
             for name, tree in order.args.items()
         }
     except Missing as error:
@@ -219,6 +187,18 @@ def _sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def _hint(error: BaseException) -> str:
+    """What to do about a file that is looked for in the node's own folder, and lies in the project's."""
+    name = error.filename if isinstance(error, FileNotFoundError) else None
+    if not isinstance(name, str) or os.path.isabs(name):
+        return ""
+    there = " it is there;" if os.path.exists(os.path.join(_project, name)) else ""
+    return (
+        f"a node works in an empty folder of its own, not in the project's:{there} "
+        "take a `Path` as parameter, or open `flowc.project() / ...`"
+    )
+
+
 def _trim(step: TracebackType | None) -> TracebackType | None:
     """The traceback without this file's frames."""
     while step is not None and step.tb_frame.f_code.co_filename == __file__:
@@ -226,15 +206,12 @@ def _trim(step: TracebackType | None) -> TracebackType | None:
     return step
 
 
-@functools.cache
-def _project() -> str:
-    """The folder that the run was started in; asked early, as an operator may leave it or delete it."""
-    return os.getcwd()
+_project = ""  # the folder that the run was started in
 
 
 def _innermost(step: TracebackType | None) -> str:
     """`path:line` of the innermost frame in the project; in a library, of the call into it."""
-    here = _project() + os.sep
+    here = _project + os.sep
     found = ""
     while step is not None:
         file = step.tb_frame.f_code.co_filename

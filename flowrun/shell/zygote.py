@@ -1,7 +1,9 @@
-"""The zygote: a lean process that has imported what the operators import, and forks the workers.
+"""A zygote: a lean process that has imported what operators import, and forks the workers.
 
-Importing torch takes seconds, forking a process that holds it milliseconds. The zygote never runs an
-operator, so it stays clean; when its scheduler goes away, for whatever reason, it ends its workers.
+Importing torch takes seconds, forking a process that holds it milliseconds. A zygote never runs an operator,
+so it stays clean. The first one imports little; for each set of modules that operators import it forks
+another that imports them, so that nobody else waits meanwhile. When the scheduler goes away, for whatever
+reason, they end their workers.
 """
 
 from __future__ import annotations
@@ -17,13 +19,32 @@ import sys
 import time
 import traceback
 from pathlib import Path
-
-import msgspec
+from typing import NoReturn
 
 from flowrun.core.model import Usage
-from flowrun.shell import worker
+from flowrun.shell import fresh, worker
 from flowrun.shell.artifacts import Store
-from flowrun.shell.messages import Prepare, Reaped, Signal, Spawn, encode, frame, receive_order
+from flowrun.shell.descendants import (
+    adopt_orphans,
+    children,
+    end_children,
+    send_to_all,
+    signal_at_parents_death,
+)
+from flowrun.shell.messages import (
+    Branch,
+    Fork,
+    Forked,
+    Loaded,
+    News,
+    Prepare,
+    Reaped,
+    Signal,
+    Unforked,
+    close_all,
+    frame,
+    receive_order,
+)
 
 # Threads of a library that was imported here do not survive the fork; workers set their own numbers.
 _NO_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -31,47 +52,19 @@ _NO_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 _NOT_OURS = (signal.SIGINT, signal.SIGTERM)  # the scheduler handles them, or workers do
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """Which attempt a process is."""
-
-    run: str
-    node: str
-    number: int
-
-
-class Spare(msgspec.Struct, frozen=True):
-    """A worker forked in advance, waiting for its order. `loaded`: how many modules it was born with."""
-
-    pid: int
-    orders: socket.socket
-    loaded: int
-
-
-def run(orders: socket.socket, reports: socket.socket) -> None:
-    """Serve orders until their sender closes the socket. Called in a forked child."""
+def run(control: socket.socket) -> None:
+    """Serve orders until their sender closes the socket. Called in a process of its own."""
     os.environ.update(_NO_THREADS)
     _preload("flowc:operator")  # the least that a module of operators imports, while the plan is being read
-    order = receive_order(orders)
-    if not isinstance(order, Prepare):
+    received = receive_order(control)
+    if received is None or not isinstance(prepare := received[0], Prepare):
         return
-    _redirect(order.log)
-    sys.path.insert(0, order.root)
-    zygote = Zygote(orders, reports, Store(Path(order.store)))
-    # The closed socket tells of the scheduler's death, too, but not while a library is being imported.
-    signal.signal(signal.SIGHUP, zygote.end_at_once)
-    worker.signal_at_parents_death(signal.SIGHUP)
-    # Blocked, not ignored: what is sent to a worker that is just being forked waits until it has settled.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
-    for reference in order.operators:
+    _redirect(prepare.log)
+    sys.path.insert(0, prepare.root)
+    zygote = Zygote(control, prepare)
+    for reference in prepare.operators:
         _preload_operator(reference)
-    gc.freeze()  # so that a worker's collector does not touch, and thereby copy, shared pages
-    try:
-        zygote.serve()
-    finally:
-        zygote.end_workers()
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.wait()  # when this process is gone, so are they
+    zygote.serve({})
 
 
 def _redirect(log: str) -> None:
@@ -87,102 +80,113 @@ def _redirect(log: str) -> None:
 
 
 class Zygote:
-    """Forks workers, and always has one in reserve: a fork takes time that no node should wait for."""
+    """The process that runs this, with what it has forked: workers and further zygotes."""
 
-    def __init__(self, orders: socket.socket, reports: socket.socket, store: Store) -> None:
-        self._orders = orders
-        self._reports = reports
-        self._store = store
-        self._workers: dict[int, Attempt] = {}
-        self._spare: Spare | None = None
-        self._loaded: set[str] = set()  # what operators import and need not be asked for again
-
-    def serve(self) -> None:
-        """Carry out orders until there are no more."""
-        wake, woken = socket.socketpair()
-        woken.setblocking(False)
-        signal.set_wakeup_fd(woken.fileno())
+    def __init__(self, control: socket.socket, prepare: Prepare) -> None:
+        self._control = control
+        self._prepare = prepare
+        self._store = Store(Path(prepare.store))
+        self._forked: dict[int, int] = {}  # numbers of processes
+        self._wake, self._woken = socket.socketpair()
+        self._woken.setblocking(False)
+        signal.set_wakeup_fd(self._woken.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # The closed socket tells of the scheduler's death, too, but not while a library is being imported.
+        signal.signal(signal.SIGHUP, self._end_at_once)
+        signal_at_parents_death(signal.SIGHUP)
+        adopt_orphans()
+        # Blocked, not ignored: what is sent to a worker that is just being forked waits until it has settled.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
+
+    def serve(self, imports: dict[str, int]) -> None:
+        """Carry out orders until there are no more. `imports` were loaded for it."""
+        gc.freeze()  # so that a worker's collector does not touch, and thereby copy, shared pages
+        self._tell(Loaded(imports))
         poll = select.poll()
-        poll.register(self._orders, select.POLLIN)
-        poll.register(wake, select.POLLIN)
-        while True:
-            ready = {descriptor for descriptor, _ in poll.poll(0 if self._spare is None else None)}
-            if wake.fileno() in ready:
-                wake.recv(4096)
-                self._reap()
-            if self._orders.fileno() in ready:
-                order = receive_order(self._orders)
-                if order is None:
-                    break
-                match order:
-                    case Spawn():
-                        self._spawn(order)
-                    case Signal():
-                        self._signal(Attempt(order.run, order.node, order.attempt), order.signal)
-                    case Prepare():
-                        raise AssertionError("said once, and first")
-            if not ready:  # nothing is waiting: time to prepare
-                self._spare = self._fork()
-
-    def end_at_once(self, *_: object) -> None:
-        """A signal's handler: the scheduler is gone."""
-        self.end_workers()
-        os._exit(1)
-
-    def end_workers(self) -> None:
-        """Kill every worker with all that it started."""
-        for pid in (*self._workers, *([self._spare.pid] if self._spare else [])):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-
-    def _spawn(self, order: Spawn) -> None:
-        new = [name for name in order.imports if name not in self._loaded]
-        if new:
-            self._loaded.update(new)
-            order = msgspec.structs.replace(order, loaded={name: _preload(name) for name in new})
-        spare, self._spare = self._spare, None
-        if spare is not None and spare.loaded < len(
-            sys.modules
-        ):  # it would have to import what is here by now
-            spare.orders.close()
-            spare = None
-        spare = spare or self._fork()
-        self._workers[spare.pid] = Attempt(order.run, order.node, order.attempt)
-        with contextlib.suppress(OSError):  # it has died meanwhile, and will be found dead
-            spare.orders.sendall(frame(order))
-        spare.orders.close()
-
-    def _fork(self) -> Spare:
-        """A worker that waits for its order."""
-        zygote = os.getpid()
-        ours, its = socket.socketpair()
-        pid = os.fork()
-        if pid:
-            its.close()
-            with contextlib.suppress(OSError):
-                os.setpgid(pid, pid)  # in both processes: whichever comes first
-            return Spare(pid, ours, len(sys.modules))
+        poll.register(self._control, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
         try:
-            os.setpgid(0, 0)
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGHUP, *_NOT_OURS):
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_OURS)
-            ours.close()
-            self._orders.close()  # the scheduler must see it closed when the zygote dies
-            worker.signal_at_parents_death(signal.SIGKILL)
-            worker.rehearse(self._store)
-            if os.getppid() == zygote:  # else it died before it could have taken us with it
-                order = receive_order(its)
-                its.close()
-                if isinstance(order, Spawn):
-                    worker.run(order, self._reports, self._store)
-        except BaseException:
-            traceback.print_exc()  # into the node's log: this is ours, not the operator's
+            while True:
+                ready = {descriptor for descriptor, _ in poll.poll()}
+                if self._wake.fileno() in ready:
+                    self._wake.recv(4096)
+                    self._reap()
+                if self._control.fileno() in ready and not self._obey():
+                    break
         finally:
-            # Never return into the zygote's loop, nor run exit handlers that belong to it.
+            end_children()
+
+    def _obey(self) -> bool:
+        received = receive_order(self._control)
+        if received is None:
+            return False
+        order, files = received
+        match order:
+            case Fork() | Branch():
+                self._fork(order, files)
+            case Signal():
+                for pid, number in self._forked.items():
+                    if number == order.number:  # not yet reaped, it owns its number
+                        send_to_all(pid, order.signal)
+            case Prepare():
+                raise AssertionError("said once, and first")
+        return True
+
+    def _fork(self, order: Fork | Branch, files: list[int]) -> None:
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell(Unforked(order.number, error.strerror or str(error)))
+            pid = -1
+        if pid:
+            close_all(files)
+            if pid > 0:
+                self._forked[pid] = order.number
+                with contextlib.suppress(OSError):
+                    os.setpgid(pid, pid)  # in both processes: whichever comes first
+                self._tell(Forked(order.number, pid))
+            return
+        try:
+            self._become_a_child(parent)
+            if isinstance(order, Branch):
+                self._become_a_zygote(order, files)
+            else:
+                self._become_a_worker(order, files)
+        except BaseException:
+            traceback.print_exc()  # into the log: this is ours, not the operator's
+        finally:
+            # Never return into the parent's loop, nor run exit handlers that belong to it.
             os._exit(worker.BROKEN)
+
+    def _become_a_child(self, parent: int) -> None:
+        signal_at_parents_death(signal.SIGKILL)
+        if os.getppid() != parent:  # it died before it could have taken us with it
+            os._exit(worker.BROKEN)
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        # The scheduler must see it closed when the parent dies.
+        self._control.close()
+        self._wake.close()
+        self._woken.close()
+
+    def _become_a_zygote(self, branch: Branch, files: list[int]) -> NoReturn:
+        zygote = Zygote(socket.socket(fileno=files[0]), self._prepare)
+        zygote.serve({name: _preload(name) for name in branch.imports})
+        os._exit(0)
+
+    def _become_a_worker(self, fork: Fork, files: list[int]) -> NoReturn:
+        for number in (signal.SIGCHLD, signal.SIGHUP, *_NOT_OURS):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_OURS)
+        if fork.fresh:
+            fresh.become(fork, self._prepare, files)
+        worker.serve(socket.socket(fileno=files[0]), files[1:], fork.folder, self._prepare, self._store)
+
+    def _end_at_once(self, *_: object) -> None:
+        """A signal's handler: the scheduler, or the zygote that forked this one, is gone."""
+        end_children()
+        os._exit(1)
 
     def _reap(self) -> None:
         while True:
@@ -192,28 +196,18 @@ class Zygote:
                 return
             if ended is None:
                 return
-            pid = ended.si_pid
-            attempt = self._workers.pop(pid, None)
-            if attempt is not None:
-                # What the operator started and left behind. Not yet reaped, the process owns its number.
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signal.SIGKILL)
-            if self._spare is not None and self._spare.pid == pid:
-                self._spare = None
-            _, status, usage = os.wait4(pid, 0)
-            if attempt is not None:
-                used = Usage(round((usage.ru_utime + usage.ru_stime) * 1000), usage.ru_maxrss // 1024)
-                reaped = Reaped(attempt.node, attempt.number, status, used, attempt.run)
-                with contextlib.suppress(
-                    OSError
-                ):  # nobody listens any more: the end of `orders` says so, too
-                    self._reports.send(encode(reaped))
+            _, status, usage = os.wait4(ended.si_pid, 0)
+            number = self._forked.pop(ended.si_pid, None)
+            if number is not None:
+                # What it left behind is an orphan now, and a child of this process.
+                if len(children(os.getpid())) > len(self._forked):
+                    end_children(self._forked.__contains__)
+                cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
+                self._tell(Reaped(number, status, Usage(cpu_ms, usage.ru_maxrss // 1024)))
 
-    def _signal(self, wanted: Attempt, number: int) -> None:
-        for pid, attempt in self._workers.items():
-            if attempt == wanted:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, number)
+    def _tell(self, news: News) -> None:
+        with contextlib.suppress(OSError):  # nobody listens any more: the next order tells
+            self._control.sendall(frame(news))
 
 
 def _preload(name: str) -> int:
@@ -233,4 +227,4 @@ def _preload_operator(reference: str) -> None:
     module, _, name = reference.partition(":")
     with contextlib.suppress(BaseException):
         operator = getattr(importlib.import_module(module), name)
-        _ = operator.code, operator.hints
+        _ = operator.code, operator.hints, operator.takes, operator.gives

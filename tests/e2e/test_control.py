@@ -24,7 +24,7 @@ def items(n: int) -> list[Item]:
 @operator
 def square(item: Item, times: int) -> int:
     note(f"square{item.size}")
-    if item.size == 2 and not os.path.exists("open"):
+    if item.size == 2 and not (project() / "open").exists():
         tell("square waits")
         signal.pause()
     return item.size**2 * times

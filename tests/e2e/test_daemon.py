@@ -36,7 +36,7 @@ def part(kind: str, n: int, of: str) -> int:
     if kind == "gate" or kind != "short" and n == 0:
         if n == 0:
             tell(f"{kind} {of} asked {asked}")
-        while not os.path.exists("open"):
+        while not (project() / "open").exists():
             if kind == "long" and stopping():
                 kept.write_text(str(asked + 1))
                 sys.exit("to be continued")

@@ -135,8 +135,9 @@ class Project:
             return set()
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as log:
             try:
-                rows = [json.loads(body) for (body,) in log.execute("SELECT body FROM changes")]
-            except sqlite3.DatabaseError:
+                bodies = [body for (body,) in log.execute("SELECT body FROM changes")]
+                rows = [json.loads(line) for body in bodies for line in body.splitlines()]
+            except (sqlite3.DatabaseError, ValueError, AttributeError):  # damaged, and nothing is to be read
                 return set()
         nodes = {row["node"] for row in rows if row["change"] in ("exited", "reuse") and "artifact" in row}
         return {self.names[node] for node in nodes if node in self.names}

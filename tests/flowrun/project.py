@@ -13,16 +13,16 @@ import psutil
 BIN = Path(sys.executable).parent
 PRELUDE = '''
 import os, signal, subprocess, sys
-from flowc import operator, workflow
+from flowc import operator, project, workflow
 
 def note(name):
     """Write down that an operator runs, in one write that a crash cannot cut."""
-    with open("ran", "a") as file:
+    with open(project() / "ran", "a") as file:
         file.write(f"{name} {os.getpid()}\\n")
 
 def tell(text):
     """Say something to the test, which may be waiting for it."""
-    with open("told", "w") as pipe:
+    with open(project() / "told", "w") as pipe:
         print(text, file=pipe)
 '''
 
@@ -93,7 +93,10 @@ class Project:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.cwd() == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
+                if (
+                    Path(process.cwd()).is_relative_to(self.folder)
+                    and process.status() != psutil.STATUS_ZOMBIE
+                ):
                     found.append(process)
             except psutil.Error:
                 pass

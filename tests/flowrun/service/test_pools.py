@@ -6,6 +6,7 @@ import pytest
 from graphs import plan
 
 from flowrun.service.pools import Pools
+from flowrun.shell.readiness import Readiness
 from flowrun.shell.runlog import Home
 
 
@@ -13,7 +14,7 @@ from flowrun.shell.runlog import Home
 def pools(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     home = Home(tmp_path / "state")
-    pools = Pools(home)
+    pools = Pools(home, Readiness())
     yield pools
     pools.close()
 
@@ -34,7 +35,7 @@ def test_other_code_is_not(pools, graph, versions):
 
 def test_two_that_nobody_uses_are_kept(pools):
     taken = [pools.take(plan(f"a code=c{i}"), {}) for i in range(4)]
-    zygotes = [pool._zygote.pid for pool in taken]
+    zygotes = [pool.zygote for pool in taken]
     for pool in taken:
         pools.release(pool)
     assert [alive(pid) for pid in zygotes] == [False, False, True, True]

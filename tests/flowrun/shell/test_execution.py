@@ -146,7 +146,7 @@ class TestReasons:
 class TestLogs:
     def names(self, tmp_path, *ids):
         state = State(plan("\n".join(ids)), {})
-        return [log_path(Home(tmp_path), "main-1", task, 2).name for task in state.tasks]
+        return [log_path(Home(tmp_path), "main-1", task.node.id, 2).name for task in state.tasks]
 
     def test_are_named_after_node_and_attempt(self, tmp_path):
         assert self.names(tmp_path, "tree", "prep/clean", "fit[2024-01]#2") == [

@@ -1,0 +1,232 @@
+"""What a worker puts back between two nodes, and what it cannot put back: then it is not used again."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found] # without the enumerations of `signal`: a tenth of the time
+import _thread
+import contextlib
+import gc
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from flowrun.core.model import Usage
+from flowrun.shell.descendants import end_children, have_children
+from flowrun.shell.messages import Spawn
+
+# Of memory that a node left behind in its process. What is larger was worth a fork to get rid of.
+_MOST_KEPT_KB = 128 * 1024
+_SETTABLE = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
+_LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_DATA, resource.RLIMIT_NOFILE)
+_PAGE_KB = resource.getpagesize() // 1024
+_RESET_PEAK = b"5"  # written to `clear_refs`: the peak is what is resident now
+
+
+class Surroundings:
+    """A process as it was before its first node. `outputs` are what standard output and error go to."""
+
+    def __init__(self, folder: str, outputs: list[int]) -> None:
+        self._folder = folder
+        self._made: tuple[int, int] | None = None  # the working directory, when it was last seen empty
+        self._outputs = outputs
+        self._texts: list[TextIO] = []
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        self._files = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._variables: dict[bytes, bytes] = vars(os.environ)["_data"]  # compared at the price of one look
+        self._original = dict(self._variables)
+        self._set = self._original
+        self._for: tuple[Any, ...] | None = None
+        self._handlers = list(map(_signal.getsignal, _SETTABLE))
+        self._path = list(sys.path)
+        self._fixed = _cannot_be_put_back()
+        self._threads = _thread._count()
+        self._open = self._open_files()
+        self._kept_kb = self._resident_kb()
+        self._began_kb = self._kept_kb
+        self._had_children = False
+        self._used = resource.getrusage(resource.RUSAGE_SELF)
+        self._used_by_children = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    def settle(self, order: Spawn) -> None:
+        """Make the process the node's own: its output, its folder, its share of the CPUs, its GPUs."""
+        os.dup2(self._outputs[0], 1)
+        os.dup2(self._outputs[1], 2)
+        self._open_texts()
+        os.umask(0o022)
+        self._enter_folder()
+        if list(map(_signal.getsignal, _SETTABLE)) != self._handlers:
+            self._restore_handlers()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _signal.alarm(0)
+        if sys.path != self._path:
+            sys.path[:] = self._path
+        gc.enable()
+        self._set_variables(order)
+        for name, put_back in _MODULES.items():
+            if name in sys.modules:
+                put_back(sys.modules[name])
+
+    def leave(self) -> Usage:
+        """What the node used, its output written. Everything that it started and left behind ends."""
+        for text in (sys.stdout, sys.stderr, *self._texts):
+            with contextlib.suppress(Exception):  # the operator may have closed it; its result counts still
+                text.flush()
+        self._had_children = have_children()
+        if self._had_children:
+            end_children()
+        return self._usage()
+
+    def is_fit(self) -> bool:
+        """Whether the process is as it was, but for what `settle` puts back."""
+        self._began_kb = self._resident_kb()
+        return (
+            _thread._count() == self._threads
+            and not self._had_children  # a library may count on them
+            and self._open_files() == self._open
+            and self._began_kb - self._kept_kb <= _MOST_KEPT_KB
+            and _cannot_be_put_back() == self._fixed
+        )
+
+    def clean(self) -> None:
+        """Empty the working directory, and forget what was used."""
+        with contextlib.suppress(OSError):
+            self._enter_folder()
+        self._used = resource.getrusage(resource.RUSAGE_SELF)
+        if self._used.ru_maxrss - self._began_kb > 1024:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._clear, _RESET_PEAK, 0)
+
+    def _enter_folder(self) -> None:
+        """Go to the working directory, which is empty."""
+        folder = self._folder
+        try:
+            found = os.stat(folder)
+            if (found.st_ino, found.st_mtime_ns) == self._made:  # nothing was put into it, not for a moment
+                os.chdir(folder)
+                return
+        except FileNotFoundError:
+            pass
+        try:
+            _remove(folder)
+        except (OSError, RecursionError):  # it is another user's, or too deep: it stays as it is
+            folder = self._folder = f"{folder}+"
+            _remove(folder)
+        os.makedirs(folder, 0o700, exist_ok=True)
+        os.chdir(folder)
+        # No clock gives this time: whatever is done in the folder changes it, however soon.
+        os.utime(folder, ns=(0, 0))
+        self._made = (os.stat(folder).st_ino, 0)
+
+    def _open_texts(self) -> None:
+        texts = self._texts
+        if not texts or any(text.closed for text in texts):
+            self._texts = texts = [
+                os.fdopen(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False)
+                for descriptor in (1, 2)
+            ]
+        sys.stdout, sys.stderr = texts
+
+    def _restore_handlers(self) -> None:
+        for number, handler in zip(_SETTABLE, self._handlers, strict=True):
+            if handler is not None:
+                _signal.signal(number, handler)
+
+    def _set_variables(self, order: Spawn) -> None:
+        wanted = (order.cpus, order.gpus, order.hidden)
+        if wanted != self._for or self._variables != self._set:
+            for name in self._variables.keys() - self._original.keys():
+                del os.environ[os.fsdecode(name)]
+            for name, value in self._original.items():
+                if self._variables.get(name) != value:
+                    os.environ[os.fsdecode(name)] = os.fsdecode(value)
+            _share(order)
+            self._for, self._set = wanted, dict(self._variables)
+        if order.scratch:
+            os.environ["FLOW_SCRATCH"] = order.scratch
+            self._set[b"FLOW_SCRATCH"] = self._variables[b"FLOW_SCRATCH"]
+
+    def _usage(self) -> Usage:
+        """CPU time, and peak memory beyond what was there at the start."""
+        now, children = resource.getrusage(resource.RUSAGE_SELF), self._used_by_children
+        before = self._used
+        cpu_s = now.ru_utime - before.ru_utime + now.ru_stime - before.ru_stime
+        peak_kb = now.ru_maxrss - self._began_kb
+        self._used_by_children = after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if after != children:
+            cpu_s += after.ru_utime - children.ru_utime + after.ru_stime - children.ru_stime
+            peak_kb = max(peak_kb, after.ru_maxrss)
+        return Usage(round(cpu_s * 1000), max(0, peak_kb) // 1024)
+
+    def _resident_kb(self) -> int:
+        return int(os.pread(self._statm, 64, 0).split(None, 2)[1]) * _PAGE_KB
+
+    def _open_files(self) -> int:
+        return os.fstat(self._files).st_size or len(os.listdir("/proc/self/fd"))  # 0 before Linux 6.2
+
+
+def _share(order: Spawn) -> None:
+    """The order's share of the host, as libraries are told of it."""
+    for name in order.hidden:
+        os.environ.pop(name, None)
+    threads = order.threads
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if "torch" in sys.modules:  # imported by the zygote, so that it has read the variables already
+        sys.modules["torch"].set_num_threads(threads)
+    if threads > 1 and "threadpoolctl" in sys.modules:
+        sys.modules["threadpoolctl"].threadpool_limits(threads)
+    if order.gpus is not None:
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # NVML's numbering
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, order.gpus))
+
+
+def _cannot_be_put_back() -> tuple[Any, ...]:
+    return (
+        os.geteuid(),
+        os.getegid(),
+        os.getpriority(os.PRIO_PROCESS, 0),
+        *map(resource.getrlimit, _LIMITS),
+    )
+
+
+def _seed_numpy(random: Any) -> None:
+    random.seed(int.from_bytes(os.urandom(4)))
+
+
+def _seed(random: Any) -> None:
+    random.seed(int.from_bytes(os.urandom(8)))
+
+
+def _put_torch_back(torch: Any) -> None:
+    torch.default_generator.manual_seed(67280421310721)  # what it begins with
+    torch.set_grad_enabled(True)
+    torch.set_default_dtype(torch.float32)
+
+
+# What modules hold for all who use them, and how that is put back. Else every worker would draw the same
+# numbers, those of the zygote, and a node those that another one asked for.
+_MODULES: dict[str, Callable[[Any], None]] = {
+    "random": _seed,
+    "numpy.random": _seed_numpy,
+    "torch": _put_torch_back,
+}
+
+
+def _remove(path: str) -> None:
+    """Remove a file, or a folder with all that is in it, also where it was made hard to."""
+    try:
+        os.unlink(path)
+        return
+    except FileNotFoundError:
+        return
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.chmod(path, 0o700)
+    with os.scandir(path) as entries:
+        for entry in list(entries):
+            _remove(entry.path)
+    os.rmdir(path)
