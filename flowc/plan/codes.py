@@ -115,6 +115,9 @@ CODES: dict[str, str] = {
     "FR149": "a node can never run within the limits of its team",
     "FR150": "what other processes hold of the host cannot be known",
     "FR160": "the plan needs pickles, which are refused",
+    "FR161": "without a run log nothing can be removed",
+    "FR162": "there is nothing at the address",
+    "FR163": "the artifact cannot be written to a file",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",
@@ -138,6 +141,7 @@ CODES: dict[str, str] = {
     "FR304": "the run belongs to another workflow",
     "FR305": "the state folder cannot be used",
     "FR306": "an artifact is missing or damaged",
+    "FR307": "an artifact is found damaged before it is needed",
     "FR310": "the run log cannot be written at the moment",
     "FR311": "the run log is damaged",
     "FR312": "the run log is of another version of flowrun",

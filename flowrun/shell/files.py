@@ -53,14 +53,17 @@ class Partial:
         self.descriptor = -1
 
 
-def is_left(partial: Path) -> bool:
-    """Whether nobody writes this file any more."""
+def remove_left(partial: Path, dry_run: bool = False) -> bool:
+    """Remove a file that nobody writes any more; whether it was such a one."""
     try:
         descriptor = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
+        # Removed while it is locked: who has made it just now finds that out when it gets the lock.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not dry_run:
+            os.unlink(partial)
         return True
     except OSError:
         return False

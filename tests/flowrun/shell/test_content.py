@@ -1,5 +1,6 @@
 """Files by content: written once, whole, verified when there is reason to."""
 
+import fcntl
 import os
 import time
 
@@ -8,7 +9,7 @@ from blake3 import blake3
 
 from flowrun.shell import content
 from flowrun.shell.content import LARGE_BYTES, Content, Damaged
-from flowrun.shell.files import PARTIAL, SEALED_NS, Partial, is_left
+from flowrun.shell.files import PARTIAL, SEALED_NS, Partial, remove_left
 
 SMALL, LARGE = b"abc" * 100, os.urandom(3 * LARGE_BYTES)
 
@@ -129,16 +130,32 @@ class TestRemoving:
 
 
 class TestPartialFiles:
+    def test_one_that_is_taken_for_left_before_it_is_locked_is_made_anew(self, tmp_path, monkeypatch):
+        flock, removed = fcntl.flock, []
+
+        def late(descriptor, how):
+            if not removed:
+                removed.append(next(tmp_path.iterdir()))
+                removed[0].unlink()
+            flock(descriptor, how)
+
+        monkeypatch.setattr(fcntl, "flock", late)
+        partial = Partial(tmp_path)
+        assert partial.path.exists()
+        assert partial.path != removed[0]
+
     def test_are_told_from_those_that_were_left(self, tmp_path):
         partial = Partial(tmp_path)
         assert partial.path.name.startswith(PARTIAL)
-        assert not is_left(partial.path)
+        assert not remove_left(partial.path)
         os.close(partial.descriptor)  # as the kernel does when a process dies
-        assert is_left(partial.path)
+        assert remove_left(partial.path, dry_run=True)
+        assert remove_left(partial.path)
+        assert not partial.path.exists()
 
     def test_are_gone_when_dropped(self, tmp_path):
         partial = Partial(tmp_path)
         partial.drop()
         partial.drop()
         assert not partial.path.exists()
-        assert not is_left(partial.path)
+        assert not remove_left(partial.path)
