@@ -1,8 +1,9 @@
 """Operators that turn a trained model into a served one."""
 
+from pathlib import Path
 from typing import TypeVar
 
-from flowc import Array, operator
+from flowc import Array, operator, project
 from flowc.types import Schema
 from stdlib.types import Dataset, Model, OnnxModel, Published
 
@@ -41,22 +42,23 @@ def to_onnx(model: Model[C], sample: Dataset[C]) -> OnnxModel:
 
 
 @operator(memory="256MB")
-def publish(model: OnnxModel, name: str, repository: str = "models") -> Published:
+def publish(model: OnnxModel, name: str, repository: Path = Path("models")) -> Published:
     """Add the model as the next version of `name` to a model repository, a folder laid out as Triton's.
 
     `repository` is relative to the folder that the run was started in; it is made if need be. The same bytes
     as the newest version's add nothing, so that a retry does no harm. `Refused` (FS105) if the name is no
     name, or the repository cannot be written.
     """
-    from pathlib import Path
-
     from flowserve.shell import repository as repositories
 
     published = repositories.publish(
-        Path(repository), name, model.onnx, labels=model.classes, probabilities_output="probabilities"
+        repository, name, model.onnx, labels=model.classes, probabilities_output="probabilities"
     )
-    print(f"published {published.name} version {published.version}: {published.path}")
-    return Published(published.name, published.version, str(published.path))
+    path = Path(published.path)
+    if path.is_relative_to(project()):
+        path = path.relative_to(project())
+    print(f"published {published.name} version {published.version}: {path}")
+    return Published(published.name, published.version, str(path))
 
 
 def _require_agreement(trained: Array, label: Array, probabilities: Array) -> None:

@@ -129,6 +129,7 @@ CODES: dict[str, str] = {
     "FR208": "a loop or a branch cannot go on with the value it was given",
     "FR209": "a node was preempted",
     "FR210": "a node can never start",
+    "FR211": "a node's process cannot be started",
     "FR213": "a node ran out of memory",
     "FR214": "a node needs more memory than it can have",
     "FR215": "a node gave no sign of life",

@@ -12,7 +12,7 @@ app = App(
     (
         Group("run plans", "flowrun.cli.running", ("execute", "cancel")),
         Group("look at runs", "flowrun.cli.looking", ("runs", "show", "logs", "why")),
-        Group("keep artifacts", "flowrun.cli.storing", ("artifacts", "get", "gc", "verify")),
+        Group("keep artifacts", "flowrun.cli.storing", ("gc", "verify", "artifacts", "get")),
         Group("look ahead", "flowrun.cli.planning", ("simulate", "history")),
         Group("share a host", "flowrun.cli.sharing", ("daemon", "submit", "queue", "teams")),
     ),

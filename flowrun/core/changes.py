@@ -13,6 +13,7 @@ import msgspec
 
 from flowc.plan.model import Resources
 from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Kind, Placement, RunStatus, Usage
+from flowrun.core.sharing.teams import Sharing
 
 KillReason = Literal["timeout", "cancelled", "preempted", "memory", "hang"]
 GRACE_MS = 5000  # between asking a process to end and ending it
@@ -54,7 +55,8 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
 class Opened(Change, frozen=True, tag="opened"):
     """The run began, or was resumed after what `earlier` tells of its nodes.
 
-    `submission` is there if a daemon executes it; `elsewhere` is what other processes hold of the host.
+    `submission` is there if a daemon executes it, and `sharing`, the teams as they were configured then.
+    `elsewhere` is what other processes hold of the host.
     """
 
     at_ms: int
@@ -64,6 +66,7 @@ class Opened(Change, frozen=True, tag="opened"):
     earlier: dict[str, Earlier] = {}
     versions: dict[str, str] = {}  # of the installed packages that operators import
     submission: Submission | None = None
+    sharing: Sharing | None = None
     elsewhere: tuple[Outsider, ...] = ()
 
 
@@ -121,8 +124,8 @@ class CancelRequested(Change, frozen=True, tag="cancel_requested"):
     at_ms: int
 
 
-class Schedule(Change, frozen=True, tag="schedule", omit_defaults=True):
-    """A schedule was computed ahead: from now on the order of its starts, in ms from now, counts as priority.
+class Reorder(Change, frozen=True, tag="schedule", omit_defaults=True):
+    """The order of starts in a schedule computed ahead, in ms from now, counts as priority from now on.
 
     Without `starts_ms` all stays as it is, and no other schedule is computed.
     """
@@ -218,5 +221,5 @@ class Finish(Change, frozen=True, tag="finish"):
 
 
 Event = Opened | Exited | Exceeded | Resolved | Elsewhere | Woke | CancelRequested
-Command = Schedule | Start | Resolve | Kill | Retry | Redo | Fail | Block | Skip | Cancel | Finish
+Command = Reorder | Start | Resolve | Kill | Retry | Redo | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

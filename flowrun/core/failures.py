@@ -81,39 +81,40 @@ def after_failure(task: Task, now_ms: int, could_have: Callable[[Resources], boo
         return Fail(node)
     needs = None
     if rule.grows:
-        needs = larger(task, could_have)
+        needs, most_mb = larger(task, could_have)
         if needs is None:
-            return Fail(node, _no_more(task))
+            return Fail(node, _no_more(task, most_mb))
     pause_ms = rule.pause_ms
     if pause_ms is None:
         pause_ms = min(task.site.backoff_ms * 2**before, MAX_BACKOFF_MS)
     return Retry(now_ms, node, now_ms + pause_ms, kind, needs)
 
 
-def larger(task: Task, could_have: Callable[[Resources], bool]) -> Resources | None:
-    """What a task that ran out of memory is to ask for instead; `None` if it can have no more.
+def larger(task: Task, could_have: Callable[[Resources], bool]) -> tuple[Resources | None, int]:
+    """What a task that ran out of memory is to ask for instead, and how many MB that are.
 
     Twice what it had asked for, or twice what it was seen to take, if that is more; or the most that it could
-    have.
+    have. `None` if that is no more than it had, or less than it is known to want.
     """
     assert task.failure is not None
     needs = task.needs
     if task.failure.code == OUT_OF_GPU_MEMORY:
         had, least = needs.gpu_memory_mb, max(needs.gpu_memory_mb, task.usage.gpu_peak_mb)
         if not had:  # it had its GPUs whole
-            return None
+            return None, 0
 
         def asking(amount_mb: int) -> Resources:
             return msgspec.structs.replace(needs, gpu_memory_mb=amount_mb)
     else:
         seen = task.kill.used if task.kill is not None and task.kill.reason == "memory" else 0
-        had, least = needs.memory_mb, max(needs.memory_mb, task.usage.peak_mb, seen, LEAST_MB // 2)
+        least = max(needs.memory_mb, task.usage.peak_mb + task.failure.wanted_mb, seen, LEAST_MB // 2)
+        had = needs.memory_mb
 
         def asking(amount_mb: int) -> Resources:
             return msgspec.structs.replace(needs, memory_mb=amount_mb)
 
     most = _most(had, 2 * least, lambda amount_mb: could_have(asking(amount_mb)))
-    return asking(most) if most > had else None
+    return (asking(most) if most > had and most >= task.failure.wanted_mb else None), most
 
 
 def _most(low: int, high: int, holds: Callable[[int], bool]) -> int:
@@ -130,15 +131,15 @@ def _count(task: Task, kinds: frozenset[Kind] | set[Kind]) -> int:
     return sum(times for kind, times in task.retried.items() if kind in kinds)
 
 
-def _no_more(task: Task) -> Failure:
+def _no_more(task: Task, most_mb: int) -> Failure:
     """It needs more memory than there is, whatever it asks for."""
-    failed, needs = task.failure, task.needs
+    failed = task.failure
     assert failed is not None
     if failed.code == OUT_OF_GPU_MEMORY:
-        had = f"{needs.gpu_memory_mb} MB of each GPU" if needs.gpu_memory_mb else "its GPUs to itself"
+        most = f"it can have {most_mb} MB of each GPU at most" if most_mb else "it had its GPUs to itself"
         hint = "let it work on smaller batches, or run it where GPUs have more memory (`gpu=` names models)"
     else:
-        had = f"{needs.memory_mb} MB"
+        most = f"it can have {most_mb} MB at most"
         hint = "let it work on a part of its data at a time, or run it where there is more memory"
-    message = f"{failed.message}, and it had {had}, the most that it can have"
+    message = f"{failed.message.removesuffix('.')}; {most}"
     return msgspec.structs.replace(failed, code=NO_MORE_MEMORY, message=message, hint=hint)

@@ -64,12 +64,14 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why an attempt failed: a code, a sentence, the line in the operator if known, a way out.
 
     `damaged` is the hash of an artifact that it could not read.
+    `wanted_mb` is how much memory it asked for in vain at last, beside what it had, if it tells.
     """
 
     code: str
     message: str
     at: str = ""
     hint: str = ""
+    wanted_mb: int = 0
     damaged: str = ""
 
 

@@ -51,6 +51,11 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def tree(pid: int) -> list[int]:
+    """A process and its descendants."""
+    return [pid, *descendants(pid)]
+
+
 def send_to_all(pid: int, number: int) -> None:
     """Send a signal to a process and to its descendants."""
     for each in (pid, *descendants(pid)):

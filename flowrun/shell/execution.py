@@ -28,10 +28,10 @@ from flowrun.core.changes import (
     Opened,
     Outsider,
     Redo,
+    Reorder,
     Resolve,
     Resolved,
     Retry,
-    Schedule,
     Skip,
     Start,
     Woke,
@@ -40,6 +40,7 @@ from flowrun.core.failures import TAKEN
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
+from flowrun.shell.affinity import Cpus
 from flowrun.shell.clock import now_ms
 from flowrun.shell.leases import Leases
 from flowrun.shell.messages import Spawn
@@ -76,6 +77,7 @@ class Execution:
         home: Home,
         pool: Pool,
         leases: Leases,
+        cpus: Cpus,
         watcher: Watcher,
         position: int = 0,
     ) -> None:
@@ -87,6 +89,7 @@ class Execution:
         self.known: list[Event] = []
         self._home = home
         self._leases = leases
+        self._cpus = cpus
         self._values = Values(state, home.store)
         secrets = {name for site in state.plan.sites for name in site.secrets}
         self._hidden = {s.site: tuple(sorted(secrets.difference(s.secrets))) for s in state.plan.sites}
@@ -114,9 +117,10 @@ class Execution:
                 self._has_gpus = bool(change.capacity.gpus)
             case Exited(node=node, attempt=attempt):
                 self._leases.give_back((self.run, node, attempt))
+                self._cpus.give_back((self.run, node, attempt))
             case (
                 Resolved()
-                | Schedule()
+                | Reorder()
                 | Skip()
                 | Exceeded()
                 | Elsewhere()
@@ -178,6 +182,7 @@ class Execution:
             self.run,
             f"{self._scratch}/{_file_name(start.node)}.{start.key[:16]}",
             site.isolation,
+            self._cpus.take((self.run, start.node, start.attempt), start.placement.cpus),
             bool(site.pickles),
         )
 
@@ -218,6 +223,6 @@ def prepare(pool: Pool, plan: Plan, home: Home) -> None:
     pool.prepare(Path(plan.header.root), home.folder, log, functools.partial(log_path, home), operators(plan))
 
 
-def operators(plan: Plan) -> list[str]:
-    """The plan's operators, in order of first use."""
-    return list(dict.fromkeys(site.op for site in plan.sites if site.control not in ("branch", "choose")))
+def operators(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """The plan's operators, in order of first use, with the modules that they import when they run."""
+    return {site.op: site.imports for site in plan.sites if site.control not in ("branch", "choose")}

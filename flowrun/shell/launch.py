@@ -28,8 +28,9 @@ from flowrun.core.pool import can_ever_fit
 from flowrun.core.resume import carry_over
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
-from flowrun.core.state import Shared, State, wanted
+from flowrun.core.state import Shared, State
 from flowrun.shell import devices
+from flowrun.shell.affinity import Cpus
 from flowrun.shell.clock import now_ms
 from flowrun.shell.execution import Execution, Watcher, prepare
 from flowrun.shell.forkserver import ZygoteProcess
@@ -75,20 +76,21 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         if request.no_pickle:
             demand_forms(plan)
         leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
+        cpus = Cpus(capacity.cpus, reserve=leases.take_cpu)
         versions = versions_for(plan)
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
-        digest = log.keep_plan(plan)
+        digest = log.keep_plan(plan)[0]
         for repairs_left in reversed(range(MAX_LOSSES + 1)):
-            fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
+            fleet = Fleet(Scheduler(places.Pool((capacity,))))
             state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
             earlier = carry_over(before, state, home.store.is_sound) if before else {}
             held = leases.others()
             opened = Opened(now_ms(), digest, inputs, capacity, earlier, versions, elsewhere=held)
             _announce(request, run, opened, len(plan.nodes), bool(before))
             teller = watcher(request.as_json)
-            execution = Execution(run, state, home, pool, leases, teller, log.length(run))
+            execution = Execution(run, state, home, pool, leases, cpus, teller, log.length(run))
             loop = Loop(fleet, log, leases, readiness)
             _execute(loop, execution, opened)
             loop.close()
@@ -110,10 +112,10 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
-    asked = False
+    asked, listens = False, {signals.woken.fileno(): select.POLLIN}
     while execution.run in loop.executions:
-        loop.turn({signals.woken.fileno(): select.POLLIN})
-        for _ in range(signals.count()):
+        ready = loop.turn(listens)
+        for _ in range(signals.count() if ready else 0):
             if asked and loop.outage:
                 loop.give_up()
             asked = True
@@ -192,15 +194,22 @@ def demand_environment(plan: Plan, environment: Mapping[str, str]) -> None:
 def reopen(home: Home, run: str, plan: Plan) -> tuple[State | None, RunLock]:
     """The state of the run that is to be resumed, and its lock: nobody else goes on with it meanwhile."""
     log = RunLog(home)
-    row = log.find(run)
+    log.find(run)
     lock = RunLock(home, run)
-    state = log.state_of(run)
+    state = reopened(log, run, plan)
     log.close()
+    return state, lock
+
+
+def reopened(log: RunLog, run: str, plan: Plan) -> State | None:
+    """The state of a run that a plan is to go on with; `Refused` (FR304) if it is of another workflow."""
+    row = log.find(run)
+    state = log.state_of(run)
     if state is not None and state.plan.header.workflow != plan.header.workflow:
         hint = f"`flowrun execute {row.plan_file} --resume {run}`"
         message = f"run `{run}` is of `{state.plan.header.workflow}`, the plan of `{plan.header.workflow}`"
         refuse("FR304", message, hint=hint)
-    return state, lock
+    return state
 
 
 def _announce(request: Request, run: str, opened: Opened, nodes: int, again: bool) -> None:

@@ -6,21 +6,23 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn
 
 from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
 from flowrun.shell.clock import now_ms
 from flowrun.shell.database import Batch
+from flowrun.shell.descendants import tree
 from flowrun.shell.execution import Execution
 from flowrun.shell.leases import Leases
 from flowrun.shell.outage import Outage, unwritten
 from flowrun.shell.pool import Pool
 from flowrun.shell.readiness import Readiness
 from flowrun.shell.runlog import RunLog, demand_written, refuse_unwritten
+from flowrun.shell.watch import Attempt, Watch
 
-_PATIENCE_MS = 200  # between looks at the clock while nothing happens
+PATIENCE_MS = 200  # between looks at the clock while nothing happens
 _LOOK_MS = 1000  # between looks at what waits
 _LOOK_ELSEWHERE_MS = 100  # where other processes hold something, too
 
@@ -60,6 +62,7 @@ class Loop:
         self._then: deque[tuple[int, Callable[[], None]]] = deque()
         self._outage = Outage()
         self._looked_ms = now_ms()
+        self._watch = Watch(tree)
 
     @property
     def outage(self) -> str:
@@ -72,17 +75,19 @@ class Loop:
         self.fleet.runs[execution.run] = execution.state
         self.step([(execution.run, opened)])
 
-    def turn(self, listens: Mapping[int, int]) -> set[int]:
+    def turn(self, listens: Mapping[int, int], patience_ms: int = PATIENCE_MS) -> set[int]:
         """Wait until something happens, and take a step if it is in the runs.
 
         `listens` has further descriptors, with the events of `epoll` to wait for; those are returned at which
         something happened.
         """
-        ready = self._readiness.wait(self._patience_ms(), listens)
+        ready = self._readiness.wait(self._patience_ms(patience_ms), listens)
         pools = {id(execution.pool): execution.pool for execution in self.executions.values()}.values()
         self._tell()
         self._mind_the_log()
         happened = list(self._happened(pools))
+        if self._watch.is_due():
+            happened += self._watch.look(self._attempts(), now_ms())
         if happened:
             self.step(happened)
         elif self.fleet.scheduler.queue and now_ms() - self._looked_ms >= self._look_ms():
@@ -202,18 +207,21 @@ class Loop:
         now = now_ms()
         for pool in pools:
             for end in pool.exits():
-                yield (
-                    end.run,
-                    Exited(now, end.node, end.attempt, end.artifact, end.failure, end.usage),
-                )
+                usage = self._watch.usage((end.run, end.node, end.attempt), end.usage)
+                yield end.run, Exited(now, end.node, end.attempt, end.artifact, end.failure, usage)
         for execution in self.executions.values():
             wake = execution.wakes_ms()
             if wake is not None and wake <= now:
                 yield execution.run, Woke(now)
 
-    def _patience_ms(self) -> int:
+    def _attempts(self) -> Iterator[Attempt]:
+        for execution in self.executions.values():
+            for task in execution.state.running.values():
+                yield execution.pool.look(execution.run, task)
+
+    def _patience_ms(self, most_ms: int) -> int:
         if any(execution.known for execution in self.executions.values()):
             return 0
         wakes = [execution.wakes_ms() for execution in self.executions.values()]
         soonest = min((wake for wake in wakes if wake is not None), default=None)
-        return _PATIENCE_MS if soonest is None else max(0, min(_PATIENCE_MS, soonest - now_ms()))
+        return most_ms if soonest is None else max(0, min(most_ms, soonest - now_ms()))

@@ -32,6 +32,11 @@ def share_kb(pid: int) -> int:
     return _sum(f"/proc/{pid}/smaps_rollup", _SHARED_OUT)
 
 
+def mapped_kb() -> int:
+    """What this process has in memory of files that it has mapped."""
+    return _sum("/proc/self/status", (b"RssFile:",))
+
+
 def _sum(path: str, names: tuple[bytes, ...]) -> int:
     try:
         with open(path, "rb") as file:
@@ -82,7 +87,7 @@ class Kills:
 
     def __init__(self, counters: Sequence[Path] = ()) -> None:
         self._counters = counters or tuple(_counters())
-        self._seen = self._count()
+        self._seen = 0
 
     def moved(self) -> bool:
         """Whether there was one that is not accounted for yet; then it is."""

@@ -12,13 +12,13 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from flowrun.core.model import Artifact, Failure, Usage
 
-MOST_FILES = 3  # that go with an order to fork: the worker's socket, and where its two outputs go
+_MOST_FILES = 3
 _CHUNK = 1 << 16
 _LENGTH = struct.Struct("<I")
 _NO_USAGE = Usage()
@@ -36,10 +36,16 @@ class Prepare(Message, frozen=True, tag="prepare"):
     log: str  # for what imports print
     project: str  # the folder that the run was started in
     operators: tuple[str, ...]
+    imports: tuple[str, ...]  # modules that operators import
 
 
 class Fork(Message, frozen=True, tag="fork"):
-    """To a zygote: start a worker, `fresh` if it is to be a new interpreter. `MOST_FILES` go with it."""
+    """To a zygote: start a worker, `fresh` if it is to be a new interpreter.
+
+    With it go its socket, and where its standard output and error go.
+    """
+
+    files: ClassVar[int] = 3
 
     number: int  # of workers and zygotes, in the order of their start
     folder: str  # its working directory, for the worker to make and to empty
@@ -48,6 +54,8 @@ class Fork(Message, frozen=True, tag="fork"):
 
 class Branch(Message, frozen=True, tag="branch"):
     """To a zygote: fork another one that imports modules. Its socket goes with it."""
+
+    files: ClassVar[int] = 1
 
     number: int
     imports: tuple[str, ...]
@@ -78,6 +86,7 @@ class Spawn(Message, frozen=True, tag="spawn"):
     run: str = ""
     scratch: str = ""  # the folder that the node's attempts have in common; it need not be there
     isolation: str = "warm"
+    on: tuple[int, ...] = ()  # the CPUs that it is held to; none if it may run on all
     pickles: bool = False  # whether what has no other stored form may be pickled
 
     @property
@@ -92,7 +101,10 @@ class Spawn(Message, frozen=True, tag="spawn"):
 
 
 class Ended(Message, frozen=True, tag="ended"):
-    """From a worker: what came of the operator. The artifact is durable. `fit`: it may have another order."""
+    """From a worker: what came of the operator. The artifact is durable.
+
+    `fit`: it may have another order. `kept_kb` is the memory that it holds without one.
+    """
 
     node: str
     attempt: int
@@ -101,6 +113,7 @@ class Ended(Message, frozen=True, tag="ended"):
     usage: Usage = _NO_USAGE
     run: str = ""
     fit: bool = False
+    kept_kb: int = 0
 
 
 class Forked(Message, frozen=True, tag="forked"):
@@ -126,9 +139,13 @@ class Reaped(Message, frozen=True, tag="reaped"):
 
 
 class Loaded(Message, frozen=True, tag="loaded"):
-    """From a zygote: it has imported its modules; how many milliseconds each took."""
+    """From a zygote: it has imported modules, and how many milliseconds each took.
+
+    It `has` these of those that operators import.
+    """
 
     imports: dict[str, int]
+    has: frozenset[str]
 
 
 Order = Prepare | Fork | Branch | Signal
@@ -152,7 +169,7 @@ def receive_order(source: socket.socket) -> tuple[Order, list[int]] | None:
     try:
         # A frame is sent by a call of its own: its descriptors come with its first byte.
         head, ancillary, *_ = source.recvmsg(
-            _LENGTH.size, socket.CMSG_SPACE(MOST_FILES * 4), socket.MSG_CMSG_CLOEXEC
+            _LENGTH.size, socket.CMSG_SPACE(_MOST_FILES * 4), socket.MSG_CMSG_CLOEXEC
         )
     except ConnectionError:
         return None

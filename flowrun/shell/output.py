@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from flowrun.shell.clock import now_ms
+
 HEAD_BYTES = 64 << 20  # of a log that are kept from its beginning on
 TAIL_BYTES = 1 << 20  # and of its end
 _LONGEST_LINE = 16 * 1024  # bytes; what is longer is written in parts
 _STREAMS = (b"stdout", b"stderr")
-_CHUNK = 1 << 16
+_CHUNK = 1 << 16  # bytes: all that a pipe holds
 
 
 class Log:
@@ -88,8 +91,11 @@ class Outputs:
         pipes = [os.pipe2(os.O_CLOEXEC) for _ in _STREAMS]
         self.reads = [read for read, _ in pipes]
         self.writes = [write for _, write in pipes]  # for the worker
+        self._poll = select.poll()
         for read in self.reads:
             os.set_blocking(read, False)
+            self._poll.register(read, select.POLLIN)
+        self.heard_ms = 0  # when something was last printed
         self._path: Callable[[], Path] | None = None
         self._log: Log | None = None
 
@@ -102,10 +108,9 @@ class Outputs:
         return self._some(stream) != b""
 
     def drain(self) -> None:
-        """Take all that is there."""
-        for stream in range(len(self.reads)):
-            while self._some(stream):
-                pass
+        """Take all that is there by now."""
+        for read, _ in self._poll.poll(0):  # one question for both, and no exception if there is nothing
+            self._some(self.reads.index(read))
 
     def _some(self, stream: int) -> bytes | None:
         """What is there, up to a bound; `None` if nothing is there yet, nothing at all at the end."""
@@ -115,6 +120,8 @@ class Outputs:
             return None
         except OSError:
             return b""
+        if data:
+            self.heard_ms = now_ms()
         if data and self._path is not None:
             if self._log is None:
                 self._log = Log(self._path())

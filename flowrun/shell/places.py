@@ -52,3 +52,8 @@ class Places:
             for name in os.listdir(self._folder):
                 shutil.rmtree(self._folder / name, ignore_errors=True)
         os.close(self._lock)
+
+
+def beat_file(folder: str) -> str:
+    """What who works in a folder touches to say that it is alive."""
+    return f"{folder}.beat"

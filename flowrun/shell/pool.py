@@ -10,15 +10,17 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import assert_never
 
 import msgspec
 
 from flowrun.core.model import Failure, Usage
+from flowrun.core.task import Task
 from flowrun.shell.descendants import adopt_orphans, end_children, send_to_all
 from flowrun.shell.forkserver import ZygoteProcess, allow_many_files, start_zygote
+from flowrun.shell.memory import Kills, held_kb
 from flowrun.shell.messages import (
     Branch,
     Ended,
@@ -33,16 +35,17 @@ from flowrun.shell.messages import (
     decode_news,
     decode_report,
 )
-from flowrun.shell.places import Places
-from flowrun.shell.processes import Stream, Worker, Zygote
+from flowrun.shell.places import Places, beat_file
+from flowrun.shell.processes import Stream, Worker
 from flowrun.shell.readiness import Readiness
+from flowrun.shell.watch import Attempt
+from flowrun.shell.zygotes import Zygote, Zygotes
 
 Key = tuple[str, str, int]  # run, node, attempt
 LogPath = Callable[[str, str, int], Path]  # of an attempt
-_MOST_ZYGOTES = 16  # what needs further sets of modules has its workers import them
 _LOST = Failure("FR207", "the process that starts workers died, and the node's process with it")
 _UNREAD = Failure("FR207", "its process died before the node began")
-_zygotes: set[int] = set()  # the first ones of all pools of this process: its own children
+_firsts: set[int] = set()  # the first ones of all pools of this process: its own children
 
 
 class Pool:
@@ -61,9 +64,9 @@ class Pool:
         self._idle: list[Worker] = []  # who had an order already; the last one has the warmest caches
         self._ended: list[Ended] = []
         self._adopts = False
+        self._kills = Kills()
         self._is_closed = False
-        self._zygotes: dict[frozenset[str], Zygote] = {}
-        self._first = self._begin(process)
+        self._zygotes = self._begin(process)
 
     @property
     def zygote(self) -> int:
@@ -71,23 +74,26 @@ class Pool:
         return self._process.pid
 
     def prepare(
-        self, root: Path, state: Path, log: Path, log_path: LogPath, operators: Iterable[str]
+        self, root: Path, state: Path, log: Path, log_path: LogPath, operators: Mapping[str, Iterable[str]]
     ) -> None:
-        """Have the zygote import operators, from modules below `root`. What that prints goes to `log`."""
+        """Have the zygote import operators, from modules below `root`. What that prints goes to `log`.
+
+        `operators` have the modules that they import when they run.
+        """
         self._log_path = log_path
         self._places = Places(state / "work")
+        imports = tuple({name: None for names in operators.values() for name in names})
         # Absolute, as an operator may change the working directory.
         places = [str(path.absolute()) for path in (root, state / "artifacts", log)]
-        self._plan = Prepare(places[0], places[1], places[2], str(Path.cwd()), tuple(operators))
-        self._first.stream.send(self._plan)
-        self._first.spares.append(self._fork(self._first))
+        self._plan = Prepare(places[0], places[1], places[2], str(Path.cwd()), tuple(operators), imports)
+        self._zygotes.first.stream.send(self._plan)
+        self._have_a_spare(self._zygotes.first)
 
     def foresee(self, imports: tuple[str, ...]) -> None:
         """A node that needs these modules is going to start before long."""
         with contextlib.suppress(OSError):
-            zygote = self._zygote_for(imports)
-            if not zygote.spares:
-                zygote.spares.append(self._fork(zygote))
+            if zygote := self._zygotes.foresee(imports):
+                self._have_a_spare(zygote)
 
     def spawn(self, order: Spawn) -> None:
         """Start an attempt. If its process cannot be had, or is lost, `exits` will tell."""
@@ -96,12 +102,13 @@ class Pool:
         except OSError as error:
             self._fail(order, _no_process(error.strerror or str(error)))
             return
-        worker.order, worker.threads = order, order.threads
+        worker.order, worker.threads, worker.on = order, order.threads, order.on
         self._running[order.run, order.node, order.attempt] = worker
         worker.outputs.begin(lambda: self._log_path(order.run, order.node, order.attempt))
         worker.stream.send(order)
         if not self._adopts:  # not before the first node is on its way: it takes a while to load
             adopt_orphans()
+            self._kills.moved()  # what was before is no matter
             self._adopts = True
 
     def kill(self, run: str, node: str, attempt: int, force: bool) -> None:
@@ -110,9 +117,18 @@ class Pool:
         if worker is not None:
             self._signal(worker, signal.SIGKILL if force else signal.SIGTERM)
 
+    def look(self, run: str, task: Task) -> Attempt:
+        """What is to be looked at of an attempt that runs."""
+        worker = self._running.get((run, task.node.id, task.attempt))
+        if worker is None:
+            return Attempt(run, task, 0)
+        base_kb = worker.kept_kb or held_kb(worker.zygote.pid)
+        beat = beat_file(self._places.path(worker.place))
+        return Attempt(run, task, worker.pid, base_kb, worker.outputs.heard_ms, beat)
+
     def exits(self) -> list[Ended]:
         """How attempts ended since the last call."""
-        if not self._first.stream.is_open and not self._is_closed:
+        if not self._zygotes.first.stream.is_open and not self._is_closed:
             self._replace()
         ended, self._ended = self._ended, []
         return ended
@@ -125,69 +141,64 @@ class Pool:
             send_to_all(self._process.pid, signal.SIGKILL)
         for worker in self._workers.values():
             worker.disconnect(self._readiness)
-        for zygote in self._zygotes.values():
-            zygote.stream.close()
+        self._zygotes.remove(self._zygotes.first)
         self._workers.clear()
 
     def wait(self) -> None:
         """Wait for the end of all processes, after `close`."""
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._process.pid, 0)
-        _zygotes.discard(self._process.pid)
+        _firsts.discard(self._process.pid)
         if self._plan is not None:
             self._places.clear()
             self._plan = None
 
-    def _begin(self, process: ZygoteProcess) -> Zygote:
+    def _begin(self, process: ZygoteProcess) -> Zygotes:
         self._process = process
-        _zygotes.add(process.pid)
-        self._zygotes.clear()
-        self._numbers += 1
-        first = Zygote(self._numbers, frozenset(), None, lambda zygote: self._hears(zygote, process.control))
-        self._zygotes[first.imports] = first
-        return first
+        _firsts.add(process.pid)
+        first = self._zygote(frozenset(), None, process.control)
+        first.pid = process.pid
+        return Zygotes(first, self._branch)
 
-    def _hears(self, zygote: Zygote, control: socket.socket) -> Stream:
-        return Stream(control, self._readiness, lambda body: self._hear_news(zygote, body))
-
-    def _zygote_for(self, imports: tuple[str, ...]) -> Zygote:
-        wanted = frozenset(imports)
-        found = self._zygotes.get(wanted)
-        if found is not None:
-            return found
-        nearest = max(
-            (zygote for zygote in self._zygotes.values() if zygote.imports < wanted),
-            key=lambda zygote: (len(zygote.imports), -zygote.number),
-        )
-        if len(self._zygotes) >= _MOST_ZYGOTES:
-            return nearest
+    def _branch(self, parent: Zygote, imports: tuple[str, ...]) -> Zygote:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._numbers += 1
-        zygote = Zygote(self._numbers, wanted, nearest, lambda zygote: self._hears(zygote, ours))
-        missing = tuple(name for name in imports if name not in nearest.imports)
-        nearest.stream.send(Branch(zygote.number, missing), [its.detach()])
-        self._zygotes[wanted] = zygote
+        zygote = self._zygote(parent.has.union(imports), parent, ours)
+        parent.stream.send(Branch(zygote.number, imports), [its.detach()])
         return zygote
+
+    def _zygote(self, has: frozenset[str], parent: Zygote | None, control: socket.socket) -> Zygote:
+        self._numbers += 1
+        zygote = Zygote(self._numbers, has, parent)
+        zygote.stream = Stream(control, self._readiness, lambda body: self._hear_news(zygote, body))
+        return zygote
+
+    def _have_a_spare(self, zygote: Zygote) -> None:
+        if not zygote.spares:
+            zygote.spares.append(self._fork(zygote))
 
     def _take(self, order: Spawn) -> Worker:
         """A worker for an attempt: the one that was idle last, one that was forked ahead, or a new one."""
         if order.isolation == "fresh":
-            return self._fork(self._first, fresh=True)
+            return self._fork(self._zygotes.first, fresh=True)
         if not order.alone:
+            found = -1
             for i in range(len(self._idle) - 1, -1, -1):
                 worker = self._idle[i]
-                if worker.threads == order.threads and worker.zygote.imports.issuperset(order.imports):
-                    del self._idle[i]
-                    return worker
-        zygote = self._zygote_for(order.imports)
+                if worker.threads == order.threads and worker.zygote.has.issuperset(order.imports):
+                    if worker.on == order.on:  # it need not move
+                        return self._idle.pop(i)
+                    found = max(found, i)
+            if found >= 0:
+                return self._idle.pop(found)
+        zygote = self._zygotes.get(order.imports)
         worker = zygote.spares.pop() if zygote.spares else self._fork(zygote)
         if order.alone or len(self._running) + 1 < self._most_idle:
-            zygote.spares.append(self._fork(zygote))  # so that the next one need not wait for a fork
+            self._have_a_spare(zygote)  # so that the next one need not wait for a fork
         return worker
 
     def _fork(self, zygote: Zygote, fresh: bool = False) -> Worker:
         self._numbers += 1
-        worker = Worker(self._numbers, zygote, self._places.take())
+        worker = Worker(self._numbers, self._places.take(), zygote)
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         stream = Stream(ours, self._readiness, lambda body: self._hear_report(worker, body))
         worker.connect(stream, self._readiness)
@@ -210,6 +221,7 @@ class Pool:
         if order is None or (ended.run, ended.node, ended.attempt) != (order.run, order.node, order.attempt):
             return
         worker.cpu_ms += ended.usage.cpu_ms
+        worker.kept_kb = ended.kept_kb
         if order.gpus:
             # A GPU is free only when the driver has torn down the process's hold on it.
             worker.ended = ended
@@ -230,10 +242,8 @@ class Pool:
         worker.outputs.end()
         worker.order = None
         del self._running[order.run, order.node, order.attempt]
-        loaded = worker.zygote.loaded
-        if loaded and order.imports:  # told with the first attempt that needed it
-            worker.zygote.loaded = {}
-            usage = msgspec.structs.replace(ended.usage, imports=loaded)
+        if order.imports and (imports := worker.zygote.tell()):  # with the first attempt that needed them
+            usage = msgspec.structs.replace(ended.usage, imports=imports)
             ended = msgspec.structs.replace(ended, usage=usage)
         self._ended.append(ended)
 
@@ -252,29 +262,41 @@ class Pool:
             case Forked(number=number, pid=pid):
                 if number in self._workers:
                     self._workers[number].pid = pid
-            case Loaded(imports=imports):
-                zygote.loaded = imports
+                for other in self._zygotes.all:
+                    if other.number == number:
+                        other.pid = pid
+            case Loaded(imports=imports, has=has):
+                for ready in self._zygotes.loaded(zygote, has, imports):
+                    self._have_a_spare(ready)
             case Unforked(number=number, why=why):
                 self._is_gone(number, _no_process(why), Usage())
             case Reaped(number=number, status=status, usage=usage):
-                self._is_gone(number, Failure("FR202", _describe_death(status)), usage)
+                self._is_gone(number, self._why(number, status), usage)
             case news:
                 assert_never(news)
+
+    def _why(self, number: int, status: int) -> Failure:
+        worker = self._workers.get(number)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        if killed and worker is not None and not worker.doomed and self._kills.moved():
+            return Failure("FR213", "the kernel killed its process: memory ran out")
+        return Failure("FR202", _describe_death(status))
 
     def _is_gone(self, number: int, failure: Failure, usage: Usage) -> None:
         worker = self._workers.get(number)
         if worker is not None:
             self._bury(worker, failure, usage)
-        for zygote in list(self._zygotes.values()):
+        for zygote in self._zygotes.all:
             if zygote.number == number:
                 self._lose(zygote, failure if failure.code == "FR211" else _LOST)
+                break
 
     def _bury(self, worker: Worker, failure: Failure, usage: Usage | None = None) -> None:
         """A process is gone: its last words count."""
         worker.stream.listen()
         order = worker.order
         if order is not None:
-            if worker.stream.was_cut and not worker.doomed:
+            if failure.code == "FR202" and worker.stream.was_cut and not worker.doomed:
                 failure = _UNREAD
             if usage is not None:
                 usage = Usage(max(0, usage.cpu_ms - worker.cpu_ms), usage.peak_mb)
@@ -292,35 +314,33 @@ class Pool:
         for worker in list(self._workers.values()):
             if worker.zygote.is_below(lost):
                 self._bury(worker, failure)
-        for zygote in list(self._zygotes.values()):
-            if zygote.is_below(lost):
-                zygote.stream.close()
-                del self._zygotes[zygote.imports]
+        self._zygotes.remove(lost)
 
     def _replace(self) -> None:
         """The first zygote is gone. What had not been reported by then is lost."""
         pid = self._process.pid
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        _zygotes.discard(pid)
+        _firsts.discard(pid)
         adopt_orphans()
         end_children(_is_ours)
-        self._lose(self._first, _LOST)
+        self._lose(self._zygotes.first, _LOST)
         # A new interpreter: this process may have threads by now, which do not survive a fork.
-        self._first = self._begin(start_zygote())
+        self._zygotes = self._begin(start_zygote())
         if self._plan is not None:
-            self._first.stream.send(self._plan)
+            self._zygotes.first.stream.send(self._plan)
 
 
 def _is_ours(child: int) -> bool:
     """Whether a child is no orphan that a zygote left to this process. Those are in other sessions."""
     with contextlib.suppress(ProcessLookupError):
-        return child in _zygotes or os.getsid(child) == os.getsid(0)
+        return child in _firsts or os.getsid(child) == os.getsid(0)
     return True
 
 
 def _no_process(why: str) -> Failure:
-    return Failure("FR211", f"no process can be started for it: {why}")
+    hint = "raise the limit on processes (`ulimit -u`) or open files (`ulimit -n`), or run fewer at once"
+    return Failure("FR211", f"no process can be started for it: {why}", hint=hint)
 
 
 def _describe_death(status: int) -> str:

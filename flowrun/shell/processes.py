@@ -1,4 +1,4 @@
-"""The scheduler's ends of zygotes and workers: what is sent to them, and what has come from them."""
+"""The scheduler's ends of its sockets and pipes: what is sent, and what has come."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import functools
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from flowrun.shell.messages import Ended, Incoming, Message, Spawn, close_all, frame
 from flowrun.shell.output import Outputs
 from flowrun.shell.readiness import Readiness
+
+if TYPE_CHECKING:
+    from flowrun.shell.zygotes import Zygote
 
 _CHUNK = 1 << 16
 
@@ -99,40 +103,24 @@ class Stream:
         self._outgoing.clear()
 
 
-class Zygote:
-    """A zygote: what it has imported, who forked it, and workers that it has forked ahead."""
-
-    def __init__(
-        self, number: int, imports: frozenset[str], parent: Zygote | None, connect: Callable[[Zygote], Stream]
-    ) -> None:
-        self.number = number
-        self.imports = imports
-        self.parent = parent
-        self.spares: list[Worker] = []
-        self.loaded: dict[str, int] = {}  # what importing took, until that is told
-        self.stream = connect(self)
-
-    def is_below(self, other: Zygote) -> bool:
-        """Whether this is the other one, or came of it."""
-        return self is other or (self.parent is not None and self.parent.is_below(other))
-
-
 class Worker:
     """A worker, and the attempt that it runs.
 
     `ended` is what was heard of that, while the process is still to go. `doomed`: it may not have another.
     """
 
-    def __init__(self, number: int, zygote: Zygote, place: int) -> None:
+    def __init__(self, number: int, place: int, zygote: Zygote) -> None:
         self.number = number
-        self.zygote = zygote
         self.place = place  # of its working directory
+        self.zygote = zygote
         self.pid = 0
         self.order: Spawn | None = None
         self.threads = 0  # that libraries were told to use; 0: it had no order yet
         self.ended: Ended | None = None
         self.doomed = False
         self.cpu_ms = 0  # that its attempts have used
+        self.on: tuple[int, ...] = ()  # the CPUs that its last attempt was held to
+        self.kept_kb = 0  # what it holds between two attempts; 0: it had none yet
         self.outputs = Outputs()
         self.stream: Stream
 

@@ -14,13 +14,17 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from flowrun.core.model import Usage
+from flowrun.shell.affinity import run_on
 from flowrun.shell.descendants import end_children, have_children
+from flowrun.shell.memory import mapped_kb
 from flowrun.shell.messages import Spawn
+from flowrun.shell.places import beat_file
 
 # Of memory that a node left behind in its process. What is larger was worth a fork to get rid of.
 _MOST_KEPT_KB = 128 * 1024
 _SETTABLE = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
 _LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_DATA, resource.RLIMIT_NOFILE)
+_MUCH_KB = 64 * 1024  # of memory, to be worth a closer look
 _PAGE_KB = resource.getpagesize() // 1024
 _RESET_PEAK = b"5"  # written to `clear_refs`: the peak is what is resident now
 
@@ -33,6 +37,9 @@ class Surroundings:
         self._made: tuple[int, int] | None = None  # the working directory, when it was last seen empty
         self._outputs = outputs
         self._texts: list[TextIO] = []
+        os.environ["FLOW_BEAT"] = beat_file(folder)
+        self._cpus = os.sched_getaffinity(0)
+        self._on: tuple[int, ...] = ()
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
         self._files = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -45,26 +52,33 @@ class Surroundings:
         self._fixed = _cannot_be_put_back()
         self._threads = _thread._count()
         self._open = self._open_files()
-        self._kept_kb = self._resident_kb()
-        self._began_kb = self._kept_kb
+        self._began_kb = self._mapped_kb = 0
+        self._kept_kb = self._look()
         self._had_children = False
         self._used = resource.getrusage(resource.RUSAGE_SELF)
-        self._used_by_children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._problem: OSError | None = None  # with the working directory
 
     def settle(self, order: Spawn) -> None:
-        """Make the process the node's own: its output, its folder, its share of the CPUs, its GPUs."""
+        """Make the process the node's own: its output, its share of the CPUs, its GPUs.
+
+        `OSError` if it has no working directory.
+        """
+        if self._problem is not None:
+            raise self._problem
         os.dup2(self._outputs[0], 1)
         os.dup2(self._outputs[1], 2)
         self._open_texts()
         os.umask(0o022)
-        self._enter_folder()
         if list(map(_signal.getsignal, _SETTABLE)) != self._handlers:
             self._restore_handlers()
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         _signal.alarm(0)
         if sys.path != self._path:
             sys.path[:] = self._path
         gc.enable()
+        if order.on != self._on:
+            self._on = order.on
+            run_on(order.on, self._cpus)
         self._set_variables(order)
         for name, put_back in _MODULES.items():
             if name in sys.modules:
@@ -72,7 +86,8 @@ class Surroundings:
 
     def leave(self) -> Usage:
         """What the node used, its output written. Everything that it started and left behind ends."""
-        for text in (sys.stdout, sys.stderr, *self._texts):
+        ours, now = self._texts, [sys.stdout, sys.stderr]
+        for text in ours if now == ours else [*now, *ours]:
             with contextlib.suppress(Exception):  # the operator may have closed it; its result counts still
                 text.flush()
         self._had_children = have_children()
@@ -82,26 +97,27 @@ class Surroundings:
 
     def is_fit(self) -> bool:
         """Whether the process is as it was, but for what `settle` puts back."""
-        self._began_kb = self._resident_kb()
+        self._look()
+        if self._used.ru_maxrss - self._began_kb > 1024:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._clear, _RESET_PEAK, 0)
         return (
             _thread._count() == self._threads
-            and not self._had_children  # a library may count on them
+            and not self._had_children  # a library may count on those that were ended
             and self._open_files() == self._open
             and self._began_kb - self._kept_kb <= _MOST_KEPT_KB
             and _cannot_be_put_back() == self._fixed
         )
 
     def clean(self) -> None:
-        """Empty the working directory, and forget what was used."""
-        with contextlib.suppress(OSError):
+        """Go to the working directory, and empty it."""
+        try:
             self._enter_folder()
-        self._used = resource.getrusage(resource.RUSAGE_SELF)
-        if self._used.ru_maxrss - self._began_kb > 1024:
-            with contextlib.suppress(OSError):
-                os.pwrite(self._clear, _RESET_PEAK, 0)
+            self._problem = None
+        except OSError as error:
+            self._problem = error
 
     def _enter_folder(self) -> None:
-        """Go to the working directory, which is empty."""
         folder = self._folder
         try:
             found = os.stat(folder)
@@ -145,24 +161,35 @@ class Surroundings:
                     os.environ[os.fsdecode(name)] = os.fsdecode(value)
             _share(order)
             self._for, self._set = wanted, dict(self._variables)
-        if order.scratch:
-            os.environ["FLOW_SCRATCH"] = order.scratch
-            self._set[b"FLOW_SCRATCH"] = self._variables[b"FLOW_SCRATCH"]
+        if order.scratch:  # as `os.environ` does it
+            scratch = os.fsencode(order.scratch)
+            os.putenv(b"FLOW_SCRATCH", scratch)
+            self._set[b"FLOW_SCRATCH"] = self._variables[b"FLOW_SCRATCH"] = scratch
 
     def _usage(self) -> Usage:
         """CPU time, and peak memory beyond what was there at the start."""
-        now, children = resource.getrusage(resource.RUSAGE_SELF), self._used_by_children
-        before = self._used
-        cpu_s = now.ru_utime - before.ru_utime + now.ru_stime - before.ru_stime
-        peak_kb = now.ru_maxrss - self._began_kb
-        self._used_by_children = after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if after != children:
-            cpu_s += after.ru_utime - children.ru_utime + after.ru_stime - children.ru_stime
-            peak_kb = max(peak_kb, after.ru_maxrss)
+        before, self._used = self._used, resource.getrusage(resource.RUSAGE_SELF)
+        cpu_s = self._used.ru_utime + self._used.ru_stime - before.ru_utime - before.ru_stime
+        peak_kb = self._used.ru_maxrss - self._began_kb
+        if peak_kb > _MUCH_KB:
+            peak_kb -= max(0, mapped_kb() - self._mapped_kb)  # of files: the kernel's to drop
+        # Of this node alone: a worker that had children is not used again, as their peak cannot be reset.
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if children.ru_maxrss:
+            self._had_children = True
+            cpu_s += children.ru_utime + children.ru_stime
+            peak_kb = max(peak_kb, children.ru_maxrss)
         return Usage(round(cpu_s * 1000), max(0, peak_kb) // 1024)
 
-    def _resident_kb(self) -> int:
-        return int(os.pread(self._statm, 64, 0).split(None, 2)[1]) * _PAGE_KB
+    @property
+    def kept_kb(self) -> int:
+        """What the process held when it was last looked at, but for files that are mapped."""
+        return self._began_kb - self._mapped_kb
+
+    def _look(self) -> int:
+        _, resident, mapped, _ = os.pread(self._statm, 64, 0).split(None, 3)
+        self._began_kb, self._mapped_kb = int(resident) * _PAGE_KB, int(mapped) * _PAGE_KB
+        return self._began_kb
 
     def _open_files(self) -> int:
         return os.fstat(self._files).st_size or len(os.listdir("/proc/self/fd"))  # 0 before Linux 6.2

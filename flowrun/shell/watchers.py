@@ -147,8 +147,8 @@ def _line(state: State, change: AnyChange) -> str:
 
 
 def _memory(needs: Resources) -> str:
-    on_gpu = f" and {needs.gpu_memory_mb} MB of a GPU" if needs.gpu_memory_mb else ""
-    return f"{needs.memory_mb} MB{on_gpu}"
+    on_gpu = f"{needs.gpu_memory_mb} MB of each GPU" if needs.gpu_memory_mb else ""
+    return " and ".join(filter(None, [f"{needs.memory_mb} MB" if needs.memory_mb else "", on_gpu]))
 
 
 def held_elsewhere(held: Sequence[Outsider]) -> str:

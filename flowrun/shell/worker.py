@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import socket
 import sys
 import time
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -22,18 +24,29 @@ from flowrun.core.model import Artifact, Failure, Usage
 from flowrun.shell.artifacts import Damaged, Missing, Store, Unstorable, convert
 from flowrun.shell.descendants import adopt_orphans
 from flowrun.shell.messages import Ended, Prepare, Spawn, frame, receive_attempt
+from flowrun.shell.shortage import OUT_OF_GPU_MEMORY, OUT_OF_MEMORY, code_of, wanted_mb
 from flowrun.shell.surroundings import Surroundings
 
 BROKEN = 70  # exit status when even reporting failed
 _MAX_TEXT = 4000
 _SEE_TO_THE_DISK = "it was made again, in vain: see to the disk, then resume the run"
+_SHORTAGE = {OUT_OF_MEMORY: "it ran out of memory: ", OUT_OF_GPU_MEMORY: "it ran out of GPU memory: "}
+_FIRST_TO_GO = b"300"  # of 1000: when memory runs out, the kernel is to end workers before their scheduler
 
 
 class Failed(Exception):
     """The attempt failed in a way that has a code."""
 
-    def __init__(self, code: str, message: str, at: str = "", hint: str = "", damaged: str = "") -> None:
-        self.failure = Failure(code, _clean(message), at, _clean(hint), damaged)
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        at: str = "",
+        hint: str = "",
+        wanted_mb: int = 0,
+        damaged: str = "",
+    ) -> None:
+        self.failure = Failure(code, _clean(message), at, _clean(hint), wanted_mb, damaged)
 
 
 def _clean(text: str) -> str:
@@ -50,24 +63,33 @@ def serve(
     if prepare.root not in sys.path:
         sys.path.insert(0, prepare.root)
     adopt_orphans()
+    _volunteer()
     surroundings = Surroundings(folder, outputs)
     _rehearse(surroundings, store)
     pid = os.getpid()
     while (order := receive_attempt(channel)) is not None:
         began = time.monotonic()
-        surroundings.settle(order)
-        artifact, failure = _outcome(order, store)
+        artifact, failure = _outcome(order, store, surroundings)
         if os.getpid() != pid:  # the operator forked, and this is the copy, which should have exited
             os._exit(0)
         used = surroundings.leave()
         wall_ms = max(1, round((time.monotonic() - began) * 1000))
         fit = failure is None and not order.alone and surroundings.is_fit()
         usage = Usage(used.cpu_ms, used.peak_mb, wall_ms)
-        channel.sendall(frame(Ended(order.node, order.attempt, artifact, failure, usage, order.run, fit)))
+        kept_kb = surroundings.kept_kb if fit else 0
+        ended = Ended(order.node, order.attempt, artifact, failure, usage, order.run, fit, kept_kb)
+        channel.sendall(frame(ended))
         surroundings.clean()
         if not fit:
             break
     os._exit(0)
+
+
+def _volunteer() -> None:
+    with contextlib.suppress(OSError):
+        adjustment = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(adjustment, _FIRST_TO_GO)
+        os.close(adjustment)
 
 
 def _rehearse(surroundings: Surroundings, store: Store) -> None:
@@ -83,11 +105,21 @@ def _rehearse(surroundings: Surroundings, store: Store) -> None:
     convert(msgspec.msgpack.decode(b"\x90"), list[str])
 
 
-def _outcome(order: Spawn, store: Store) -> tuple[Artifact | None, Failure | None]:
+def _outcome(
+    order: Spawn, store: Store, surroundings: Surroundings
+) -> tuple[Artifact | None, Failure | None]:
+    try:
+        surroundings.settle(order)
+    except OSError as error:
+        return None, Failure("FR305", f"its working directory cannot be made: {error.strerror}")
     try:
         return _perform(order, store), None
     except Failed as failed:
         return None, failed.failure
+    except MemoryError as error:  # while an argument was read, or the result stored
+        traceback.print_exc()
+        message = f"it ran out of memory around the operator's call: {_sentence(error)}"
+        return None, Failure(OUT_OF_MEMORY, message, wanted_mb=wanted_mb(error))
 
 
 def _perform(order: Spawn, store: Store) -> Artifact:
@@ -103,7 +135,9 @@ def _perform(order: Spawn, store: Store) -> Artifact:
     except BaseException as error:
         own = _trim(error.__traceback__)
         traceback.print_exception(type(error), error, own)
-        raise Failed("FR201", _sentence(error), _innermost(own), _hint(error)) from None
+        code = code_of(error) or "FR201"
+        message = _SHORTAGE.get(code, "") + _sentence(error)
+        raise Failed(code, message, _innermost(own), _hint(error), wanted_mb(error)) from None
     wrong = violation(result, operator.gives, sizes, args)
     if wrong:
         raise Failed("FR205", f"`{order.op}` returned something other than it declares: the result {wrong}")
@@ -113,7 +147,7 @@ def _perform(order: Spawn, store: Store) -> Artifact:
 def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
     """The arguments as the operator's annotations want them."""
     try:
-        return {
+        return _path_defaults(operator.fn) | {
             name: convert(_value(tree, store), operator.hints.get(name, Any), _project)
             for name, tree in order.args.items()
         }
@@ -123,6 +157,18 @@ def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
         raise Failed("FR306", str(error), hint=_SEE_TO_THE_DISK, damaged=error.artifact) from None
     except (msgspec.ValidationError, TypeError) as error:
         raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
+
+
+@functools.cache
+def _path_defaults(fn: Any) -> dict[str, Any]:
+    """The parameters that are relative paths by default, from the project's folder."""
+    code, defaults = getattr(fn, "__code__", None), getattr(fn, "__defaults__", None) or ()
+    if code is None:
+        return {}
+    positional = code.co_varnames[: code.co_argcount]
+    values = dict(zip(positional[len(positional) - len(defaults) :], defaults, strict=True))
+    values |= fn.__kwdefaults__ or {}
+    return {name: type(value)(_project, value) for name, value in values.items() if isinstance(value, Path)}
 
 
 def _check_arguments(order: Spawn, operator: Any, args: dict[str, Any]) -> dict[str, int]:
@@ -155,6 +201,10 @@ def _keep(order: Spawn, operator: Any, result: Any, store: Store) -> Artifact:
 
 def _load(order: Spawn) -> Any:
     """The operator, as its module defines it: `fn` is its function, `hints` are its annotations."""
+    return _operators.get((order.op, order.code)) or _import(order)
+
+
+def _import(order: Spawn) -> Any:
     module, _, name = order.op.partition(":")
     again = "compile the workflow again with `flowc compile`"
     try:
@@ -169,6 +219,7 @@ def _load(order: Spawn) -> Any:
         raise Failed("FR206", f"`{order.op}` is not an operator any more", hint=again)
     if found.code != order.code:
         raise Failed("FR206", f"`{order.op}` has changed since the plan was compiled", hint=again)
+    _operators[order.op, order.code] = found
     return found
 
 
@@ -207,6 +258,7 @@ def _trim(step: TracebackType | None) -> TracebackType | None:
 
 
 _project = ""  # the folder that the run was started in
+_operators: dict[tuple[str, str], Any] = {}  # that were loaded, by name and code
 
 
 def _innermost(step: TracebackType | None) -> str:

@@ -9,6 +9,7 @@ reason, they end their workers.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import os
@@ -101,7 +102,7 @@ class Zygote:
     def serve(self, imports: dict[str, int]) -> None:
         """Carry out orders until there are no more. `imports` were loaded for it."""
         gc.freeze()  # so that a worker's collector does not touch, and thereby copy, shared pages
-        self._tell(Loaded(imports))
+        self._tell(Loaded(imports, frozenset(filter(_is_loaded, self._prepare.imports))))
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
@@ -135,6 +136,8 @@ class Zygote:
     def _fork(self, order: Fork | Branch, files: list[int]) -> None:
         parent = os.getpid()
         try:
+            if len(files) < order.files:  # the kernel keeps back what this process may not open
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             pid = os.fork()
         except OSError as error:
             self._tell(Unforked(order.number, error.strerror or str(error)))
@@ -220,6 +223,11 @@ def _preload(name: str) -> int:
     with contextlib.suppress(BaseException):
         __import__(module, fromlist=[attribute] if attribute else ["*"])
     return round((time.monotonic() - began) * 1000)
+
+
+def _is_loaded(name: str) -> bool:
+    module, _, attribute = name.partition(":")
+    return module in sys.modules and (not attribute or hasattr(sys.modules[module], attribute))
 
 
 def _preload_operator(reference: str) -> None:

@@ -54,9 +54,8 @@ def go(project):
 def warned(run):
     """Waits until it says that it cannot write."""
     line = run.process.stderr.readline()
-    assert line.startswith(
-        "warning[FR310]: the run log cannot be written: database is locked; nothing starts"
-    )
+    told = "warning[FR310]: the run log cannot be written: database is locked; nothing starts"
+    assert line.startswith(told)
 
 
 def test_a_locked_log_pauses_the_run(project):

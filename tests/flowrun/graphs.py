@@ -33,10 +33,10 @@ from flowrun.core.changes import (
     Kill,
     Opened,
     Redo,
+    Reorder,
     Resolve,
     Resolved,
     Retry,
-    Schedule,
     Skip,
     Start,
     Woke,
@@ -140,8 +140,8 @@ class Run:
     def done(self, node, artifact="a" * 64, attempt=0):
         return self._step(Exited(self.now, node, attempt or self[node].attempt, Artifact(artifact, 10)))
 
-    def fails(self, node, code="FR201", attempt=0, **usage):
-        failure, attempt = Failure(code, "it broke"), attempt or self[node].attempt
+    def fails(self, node, code="FR201", attempt=0, wanted=0, **usage):
+        failure, attempt = Failure(code, "it broke", wanted_mb=wanted), attempt or self[node].attempt
         return self._step(Exited(self.now, node, attempt, failure=failure, usage=Usage(**usage)))
 
     def finds_damage(self, node, artifact):
@@ -201,7 +201,7 @@ def say(command):
             return f"start {node}.{attempt}{gpus}"
         case Resolve(node=node):
             return f"resolve {node}"
-        case Schedule(starts_ms=starts, makespan_ms=ms):
+        case Reorder(starts_ms=starts, makespan_ms=ms):
             return f"schedule {len(starts)} nodes in {ms / 1000:g} s"
         case Kill(node=node, attempt=attempt, reason=reason, force=force):
             return f"kill {node}.{attempt} {reason}{' by force' if force else ''}"

@@ -23,9 +23,9 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Redo,
+    Reorder,
     Resolve,
     Retry,
-    Schedule,
     Skip,
     Start,
 )
@@ -83,7 +83,7 @@ class Ledger:
                 self.hosts.hold((self.run, node, change.attempt), change.placement, task.needs)
                 self.held[node, change.attempt] = change
                 self.attempts[node] = change.attempt
-            case Schedule(starts_ms=starts):
+            case Reorder(starts_ms=starts):
                 for node in starts:
                     waits = waited_for(self.shadow.by_id[node].node)
                     before = [starts[ref] for ref in waits if ref in starts]
@@ -312,12 +312,15 @@ class Ledger:
             return "gpu_memory_mb", task.needs.gpu_memory_mb, task.usage.gpu_peak_mb
         exceeded = self.exceeded.get((task.node.id, task.attempt))
         used = exceeded.used if exceeded is not None and exceeded.reason == "memory" else 0
-        return "memory_mb", task.needs.memory_mb, max(task.usage.peak_mb, used, LEAST_MB // 2)
+        seen = max(task.usage.peak_mb + task.failure.wanted_mb, used, LEAST_MB // 2)
+        return "memory_mb", task.needs.memory_mb, seen
 
     def _could_have_more(self, task):
         name, had, _ = self._memory(task)
-        whole = name == "gpu_memory_mb" and not had
-        return not whole and self.order.could_ever_have(self, _with(task.needs, name, had + 1))
+        if name == "gpu_memory_mb" and not had:
+            return False
+        enough = max(had + 1, task.failure.wanted_mb)
+        return self.order.could_ever_have(self, _with(task.needs, name, enough))
 
     def _check_larger(self, needs, task):
         """It asks for twice what it had or took, or the most there could be, and for all else as before."""

@@ -205,10 +205,12 @@ class Life:
             code = process.failure
             if process.kill is not None and code == "FR202":
                 code = _CODES.get(process.kill.reason, "FR202")
+            wanted_mb = self.random.choice([0, 0, 0, 7, 90, 5000]) if code == "FR213" else 0
             usage = Usage(
                 peak_mb=self.random.choice([0, 3, 40, 2000]), gpu_peak_mb=self.random.choice([0, 5000])
             )
-            failure = Failure(code, "it broke", damaged=process.damaged if code == "FR306" else "")
+            damaged = process.damaged if code == "FR306" else ""
+            failure = Failure(code, "it broke", wanted_mb=wanted_mb, damaged=damaged)
             return Exited(now, node, attempt, failure=failure, usage=usage)
         artifact = self.oracle.artifact(node)
         self.store.add(artifact.hash)

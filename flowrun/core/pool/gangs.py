@@ -27,8 +27,8 @@ def divide(
     for kind, free, hosts in groups:
         room = min(_room(kind, free, request), max(needs.gpus, needs.gpus_max))
         if room:
-            unused = sum(map(bool, free.gpus)) - room
-            rooms.append((-room, unused, kind.number, free, hosts))
+            available = sum(amount > 0 for amount in free.gpus)  # of as many, the others stay unused
+            rooms.append((-room, available, kind.number, free, hosts))
     rooms.sort()
     chosen = _largest(rooms, needs.hosts_max, max(needs.gpus, needs.gpus_max))
     total = sum(room for room, _ in chosen)
@@ -46,11 +46,11 @@ def _largest(rooms: Rooms, hosts_max: int, wanted: int) -> list[tuple[int, int]]
     chosen: list[tuple[int, int]] = []
     for place, (room, _, _, _, hosts) in enumerate(rooms):
         for taken, host in enumerate(reversed(hosts)):
-            if wanted <= 0 or len(chosen) == hosts_max:
+            if len(chosen) == hosts_max:
                 return chosen
             if -room >= wanted:
                 last = [other for other in rooms[place:] if -other[0] >= wanted]
-                tightest = max(range(len(last)), key=lambda i: (last[i][0], -last[i][1], -i))
+                tightest = max(range(len(last)), key=lambda i: (last[i][0], -last[i][1]))
                 at = taken if tightest == 0 else 0
                 chosen.append((wanted, -last[tightest][4][-1 - at]))
                 return chosen
@@ -76,5 +76,4 @@ def _share(needs: Resources, gpus: int, of: int) -> Resources:
         memory_mb=math.ceil(needs.memory_mb * gpus / of),
         gpus=gpus,
         gpus_max=0,
-        hosts_max=1,
     )

@@ -31,8 +31,8 @@ class Pool:
     """Hosts, and what is free on each.
 
     `typical` are the requests to be expected, with how often: a place is good if it leaves what they can use.
-    `shared` are named resources of which there is one count for all hosts. `version` changes with what is
-    free. What is taken and given back leaves the pool as it was.
+    `shared` are named resources of which there is one count for all hosts. What is taken and given back
+    leaves the pool as it was.
     """
 
     def __init__(
@@ -42,7 +42,6 @@ class Pool:
         shared: Mapping[str, int] | None = None,
     ) -> None:
         assert hosts, "a pool has at least one host"
-        self.version = 0
         self.shared = dict(shared or {})
         self._kind_of = numbered(hosts)
         self._kinds = sorted(set(self._kind_of), key=lambda kind: kind.number)
@@ -71,7 +70,7 @@ class Pool:
     def copy(self) -> Pool:
         """A pool of its own with the same hosts in the same state."""
         other = Pool.__new__(Pool)
-        other.version, other.shared = self.version, self.shared.copy()
+        other.shared = self.shared.copy()
         other._kind_of, other._kinds, other._free = self._kind_of, self._kinds, self._free.copy()
         other._groups = self._groups.copy() if self._groups else None
         other._judge, other._shapes = self._judge, {}
@@ -94,7 +93,6 @@ class Pool:
         self._move(placement, +1)
 
     def _move(self, placement: Placement, sign: int) -> None:
-        self.version += 1
         if self._groups is None and not placement.gpus and not placement.uses:  # most often
             free = self._free[0]
             cpus = free.cpus + sign * thousandths(placement.cpus)
@@ -123,7 +121,7 @@ class Pool:
         assert self._groups is not None
         best = shape.ranking.best(self._groups)
         if isinstance(best, Rejected):
-            return self._gang(needs, best) if needs.hosts_max > 1 else best
+            return self._gang(needs) if needs.gpus and needs.hosts_max > 1 else best
         host = -self._groups.hosts[best.state][-1]
         slots = self._kind_of[host].alike(best.state[1], self._free[host], best.slots)
         return self._placement(needs, host, slots)
@@ -157,7 +155,7 @@ class Pool:
         gpus = tuple(sorted([indices[slot] for slot in slots])) if slots else ()
         return Placement(needs.cpus, needs.memory_mb, gpus, needs.gpu_memory_mb, needs.uses, host)
 
-    def _gang(self, needs: Resources, alone: Rejected) -> Placement | Rejected:
+    def _gang(self, needs: Resources) -> Placement | Rejected:
         """A place on several hosts at once, for what fits on no single one."""
         assert self._groups is not None
         groups = self._groups.hosts.items()
@@ -167,7 +165,7 @@ class Pool:
             [(self._kinds[kind], free, hosts) for (kind, free), hosts in groups],
         )
         if isinstance(divided, Rejected):
-            return divided if needs.gpus else alone
+            return divided
         # Most hosts of a gang are in the same few states: which of their GPUs is found once for each.
         known: dict[tuple[State, int], tuple[int, ...]] = {}
         parts = []

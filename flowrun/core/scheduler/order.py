@@ -54,6 +54,9 @@ class Order(Protocol):
     def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
         """Why a place is more than a request may have, which may have what it asks for at least."""
 
+    def team(self, lane: Lane) -> str:
+        """Whose a lane is; nobody's in particular, if there are no others."""
+
     def ever_allowed(self, lane: Lane, needs: Resources) -> Rejected | None:
         """Why a lane may not have a place with some needs even if nothing runs."""
 
@@ -89,6 +92,10 @@ class Single:
     def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
         """None is."""
         return None
+
+    def team(self, lane: Lane) -> str:
+        """There are none."""
+        return ""
 
     def ever_allowed(self, lane: Lane, needs: Resources) -> Rejected | None:
         """Everything is."""
@@ -189,6 +196,11 @@ class Fair:
         if not needs.gpus_max and not placement.parts:
             return None
         return self.shares.allowed(lane.team, lane.tier, self.held(request, placement))
+
+    def team(self, lane: Lane) -> str:
+        """Its name, if there are several."""
+        names = self.shares.names
+        return names[lane.team] if len(names) > 1 else ""
 
     def started(self, request: Request, placement: Placement) -> None:
         """The team holds more."""

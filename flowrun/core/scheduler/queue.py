@@ -43,7 +43,6 @@ class Kind:
 
     def __init__(self, of: Class) -> None:
         self.of = of
-        self.needs = of.need.needs
         self.heap: list[Entry] = []
 
 
@@ -60,8 +59,8 @@ class Queue:
     """Requests that wait. A step costs the logarithm of how many wait, and of how many kinds there are.
 
     `heads` has for each lane, in order, the first request of each kind; `order` is told of the first of all.
-    `needs` has all that something waits for, in `classes` classes: what one search for a place says is true
-    for all of a class, however many lanes there are.
+    `needs` has all that something waits for: what one search for a place says is true for all that need the
+    same, however many lanes there are.
     """
 
     def __init__(self, order: Order) -> None:
@@ -70,7 +69,6 @@ class Queue:
         self._entries: dict[Ref, Entry] = {}
         self._kinds: dict[tuple[Lane, Resources, int], Kind] = {}
         self.needs: dict[Resources, Need] = {}
-        self.classes = 0
         self.urgent: dict[Lane, list[Entry]] = {}  # the heads of the lanes of the first tier
         self._known: dict[tuple[int, Resources, int], Class] = {}
         self._known_needs: dict[Resources, Need] = {}
@@ -157,14 +155,12 @@ class Queue:
     def _appears(self, of: Class) -> None:
         of.kinds += 1
         if of.kinds == 1:
-            self.classes += 1
             of.need.classes[of] = None
             self.needs[of.need.needs] = of.need
 
     def _disappears(self, of: Class) -> None:
         of.kinds -= 1
         if not of.kinds:
-            self.classes -= 1
             del of.need.classes[of]
             if not of.need.classes:
                 del self.needs[of.need.needs]

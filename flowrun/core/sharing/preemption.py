@@ -93,19 +93,6 @@ def victims(asking: Asking, running: Iterable[Held], shares: Shares, fits: Fits,
     return Victims(tuple(held.task for held in taken), sum(lost(held, shares, now_ms) for held in taken))
 
 
-def room(free: Sequence[Amount], needs: Sequence[Amount]) -> Fits:
-    """`fits` where only sums matter: what is free and what the taken tasks hold is enough."""
-
-    def fits(taken: Sequence[Held]) -> bool:
-        return all(
-            have + sum(held.amounts[d] for held in taken) >= need
-            for d, (have, need) in enumerate(zip(free, needs, strict=True))
-            if need
-        )
-
-    return fits
-
-
 def lost(held: Held, shares: Shares, now_ms: int) -> float:
     """What taking a task throws away: the time since it was last saved, by the part of the host it holds."""
     return float((now_ms - max(held.started_ms, held.kept_ms)) * shares.dominant(held.amounts))

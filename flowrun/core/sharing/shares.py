@@ -166,11 +166,11 @@ class Shares:
 
     def dominant(self, amounts: Sequence[Amount]) -> Amount:
         """The largest part of any resource of the host that amounts are: their dominant share."""
-        return max((a * per for a, per in zip(amounts, self._per, strict=True)), default=0)
+        return max(a * per for a, per in zip(amounts, self._per, strict=True))
 
     def load(self, team: int, amounts: Sequence[Amount]) -> Amount:
         """Amounts as a multiple of what a team is entitled to, of the resource where that is largest."""
-        return max((a * per for a, per in zip(amounts, self._per_entitled[team], strict=True)), default=0)
+        return max(a * per for a, per in zip(amounts, self._per_entitled[team], strict=True))
 
     def above(self, team: int, gone: Mapping[int, Sequence[Amount]] = MappingProxyType({})) -> Amount:
         """How far a team is above its entitlement: 1 is twice that, below 0 is below it.

@@ -2,10 +2,12 @@
 
 import pytest
 from graphs import Run, host, plan
+from msgspec import structs
 
-from flowc.plan.model import Node
-from flowrun.core.changes import GRACE_MS
+from flowc.plan.model import Code, Node
+from flowrun.core.changes import GRACE_MS, Exited, Opened, Resolved
 from flowrun.core.control import flat, part_of, unfold
+from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Failure
 from flowrun.core.resume import carry_over
 from flowrun.core.state import State
@@ -111,6 +113,13 @@ class TestBranches:
         assert run.state.results["either"] == {"from": runs}
         assert run.done("use") == ["finish succeeded"]
         assert run.states() == {"succeeded": f"flag big {runs} either use", "skipped": skipped}
+
+    def test_a_choice_is_made_when_the_last_of_what_it_needs_is_over(self):
+        run = Run(IF)
+        for run.now, node in ((10, "flag"), (50, "this")):
+            run.done(node)
+            run.knows("big", True)
+        assert run["either"].ended_ms == 50
 
     def test_a_condition_that_is_an_input_is_asked_for_at_once(self):
         run = Run(plan('big control=branch condition={"input":"i"}\nthis when=big', inputs={"i": "bool"}))
@@ -279,6 +288,23 @@ class TestLoops:
         run.done("f")
         assert run.knows("b", False) == ["skip m by b", "finish succeeded"]
         assert run.state.results["c"] is None
+
+    def test_the_keys_of_its_nodes_tell_of_the_versions_of_packages(self):
+        told = structs.replace(
+            plan("items\nm control=map < items op=f:f"), codes=(Code("f:f", {}, ("numpy",)),)
+        )
+
+        def key(version):
+            state = State(told, {}, {"numpy": version})
+            for event in (
+                Opened(0, "plan", {}, host()),
+                Exited(0, "items", 1, Artifact("a" * 64, 1)),
+                Resolved(0, "m", names=("one",)),
+            ):
+                decide(state, event)
+            return state.keys[state.by_id["m[one]"].index]
+
+        assert key("1") == key("1") != key("2")
 
     def test_nodes_with_a_higher_priority_start_first(self):
         run = Run("a\nb priority=1\nc priority=-1\nd < c", on=host(cpus=1))

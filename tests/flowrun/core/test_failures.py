@@ -83,13 +83,23 @@ class TestMemory:
         assert run.fails("a", MEMORY) == ["fail a", "finish failed"]
         failure = run["a"].failure
         assert failure.code == "FR214"
-        assert failure.message == "it broke, and it had 16000 MB, the most that it can have"
+        assert failure.message == "it broke; it can have 16000 MB at most"
         assert "where there is more memory" in failure.hint
 
     def test_of_what_else_it_needs_too(self):
         """The host with most memory does not have the GPUs."""
         run = Run("a memory=9000 cpus=11", on=WIDE)
         assert run.opened == ["fail a", "finish failed"]
+
+    def test_what_it_is_known_to_want_counts(self):
+        run = Run("a memory=1000", on=WIDE)
+        assert run.fails("a", MEMORY, peak_mb=500, wanted=1500)[0] == "retry a at 0 (memory) with 4000 MB"
+
+    def test_what_wants_more_than_there_is_is_not_tried_again(self):
+        run = Run("a memory=1000", on=WIDE)
+        assert run.fails("a", MEMORY, wanted=16_001) == ["fail a", "finish failed"]
+        assert run["a"].failure.message == "it broke; it can have 16000 MB at most"
+        assert Run("a memory=1000", on=WIDE).fails("a", MEMORY, wanted=16_000)[0].endswith("with 16000 MB")
 
     def test_it_costs_no_retries(self):
         run = Run("a retries=1 backoff=0", on=WIDE)
@@ -123,7 +133,7 @@ class TestGpuMemory:
         assert run.fails("a", GPU_MEMORY, gpu_peak_mb=7000)[0].endswith("14000 MB a GPU")
         assert run.fails("a", GPU_MEMORY)[0].endswith("16000 MB a GPU")
         assert run.fails("a", GPU_MEMORY) == ["fail a", "finish failed"]
-        assert "it had 16000 MB of each GPU" in run["a"].failure.message
+        assert "it can have 16000 MB of each GPU at most" in run["a"].failure.message
 
     def test_of_models_that_will_do(self):
         run = Run("a gpus=2 gpu_memory=3000", on=host(gpus=[8000, 5000]))

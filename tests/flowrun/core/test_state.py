@@ -4,7 +4,7 @@ from graphs import Run, host, plan
 from msgspec import structs
 
 from flowc.plan.model import Estimate
-from flowrun.core.changes import GRACE_MS, Earlier, Opened, Start
+from flowrun.core.changes import GRACE_MS, Earlier, Kill, Opened, Start
 from flowrun.core.model import Artifact, Placement, Usage
 from flowrun.core.state import State
 
@@ -22,7 +22,7 @@ class TestBeginning:
         state = State(plan(DIAMOND), {})
         state.apply(Opened(0, "a" * 64, {}, host()))
         assert [task.state for task in state.tasks] == ["ready", "pending", "pending", "pending"]
-        assert state.unfinished == 4
+        assert (state.unfinished, state.drift_ms, state.ended_ms) == (4, 0, 0)
 
     def test_priority_is_the_longest_chain_below(self):
         state = State(plan("a\nb < a\nc < b\nd < a"), {})
@@ -108,6 +108,12 @@ class TestClock:
         run = Run("a timeout=300")
         run.wake(300)
         assert run.state.next_wake_ms() == 300 + GRACE_MS
+
+    def test_no_grace_is_over_at_once(self):
+        state = Run("a").state
+        state.apply(Kill(0, "a", 1, "preempted", grace_ms=0))
+        assert state.next_wake_ms() == 0
+        assert [task.node.id for task in state.due(0)] == ["a"]
 
     def test_no_moment_after_a_kill_by_force(self):
         run = Run("a timeout=300")

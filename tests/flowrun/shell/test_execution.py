@@ -3,13 +3,14 @@
 import pytest
 from graphs import host, plan
 
-from flowrun.core.changes import CancelRequested, Exited, Finish, Opened, Woke
+from flowrun.core.changes import CancelRequested, Exceeded, Exited, Finish, Opened, Woke
 from flowrun.core.fleet import Fleet, evict
 from flowrun.core.model import Artifact, Failure
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State
+from flowrun.shell.affinity import Cpus
 from flowrun.shell.execution import Execution, log_path, operators
 from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop
@@ -49,7 +50,8 @@ class One:
         self.loop = Loop(Fleet(Scheduler(Pool((host(),)))), self.log, leases)
         found = plan(graph, inputs=dict.fromkeys(inputs, "Any"))
         self.state = State(found, inputs, shared=Shared(self.loop.fleet.scheduler, self.run, Lane(), (0, 0)))
-        self.loop.open(Execution(self.run, self.state, home, quiet, leases, quiet), opened(inputs))
+        held = leases, Cpus(2, [4, 5])
+        self.loop.open(Execution(self.run, self.state, home, quiet, *held, quiet), opened(inputs))
 
     def step(self, *events):
         self.loop.step([(self.run, event) for event in events])
@@ -100,6 +102,15 @@ def test_what_comes_with_the_end_comes_too_late(execution):
     assert one.logged()[-1] == Finish(5, "succeeded")
 
 
+def test_each_whole_cpu_is_one_nodes_until_that_is_over(execution, quiet):
+    one = execution("a\nb\nc < a\nd cpus=2 < b c")
+    assert [order.on for order in quiet.spawned] == [(4,), (5,)]
+    one.step(Exited(5, "a", 1, Artifact("f" * 64, 3)))
+    one.step(Exited(6, "b", 1, Artifact("f" * 64, 3)))
+    one.step(Exited(7, "c", 1, Artifact("f" * 64, 3)))
+    assert [order.on for order in quiet.spawned[2:]] == [(4,), (4, 5)]
+
+
 class TestReasons:
     @pytest.fixture
     def killed(self, execution):
@@ -128,6 +139,21 @@ class TestReasons:
     def test_a_cancelled_run(self, killed, graph):
         """It was not the time limit, even where there is one."""
         assert killed(graph, "cancelled", self.BY_SIGNAL) == Failure("FR202", "cancelled")
+
+    @pytest.mark.parametrize(
+        ("reason", "used", "found"),
+        [
+            ("hang", 61_000, Failure("FR215", "it gave no sign of life for 60 s")),
+            ("memory", 170, Failure("FR213", "it held 170 MB of memory, and had asked for 100 MB")),
+        ],
+    )
+    def test_it_was_over_a_limit(self, execution, quiet, reason, used, found):
+        one = execution("a heartbeat=60000 memory=100 retry_on=crash retries=1")
+        one.step(Exceeded(10, "a", 1, reason, used))
+        assert quiet.killed == [(one.run, "a", 1, reason == "memory")]
+        one.step(Exited(11_000, "a", 1, failure=self.BY_SIGNAL))
+        failure = one.state.by_id["a"].failure
+        assert (failure.code, failure.message) == (found.code, found.message)
 
     def test_nobody_killed_it(self, killed):
         assert killed("a timeout=60000", "", self.BY_SIGNAL) == self.BY_SIGNAL
@@ -176,4 +202,4 @@ def test_a_field_of_an_input():
 
 
 def test_operators_in_order_of_first_use():
-    assert operators(plan("b op=m:f\na op=m:g\nc op=m:f")) == ["m:f", "m:g"]
+    assert list(operators(plan("b op=m:f\na op=m:g\nc op=m:f"))) == ["m:f", "m:g"]

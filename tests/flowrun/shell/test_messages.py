@@ -22,7 +22,12 @@ from flowrun.shell.messages import (
     receive_order,
 )
 
-ORDERS = [Prepare("r", "s", "l", "p", ("m:f",) * 5000), Branch(1, ("torch",)), Fork(2, "w"), Signal(2, 15)]
+ORDERS = [
+    Prepare("r", "s", "l", "p", ("m:f",) * 5000, ("torch",)),
+    Branch(1, ("torch",)),
+    Fork(2, "w"),
+    Signal(2, 15),
+]
 ATTEMPT = Spawn("a[x]/b#2", 3, "m:f", "c0de", {"x": {"value": [1, None, "ä"]}}, 1.5, (0, 2), ("torch",))
 REPORTS = [
     Ended("a", 1, Artifact("f" * 64, 3, b"x"), usage=Usage(1, 2), fit=True),

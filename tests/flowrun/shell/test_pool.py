@@ -126,6 +126,9 @@ def looks(at): return repr(eval(at))
 """
 
 
+IMPORTS = ("json", "heavy", "light", "deadly")
+
+
 class Bench:
     """A pool over the operators above, and what a test needs of it."""
 
@@ -140,7 +143,11 @@ class Bench:
         self._readiness = Readiness()
         self.pool = Pool(start(), self._readiness)
         self.pool.prepare(
-            folder, folder, folder / "zygote.log", lambda run, node, n: folder / f"{node}.log", operators
+            folder,
+            folder,
+            folder / "zygote.log",
+            lambda run, node, n: folder / f"{node}.log",
+            dict.fromkeys(operators, IMPORTS),
         )
 
     def spawn(self, op, node="node", attempt=1, gpus=None, isolation="warm", imports=(), cpus=1, **args):
@@ -461,6 +468,7 @@ def loaded(): return "heavy" in sys.modules
         assert list(ended.usage.imports) == ["heavy"]
 
     def test_they_begin_when_they_can_be_foreseen(self, bench):
+        bench.run("add", a=1)
         bench.pool.foresee(("heavy",))
         (bench.folder / "go").write_text("")  # waits for somebody to read
         ended = bench.run("slow:loaded", imports=("heavy",))

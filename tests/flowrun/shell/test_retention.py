@@ -42,7 +42,7 @@ def begin(log, at_ms, earlier=None, **made):
     run = log.create("main", "plans/main.plan.jsonl", at_ms)
     artifacts = {node: log.home.store.put(np.arange(n)) for node, n in made.items()}
     exits = [Exited(at_ms, node, 1, artifact) for node, artifact in artifacts.items()]
-    log.append(run, 0, [Opened(at_ms, log.keep_plan(graph), {}, host(), earlier or {}), *exits])
+    log.append(run, 0, [Opened(at_ms, log.keep_plan(graph)[0], {}, host(), earlier or {}), *exits])
     return run, artifacts
 
 

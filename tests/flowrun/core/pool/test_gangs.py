@@ -31,8 +31,18 @@ def test_the_rest_goes_where_it_is_tightest():
     assert shape(pool.place(Resources(0, 0, 21, hosts_max=4))) == [(0, 8), (2, 8), (3, 5)]
 
 
+def test_where_the_fewest_gpus_are_left_that_nobody_can_use():
+    pool = Pool([host(), host(4, cpus=4), host(8)])
+    pool.take(Placement(0, 0, (2, 3, 4, 5, 6, 7), host=2))
+    assert shape(pool.place(Resources(20, 0, 10, hosts_max=2))) == [(0, 8), (2, 2)]
+
+
 def test_what_fits_a_host_is_not_spread():
     assert Pool([host(), host()]).place(Resources(0, 0, 8, hosts_max=2)).parts == ()
+
+
+def test_what_needs_no_gpus_is_not_spread():
+    assert Pool([host(), host()]).place(Resources(65, hosts_max=2)) == Rejected("cpus", 65, 64)
 
 
 def test_only_over_as_many_hosts_as_it_allows():

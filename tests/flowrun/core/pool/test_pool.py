@@ -199,13 +199,6 @@ class TestCopies:
         for needs in [Resources(4), Resources(1, gpus=1), Resources(1, 1, 1, 5)]:
             assert copy.place(needs) == pool.place(needs)
 
-    def test_the_version_tells_of_changes(self):
-        pool = Pool(self.HOSTS)
-        before, placement = pool.version, pool.place(Resources())
-        assert pool.version == before
-        pool.take(placement)
-        assert pool.version != before
-
 
 class TestManyHosts:
     def test_the_rejection_is_of_the_host_that_comes_nearest(self):

@@ -37,3 +37,13 @@ def test_each_once_also_if_it_is_expected_at_the_same_time_again():
     holdings.expect(Ref("", "a"), 50)
     holdings.expect(Ref("", "a"), 100)
     assert len(list(holdings.soonest(0))) == 1
+
+
+def test_by_lane_are_those_that_hold_a_place():
+    holdings = Holdings()
+    for node in "ab":
+        holdings.add(request(node, 100), Placement(1), 0)
+    holdings.remove(Ref("", "a"))
+    assert [list(of) for of in holdings.by_lane.values()] == [[Ref("", "b")]]
+    holdings.remove(Ref("", "b"))
+    assert holdings.by_lane == {}

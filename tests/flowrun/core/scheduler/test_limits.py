@@ -26,10 +26,10 @@ class Desk:
         self.number = 0
         self.now = 0
 
-    def wants(self, node, team=0, tier=3, cpus=0, priority=0, **needs):
+    def wants(self, node, team=0, tier=3, cpus=0, priority=0, lasts=0, **needs):
         self.number += 1
         rank, lane = (-float(priority), self.number), Lane(team, tier)
-        request = Request(Ref("run", node), Resources(cpus=cpus, **needs), rank, 0, self.now, lane)
+        request = Request(Ref("run", node), Resources(cpus=cpus, **needs), rank, lasts, self.now, lane)
         self.scheduler.submit(request)
 
     def gives(self, at=0):
@@ -84,6 +84,55 @@ def test_a_gang_holds_a_licence_on_each_of_its_hosts():
     assert desk.gives() == "gang:2"
 
 
+def test_what_its_limit_holds_back_is_kept_no_place():
+    desk = Desk(Sharing({"one": Team(limit={"cpus": 1}), "other": Team()}, OPEN))
+    desk.wants("a", team=0, cpus=1)
+    desk.wants("b", team=1, cpus=2)
+    assert desk.gives() == "a b"
+    desk.wants("over its limit", team=0, cpus=2)
+    desk.wants("long", team=1, cpus=1)
+    assert desk.gives(at=1) == "long"
+
+
+def test_others_pass_the_first_that_does_not_fit_whosever_they_are():
+    desk = Desk(Sharing({"one": Team(), "other": Team()}, OPEN))
+    desk.wants("runs", team=0, cpus=3)
+    desk.gives()
+    desk.wants("large", team=1, cpus=4)
+    desk.wants("small", team=0, cpus=1)
+    assert desk.gives() == "small"
+
+
+def test_nor_does_what_waits_for_headroom_hold_up_who_may_have_it():
+    desk = Desk(Sharing({"one": Team(), "other": Team()}, Tiers(headroom=0.25)), host(cpus=8))
+    desk.wants("runs", team=0, cpus=5)
+    desk.gives()
+    desk.wants("large", team=1, cpus=2, priority=999)
+    desk.wants("critical", team=0, tier=1, cpus=1)
+    assert desk.gives() == "critical"
+
+
+def test_what_lasts_too_long_holds_up_nothing_of_others_that_lasts_about_as_long_and_not_too_long():
+    desk = Desk(Sharing({"one": Team(), "other": Team()}, OPEN))
+    desk.wants("runs", team=0, cpus=2, lasts=1024)
+    desk.gives()
+    desk.wants("large", team=1, cpus=4, priority=9)
+    desk.wants("long", team=1, cpus=1, lasts=1500)
+    desk.wants("short", team=0, cpus=1, lasts=1024)
+    assert desk.gives() == "short"
+
+
+def test_what_waits_for_what_is_not_kept_for_tier_1_is_not_delayed():
+    desk = Desk(Sharing({"one": Team(), "other": Team()}, Tiers(headroom=0.25)), host(cpus=8))
+    desk.wants("runs", team=0, cpus=2)
+    desk.gives()
+    desk.wants("large", team=1, cpus=5, priority=9)
+    desk.wants("small", team=0, cpus=2)
+    assert desk.gives(at=1) == ""
+    desk.scheduler.ended(Ref("run", "runs"))
+    assert desk.gives(at=2) == "large"
+
+
 class TestClaims:
     """A place that was taken from others is kept for whom it was taken for."""
 
@@ -115,6 +164,15 @@ class TestClaims:
         desk.wants("two", team=0, tier=1, gpus=2)
         assert desk.gives(at=1) == ""
         assert sorted(desk.takes()) == ["least for two", "some for two"]
+
+    def test_who_starves_takes_nothing_that_is_more_important(self):
+        desk = Desk(self.SHARING)
+        for node, priority in (("more", 2), ("as much", 1)):
+            desk.wants(node, team=1, gpus=2, priority=priority)
+        desk.gives()
+        desk.wants("starves", team=0, gpus=1, priority=1)
+        assert desk.gives(at=10**9) == ""
+        assert desk.takes() == ["as much for starves"]
 
     def test_who_is_on_the_way_out_is_not_told_to_go_again(self):
         desk = Desk(self.SHARING)

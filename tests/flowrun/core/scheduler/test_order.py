@@ -3,9 +3,10 @@
 from graphs import host
 
 from flowc.plan.model import Resources
+from flowrun.core.model import Placement
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.order import Fair
-from flowrun.core.scheduler.request import Lane, Ref, Request
+from flowrun.core.scheduler.request import Holding, Lane, Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Fairness, Sharing, Team, Tiers
@@ -90,14 +91,42 @@ def test_what_a_team_holds_makes_its_next_turn_later():
     assert {ref.node for ref in desk.scheduler.holdings.by_ref} == {"a1", "b1", "a2", "b2"}
 
 
+def test_it_goes_on_for_as_long_as_none_is_more_urgent():
+    desk = Desk(cpus=3)
+    for node in ("b1", "b2"):
+        desk.wants(node, team=1, tier=2)
+    for node in ("a1", "a2"):
+        desk.wants(node, team=0, priority=50)
+    desk.gives()
+    assert [ref.node for ref in desk.scheduler.holdings.by_ref] == ["a1", "a2", "b1"]
+
+
 def test_a_lane_that_was_empty_waits_again():
     desk = Desk()
     desk.wants("one", team=0)
     assert desk.gives() == "one"
+    assert desk.scheduler.order.effective(Lane(0, 3), 0) is None
     assert desk.gives() == ""
     desk.holds = None
     desk.wants("two", team=0)
     assert desk.gives() == "two"
+
+
+def test_what_is_kept_for_tier_1_is_kept_from_all_others_together():
+    order = Fair(Shares(Sharing({"a": Team()}, Tiers(headroom=0.5)), {"cpus": 4}), 0)
+
+    def of(tier):
+        return Request(Ref("", f"of tier {tier}"), Resources(cpus=1.5), (0,), 0, 0, Lane(0, tier))
+
+    assert order.reserved(of(3)) is None
+    assert order.reserved(of(3), beside=of(2)) is not None
+    assert order.reserved(of(3), beside=of(1)) is None
+    assert order.reserved(of(1), beside=of(2)) is None
+    for tier in (1, 2):
+        order.started(of(tier), Placement(1.5))
+    assert order.reserved(of(3)) is not None
+    assert order.reserved(of(3), gone=[Holding(of(1), Placement(1.5), 0, 0)]) is not None
+    assert order.reserved(of(3), gone=[Holding(of(2), Placement(1.5), 0, 0)]) is None
 
 
 def test_parts_of_shared_gpus_count_by_their_memory():

@@ -24,11 +24,11 @@ class Desk:
         self.now = 0
         self._index = 0
 
-    def wants(self, node, cpus, team=0, tier=3, lasts=0):
+    def wants(self, node, cpus, team=0, tier=3, lasts=0, priority=0):
         self._index += 1
         lane = Lane(team, tier)
         needs = Resources(cpus=cpus)
-        self.scheduler.submit(Request(Ref("", node), needs, (0, self._index), lasts, self.now, lane))
+        self.scheduler.submit(Request(Ref("", node), needs, (-priority, self._index), lasts, self.now, lane))
 
     def gives(self, at=None):
         self.now = self.now if at is None else at
@@ -71,6 +71,18 @@ class TestByShares:
         desk.gives(at=10 * MINUTE + 1000)
         assert desk.takes() == ""
 
+    def test_what_is_taken_for_one_is_no_room_for_another(self):
+        desk = Desk()
+        desk.wants("a", 2, tier=4)
+        desk.wants("b", 1, tier=3)
+        desk.gives()
+        desk.wants("urgent", 3, team=1, tier=1)
+        desk.wants("urgent too", 2, team=1, tier=1)
+        desk.gives(at=10 * MINUTE)
+        assert desk.takes() == "a<urgent"
+        desk.ends("a")
+        assert desk.gives() == "urgent"
+
     def test_the_place_is_kept_for_whom_it_was_taken(self):
         desk = Desk()
         desk.wants("a", 4)
@@ -84,6 +96,20 @@ class TestByShares:
         desk.wants("a", 4)
         assert desk.gives() == "urgent"
         assert desk.takes() == ""  # `a` and `long` wait
+
+    def test_also_from_what_has_become_more_urgent(self):
+        desk = Desk()
+        for node in "ab":
+            desk.wants(node, 2)
+        desk.gives()
+        desk.wants("urgent", 4, team=1, tier=1)
+        desk.gives(at=10 * MINUTE)
+        assert desk.takes() == "a<urgent b<urgent"
+        desk.wants("more urgent", 2, team=1, tier=1, lasts=MINUTE, priority=9)
+        desk.ends("a")
+        assert desk.gives() == ""
+        desk.ends("b")
+        assert desk.gives() == "urgent"
 
     def test_who_is_neither_critical_nor_starves_takes_nothing(self):
         desk = Desk()
@@ -114,6 +140,19 @@ class TestByShares:
         hosts = {desk.scheduler.holdings.by_ref[Ref("", node)].placement.host for node in victims}
         assert (len(victims), len(hosts)) == (2, 1)
 
+    def test_and_looked_for_where_most_is_held(self):
+        desk = Desk(hosts=9)
+        desk.wants("all", 4, tier=4)
+        for number in range(8):
+            desk.wants(f"protected {number}", 3, tier=1)
+        desk.gives()
+        for number in range(8):
+            desk.wants(f"small {number}", 1, tier=4)
+        desk.gives()
+        desk.wants("urgent", 4, team=1, tier=1)
+        assert desk.gives(at=10 * MINUTE) == ""
+        assert desk.takes() == "all<urgent"
+
 
 class TestByRank:
     def test_the_least_urgent_go_and_no_more_than_have_to(self):
@@ -127,6 +166,16 @@ class TestByRank:
         assert list(scheduler.dispatch(1)) == []
         assert [(victim.node, by.node) for victim, by in scheduler.preemptions(1)] == [("b", "urgent")]
 
+    def test_what_is_as_urgent_does_not_go_even_together_with_what_is_less(self):
+        scheduler = Scheduler(Pool((host(4, 1000),)), preempting=ByRank(), grace_ms=0)
+        for node, rank, cpus in (("as urgent", 5, 3), ("less urgent", 7, 1)):
+            scheduler.submit(Request(Ref("", node), Resources(cpus=cpus), (rank,), 0, 0))
+        for request, placement in scheduler.dispatch(0):
+            scheduler.started(request.ref, placement, 0)
+        scheduler.submit(Request(Ref("", "large"), Resources(cpus=4), (5,), 0, 0))
+        assert list(scheduler.dispatch(1)) == []
+        assert scheduler.preemptions(1) == []
+
     def test_ties_are_left_alone(self):
         scheduler = Scheduler(Pool((host(1, 1000),)), preempting=ByRank(), grace_ms=0)
         for node in "ab":
@@ -134,3 +183,13 @@ class TestByRank:
         for request, placement in scheduler.dispatch(0):
             scheduler.started(request.ref, placement, 0)
         assert scheduler.preemptions(1) == []
+
+    def test_nothing_is_kept_for_who_takes_what_it_needs(self):
+        scheduler = Scheduler(Pool((host(4, 1000),)), preempting=ByRank(), grace_ms=0)
+        got = []
+        for node, rank, cpus in (("runs", 1, 3), ("large", 2, 4), ("long", 3, 1)):
+            scheduler.submit(Request(Ref("", node), Resources(cpus=cpus), (rank,), 9 * MINUTE, 0))
+            for request, placement in scheduler.dispatch(rank):
+                scheduler.started(request.ref, placement, rank)
+                got.append(request.ref.node)
+        assert got == ["runs", "long"]

@@ -55,6 +55,19 @@ def test_lengths_that_differ_by_more_than_twice_are_two_kinds():
     assert heads(queue) == ["long", "short"]
 
 
+def test_needs_are_those_of_what_waits():
+    queue = Queue(Single())
+    queue.add(request("a", 0))
+    queue.add(request("b", 0, lane=Lane(tier=4)))
+    queue.add(request("c", 0, needs=TWO))
+    assert [len(need.classes) for need in queue.needs.values()] == [2, 1]
+    queue.remove(Ref("", "a"))
+    queue.remove(Ref("", "c"))
+    assert [of.tier for need in queue.needs.values() for of in need.classes] == [4]
+    queue.remove(Ref("", "b"))
+    assert queue.needs == {}
+
+
 def test_each_lane_has_its_own_order():
     told = []
 

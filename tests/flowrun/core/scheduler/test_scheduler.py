@@ -2,6 +2,7 @@
 
 import pytest
 from graphs import host
+from msgspec import structs
 
 from flowc.plan.model import Resources
 from flowrun.core.pool import Pool
@@ -13,8 +14,9 @@ from flowrun.core.scheduler.waits import waits
 class Desk:
     """A scheduler at a moment. `gives()` says what got a place."""
 
-    def __init__(self, cpus=4, memory=1000, gpus=()):
-        self.scheduler = Scheduler(Pool((host(cpus, memory, gpus),)))
+    def __init__(self, cpus=4, memory=1000, gpus=(), resources=(), hosts=1):
+        of = structs.replace(host(cpus, memory, gpus), resources=resources)
+        self.scheduler = Scheduler(Pool((of,) * hosts))
         self.now = 0
         self._index = 0
 
@@ -75,6 +77,15 @@ class TestPromise:
         desk.wants("short", cpus=1, lasts=1000)
         assert desk.gives() == "short"
 
+    def test_also_where_more_counts_than_sums(self):
+        desk = Desk(gpus=[8000] * 2)
+        desk.wants("runs", gpus=1, lasts=1000)
+        desk.gives()
+        desk.wants("large", gpus=2)
+        desk.wants("long", gpus=1, lasts=2000)
+        desk.wants("short", gpus=1, lasts=1000)
+        assert desk.gives() == "short"
+
     def test_what_fits_beside_it_passes_however_long_it_lasts(self):
         desk = Desk(cpus=4)
         desk.wants("runs", cpus=2, lasts=1000)
@@ -125,9 +136,9 @@ class TestPromise:
         desk.wants("b", lasts=1000, **of(4))
         desk.gives()
         desk.wants("large", **of(9))
+        desk.wants("long", lasts=9999, **of(2))
         assert desk.gives() == ""
         desk.ends("a")
-        desk.wants("long", lasts=9999, **of(2))
         assert desk.gives(at=10) == ""
         desk.wants("fits beside", lasts=9999, **of(1))
         assert desk.gives(at=10) == "fits beside"
@@ -143,6 +154,40 @@ class TestPromise:
         desk.wants("other", cpus=1, lasts=3000)
         assert desk.gives() == ""  # `large` has its place at 2000
 
+    def test_what_passed_and_ends_in_time_makes_room_beside_it_again(self):
+        desk = Desk(cpus=4)
+        desk.wants("runs", cpus=2, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=3, lasts=100)
+        desk.wants("short", cpus=1, lasts=500)
+        desk.wants("long", cpus=1, lasts=9999)
+        assert desk.gives() == "short long"
+
+    def test_room_that_nobody_counted_on_is_for_others(self):
+        desk = Desk(cpus=8, gpus=[8000] * 5)
+        desk.wants("soon over", gpus=2, lasts=1000)
+        desk.wants("over", gpus=2, lasts=1)
+        desk.wants("over later", gpus=1, lasts=9999)
+        desk.gives()
+        desk.ends("over")
+        desk.wants("large", gpus=4)
+        desk.wants("long", gpus=1, lasts=9999)
+        assert desk.gives() == ""
+        desk.ends("over later")
+        assert desk.gives() == "long"
+
+    @pytest.mark.parametrize("needs", [{"cpus": 1}, {"cpus": 0, "memory_mb": 1, "uses": (("seat", 1),)}])
+    def test_what_has_to_be_looked_far_ahead_for_lets_pass_what_ends_before_that(self, needs):
+        desk = Desk(cpus=300, memory=300, resources=(("seat", 300),))
+        for number in range(299):
+            desk.wants(f"runs {number}", lasts=1000 + number, **needs)
+        desk.gives()
+        of = {name: ((("seat", 300),) if name == "uses" else 300 * amount) for name, amount in needs.items()}
+        desk.wants("large", **of)
+        desk.wants("longer", lasts=3000, **needs)
+        desk.wants("short", lasts=1000 + desk.scheduler.LOOKAHEAD - 1, **needs)
+        assert desk.gives() == "short"
+
     def test_all_dimensions_count(self):
         desk = Desk(cpus=8, memory=100)
         desk.wants("runs", cpus=1, memory_mb=60, lasts=1000)
@@ -151,6 +196,37 @@ class TestPromise:
         desk.wants("long", cpus=1, memory_mb=40, lasts=9999)
         desk.wants("lean", cpus=1, memory_mb=20, lasts=9999)
         assert desk.gives() == "lean"
+
+    @pytest.mark.parametrize("gpus", [[], [8000]])  # with GPUs, sums of CPUs do not tell all
+    def test_what_ends_early_makes_it_better(self, gpus):
+        desk = Desk(cpus=4, gpus=gpus)
+        desk.wants("a", cpus=2, lasts=100_000)
+        desk.wants("b", cpus=1, lasts=50_000)
+        assert desk.gives() == "a b"
+        desk.wants("large", cpus=4, gpus=len(gpus))
+        desk.wants("short", cpus=1, lasts=100_000)
+        assert desk.gives() == "short"
+        desk.ends("short")
+        assert desk.gives(at=5000) == ""
+        desk.ends("a")
+        desk.wants("long", cpus=1, lasts=70_000)
+        assert desk.gives(at=10_000) == ""  # it would have been over by the first promise
+        assert desk.why("long").expected_ms == 50_000
+        desk.wants("brief", cpus=1, lasts=40_000)
+        assert desk.gives() == "brief"
+        desk.ends("brief", "b")
+        assert desk.gives(at=50_000) == "large"
+
+    def test_what_nobody_counted_on_makes_it_better(self):
+        desk = Desk(cpus=4)
+        desk.wants("a", cpus=1, lasts=100_000)
+        desk.wants("b", cpus=1, lasts=50_000)
+        desk.wants("c", cpus=2, lasts=200_000)
+        assert desk.gives() == "a b c"
+        desk.wants("large", cpus=2)
+        desk.gives()
+        desk.ends("c")
+        assert desk.gives(at=10_000) == "large"
 
     def test_only_the_first_that_does_not_fit_is_promised_a_place(self):
         desk = Desk(cpus=4)
@@ -171,14 +247,15 @@ class TestPromise:
         assert desk.gives(at=3000) == "short"  # `runs` is expected to go on until 6000
 
     def test_what_nobody_knows_the_length_of_passes_only_while_the_first_has_waited_less(self):
-        desk = Desk(cpus=2)
+        desk = Desk(cpus=3)
         desk.wants("runs", cpus=1)
         desk.gives()
         desk.now = 5000
-        desk.wants("large", cpus=2)
+        desk.wants("large", cpus=3)
         desk.wants("unknown", cpus=1)
-        assert desk.gives() == "unknown"  # 5 s are expected of `runs`, 1 s of `unknown`
-        desk.ends("unknown")
+        desk.wants("too", cpus=1)
+        assert desk.gives() == "unknown too"  # 5 s are expected of `runs`, 1 s of these
+        desk.ends("unknown", "too")
         desk.wants("next", cpus=1)
         assert desk.gives(at=9000) == ""  # `large` has waited 4 s by now, and 1 s is left
         desk.ends("runs")
@@ -196,6 +273,23 @@ class TestWaits:
         found = desk.why("next")
         assert (found.reason, found.expected_ms) == ("resources", 1000)
         assert str(found) == "cpus: needs 2, has 0; `big` holds 3, `small` holds 1"
+
+    def test_for_what_is_missing_not_for_all_that_is_needed(self):
+        desk = Desk(gpus=[8000] * 3)
+        desk.wants("soon over", gpus=1, lasts=1000)
+        desk.wants("over later", gpus=1, lasts=5000)
+        desk.gives()
+        desk.wants("next", gpus=2)
+        assert desk.why("next").expected_ms == 1000
+
+    def test_for_the_first_host_that_has_room_not_for_the_one_that_comes_nearest(self):
+        desk = Desk(cpus=2, gpus=[8000], hosts=2)
+        desk.wants("holds the gpu", gpus=1, lasts=5000)
+        desk.wants("holds the cpus", cpus=2, lasts=1000)
+        desk.gives()
+        desk.wants("next", cpus=1, gpus=1)
+        assert desk.why("next").lacks.dimension == "gpus"
+        assert desk.why("next").expected_ms == 1000
 
     def test_for_another_ones_promise(self):
         desk = Desk(cpus=2)

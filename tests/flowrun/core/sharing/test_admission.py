@@ -15,6 +15,7 @@ def test_a_team_may_queue_up_to_its_own_limit():
 
 
 def test_all_teams_together_may_queue_up_to_the_limit():
+    assert admitted(SHARING, "b", 0, 9) is None
     rejected = admitted(SHARING, "b", 0, 10)
     assert str(rejected) == "queue of all teams: needs 11, has 10"
 

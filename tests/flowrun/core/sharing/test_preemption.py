@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from flowrun.core.sharing.preemption import Asking, Held, room, victims
+from flowrun.core.sharing.preemption import Asking, Held, victims
 from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Preemption, Sharing, Team, Tiers
 
@@ -36,10 +36,16 @@ def chosen(request, *running, now=NOW, **more):
     return victims(request, running, shares, room(free, request.amounts), now)
 
 
+def room(free, needs):
+    """`fits` where only sums matter: what is free and what the taken tasks hold is enough."""
+    return lambda taken: free[0] + sum(held.amounts[0] for held in taken) >= needs[0]
+
+
 def test_tier_1_takes_what_it_needs_and_no_more():
     found = chosen(asking(gpus=3), *(held(n) for n in range(8)))
     assert len(found.tasks) == 3
     assert found.why is None
+    assert len(chosen(asking(since=NOW), held(0, gpus=8)).tasks) == 1  # without having waited
 
 
 def test_nothing_is_taken_where_there_is_room():
@@ -94,7 +100,8 @@ def test_it_can_be_switched_off():
 
 def test_lower_tiers_ask_only_when_they_starve():
     running = [held(n) for n in range(8)]
-    assert chosen(asking(tier=3, since=NOW), *running).why == "it is neither of tier 1 nor starving"
+    for tier in (2, 3):
+        assert chosen(asking(tier=tier, since=NOW), *running).why == "it is neither of tier 1 nor starving"
     assert len(chosen(asking(tier=3), *running).tasks) == 1
 
 

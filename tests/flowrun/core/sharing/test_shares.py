@@ -50,6 +50,11 @@ def test_waiting_earns_nothing_up_to_the_threshold_and_then_its_logarithm():
     assert boost(600, 60) == pytest.approx(2.302585)
 
 
+def test_who_has_waited_longer_than_the_threshold_starves():
+    of = shares({"a": Team()}, fairness=Fairness(starvation_s=60))
+    assert [of.starving(waited_ms) for waited_ms in (60_000, 60_001)] == [False, True]
+
+
 def test_entitlements_by_share_quota_and_weight():
     of = shares(
         {"a": Team(share=0.5), "b": Team(quota={"gpus": 2}), "c": Team(weight=1), "d": Team(weight=2)}
@@ -63,6 +68,11 @@ def test_parts_of_a_team_divide_what_it_has():
     )
     assert [e.amounts for e in of.entitled] == [(0, 6), (0, 4), (0, 2), (100, 4)]
     assert of.entitled[1].parts == pytest.approx((0.4, 0.4))  # no CPUs are named: measured as the GPUs
+
+
+def test_what_the_host_does_not_have_is_no_part_of_it():
+    of = shares({"a": Team(quota={"cpus": 25}), "b": Team()}, {"cpus": 100, "memory_mb": 10, "gpus": 0})
+    assert of.entitled[0].parts == (0.25, 0.25, 0.25)  # as that of the CPUs, the only ones it names
 
 
 def test_a_guarantee_of_one_resource_is_kept_against_one_who_has_all_of_another():
@@ -81,6 +91,13 @@ def test_the_penalties_of_a_department_count_for_its_teams():
     assert of.parts(2, 1, 0, 0).team == 0 + -1  # the department has its half, y nothing
     assert of.parts(1, 1, 0, 0).team == 0 + 1  # x has twice its part
     assert of.parts(3, 1, 0, 0).team == -1
+
+
+def test_how_far_a_team_would_be_above_what_it_or_its_department_is_entitled_to():
+    of = shares({"r": Team(share=0.5), "x": Team(parent="r"), "y": Team(parent="r"), "z": Team()})
+    of.start(2, 3, of.amounts(gpus=4))
+    assert of.above_with(1, of.amounts(gpus=2)) == pytest.approx(6 / 5 - 1)  # x would be below
+    assert of.above_with(1, of.amounts(gpus=4)) == pytest.approx(4 / 2.5 - 1)
 
 
 def test_a_burst_limit_rejects_with_the_amounts():

@@ -104,6 +104,15 @@ def test_who_starves_rises():
     assert names(shares, waiting, 5_000_000) == ["a", "b"]
 
 
+def test_whoever_comes_and_goes_little_is_kept_of_it():
+    _, waiting = turns({name: Team() for name in "ab"})
+    waiting.wait(0, 3, 9, NOW, NOW)
+    for number in range(200):
+        waiting.wait(1, 3, number % 5, NOW, NOW)
+        waiting.leave(1, 3)
+    assert max(len(heap) for heaps in waiting._heaps for heap in heaps) <= 36
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_order_is_that_of_the_effective_priorities(seed):
     rng = random.Random(seed)
