@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowc.arrays import empty
     from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
     from flowc.logbook import log_artifact, log_metric, log_note
@@ -24,6 +25,7 @@ __all__ = [
     "Workflow",
     "beat",
     "draw",
+    "empty",
     "finally_",
     "foreach",
     "log_artifact",
@@ -43,6 +45,7 @@ _ELSEWHERE = {
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
     **dict.fromkeys(["log_artifact", "log_metric", "log_note"], "flowc.logbook"),
     **dict.fromkeys(["beat", "scratch", "stopping"], "flowc.resuming"),
+    "empty": "flowc.arrays",
     "project": "flowc.places",
     "draw": "flowc.show.notebook",
 }

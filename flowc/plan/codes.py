@@ -69,6 +69,7 @@ CODES: dict[str, str] = {
     "FC246": "files are in the way of a new project",
     "FC260": "the history file cannot be used",
     "FC261": "the history knows none of the plan's operators",
+    "FC262": "a result can only be stored as a pickle",
     # FC3: resources
     "FC301": "a resource declaration is impossible",
     "FC302": "an operator has taken more memory than it declares",
@@ -119,6 +120,10 @@ CODES: dict[str, str] = {
     "FR156": "a tag is not written as NAME=VALUE",
     "FR157": "a trace or a report cannot be written",
     "FR158": "what sends runs elsewhere is not installed",
+    "FR160": "the plan needs pickles, which are refused",
+    "FR161": "without a run log nothing can be removed",
+    "FR162": "there is nothing at the address",
+    "FR163": "the artifact cannot be written to a file",
     "FR165": "what is to be computed afresh is no node of the plan",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
@@ -144,6 +149,7 @@ CODES: dict[str, str] = {
     "FR304": "the run belongs to another workflow",
     "FR305": "the state folder cannot be used",
     "FR306": "an artifact is missing or damaged",
+    "FR307": "an artifact is found damaged before it is needed",
     "FR310": "the run log cannot be written at the moment",
     "FR311": "the run log is damaged",
     "FR312": "the run log is of another version of flowrun",

@@ -17,6 +17,7 @@ app = App(
             ("runs", "show", "logs", "why", "diff", "events", "trace", "metrics"),
         ),
         Group("keep in order", "flowrun.cli.keeping", ("tag",)),
+        Group("keep artifacts", "flowrun.cli.storing", ("gc", "verify", "artifacts", "get")),
         Group("look ahead", "flowrun.cli.planning", ("simulate", "history")),
         Group("share a host", "flowrun.cli.sharing", ("daemon", "submit", "queue", "teams")),
     ),

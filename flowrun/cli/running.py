@@ -27,10 +27,13 @@ _ON_END = argument(
 _OTEL = argument("--otel", default="", metavar="URL", help="send spans to this OpenTelemetry endpoint (OTLP)")
 _LINEAGE = argument("--openlineage", default="", metavar="URL|FILE", help="send OpenLineage events there")
 _DRY = argument("--dry-run", dest="dry", action="store_true", help="only say what would run")
+_NO_PICKLE = argument(
+    "--no-pickle", action="store_true", help="refuse a plan of which some results would be pickled"
+)
 _SENT = (_ON_END, _OTEL, _LINEAGE)
 
 
-@app.command(PLAN, INPUTS, RESUME, *CACHE, _TAG, *_SENT, DEVICES, _EXPLAIN, STATE, JSON)
+@app.command(PLAN, INPUTS, RESUME, *CACHE, _NO_PICKLE, _TAG, *_SENT, DEVICES, _EXPLAIN, STATE, JSON)
 def execute(plan: Path, inputs: list[str], resume: str, tags: list[str], **rest: Any) -> None:
     """Execute a plan.
 

@@ -222,6 +222,14 @@ class Retry(Change, frozen=True, tag="retry"):
     needs: Resources | None = None
 
 
+class Redo(Change, frozen=True, tag="redo"):
+    """What `sources` made is damaged: they run again, and after them the node that found out."""
+
+    at_ms: int
+    node: str
+    sources: tuple[str, ...]
+
+
 class Fail(Change, frozen=True, tag="fail"):
     """A node failed for good: by its last attempt, or by a `failure` that no attempt had part in."""
 
@@ -257,5 +265,5 @@ class Finish(Change, frozen=True, tag="finish"):
 
 
 Event = Opened | Exited | Exceeded | Resolved | Logged | Elsewhere | Woke | CancelRequested
-Command = Reorder | Start | Reuse | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
+Command = Reorder | Start | Reuse | Resolve | Kill | Retry | Redo | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

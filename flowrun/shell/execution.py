@@ -28,6 +28,7 @@ from flowrun.core.changes import (
     Logged,
     Opened,
     Outsider,
+    Redo,
     Reorder,
     Resolve,
     Resolved,
@@ -129,6 +130,7 @@ class Execution:
                 | Woke()
                 | CancelRequested()
                 | Retry()
+                | Redo()
                 | Fail()
                 | Block()
                 | Cancel()
@@ -199,6 +201,7 @@ class Execution:
             f"{self._scratch}/{_file_name(start.node)}.{start.key[:16]}",
             site.isolation,
             self._cpus.take((self.run, start.node, start.attempt), start.placement.cpus),
+            bool(site.pickles),
         )
 
     def _look_ahead(self, task: Task) -> None:

@@ -22,6 +22,7 @@ from flowc.plan.registry import examine
 from flowc.plan.text import counted
 from flowrun.core import pool as places
 from flowrun.core.changes import CancelRequested, Earlier, Opened
+from flowrun.core.failures import MAX_LOSSES
 from flowrun.core.fleet import Fleet
 from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity, Inputs
@@ -40,7 +41,7 @@ from flowrun.shell.leases import Leases
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.pool import Pool
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.report import failures, report
+from flowrun.shell.report import failures, is_result_damaged, report
 from flowrun.shell.runlog import Home, RunLock, RunLog
 from flowrun.shell.views import summary
 from flowrun.shell.watchers import JsonWatcher, LiveWatcher, PlainWatcher, say
@@ -68,6 +69,7 @@ class Request(msgspec.Struct, frozen=True):
     explain_schedule: bool = False
     cached: bool = True
     refresh: tuple[str, ...] = ()
+    no_pickle: bool = False
     again: tuple[str, ...] = ()
     like: str = ""
     tags: tuple[str, ...] = ()
@@ -93,6 +95,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         demand_environment(plan, os.environ)
         demand_named(plan, request.refresh)
         afresh = _afresh(request, before)
+        if request.no_pickle:
+            demand_forms(plan)
         leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
         cpus = Cpus(capacity.cpus, reserve=leases.take_cpu)
         versions = versions_for(plan)
@@ -105,31 +109,37 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         if tags:
             log.tag(run, tags, now_ms())
         lock = lock or RunLock(home, run)
-        fleet = Fleet(Scheduler(places.Pool((capacity,))))
-        shared = Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True)
-        cache = Cache(log.results().look_up, not request.cached, afresh)
-        state = State(plan, inputs, versions, shared, cache=cache)
-        earlier = _earlier(request, home, before, state, afresh)
-        opened = Opened(
-            now_ms(),
-            log.keep_plan(plan)[0],
-            inputs,
-            capacity,
-            earlier,
-            versions,
-            elsewhere=leases.others(),
-            cached=request.cached,
-            refresh=tuple(sorted(afresh)),
-        )
-        _announce(request, run, opened, len(plan.nodes))
-        if request.like:
-            say(_beforehand(request, before, state, earlier))
-        teller = watcher(request.as_json, run)
-        execution = Execution(run, state, home, pool, leases, cpus, teller, log.length(run))
-        loop = Loop(fleet, log, leases, readiness)
+        digest = log.keep_plan(plan)[0]
         exports = _exports(home, run, log.length(run), targets)
-        _execute(loop, execution, opened)
-        loop.close()
+        for repairs_left in reversed(range(MAX_LOSSES + 1)):
+            fleet = Fleet(Scheduler(places.Pool((capacity,))))
+            shared = Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True)
+            cache = Cache(log.results().look_up, not request.cached, afresh)
+            state = State(plan, inputs, versions, shared, cache=cache)
+            earlier = _earlier(request, home, before, state, afresh)
+            opened = Opened(
+                now_ms(),
+                digest,
+                inputs,
+                capacity,
+                earlier,
+                versions,
+                elsewhere=leases.others(),
+                cached=request.cached,
+                refresh=tuple(sorted(afresh)),
+            )
+            _announce(request, run, opened, len(plan.nodes), before is not None)
+            if request.like:
+                say(_beforehand(request, before, state, earlier))
+            teller = watcher(request.as_json, run)
+            execution = Execution(run, state, home, pool, leases, cpus, teller, log.length(run))
+            loop = Loop(fleet, log, leases, readiness)
+            _execute(loop, execution, opened)
+            loop.close()
+            if not repairs_left or not is_result_damaged(state, home):
+                break
+            _complain("what the run came to is damaged by now: what is damaged is made again")
+            before, afresh, request = state, frozenset(), msgspec.structs.replace(request, like="")
         lock.release()
     finally:
         pool.close()
@@ -280,6 +290,21 @@ def demand_feasible(plan: Plan, capacity: Capacity) -> None:
         raise Refused(*problems)
 
 
+def demand_forms(plan: Plan) -> None:
+    """Refuse (FR160) a plan with sites whose results have no stored form but a pickle."""
+    spans = {span.site: span for span in plan.spans}
+    problems = []
+    for site in plan.sites:
+        if site.pickles:
+            classes = " and ".join(f"`{name}`" for name in site.pickles)
+            message = f"what `{site.site}` gives would be pickled: {classes}"
+            label = Label(Place.parse(spans[site.site].at))
+            hint = "execute it without `--no-pickle`, or see `flowc explain FC262` for other forms"
+            problems.append(Diagnostic("FR160", message, (label,), hint=hint))
+    if problems:
+        raise Refused(*problems)
+
+
 def demand_environment(plan: Plan, environment: Mapping[str, str]) -> None:
     """Refuse (FR112) a plan whose operators read environment variables or secrets that are not set."""
     spans = {span.site: span for span in plan.spans}
@@ -343,12 +368,12 @@ def reopened(log: RunLog, run: str, plan: Plan | None) -> State | None:
     return state
 
 
-def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:
+def _announce(request: Request, run: str, opened: Opened, nodes: int, again: bool) -> None:
     if request.as_json:
         say([msgspec.json.encode({"run": run}).decode()])
         return
     kept = sum(earlier.artifact is not None for earlier in opened.earlier.values())
-    note = f", {counted(kept, 'result')} kept" if request.resume or request.like else ""
+    note = f", {counted(kept, 'result')} kept" if again else ""
     say([f"{run}: {counted(nodes, 'node')}{note}, on {devices.describe(opened.capacity)}"])
 
 

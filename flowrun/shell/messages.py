@@ -88,6 +88,7 @@ class Spawn(Message, frozen=True, tag="spawn"):
     scratch: str = ""  # the folder that the node's attempts have in common; it need not be there
     isolation: str = "warm"
     on: tuple[int, ...] = ()  # the CPUs that it is held to; none if it may run on all
+    pickles: bool = False  # whether what has no other stored form may be pickled
 
     @property
     def alone(self) -> bool:

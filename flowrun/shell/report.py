@@ -14,7 +14,7 @@ from flowrun.core.control import flat
 from flowrun.core.model import Artifact, Failure, Inputs, Origin, Usage
 from flowrun.core.state import State
 from flowrun.core.task import Task
-from flowrun.shell.artifacts import Damaged, Source
+from flowrun.shell.artifacts import Damaged, Missing, Source
 from flowrun.shell.execution import log_path
 from flowrun.shell.output import text_of
 from flowrun.shell.runlog import Home
@@ -156,14 +156,27 @@ def _result(state: State, home: Home) -> Any:
 
     def load(source: Source, at: Sequence[str | int]) -> Any:
         try:
-            return abbreviate(home.store.get(source, at))
-        except Damaged as error:
+            return abbreviate(home.store.preview(source, at))
+        except (Damaged, Missing) as error:
             return f"<{error}>"
 
     try:
         return loaded(Values(state, home.store).located(state.plan.header.result), load)
     except Unfit as error:
         return f"<{error}>"
+
+
+def is_result_damaged(state: State, home: Home) -> bool:
+    """Whether a run succeeded, and what it came to is damaged or gone by now."""
+    if state.status != "succeeded":
+        return False
+    try:
+        loaded(Values(state, home.store).located(state.plan.header.result), home.store.preview)
+    except Damaged:
+        return True
+    except (Missing, Unfit):
+        pass
+    return False
 
 
 def abbreviate(value: Any) -> Any:

@@ -20,6 +20,7 @@ from flowrun.core.changes import (
     Kill,
     Opened,
     Outsider,
+    Redo,
     Resolved,
     Retry,
     Reuse,
@@ -212,6 +213,9 @@ def _line(state: State, change: AnyChange, width: int) -> str:
             return f"{_clock(state, change.at_ms)}  known  {change.node:<{width}}  {came_to}"
         case Resolved(failure=failure) if failure is not None:
             return f"{_clock(state, change.at_ms)}  failed {change.node:<{width}}  {failure.message}"
+        case Redo():
+            sources = ", ".join(change.sources)
+            return f"{_clock(state, change.at_ms)}  again  {change.node:<{width}}  after {sources}, anew"
         case Retry():
             wait = _seconds(change.ready_at_ms - change.at_ms).strip()
             more = f" with {_memory(change.needs)}" if change.needs else ""
