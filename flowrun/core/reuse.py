@@ -45,8 +45,8 @@ class Cache(NamedTuple):
     refresh: frozenset[str] = frozenset()
 
     def is_open_to(self, task: Task) -> bool:
-        """Whether a result may be taken for a node."""
-        return not self.closed and not is_named(task, self.refresh)
+        """Whether a result may be taken for a node: none for one that has to run, as what it made is damaged."""
+        return not self.closed and not task.redone and not is_named(task, self.refresh)
 
 
 class Content(NamedTuple):
