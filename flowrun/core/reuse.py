@@ -45,7 +45,7 @@ class Cache(NamedTuple):
     refresh: frozenset[str] = frozenset()
 
     def is_open_to(self, task: Task) -> bool:
-        """Whether a result may be taken for a node: none for one that has to run, as what it made is damaged."""
+        """Whether a result may be taken for a node: not if it has to run, as what it made is damaged."""
         return not self.closed and not task.redone and not is_named(task, self.refresh)
 
 
