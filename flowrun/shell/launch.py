@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import select
 import shlex
@@ -331,14 +330,17 @@ def demand_named(plan: Plan, refresh: Iterable[str]) -> None:
     loops = {site.site for site in plan.sites if site.control in ("map", "reduce")}
     known = {site.site for site in plan.sites} | {node.id for node in plan.nodes}
     unknown = [name for name in refresh if name not in known and site_of(name) not in loops]
+    if not unknown:
+        return
+    import difflib
+
     problems = []
     for name in unknown:
         close = difflib.get_close_matches(name, known, 1)
         shown = ", ".join(f"`{site.site}`" for site in plan.sites[:20])
         hint = f"did you mean `{close[0]}`?" if close else f"its nodes are of {shown}"
         problems.append(Diagnostic("FR165", f"`--refresh {name}`: the plan has no such node", hint=hint))
-    if problems:
-        raise Refused(*problems)
+    raise Refused(*problems)
 
 
 def reopen(home: Home, run: str, plan: Plan | None) -> tuple[State | None, RunLock]:
