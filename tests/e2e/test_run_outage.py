@@ -16,7 +16,7 @@ def step(k: int, before: list[int]) -> int:
     note(f"step{k}")
     tell(f"step{k}")
     if k < 3:
-        open("go", "w").close()
+        open(project() / "go", "w").close()
     return k
 
 @workflow
