@@ -22,11 +22,12 @@ from flowc.plan.diagnostics import Diagnostic, Refused
 from flowc.plan.history import Record
 from flowc.plan.host import Cluster
 from flowc.plan.model import Plan
-from flowc.reach import Unknown, reach_of
+from flowc.reach import reach_of
 from flowc.recording import Trace
 from flowc.static import bind_static
 from flowc.timing import Stopwatch
 from flowc.trace import Traced, trace
+from flowc.walk import Unknown
 
 
 class Options(msgspec.Struct, frozen=True):

@@ -21,9 +21,10 @@ from flowc.lang import Operator, Workflow
 from flowc.plan.diagnostics import Place, Refused
 from flowc.plan.model import NOTHING, Ref, Site, as_reference, site_of, sources_of
 from flowc.plan.types import parse
-from flowc.reach import Function, Reach, Unknown, Walk, hash_of, reach_of
+from flowc.reach import Reach, hash_of, reach_of
 from flowc.recording import Origin, Trace, scope_of
 from flowc.spans import Call, Frame, display_path
+from flowc.walk import Function, Unknown, Walk
 
 _PYTHON = list(sys.version_info[:3])
 _UNKNOWN = "unknown"

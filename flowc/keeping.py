@@ -11,8 +11,8 @@ from flowc.incremental import Partitions, TracedPartition, kept_call
 from flowc.kept import Kept, KeptSite, Slice
 from flowc.layout import Counts, Layout, add_levels, count
 from flowc.plan.model import Node, sources_of
-from flowc.reach import Unknown
 from flowc.recording import Trace
+from flowc.walk import Unknown
 
 LEAST_NODES = 1000  # of a plan that is worth keeping: smaller ones compile in no time
 _LEAST_OF_PARTITION = 30  # nodes: smaller ones are kept with the one around them

@@ -383,7 +383,7 @@ def simulate(
         from flowrun.shell.chart.svg import draw
 
         title, chain = forecast.headline(outcome), set(outcome.findings.chain)
-        write(svg, draw(outcome.schedule, title, forecast.told(outcome), chain))
+        write(svg, draw(outcome.timeline, title, forecast.told(outcome), chain))
     if as_json:
         _print_json(forecast.plain(outcome))
     else:

@@ -14,7 +14,7 @@ import msgspec
 
 from flowc.plan.model import Resources
 from flowrun.core.model import Capacity, Placement
-from flowrun.core.schedule import Schedule
+from flowrun.core.timeline import Timeline
 
 _DUST = 1e-9
 
@@ -27,7 +27,7 @@ class Link(NamedTuple):
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """What is to be said of a schedule. Times are milliseconds.
+    """What is to be said of a timeline. Times are milliseconds.
 
     `use` is the share of each dimension that was held, over the whole time; `gpu_use` that of each GPU.
     `held_back` is for how long some node was ready and lacked a dimension. `parts` are what the chain's time
@@ -50,24 +50,24 @@ class Findings(msgspec.Struct, frozen=True):
         return max([self.longest_path_ms, *self.work_ms.values()])
 
 
-def findings(schedule: Schedule) -> Findings:
+def findings(timeline: Timeline) -> Findings:
     """Look a schedule over."""
-    ready, chain = _ready(schedule), list(_chain(schedule))
-    held_back, parts = _waits(schedule, ready, chain)
+    ready, chain = _ready(timeline), list(_chain(timeline))
+    held_back, parts = _waits(timeline, ready, chain)
     for link in chain:
-        interval = schedule.intervals[link.interval]
+        interval = timeline.intervals[link.interval]
         parts["starting"] = parts.get("starting", 0) + interval.began_ms - interval.start_ms
         parts["running"] = parts.get("running", 0) + interval.end_ms - interval.began_ms
-    work, held = held_ms(schedule, own=True), held_ms(schedule, own=False)
-    span = max(1, schedule.makespan_ms)
+    work, held = held_ms(timeline, own=True), held_ms(timeline, own=False)
+    span = max(1, timeline.makespan_ms)
     return Findings(
-        schedule.makespan_ms,
-        _longest_path(schedule),
+        timeline.makespan_ms,
+        _longest_path(timeline),
         work,
         {name: amount / span for name, amount in held.items()},
-        tuple(amount / span for amount in _by_gpu(schedule)),
+        tuple(amount / span for amount in _by_gpu(timeline)),
         held_back,
-        tuple(schedule.intervals[link.interval].node for link in chain),
+        tuple(timeline.intervals[link.interval].node for link in chain),
         {name: amount for name, amount in parts.items() if amount},
     )
 
@@ -78,11 +78,11 @@ def gpu_share(placement: Placement, capacity: Capacity) -> float:
     return min(1.0, placement.gpu_memory_mb / most) if placement.gpu_memory_mb and most else 1.0
 
 
-def held_ms(schedule: Schedule, own: bool) -> dict[str, float]:
+def held_ms(timeline: Timeline, own: bool) -> dict[str, float]:
     """For each dimension of the host, what was held times how long, over what there is: milliseconds."""
-    capacity = schedule.capacity
+    capacity = timeline.capacity
     cpus = memory = gpus = 0.0
-    for interval in schedule.intervals:
+    for interval in timeline.intervals:
         placement = interval.placement
         took = interval.end_ms - (interval.began_ms if own else interval.start_ms)
         cpus += took * placement.cpus
@@ -93,64 +93,64 @@ def held_ms(schedule: Schedule, own: bool) -> dict[str, float]:
     return found | ({"gpus": gpus / len(capacity.gpus)} if capacity.gpus else {})
 
 
-def _by_gpu(schedule: Schedule) -> list[float]:
-    held = {gpu.index: 0.0 for gpu in schedule.capacity.gpus}
-    for interval in schedule.intervals:
+def _by_gpu(timeline: Timeline) -> list[float]:
+    held = {gpu.index: 0.0 for gpu in timeline.capacity.gpus}
+    for interval in timeline.intervals:
         for index in interval.placement.gpus:
-            share = gpu_share(interval.placement, schedule.capacity)
+            share = gpu_share(interval.placement, timeline.capacity)
             held[index] = held.get(index, 0.0) + share * (interval.end_ms - interval.start_ms)
     return list(held.values())
 
 
-def _ends(schedule: Schedule) -> list[int]:
+def _ends(timeline: Timeline) -> list[int]:
     """When each step was over."""
     ends: list[int] = []
-    for step in schedule.steps:
+    for step in timeline.steps:
         over = max([ends[i] for i in step.preds], default=0)
-        ends.append(schedule.intervals[step.interval].end_ms if step.interval >= 0 else over)
+        ends.append(timeline.intervals[step.interval].end_ms if step.interval >= 0 else over)
     return ends
 
 
-def _ready(schedule: Schedule) -> list[int]:
+def _ready(timeline: Timeline) -> list[int]:
     """When each interval's node had all that it waited for."""
-    ends = _ends(schedule)
-    ready = [interval.start_ms for interval in schedule.intervals]
-    for step in schedule.steps:
+    ends = _ends(timeline)
+    ready = [interval.start_ms for interval in timeline.intervals]
+    for step in timeline.steps:
         if step.interval >= 0:
             at = max([ends[i] for i in step.preds], default=0)
             ready[step.interval] = min(at, ready[step.interval])
     return ready
 
 
-def _longest_path(schedule: Schedule) -> int:
+def _longest_path(timeline: Timeline) -> int:
     """The longest that nodes which wait for each other took in their own processes."""
     reached: list[int] = []
-    for step in schedule.steps:
+    for step in timeline.steps:
         own = 0
         if step.interval >= 0:
-            interval = schedule.intervals[step.interval]
+            interval = timeline.intervals[step.interval]
             own = interval.end_ms - interval.began_ms
         reached.append(own + max([reached[i] for i in step.preds], default=0))
     return max(reached, default=0)
 
 
-def _chain(schedule: Schedule) -> Sequence[Link]:
+def _chain(timeline: Timeline) -> Sequence[Link]:
     """The nodes that decided when the run was over, first to last."""
-    ends, steps = _ends(schedule), schedule.steps
+    ends, steps = _ends(timeline), timeline.steps
     own = [i for i, step in enumerate(steps) if step.interval >= 0]
     at = max(own, key=lambda i: (ends[i], -i), default=None)
     found: list[Link] = []
     while at is not None:
         last = max(steps[at].preds, key=lambda i: (ends[i], -i), default=None)
         if steps[at].interval >= 0:
-            interval = schedule.intervals[steps[at].interval]
+            interval = timeline.intervals[steps[at].interval]
             found.append(Link(steps[at].interval, min(interval.start_ms, 0 if last is None else ends[last])))
         at = last
     return found[::-1]
 
 
 def _waits(
-    schedule: Schedule, ready: Sequence[int], chain: Sequence[Link]
+    timeline: Timeline, ready: Sequence[int], chain: Sequence[Link]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """How long each dimension held some node back; and what the chain's nodes waited for, when ready."""
     held_back: dict[str, int] = {}
@@ -159,9 +159,9 @@ def _waits(
     linked = {link.interval for link in chain}
     before: dict[int, dict[str, int]] = {}
     parts: dict[str, int] = {}
-    room = _Room(schedule.capacity)
+    room = _Room(timeline.capacity)
     now = 0
-    for at, kind, number in _moments(schedule, ready):
+    for at, kind, number in _moments(timeline, ready):
         if at > now:
             for needs in waiting:
                 times = lacked.setdefault(needs, {})
@@ -170,7 +170,7 @@ def _waits(
             for name in {name for needs in waiting for name in room.lacks(needs)}:
                 held_back[name] = held_back.get(name, 0) + at - now
             now = at
-        interval = schedule.intervals[number]
+        interval = timeline.intervals[number]
         if kind == _END:
             room.give_back(interval.placement)
         elif kind == _READY:
@@ -191,10 +191,10 @@ def _waits(
 _END, _READY, _START = range(3)
 
 
-def _moments(schedule: Schedule, ready: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+def _moments(timeline: Timeline, ready: Sequence[int]) -> Iterator[tuple[int, int, int]]:
     """All that happens to intervals, in order: what ends, then what is ready, then what starts."""
     moments = []
-    for i, interval in enumerate(schedule.intervals):
+    for i, interval in enumerate(timeline.intervals):
         moments.append((ready[i], _READY, i))
         moments.append((interval.start_ms, _START, i))
         # What takes no time is over after it began.

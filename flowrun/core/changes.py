@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from flowrun.core.model import Artifact, Capacity, Failure, Inputs, Placement, RunStatus, Usage
+from flowrun.core.sharing.teams import Sharing
 
 KillReason = Literal["timeout", "cancelled", "preempted"]
 GRACE_MS = 5000  # between asking a process to end and ending it
@@ -46,7 +47,7 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
 class Opened(Change, frozen=True, tag="opened"):
     """The run began, or was resumed after what `earlier` tells of its nodes.
 
-    `submission` is there if a daemon executes it.
+    `submission` is there if a daemon executes it, and `sharing`, the teams as they were configured then.
     """
 
     at_ms: int
@@ -56,6 +57,7 @@ class Opened(Change, frozen=True, tag="opened"):
     earlier: dict[str, Earlier] = {}
     versions: dict[str, str] = {}  # of the installed packages that operators import
     submission: Submission | None = None
+    sharing: Sharing | None = None
 
 
 class Exited(Change, frozen=True, tag="exited"):
@@ -91,8 +93,8 @@ class CancelRequested(Change, frozen=True, tag="cancel_requested"):
     at_ms: int
 
 
-class Schedule(Change, frozen=True, tag="schedule", omit_defaults=True):
-    """A schedule was computed ahead: from now on the order of its starts, in ms from now, counts as priority.
+class Reorder(Change, frozen=True, tag="schedule", omit_defaults=True):
+    """The order of starts in a schedule computed ahead, in ms from now, counts as priority from now on.
 
     Without `starts_ms` all stays as it is, and no other schedule is computed.
     """
@@ -182,5 +184,5 @@ class Finish(Change, frozen=True, tag="finish"):
 
 
 Event = Opened | Exited | Resolved | Woke | CancelRequested
-Command = Schedule | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
+Command = Reorder | Start | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

@@ -65,9 +65,9 @@ def react(state: State, event: Event) -> list[Command]:
         case _:
             assert_never(event)
     _follow(state, commands, event.at_ms)
-    schedule = (foresee if isinstance(event, Opened) else foresee_again)(state, event.at_ms)
-    if schedule is not None:
-        _carry_out(state, commands, [schedule])
+    reorder = (foresee if isinstance(event, Opened) else foresee_again)(state, event.at_ms)
+    if reorder is not None:
+        _carry_out(state, commands, [reorder])
     return commands
 
 

@@ -2,26 +2,64 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
-from flowrun.core.changes import GRACE_MS, Command, Event, Kill
+from flowc.plan.model import Resources
+from flowrun.core.changes import GRACE_MS, Command, Event, Kill, Opened, Submission
 from flowrun.core.decide import conclude, dispatch, react
+from flowrun.core.scheduler.order import Fair
+from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
-from flowrun.core.state import State
+from flowrun.core.state import Shared, State
 
+SMALL = 0.1  # change in the share of a kind of request, of all that are to be expected
 Decided = list[tuple[str, Command]]  # by run, in order, already applied to the states
+
+
+def part(order: Fair, scheduler: Scheduler, run: str, of: Submission) -> Shared:
+    """A run's part in a scheduler: of the same priority, the older run goes first."""
+    lane = Lane(order.shares.index[of.team], of.tier)
+    return Shared(scheduler, run, lane, (-of.priority, int(run.rpartition("-")[2])))
 
 
 class Fleet:
     """The runs that share a scheduler, by name. A run that ended is taken out.
 
-    While it is `paused`, nothing starts.
+    While it is `paused`, nothing starts. `mix` is how often the runs that are open ask for GPUs, and for
+    which, as it was when each was opened: places are chosen so that what is left is of use to these.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self.runs: dict[str, State] = {}
         self.paused = False
+        self.mix: Counter[Resources] = Counter()
+        self._wanted: dict[str, Counter[Resources]] = {}  # by run
+        self._told: dict[Resources, float] = {}  # the shares in the mix that the pool judges by
+
+    def admit(self, run: str) -> None:
+        """A run is open, and what is to come of it counts."""
+        wanted = self.runs[run].wanted()
+        if wanted:
+            self._wanted[run] = wanted
+            self.mix += wanted
+            self._tell()
+
+    def conclude(self, run: str) -> None:
+        """A run is over, and counts no more."""
+        wanted = self._wanted.pop(run, None)
+        if wanted:
+            self.mix -= wanted
+            self._tell()
+
+    def _tell(self) -> None:
+        """Let the pool judge by another mix. It forgets what it knows by that, so small changes wait."""
+        shares = {needs: count / self.mix.total() for needs, count in self.mix.items()}
+        differ = shares.keys() != self._told.keys()
+        if differ or any(abs(share - self._told[needs]) > SMALL for needs, share in shares.items()):
+            self._told = shares
+            self.scheduler.pool.expect(self.mix)
 
 
 def decide(fleet: Fleet, run: str, event: Event) -> Decided:
@@ -29,7 +67,10 @@ def decide(fleet: Fleet, run: str, event: Event) -> Decided:
 
     What one run gives back, another may get.
     """
-    return _share(fleet, event.at_ms, [run], [(run, command) for command in react(fleet.runs[run], event)])
+    commands = react(fleet.runs[run], event)
+    if isinstance(event, Opened):
+        fleet.admit(run)
+    return _share(fleet, event.at_ms, [run], [(run, command) for command in commands])
 
 
 def look(fleet: Fleet, now_ms: int) -> Decided:
@@ -54,5 +95,7 @@ def _share(fleet: Fleet, now_ms: int, touched: Iterable[str], decided: Decided) 
     if not fleet.paused:
         decided += dispatch(fleet.scheduler, fleet.runs, now_ms)
     for name in dict.fromkeys([*touched, *(name for name, _ in decided)]):
-        decided += [(name, command) for command in conclude(fleet.runs[name], now_ms)]
+        for command in conclude(fleet.runs[name], now_ms):
+            decided.append((name, command))
+            fleet.conclude(name)
     return decided

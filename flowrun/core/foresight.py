@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from operator import mul
 
-from flowrun.core.changes import Schedule
+from flowrun.core.changes import Reorder
 from flowrun.core.state import State
 from flowrun.core.task import Task
 
@@ -21,7 +21,7 @@ DRIFT = 0.15  # of the expected length by which calls may differ from what was p
 _TO_COME = ("pending", "ready", "running")
 
 
-def foresee(state: State, now_ms: int) -> Schedule | None:
+def foresee(state: State, now_ms: int) -> Reorder | None:
     """The order of what is left of a run, or none where it does not pay.
 
     It pays where more could run than fits, where enough is known of how long calls take, and where the run is
@@ -54,14 +54,14 @@ def foresee(state: State, now_ms: int) -> Schedule | None:
 
     found = plan_ahead(durations, demands, capacities, _dependencies(state, tasks), schedules=schedules)
     starts = {task.node.id: round(start) for task, start in zip(tasks, found.starts, strict=True)}
-    return Schedule(now_ms, starts, round(found.makespan))
+    return Reorder(now_ms, starts, round(found.makespan))
 
 
-def foresee_again(state: State, now_ms: int) -> Schedule | None:
+def foresee_again(state: State, now_ms: int) -> Reorder | None:
     """A new order, if calls took so much longer or shorter than planned that the old one may be wrong."""
     if state.foreseen is None or state.drift_ms <= DRIFT * state.foreseen.makespan_ms:
         return None
-    return foresee(state, now_ms) or Schedule(now_ms)
+    return foresee(state, now_ms) or Reorder(now_ms)
 
 
 def _expected_ms(state: State, task: Task, now_ms: int) -> int:

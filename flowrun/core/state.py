@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
-from flowc.plan.graph import ancestors, bottom_levels, dependencies, dependents, waited_for, weights
+from flowc.plan.graph import waited_for
 from flowc.plan.model import Node, Plan, Resources, Site, sources_of
 from flowc.plan.types import parse
 from flowrun.core.changes import (
@@ -23,16 +23,17 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Opened,
+    Reorder,
     Resolve,
     Resolved,
     Retry,
-    Schedule,
     Skip,
     Start,
     Woke,
 )
 from flowrun.core.control import flat, unfold
-from flowrun.core.keys import key_of, node_keys, versions_by_operator
+from flowrun.core.derived import Derived, derive
+from flowrun.core.keys import key_of, versions_by_operator
 from flowrun.core.model import Artifact, Capacity, Inputs, RunStatus, TaskState
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.request import Lane, Ref, Request
@@ -56,19 +57,13 @@ class Shared(NamedTuple):
     alone: bool = False
 
 
-def wanted(plan: Plan) -> Counter[Resources]:
-    """How often a plan asks for GPUs, and for which: places are chosen so that they are left."""
-    needs = {site.site: site.needs for site in plan.sites if site.needs.gpus}
-    return Counter(needs[node.site] for node in plan.nodes if node.site in needs)
-
-
 class State:
     """A run as it stands. Changed only by `apply`.
 
     `doomed` (a heap) and `unresolved` are tasks about which a decision is due. `earlier` is what nodes did
     before the run was resumed that cannot count yet: they are not there, or it is open whether they run.
     Places are given out by `scheduler`: one that is shared with other runs, or the run's own for the capacity
-    that it was opened with.
+    that it was opened with. What is `derived` already is not computed once more, and is the state's own then.
     """
 
     scheduler: Scheduler
@@ -80,15 +75,17 @@ class State:
         inputs: Inputs,
         versions: Mapping[str, str] | None = None,
         shared: Shared | None = None,
+        derived: Derived | None = None,
     ) -> None:
         self.plan = plan
         self.inputs = inputs
         self.shared = shared
         self.run = shared.run if shared else ""
+        self.lane = shared.lane if shared else _ALONE
         self.status: RunStatus = "running"
         self.cancelling = 0
         self.now_ms = 0
-        self.foreseen: Schedule | None = None  # computed ahead, and by how much calls have differed from it
+        self.foreseen: Reorder | None = None  # computed ahead, and by how much calls have differed from it
         self.drift_ms = 0
         self._planned_ms: dict[str, int] = {}
         self.opened_ms = 0
@@ -98,26 +95,29 @@ class State:
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
         self._measured: dict[str, tuple[int, int]] = {}  # of sites: calls that succeeded here, their total ms
         self._versions = versions_by_operator(plan, versions or {})
-        self.keys = node_keys(plan, inputs, versions)
         self.earlier: dict[str, Earlier] = {}
-        sites = {site.site: site for site in plan.sites}
-        depends_on = dependencies(plan.nodes)
-        # What is on the longest way to the end goes first: in time, as far as the plan knows times.
-        priorities = bottom_levels(depends_on, weights(plan))
-        for i, node in enumerate(plan.nodes):
-            if node.trigger != "success":
-                # A node can be blocked or cancelled while others that it waits for are still running.
-                depends_on[i] = ancestors(depends_on, i)
-        self.dependents = dependents(depends_on)
+        derived = derived or derive(plan, inputs, versions)
+        self.keys, self.dependents = derived.keys, derived.dependents
+        sites, rows = (
+            plan.sites,
+            zip(plan.nodes, derived.sites, derived.priorities, derived.missing, strict=True),
+        )
         self.tasks = [
-            Task(i, node, sites[node.site], Ref(self.run, node.id), priorities[i], len(depends_on[i]))
-            for i, node in enumerate(plan.nodes)
+            Task(i, node, sites[site], Ref(self.run, node.id), priority, missing)
+            for i, (node, site, priority, missing) in enumerate(rows)
         ]
         self.by_id = {task.node.id: task for task in self.tasks}
         self.running: dict[str, Task] = {}
         self.unfinished = len(self.tasks)
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
         self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
+
+    def wanted(self) -> Counter[Resources]:
+        """How often what is to come asks for GPUs, and for which: places are chosen so that they are left."""
+        if not any(site.needs.gpus for site in self.plan.sites):
+            return Counter()
+        to_come = ("pending", "ready")
+        return Counter(t.site.needs for t in self.tasks if t.site.needs.gpus and t.state in to_come)
 
     def expected_ms(self, site: Site) -> int:
         """How long a call of a site is going to take: measured in this run, or as planned; 0 if unknown."""
@@ -188,7 +188,7 @@ class State:
                         self._make_ready(task)
             case CancelRequested():
                 self.cancelling += 1
-            case Schedule():
+            case Reorder():
                 self._reorder(change)
             case Resolve():
                 task = self.by_id[change.node]
@@ -247,14 +247,14 @@ class State:
             self._succeed(task, exited.artifact)
 
     def _own(self, capacity: Capacity) -> Scheduler:
-        return Scheduler(Pool((capacity,), wanted(self.plan)))
+        return Scheduler(Pool((capacity,), self.wanted()))
 
-    def _reorder(self, schedule: Schedule) -> None:
-        """From now on, the order of a schedule's starts counts as priority."""
-        self.foreseen = schedule if schedule.starts_ms else None
+    def _reorder(self, reorder: Reorder) -> None:
+        """The order of starts computed ahead counts as priority."""
+        self.foreseen = reorder if reorder.starts_ms else None
         self.drift_ms = 0
         self._planned_ms = {site.site: self.expected_ms(site) for site in self.plan.sites}
-        for node, start_ms in schedule.starts_ms.items():
+        for node, start_ms in reorder.starts_ms.items():
             task = self.by_id[node]
             task.priority = -start_ms
             if task.state == "ready" and task.site.control == "none":
@@ -400,7 +400,6 @@ class State:
     def _request(self, task: Task) -> Request:
         site, shared = task.site, self.shared
         urgency = shared.urgency if shared else ()
-        lane = shared.lane if shared else _ALONE
         rank = (*urgency, -site.priority, -task.priority, task.index)
         since_ms = task.ready_at_ms
         return Request(
@@ -409,7 +408,7 @@ class State:
             rank,
             self.expected_ms(site),
             since_ms,
-            lane,
+            self.lane,
             task.preemptions,
         )
 

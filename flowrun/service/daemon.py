@@ -8,11 +8,12 @@ from typing import assert_never
 
 import msgspec
 
-from flowc.plan.diagnostics import Refused, refuse
+from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowc.plan.text import counted
 from flowrun.core.fleet import evict
 from flowrun.core.sharing.teams import Sharing
 from flowrun.service import sockets
+from flowrun.service.arrivals import Arrivals
 from flowrun.service.messages import (
     Answer,
     AskQueue,
@@ -29,9 +30,13 @@ from flowrun.service.runs import Runs
 from flowrun.service.tables import queue_table, teams_table
 from flowrun.shell import devices, teams
 from flowrun.shell.execution import now_ms
-from flowrun.shell.loop import Signals
+from flowrun.shell.loop import PATIENCE_MS, Signals
 from flowrun.shell.runlog import Home, RunLog
 from flowrun.shell.watchers import say
+
+_ENDING = Diagnostic(
+    "FR147", "the daemon is about to end, and takes no more runs", hint="submit it to the next one"
+)
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -72,15 +77,18 @@ class _Daemon:
         self._clients = clients
         self._signals = signals
         self._grace_ms = round(grace_s * 1000)
+        self._arrivals = Arrivals()
         self._ends_ms: int | None = None  # when what runs is asked to end
 
     def go(self) -> None:
         """Go on until a signal has come and nothing runs, or a second one has."""
         woken = self._signals.woken.fileno()
         while True:
-            ready = self._runs.loop.turn({woken: select.POLLIN, **self._clients.listens()})
+            listens = {woken: select.POLLIN, **self._clients.listens(), **self._arrivals.listens()}
+            ready = self._runs.loop.turn(listens, 0 if self._arrivals.due else PATIENCE_MS)
+            self._arrivals.advance(ready)
             for client, text in self._clients.lines(ready):
-                client.answer(self._answer(text))
+                self._hear(client, text)
             self._runs.let_go()
             count = self._signals.count()
             if count and self._ends_ms is None:
@@ -91,6 +99,7 @@ class _Daemon:
                     break
                 if now_ms() >= self._ends_ms:
                     self._runs.loop.commit(evict(self._runs.loop.fleet, now_ms()))
+        self._arrivals.close(Refusal((_ENDING,)))
         left = counted(len(self._runs.loop.executions), "run")
         say([f"ended; {left} will go on when there is a daemon again" if left[0] != "0" else "ended"])
 
@@ -98,24 +107,27 @@ class _Daemon:
         """Nothing starts any more; what runs may come to its end."""
         self._runs.loop.fleet.paused = True
         self._ends_ms = now_ms() + self._grace_ms
+        self._arrivals.close(Refusal((_ENDING,)))
         if running := self._runs.running():
             may = f"{counted(running, 'node')} may go on for {self._grace_ms / 1000:g} s"
             say([f"ending: nothing starts any more, {may}; another signal ends all at once"])
 
-    def _answer(self, text: bytes) -> Answer:
+    def _hear(self, client: sockets.Client, text: bytes) -> None:
+        """Answer a request, or take it up."""
         try:
-            return self._do(_read(text))
+            request = _read(text)
+            if isinstance(request, Submit):
+                if self._ends_ms is not None:
+                    raise Refused(_ENDING)
+                self._arrivals.add(client, self._runs.submit(request))
+            else:
+                client.answer(self._answer(request))
         except Refused as refusal:
-            return Refusal(refusal.diagnostics)
+            client.answer(Refusal(refusal.diagnostics))
 
-    def _do(self, request: Request) -> Answer:
+    def _answer(self, request: Cancel | AskQueue | AskTeams) -> Answer:
         runs = self._runs
         match request:
-            case Submit():
-                if self._ends_ms is not None:
-                    hint = "submit it to the next one"
-                    refuse("FR147", "the daemon is about to end, and takes no more runs", hint=hint)
-                return runs.submit(request)
             case Cancel():
                 return runs.cancel(request.run)
             case AskQueue():

@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from flowc.plan import codec
+from flowc.plan import known
 from flowc.plan.diagnostics import Refused, print_refusal, refuse
 from flowc.plan.model import Plan
 from flowc.plan.text import counted
 from flowrun.core import pool as places
 from flowrun.core.changes import AnyChange, CancelRequested, Exited, Finish, Kill, Opened, Start, Submission
-from flowrun.core.fleet import Fleet
-from flowrun.core.model import Capacity, Inputs
+from flowrun.core.derived import derive
+from flowrun.core.fleet import Fleet, part
+from flowrun.core.model import Capacity
 from flowrun.core.resume import carry_over
-from flowrun.core.scheduler.order import Fair
 from flowrun.core.scheduler.preempting import ByShares
-from flowrun.core.scheduler.request import Lane, Ref
+from flowrun.core.scheduler.request import Ref
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.sharing.finish import FinishTimes, alone_ms
 from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Sharing
-from flowrun.core.state import Shared, State
+from flowrun.core.state import State
 from flowrun.service import admission
+from flowrun.service.aside import Aside
 from flowrun.service.messages import Cancelling, Submit, Submitted
 from flowrun.service.pools import Pools
+from flowrun.service.preparing import Order, Prepared, Wanted, elsewhere, prepare, prepared
 from flowrun.shell.execution import Execution, now_ms
-from flowrun.shell.launch import bound, demand_environment, demand_feasible, reopen, versions_for
+from flowrun.shell.launch import demand_environment, versions_for
 from flowrun.shell.loop import Loop
 from flowrun.shell.pool import Pool
 from flowrun.shell.runlog import Home, RunLock, RunLog
-from flowrun.shell.teams import amounts
+from flowrun.shell.teams import fair
 from flowrun.shell.watchers import say
+
+LARGE = 1 << 18  # bytes of a plan file: about 2,500 nodes, which it takes 0.05 s to prepare
+Steps = Generator[Aside | None, None, Submitted]  # yields what to wait for, or nothing if others may go first
 
 
 class _Held(NamedTuple):
@@ -53,42 +58,58 @@ class Runs:
         self._capacity = capacity
         self._sharing = sharing
         self._project = Path.cwd().resolve()
-        self.order = Fair(
-            Shares(sharing, amounts(capacity)), min((gpu.memory_mb for gpu in capacity.gpus), default=0)
-        )
+        self.order = fair(sharing, capacity)
         grace_ms = round(sharing.preemption.notice_s * 1000)
         scheduler = Scheduler(places.Pool((capacity,)), self.order, ByShares(self.order), grace_ms)
         self.loop = Loop(Fleet(scheduler), log)
         self.finished = {name: FinishTimes() for name in sharing.teams}
         self._pools = Pools(home)
         self._held: dict[str, _Held] = {}
+        self._arriving: set[str] = set()  # runs that are about to be resumed
 
-    def submit(self, request: Submit) -> Submitted:
+    def submit(self, request: Submit) -> Steps:
         """Queue a run; or `Refused`, and nothing has happened."""
-        if request.resume in self._held:
+        if request.resume in {*self._held, *self._arriving}:
             hint = "wait for its end, or `flowrun cancel` it"
             refuse("FR303", f"run `{request.resume}` is being executed by this daemon", hint=hint)
         file = self._file(request.plan)
-        plan = codec.read(file)
         of = admission.submission(self._sharing, request.team, request.tier, request.priority)
-        before, lock = reopen(self._home, request.resume, plan) if request.resume else (None, None)
+        lock = None
+        if request.resume:
+            lock = RunLock(self._home, self._log.find(request.resume).run)
+            self._arriving.add(request.resume)
         try:
-            inputs = bound(plan, request.inputs, before)
-            demand_feasible(plan, self._capacity)
-            admission.demand_allowed(plan, of, self.order)
-            demand_environment(plan, os.environ)
+            found = yield from self._prepared(Wanted(str(file), request.inputs, of, request.resume))
+            plan = yield from known.decoding(found.body)
             waiting = self._waiting()
             admission.demand_room(
                 self._sharing, of.team, waiting.get(of.team, 0), sum(waiting.values()), len(plan.nodes)
             )
             run = request.resume or self._log.create(plan.header.name, str(file), now_ms())
             lock = lock or RunLock(self._home, run)
-        except Refused:
+        except BaseException:  # or it is not waited for any more
             if lock is not None:
                 lock.release()
             raise
-        kept = self._open(run, lock, plan, inputs, of, before)
+        finally:
+            self._arriving.discard(request.resume)
+        kept = self._open(run, lock, plan, found, of)
         return Submitted(run, len(plan.nodes), of.team, of.tier, kept)
+
+    def _prepared(self, wanted: Wanted) -> Generator[Aside, None, Prepared]:
+        """What is large is read by another process: it takes some seconds."""
+        try:
+            large = os.stat(wanted.file).st_size > LARGE
+        except OSError:
+            large = False
+        if not large:
+            return prepare(wanted, self._log, self._capacity, self.order)
+        aside = elsewhere(Order(wanted, str(self._home.folder), self._capacity, self._sharing))
+        try:
+            yield aside
+            return prepared(wanted, aside.result())
+        finally:
+            aside.close()
 
     def cancel(self, run: str) -> Cancelling:
         """Ask a run to end, or the second time make it."""
@@ -140,31 +161,31 @@ class Runs:
             admission.submission(self._sharing, of.team, of.tier, of.priority)  # there may be others now
             before = self._log.state_of(run)
             assert before is not None, "it was opened"
-            demand_environment(before.plan, os.environ)
+            plan, inputs = before.plan, before.inputs
+            demand_environment(plan, os.environ)
         except Refused:
             lock.release()
             raise
-        self._open(run, lock, before.plan, before.inputs, of, before)
-
-    def _open(
-        self, run: str, lock: RunLock, plan: Plan, inputs: Inputs, of: Submission, before: State | None
-    ) -> int:
-        """Take up a run; how many of its nodes are done already."""
         versions = versions_for(plan)
-        lane = Lane(self.order.shares.index[of.team], of.tier)
-        number = int(run.rpartition("-")[2])  # of the same priority, the older run goes first
-        shared = Shared(self.loop.fleet.scheduler, run, lane, (-of.priority, number))
-        state = State(plan, inputs, versions, shared)
-        earlier = carry_over(before, state, self._home.store.is_sound) if before else {}
-        digest = self._log.keep_plan(plan)
-        opened = Opened(now_ms(), digest, inputs, self._capacity, earlier, versions, of)
+        derived = derive(plan, inputs, versions)
+        state = State(plan, inputs, versions, derived=derived)
+        earlier = carry_over(before, state, self._home.store.is_sound)
+        digest, body = self._log.keep_plan(plan)
+        self._open(run, lock, plan, Prepared(digest, body, inputs, versions, earlier, derived), of)
+
+    def _open(self, run: str, lock: RunLock, plan: Plan, prepared: Prepared, of: Submission) -> int:
+        """Take up a run; how many of its nodes are done already."""
+        inputs, versions, earlier = prepared.inputs, prepared.versions, prepared.earlier
+        shared = part(self.order, self.loop.fleet.scheduler, run, of)
+        state = State(plan, inputs, versions, shared, prepared.derived)
+        opened = Opened(now_ms(), prepared.plan, inputs, self._capacity, earlier, versions, of, self._sharing)
         kept = sum(was.artifact is not None for was in earlier.values())
         pool = self._pools.take(plan, versions)
         self._held[run] = _Held(of, lock, pool)
         watcher = _Teller(run, of, self.loop.fleet.scheduler, self.order.shares, self.finished[of.team])
-        again = f", {counted(kept, 'result')} kept" if before else ""
-        say([f"{run}: {counted(len(plan.nodes), 'node')}{again}, for team `{of.team}` in tier {of.tier}"])
         position = self._log.length(run)
+        again = f", {counted(kept, 'result')} kept" if position else ""
+        say([f"{run}: {counted(len(plan.nodes), 'node')}{again}, for team `{of.team}` in tier {of.tier}"])
         self.loop.open(Execution(run, state, self._home, pool, watcher, position), opened)
         return kept
 

@@ -119,6 +119,12 @@ class Client:
         self.incoming = bytearray()
         self.outgoing = bytearray()
         self.gone = False
+        self.busy = False  # with a request that takes more than a moment: the next one waits
+
+    @property
+    def said(self) -> bool:
+        """Whether a line came that nobody has taken."""
+        return not self.busy and b"\n" in self.incoming
 
     def answer(self, answer: Answer) -> None:
         """Send an answer, as far as the client reads; the rest waits for it."""
@@ -138,16 +144,20 @@ class Client:
     def lines(self) -> Iterator[bytes]:
         """The whole lines that came by now. One that is too long comes cut, and is the last."""
         try:
-            while piece := self.connection.recv(1 << 16):
-                self.incoming += piece
-                while (end := self.incoming.find(b"\n")) >= 0:
+            while not self.busy:
+                if (end := self.incoming.find(b"\n")) >= 0:
                     found = bytes(self.incoming[:end])
                     del self.incoming[: end + 1]
                     yield found
-                if len(self.incoming) > MAX_REQUEST:
+                elif len(self.incoming) > MAX_REQUEST:
                     yield bytes(self.incoming)
+                    self.gone = True
                     break
-            self.gone = True
+                elif piece := self.connection.recv(1 << 16):
+                    self.incoming += piece
+                else:
+                    self.gone = True
+                    break
         except BlockingIOError:
             pass
         except OSError:
@@ -165,7 +175,9 @@ class Clients:
         """What to wait for: descriptors, with events of `poll`."""
         waits = {self._listener.fileno(): select.POLLIN}
         for descriptor, client in self._clients.items():
-            waits[descriptor] = select.POLLIN | (select.POLLOUT if client.outgoing else 0)
+            events = (0 if client.busy else select.POLLIN) | (select.POLLOUT if client.outgoing else 0)
+            if events:
+                waits[descriptor] = events
         return waits
 
     def lines(self, ready: set[int]) -> Iterator[tuple[Client, bytes]]:
@@ -173,7 +185,7 @@ class Clients:
         if self._listener.fileno() in ready:
             self._accept()
         for descriptor, client in list(self._clients.items()):
-            if descriptor in ready:
+            if descriptor in ready or client.said:
                 client.send()
                 for text in client.lines():
                     yield client, text

@@ -23,10 +23,10 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Opened,
+    Reorder,
     Resolve,
     Resolved,
     Retry,
-    Schedule,
     Skip,
     Start,
     Woke,
@@ -95,7 +95,7 @@ class Execution:
                 self._has_gpus = bool(change.capacity.gpus)
             case (
                 Resolved()
-                | Schedule()
+                | Reorder()
                 | Skip()
                 | Exited()
                 | Woke()

@@ -22,7 +22,7 @@ _MOST_NAMED = 8  # sites, assumptions
 def text(outcome: Outcome, wide: int) -> str:
     """The whole answer."""
     lines = [f"{headline(outcome)}, {counted(outcome.nodes, 'node')}", bound(outcome.findings), ""]
-    lines += terminal.draw(outcome.schedule, wide, set(outcome.findings.chain))
+    lines += terminal.draw(outcome.timeline, wide, set(outcome.findings.chain))
     lines += ["", *conclusions(outcome.findings)]
     granted = _granted(outcome)
     if granted:
@@ -138,6 +138,6 @@ def plain(outcome: Outcome) -> dict[str, Any]:
     found["findings"]["bottleneck"] = bottleneck(outcome.findings)
     found["schedule"] = [
         {"node": i.node, "start_ms": i.start_ms, "end_ms": i.end_ms, "gpus": i.placement.gpus}
-        for i in outcome.schedule.intervals
+        for i in outcome.timeline.intervals
     ]
     return found

@@ -27,7 +27,7 @@ from flowrun.core.pool import can_ever_fit
 from flowrun.core.resume import carry_over
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
-from flowrun.core.state import Shared, State, wanted
+from flowrun.core.state import Shared, State
 from flowrun.shell import devices
 from flowrun.shell.execution import Execution, Watcher, now_ms, operators
 from flowrun.shell.forkserver import ZygoteProcess
@@ -70,10 +70,10 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, str(request.plan), now_ms())
         lock = lock or RunLock(home, run)
-        fleet = Fleet(Scheduler(places.Pool((capacity,), wanted(plan))))
+        fleet = Fleet(Scheduler(places.Pool((capacity,))))
         state = State(plan, inputs, versions, Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True))
         earlier = carry_over(before, state, home.store.is_sound) if before else {}
-        opened = Opened(now_ms(), log.keep_plan(plan), inputs, capacity, earlier, versions)
+        opened = Opened(now_ms(), log.keep_plan(plan)[0], inputs, capacity, earlier, versions)
         _announce(request, run, opened, len(plan.nodes))
         execution = Execution(run, state, home, pool, watcher(request.as_json), log.length(run))
         _execute(Loop(fleet, log), execution, opened)
@@ -151,15 +151,22 @@ def demand_environment(plan: Plan, environment: Mapping[str, str]) -> None:
 def reopen(home: Home, run: str, plan: Plan) -> tuple[State | None, RunLock]:
     """The state of the run that is to be resumed, and its lock: nobody else goes on with it meanwhile."""
     log = RunLog(home)
-    row = log.find(run)
+    log.find(run)
     lock = RunLock(home, run)
-    state = log.state_of(run)
+    state = reopened(log, run, plan)
     log.close()
+    return state, lock
+
+
+def reopened(log: RunLog, run: str, plan: Plan) -> State | None:
+    """The state of a run that a plan is to go on with; `Refused` (FR304) if it is of another workflow."""
+    row = log.find(run)
+    state = log.state_of(run)
     if state is not None and state.plan.header.workflow != plan.header.workflow:
         hint = f"`flowrun execute {row.plan_file} --resume {run}`"
         message = f"run `{run}` is of `{state.plan.header.workflow}`, the plan of `{plan.header.workflow}`"
         refuse("FR304", message, hint=hint)
-    return state, lock
+    return state
 
 
 def _announce(request: Request, run: str, opened: Opened, nodes: int) -> None:

@@ -13,7 +13,7 @@ from flowrun.shell.execution import Execution, now_ms
 from flowrun.shell.pool import Pool
 from flowrun.shell.runlog import RunLog
 
-_PATIENCE_MS = 200  # between looks at the clock while nothing happens
+PATIENCE_MS = 200  # between looks at the clock while nothing happens
 _LOOK_MS = 1000  # between looks at what waits
 
 
@@ -52,7 +52,7 @@ class Loop:
         self.fleet.runs[execution.run] = execution.state
         self.step([(execution.run, opened)])
 
-    def turn(self, listens: Mapping[int, int]) -> set[int]:
+    def turn(self, listens: Mapping[int, int], patience_ms: int = PATIENCE_MS) -> set[int]:
         """Wait until something happens, and take a step if it is in the runs.
 
         `listens` has further descriptors, with the events of `poll` to wait for; those are returned at which
@@ -65,7 +65,7 @@ class Loop:
         for pool in pools:
             poll.register(pool.orders, select.POLLIN)
             poll.register(pool.reports, select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(self._patience_ms())}
+        ready = {descriptor for descriptor, _ in poll.poll(self._patience_ms(patience_ms))}
         happened = list(self._happened(pools))
         if happened:
             self.step(happened)
@@ -130,9 +130,9 @@ class Loop:
             if wake is not None and wake <= now:
                 yield execution.run, Woke(now)
 
-    def _patience_ms(self) -> int:
+    def _patience_ms(self, most_ms: int) -> int:
         if any(execution.known for execution in self.executions.values()):
             return 0
         wakes = [execution.state.next_wake_ms() for execution in self.executions.values()]
         soonest = min((wake for wake in wakes if wake is not None), default=None)
-        return _PATIENCE_MS if soonest is None else max(0, min(_PATIENCE_MS, soonest - now_ms()))
+        return most_ms if soonest is None else max(0, min(most_ms, soonest - now_ms()))

@@ -13,6 +13,7 @@ import os
 import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakValueDictionary
@@ -20,7 +21,7 @@ from weakref import WeakValueDictionary
 import msgspec
 from blake3 import blake3
 
-from flowc.plan import codec
+from flowc.plan import codec, known
 from flowc.plan.diagnostics import Place, refuse
 from flowc.plan.model import Header, Plan
 from flowrun.core.changes import AnyChange, Finish, Opened
@@ -182,16 +183,16 @@ class RunLog:
         latest = ", ".join(f"`{row.run}`" for row in rows[-5:])
         refuse("FR301", f"there is no run `{run}` in `{self.home.folder}`", hint=f"there is {latest}")
 
-    def keep_plan(self, plan: Plan) -> str:
-        """Keep a plan that runs are executed with, once; its hash (BLAKE3 of its bytes)."""
+    def keep_plan(self, plan: Plan) -> tuple[str, bytes]:
+        """Keep a plan that runs are executed with, once; its hash (BLAKE3 of its bytes), and those."""
         body = codec.encode(plan)
         digest: str = blake3(body).hexdigest()
         with self._refusing():
-            known = self._db.execute("SELECT 1 FROM plans WHERE hash = ?", (digest,)).fetchone()
-        if not known:
+            found = self._db.execute("SELECT 1 FROM plans WHERE hash = ?", (digest,)).fetchone()
+        if not found:
             with self._transaction():
                 self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (digest, body))
-        return digest
+        return digest, body
 
     def plan(self, digest: str) -> Plan:
         """The kept plan with that hash."""
@@ -199,6 +200,11 @@ class RunLog:
             row = self._db.execute("SELECT body FROM plans WHERE hash = ?", (digest,)).fetchone()
         if row is None:
             refuse("FR305", f"the run log has lost the plan {digest[:12]}", self._path)
+        try:
+            if blake3(row[0]).hexdigest() == digest:
+                return known.decode(row[0])
+        except msgspec.DecodeError:
+            pass  # of another version, maybe: the codec says what is wrong
         return codec.decode(row[0], self._path.file)
 
     def state_of(self, run: str) -> State | None:
@@ -208,18 +214,23 @@ class RunLog:
             state.apply(change)
         return state if changes else None
 
+    def executions(self, run: str) -> list[list[AnyChange]]:
+        """The changes of a run, divided by `Opened`, with which each execution begins."""
+        changes = self.changes(run)
+        openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
+        return [changes[i:end] for i, end in pairwise([*openings, len(changes)])]
+
     def last_execution(self, run: str) -> tuple[State, list[AnyChange]]:
         """The state that a run was opened with the last time, and all changes since.
 
         A resume opens it again, maybe with another plan: only what it kept and what followed counts.
         """
-        changes = self.changes(run)
-        openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
-        if not openings:
+        executions = self.executions(run)
+        if not executions:
             return State(Plan(Header(1, "never:opened")), {}), []
-        opened = changes[openings[-1]]
+        opened = executions[-1][0]
         assert isinstance(opened, Opened)
-        return State(self.plan(opened.plan), opened.inputs, opened.versions), changes[openings[-1] :]
+        return State(self.plan(opened.plan), opened.inputs, opened.versions), executions[-1]
 
     def capacity(self, run: str) -> Capacity:
         """The host that a run, which was opened, was last executed on."""
@@ -231,15 +242,13 @@ class RunLog:
         measured: list[Call] = []
         unfolded: list[Loop] = []
         for row in self.runs():
-            changes = self.changes(row.run)
-            openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
-            for i, end in zip(openings, [*openings[1:], len(changes)], strict=True):
-                opened = changes[i]
+            for changes in self.executions(row.run):
+                opened = changes[0]
                 assert isinstance(opened, Opened)
                 if opened.plan not in plans:
                     plans[opened.plan] = self.plan(opened.plan)
-                measured += calls(plans[opened.plan], changes[i:end])
-                unfolded += loops(plans[opened.plan], changes[i:end])
+                measured += calls(plans[opened.plan], changes)
+                unfolded += loops(plans[opened.plan], changes)
         return Measured(summarise(measured, unfolded), modules(measured), runner(measured))
 
     def _row(self, row: tuple[str, str, str, int, str, int]) -> RunRow:

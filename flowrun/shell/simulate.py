@@ -17,11 +17,11 @@ from flowc.plan.registry import examine
 from flowrun.core.bottleneck import Findings, findings
 from flowrun.core.inputs import bind
 from flowrun.core.model import Capacity, Inputs
-from flowrun.core.schedule import Schedule
 from flowrun.core.simulation.answers import MOST_ITEMS, Answers, Assumption
 from flowrun.core.simulation.costs import DEFAULT_MS, Costs, costs_of
 from flowrun.core.simulation.whatif import DIMENSIONS, Deadline, Dimension, Sweep, least, sweep
 from flowrun.core.simulation.world import Chance, Simulated, simulate
+from flowrun.core.timeline import Timeline
 from flowrun.shell import devices
 from flowrun.shell.amounts import duration_ms, size_mb
 from flowrun.shell.launch import demand_feasible
@@ -52,7 +52,7 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """All that a simulation says; `schedule` is for drawing, the rest for people and machines."""
+    """All that a simulation says; `timeline` is for drawing, the rest for people and machines."""
 
     workflow: str
     capacity: Capacity
@@ -63,7 +63,7 @@ class Outcome(msgspec.Struct, frozen=True):
     too_long: tuple[str, ...]
     sweeps: tuple[Sweep, ...]
     deadline: Deadline | None
-    schedule: Schedule
+    timeline: Timeline
 
 
 def run(request: Request) -> Outcome:
@@ -82,23 +82,23 @@ def run(request: Request) -> Outcome:
         chance = _chance(request.seed) if request.seed is not None else None
         return simulate(plan, inputs, capacity, costs, Answers(inputs, given, history), chance)
 
-    def schedule(plan: Plan, capacity: Capacity) -> Schedule:
-        return play(plan, capacity).schedule
+    def timeline(plan: Plan, capacity: Capacity) -> Timeline:
+        return play(plan, capacity).timeline
 
-    swept = tuple(sweep(plan, capacity, dimension, amounts, schedule) for dimension, amounts in sweeps)
-    met = least(plan, capacity, deadline, schedule) if deadline else None
+    swept = tuple(sweep(plan, capacity, dimension, amounts, timeline) for dimension, amounts in sweeps)
+    met = least(plan, capacity, deadline, timeline) if deadline else None
     played = play(plan, capacity)
     return Outcome(
         plan.header.name,
         capacity,
-        findings(played.schedule),
-        len(played.schedule.intervals),
-        _unknown(costs, played.schedule),
+        findings(played.timeline),
+        len(played.timeline.intervals),
+        _unknown(costs, played.timeline),
         tuple(played.assumptions),
         _too_long(plan, costs),
         swept,
         met,
-        played.schedule,
+        played.timeline,
     )
 
 
@@ -177,10 +177,10 @@ def _deadline_of(text: str) -> int:
     return found
 
 
-def _unknown(costs: Costs, schedule: Schedule) -> Unknown:
+def _unknown(costs: Costs, timeline: Timeline) -> Unknown:
     sites = [site for site, cost in costs.sites.items() if cost.source == "default"]
     nodes: dict[str, int] = {}
-    for interval in schedule.intervals:
+    for interval in timeline.intervals:
         nodes[interval.site] = nodes.get(interval.site, 0) + 1
     unknown = tuple(site for site in sites if site in nodes)
     return Unknown(unknown, sum(nodes[site] for site in unknown), DEFAULT_MS)

@@ -13,7 +13,9 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
 from flowc.plan.text import printable
 from flowrun.core.model import Capacity
+from flowrun.core.scheduler.order import Fair
 from flowrun.core.sharing.check import Problem, problems, problems_on
+from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Fairness, Preemption, Queue, Sharing, Team, Tiers
 
 _SECTIONS = {"tiers": Tiers, "fairness": Fairness, "preemption": Preemption, "queue": Queue}
@@ -55,6 +57,11 @@ def parse(text: str, file: str, resources: Mapping[str, float]) -> Sharing:
     if not found:
         return sharing
     raise Refused(*(_diagnostic(problem, file, places) for problem in found))
+
+
+def fair(sharing: Sharing, capacity: Capacity) -> Fair:
+    """The order in which teams get places on a host."""
+    return Fair(Shares(sharing, amounts(capacity)), min((gpu.memory_mb for gpu in capacity.gpus), default=0))
 
 
 def amounts(capacity: Capacity) -> dict[str, float]:

@@ -2,22 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
+from flowc.plan.model import Plan
 from flowc.plan.text import columns, counted
-from flowrun.core.explain import Wait, explain, unmet
+from flowrun.core.changes import Finish, Opened
+from flowrun.core.explain import Past, Wait, explain, last_time, unmet
+from flowrun.core.fleet import part
+from flowrun.core.pool import Pool
+from flowrun.core.scheduler.scheduler import Scheduler
+from flowrun.core.sharing.teams import Sharing, Team
 from flowrun.core.state import State
 from flowrun.core.task import Task
-from flowrun.shell.runlog import RunLog
+from flowrun.shell.runlog import RunLog, RunRow
+from flowrun.shell.teams import fair
 
 _MOST_ROWS = 40  # nodes in the explanation of a schedule: those that waited longest
 _MOST_SPELLS = 8
 
 
 def account(log: RunLog, run: str, now_ms: int) -> list[Wait]:
-    """Every wait in a run's last execution."""
-    state, changes = log.last_execution(run)
-    return explain(state, changes, now_ms)
+    """Every wait in a run's last execution: for what other runs held, too, where it shared the host."""
+    opened = log.opened(run)
+    if opened is None or opened.submission is None:
+        return explain(Past(*log.last_execution(run)), now_ms)
+    return _Host(log, opened, opened.submission.team).account(run, now_ms)
+
+
+class _Host:
+    """A daemon's host, as it was while a run was executed on it."""
+
+    def __init__(self, log: RunLog, opened: Opened, team: str) -> None:
+        self._log = log
+        self._opened = opened
+        self._order = fair(opened.sharing or Sharing({team: Team()}), opened.capacity)
+        self._scheduler = Scheduler(Pool((opened.capacity,)), self._order)
+        self._plans: dict[str, Plan] = {}
+
+    def account(self, run: str, now_ms: int) -> list[Wait]:
+        """Every wait in a run."""
+        row = self._log.find(run)
+        ended_ms = last_time(self._log.executions(run)[-1])
+        until_ms = now_ms if row.status == "running" else ended_ms
+        *_, asked = self._pasts(row, self._opened.at_ms, until_ms)
+        beside = [
+            past
+            for other in self._log.runs()
+            if other.run != run and other.created_ms <= until_ms
+            for past in self._pasts(other, self._opened.at_ms, until_ms)
+        ]
+        return explain(asked, now_ms, beside)
+
+    def _pasts(self, row: RunRow, since_ms: int, until_ms: int) -> Iterator[Past]:
+        """The executions of a run that this daemon, or one like it, had within some time.
+
+        One that was interrupted, and not gone on with since, is taken to be of this daemon.
+        """
+        if 0 < row.ended_ms < since_ms:
+            return
+        executions = self._log.executions(row.run)
+        for changes, after in zip_longest(executions, executions[1:]):
+            opened = changes[0]
+            assert isinstance(opened, Opened)
+            of = opened.submission
+            alike = (opened.sharing, opened.capacity) == (self._opened.sharing, self._opened.capacity)
+            if of is None or not alike or of.team not in self._order.shares.index:
+                continue
+            over = isinstance(changes[-1], Finish)
+            if over:
+                end_ms = last_time(changes)
+            else:
+                end_ms = last_time(after[:1]) if after else until_ms
+            if end_ms <= since_ms < until_ms or opened.at_ms > until_ms:
+                continue
+            shared = part(self._order, self._scheduler, row.run, of)
+            if opened.plan not in self._plans:
+                self._plans[opened.plan] = self._log.plan(opened.plan)
+            state = State(self._plans[opened.plan], opened.inputs, opened.versions, shared)
+            yield Past(state, changes, None if over else end_ms)
 
 
 def why(state: State, task: Task, waits: Sequence[Wait], status: str, now_ms: int) -> str:

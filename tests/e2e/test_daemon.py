@@ -11,6 +11,8 @@ import psutil
 import pytest
 from project import Project, is_gone
 
+from flowrun.service.runs import LARGE
+
 # What a run does: `short` parts; or the first of them is a `long` one that goes on until there is a file
 # `open`, and writes down how often it was asked to end. All parts wait for that at the `gate`.
 FLOW = """
@@ -141,6 +143,46 @@ class TestSubmit:
         start(one_cpu)
         said = json.loads(one_cpu.submit("--team", "speech", "--tier", "2", "--json").stdout)
         assert said == {"run": "main-1", "nodes": 3, "team": "speech", "tier": 2, "kept": 0}
+
+
+class TestLargePlan:
+    """More than the daemon reads itself: another process does."""
+
+    @pytest.fixture
+    def large(self, tmp_path):
+        project = make(tmp_path, parts=3000)
+        assert (tmp_path / project.plan).stat().st_size > LARGE
+        yield project
+        end_all(project)
+
+    def test_is_queued_while_others_go_on(self, large):
+        start(large)
+        large.submit("--team", "vision", *kind("long"))
+        assert large.told() == "long x asked 0"
+        assert "main-2: 3002 nodes" in large.submit("--team", "speech").stdout
+        assert large.json("queue")["count"] == 3000
+        large.flowrun("cancel", "main-2")
+        assert follow(large, "main-2") == "cancelled"
+
+    def test_goes_on_where_it_was(self, large):
+        start(large)
+        large.submit("--team", "vision", *kind("long"))
+        assert large.told() == "long x asked 0"
+        large.flowrun("cancel", "main-1")
+        assert follow(large, "main-1") == "cancelled"
+        again = large.submit("--team", "vision", "--resume", "main-1").stdout
+        assert "main-1: 3002 nodes, 1 result kept" in again
+        assert "error[FR303]" in large.submit("--team", "vision", "--resume", "main-1", status=1).stderr
+
+    def test_is_refused_as_any_other(self, large):
+        start(large)
+        path = large.folder / large.plan
+        rows = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join([*rows[:2000], b'{"kind":"nothing"}\n', *rows[2000:]]))
+        refused = large.submit("--team", "vision", status=1).stderr
+        assert "error[FC203]" in refused
+        assert "main.plan.jsonl:2001" in refused
+        assert large.json("runs") == []
 
 
 class TestShares:
@@ -315,8 +357,23 @@ class TestTables:
             3,
             3.0,
         )
-        assert waits["waits_for"] == "cpus: needs 1, has 0; `main-1/part[0]` holds 1"
+        assert waits["waits_for"] == "cpus: needs 1, has 0; `main-1/part[0]` of team `vision` holds 1"
         assert "main-2/begun" in one_cpu.flowrun("queue").stdout
+
+    def test_why_names_what_other_runs_hold(self, one_cpu):
+        daemon = start(one_cpu)
+        one_cpu.submit("--team", "vision", *kind("long"))
+        one_cpu.told()
+        one_cpu.submit("--team", "speech")
+        held = "cpus: needs 1, has 0; `main-1/part[0]` of team `vision` holds 1"
+        assert held in one_cpu.flowrun("why", "main-2", "begun").stdout
+        daemon.process.kill()
+        daemon.end()
+        assert held in one_cpu.flowrun("why", "main-2", "begun").stdout
+        (one_cpu.folder / "open").touch()
+        start(one_cpu)
+        assert [follow(one_cpu, run) for run in ("main-1", "main-2")] == ["succeeded"] * 2
+        assert "of team `vision` holds 1" in one_cpu.flowrun("why", "main-2", "begun").stdout
 
     def test_teams(self, one_cpu):
         start(one_cpu)

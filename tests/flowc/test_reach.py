@@ -2,8 +2,9 @@
 
 import pytest
 
-from flowc.reach import Unknown, reach_of
+from flowc.reach import reach_of
 from flowc.source import load
+from flowc.walk import Unknown
 
 HEAD = """
 from flowc import operator, workflow, foreach, when

@@ -30,10 +30,10 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Opened,
+    Reorder,
     Resolve,
     Resolved,
     Retry,
-    Schedule,
     Skip,
     Start,
     Woke,
@@ -182,7 +182,7 @@ def say(command):
             return f"start {node}.{attempt}{gpus}"
         case Resolve(node=node):
             return f"resolve {node}"
-        case Schedule(starts_ms=starts, makespan_ms=ms):
+        case Reorder(starts_ms=starts, makespan_ms=ms):
             return f"schedule {len(starts)} nodes in {ms / 1000:g} s"
         case Kill(node=node, attempt=attempt, reason=reason, force=force):
             return f"kill {node}.{attempt} {reason}{' by force' if force else ''}"

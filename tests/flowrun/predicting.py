@@ -24,4 +24,4 @@ def played(text, times=None, on=None, inputs=None, assume=None, chance=None, **o
 
 def timeline(simulated):
     """`["a 0-100", "b 100-250"]`, by start."""
-    return [f"{i.node} {i.start_ms}-{i.end_ms}" for i in simulated.schedule.intervals]
+    return [f"{i.node} {i.start_ms}-{i.end_ms}" for i in simulated.timeline.intervals]

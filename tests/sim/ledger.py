@@ -20,9 +20,9 @@ from flowrun.core.changes import (
     Fail,
     Finish,
     Kill,
+    Reorder,
     Resolve,
     Retry,
-    Schedule,
     Skip,
     Start,
 )
@@ -73,7 +73,7 @@ class Ledger:
                 self.hosts.hold((self.run, node, change.attempt), change.placement, task.site.needs)
                 self.held[node, change.attempt] = change
                 self.attempts[node] = change.attempt
-            case Schedule(starts_ms=starts):
+            case Reorder(starts_ms=starts):
                 for node in starts:
                     waits = waited_for(self.shadow.by_id[node].node)
                     before = [starts[ref] for ref in waits if ref in starts]

@@ -54,6 +54,9 @@ class Order(Protocol):
     def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
         """Why a place is more than a request may have, which may have what it asks for at least."""
 
+    def team(self, lane: Lane) -> str:
+        """Whose a lane is; nobody's in particular, if there are no others."""
+
     def started(self, request: Request, placement: Placement) -> None:
         """A request got a place."""
 
@@ -86,6 +89,10 @@ class Single:
     def exceeds(self, request: Request, placement: Placement) -> Rejected | None:
         """None is."""
         return None
+
+    def team(self, lane: Lane) -> str:
+        """There are none."""
+        return ""
 
     def started(self, request: Request, placement: Placement) -> None:
         """Nothing depends on it."""
@@ -182,6 +189,11 @@ class Fair:
         if not needs.gpus_max and not placement.parts:
             return None
         return self.shares.allowed(lane.team, lane.tier, self.held(request, placement))
+
+    def team(self, lane: Lane) -> str:
+        """Its name, if there are several."""
+        names = self.shares.names
+        return names[lane.team] if len(names) > 1 else ""
 
     def started(self, request: Request, placement: Placement) -> None:
         """The team holds more."""

@@ -14,12 +14,20 @@ from flowrun.core.scheduler.trial import amount_of
 _HOLDERS_MAX = 5
 
 
-class Holder(msgspec.Struct, frozen=True):
-    """Something that holds part of what another waits for, and when it is expected to give it back."""
+class Holder(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that holds part of what another waits for, and when it is expected to give it back.
+
+    `team` says whose it is, where several share the hosts.
+    """
 
     ref: Ref
     amount: float
     ends_ms: int
+    team: str = ""
+
+    def __str__(self) -> str:
+        whose = f" of team `{self.team}`" if self.team else ""
+        return f"`{self.ref}`{whose} holds {self.amount:g}"
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -43,7 +51,7 @@ class Waits(msgspec.Struct, frozen=True):
             case "turn":
                 return "others go first"
             case _:
-                held = ", ".join(f"`{holder.ref}` holds {holder.amount:g}" for holder in self.holders)
+                held = ", ".join(map(str, self.holders))
                 return f"{self.lacks}" + (f"; {held}" if held else "")
 
 
@@ -64,7 +72,7 @@ def waits(scheduler: Scheduler, request: Request, now_ms: int) -> Waits:
 
 def _holders(scheduler: Scheduler, lacks: Rejected, now_ms: int) -> tuple[Holder, ...]:
     held = [
-        Holder(holding.request.ref, amount, holding.ends_ms)
+        Holder(holding.request.ref, amount, holding.ends_ms, scheduler.order.team(holding.request.lane))
         for holding in scheduler.holdings.soonest(now_ms)
         if (amount := amount_of(holding.placement, lacks.dimension))
     ]

@@ -12,7 +12,7 @@ from flowc.plan.model import NOTHING, Plan, Resources
 from flowrun.core.bottleneck import Findings, findings
 from flowrun.core.model import Capacity, Gpu
 from flowrun.core.pool import can_ever_fit
-from flowrun.core.schedule import Schedule
+from flowrun.core.timeline import Timeline
 
 Dimension = Literal["gpus", "cpus", "memory"]
 DIMENSIONS: tuple[Dimension, ...] = ("gpus", "cpus", "memory")
@@ -21,7 +21,7 @@ _OTHER_GPU = Gpu(0, "GPU", 80 * 1024)  # what is added to a host that has none
 
 _NEVER = 2**62
 
-Play = Callable[[Plan, Capacity], Schedule]
+Play = Callable[[Plan, Capacity], Timeline]
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -173,8 +173,8 @@ class _Search(NamedTuple):
             if cut:
                 amounts[dimension], makespan = cut[0]
                 chosen = with_amount(chosen, dimension, amounts[dimension])
-        schedule = self.play(self.plan, chosen)
-        held = _demand(self.plan, schedule, chosen)["memory"].peak
+        timeline = self.play(self.plan, chosen)
+        held = _demand(self.plan, timeline, chosen)["memory"].peak
         if held > capacity.memory_mb:
             amounts["memory"] = held
         return [Reach(amounts, makespan)]
@@ -217,13 +217,13 @@ def _without_needs(plan: Plan) -> Plan:
     return msgspec.structs.replace(plan, sites=sites)
 
 
-def _demand(plan: Plan, schedule: Schedule, capacity: Capacity) -> dict[Dimension, _Demand]:
+def _demand(plan: Plan, timeline: Timeline, capacity: Capacity) -> dict[Dimension, _Demand]:
     """What a schedule asks for. A host with the peaks of one in which nothing waits is as good as any."""
     needs_of = {site.site: site.needs for site in plan.sites}
     largest_mb = max((gpu.memory_mb for gpu in capacity.gpus), default=_OTHER_GPU.memory_mb)
     moments: list[tuple[int, int, Resources]] = []
     work = dict.fromkeys(DIMENSIONS, 0.0)
-    for interval in schedule.intervals:
+    for interval in timeline.intervals:
         needs = needs_of[interval.site]
         moments += [(interval.start_ms, 1, needs), (interval.end_ms, -1, needs)]
         own_ms = interval.end_ms - interval.began_ms

@@ -12,11 +12,11 @@ from flowc.plan.model import Plan
 from flowrun.core.changes import Command, Event, Exited, Opened, Resolve, Start
 from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Capacity, Inputs, Usage
-from flowrun.core.schedule import Schedule, schedule_of
 from flowrun.core.simulation.answers import Answers, Assumption
 from flowrun.core.simulation.costs import Costs
 from flowrun.core.state import State
 from flowrun.core.task import Task
+from flowrun.core.timeline import Timeline, timeline_of
 
 Chance = Callable[[str], float]  # draws for a node from the standard normal distribution
 _SOMETHING = Artifact("simulated", 0)
@@ -26,13 +26,13 @@ class Simulated(msgspec.Struct, frozen=True):
     """How a run would go: its state at the end, when what ran on what, and what was taken for granted."""
 
     state: State
-    schedule: Schedule
+    timeline: Timeline
     assumptions: list[Assumption]
 
     @property
     def makespan_ms(self) -> int:
         """From the opening of the run to its end."""
-        return self.schedule.makespan_ms
+        return self.timeline.makespan_ms
 
 
 def simulate(
@@ -53,7 +53,7 @@ def simulate(
     while world.events and state.status == "running":
         world.happen(heapq.heappop(world.events)[-1])
     assert state.status == "succeeded", f"a simulated run came to a standstill: {state.unfinished} nodes left"
-    return Simulated(state, schedule_of(state, capacity), answers.told)
+    return Simulated(state, timeline_of(state, capacity), answers.told)
 
 
 class _World:

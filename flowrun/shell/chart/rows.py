@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from flowrun.core.bottleneck import gpu_share
-from flowrun.core.schedule import Interval, Schedule
+from flowrun.core.timeline import Interval, Timeline
 
 _STEPS_MS = [
     *(base * 10**power for power in range(4) for base in (1, 2, 5)),
@@ -27,9 +27,9 @@ class Row(NamedTuple):
         return len(self.intervals) > 1
 
 
-def rows_of(schedule: Schedule, most: int) -> list[Row]:
+def rows_of(timeline: Timeline, most: int) -> list[Row]:
     """At most so many rows, by their first start: nodes, else sites, else scopes from the innermost on."""
-    intervals = schedule.intervals
+    intervals = timeline.intervals
     if len(intervals) <= most:
         return [Row(interval.node, [interval]) for interval in intervals]
     deepest = max(interval.site.count("/") for interval in intervals)
@@ -90,20 +90,20 @@ def peak(row: Row) -> int:
     return max(1, most)
 
 
-def use(schedule: Schedule, bins: int) -> dict[str, list[float]]:
+def use(timeline: Timeline, bins: int) -> dict[str, list[float]]:
     """For each dimension the share of the host that was held; of GPUs in all."""
-    capacity, whole = schedule.capacity, schedule.makespan_ms
+    capacity, whole = timeline.capacity, timeline.makespan_ms
     held = {
-        "cpus": [(i.start_ms, i.end_ms, i.placement.cpus / capacity.cpus) for i in schedule.intervals],
+        "cpus": [(i.start_ms, i.end_ms, i.placement.cpus / capacity.cpus) for i in timeline.intervals],
         "memory": [
-            (i.start_ms, i.end_ms, i.placement.memory_mb / capacity.memory_mb) for i in schedule.intervals
+            (i.start_ms, i.end_ms, i.placement.memory_mb / capacity.memory_mb) for i in timeline.intervals
         ],
     }
     if capacity.gpus:
         count = len(capacity.gpus)
         held["gpus"] = [
             (i.start_ms, i.end_ms, len(i.placement.gpus) * gpu_share(i.placement, capacity) / count)
-            for i in schedule.intervals
+            for i in timeline.intervals
             if i.placement.gpus
         ]
     return {name: profile(spans, whole, bins) for name, spans in held.items()}
@@ -115,13 +115,13 @@ def ticks(whole_ms: float, most: int) -> list[float]:
     return [i * step for i in range(int(whole_ms / step) + 1)]
 
 
-def kinds(schedule: Schedule, most: int) -> dict[str, str]:
+def kinds(timeline: Timeline, most: int) -> dict[str, str]:
     """For each site what its colour stands for: itself if there are few, else its outermost scope.
 
     The kind that took most comes first.
     """
     took: dict[str, int] = {}
-    for interval in schedule.intervals:
+    for interval in timeline.intervals:
         took[interval.site] = took.get(interval.site, 0) + interval.end_ms - interval.start_ms
     kind_of = {
         site: site if len(took) <= most else site.rpartition("/")[0].partition("/")[0] for site in took

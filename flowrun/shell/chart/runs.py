@@ -7,8 +7,8 @@ from pathlib import Path
 from flowc.plan.diagnostics import Place, refuse
 from flowrun.core.bottleneck import findings
 from flowrun.core.model import Capacity
-from flowrun.core.schedule import schedule_of
 from flowrun.core.state import State
+from flowrun.core.timeline import timeline_of
 from flowrun.shell.amounts import duration
 from flowrun.shell.chart import terminal
 from flowrun.shell.chart.words import bottleneck, bound, conclusions
@@ -22,13 +22,13 @@ class Picture:
         if status == "interrupted":  # nobody executes it: what ran does not, and its time does not run on
             times = (max(task.started_ms, task.ended_ms) for task in state.tasks)
             now_ms = max([state.opened_ms, *times])
-        self._schedule = schedule_of(state, capacity, now_ms)
-        self._found = findings(self._schedule)
+        self._timeline = timeline_of(state, capacity, now_ms)
+        self._found = findings(self._timeline)
         self._title = f"{run} {status}: {duration(self._found.makespan_ms)} on {describe(capacity)}"
 
     def text(self) -> str:
         """For a terminal."""
-        lines = terminal.draw(self._schedule, terminal.columns(), set(self._found.chain))
+        lines = terminal.draw(self._timeline, terminal.columns(), set(self._found.chain))
         return "\n".join([self._title, bound(self._found), "", *lines, "", *conclusions(self._found)])
 
     def write(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class Picture:
         from flowrun.shell.chart import svg
 
         told = [bound(self._found), f"bottleneck: {bottleneck(self._found)}"]
-        write(path, svg.draw(self._schedule, self._title, told, set(self._found.chain)))
+        write(path, svg.draw(self._timeline, self._title, told, set(self._found.chain)))
 
 
 def write(path: Path, text: str) -> None:

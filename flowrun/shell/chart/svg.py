@@ -1,8 +1,8 @@
-"""A schedule as a drawing: a file that needs nothing else, readable with six nodes and with many thousands.
+"""A timeline as a drawing: a file that needs nothing else, readable with six nodes and with many thousands.
 
 Each node has a bar as long as there are few; from then on each site a curve of how many of its nodes ran.
 Below lie the GPUs, each with what ran on it, and how much of each dimension was held. Nothing but the
-schedule decides the bytes. Colours follow the system's light or dark setting.
+timeline decides the bytes. Colours follow the system's light or dark setting.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
 from flowc.plan.text import clipped, width
-from flowrun.core.schedule import Interval, Schedule
+from flowrun.core.timeline import Interval, Timeline
 from flowrun.shell.amounts import duration, moment, share
 from flowrun.shell.chart.rows import Row, kinds, peak, profile, rows_of, ticks, use
 
@@ -35,14 +35,14 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 class _Sheet(NamedTuple):
     """What all parts of a drawing share: x of the time axis, its scale, colours, and the chain's nodes."""
 
-    schedule: Schedule
+    timeline: Timeline
     left: int
     colour: dict[str, str]  # of each site
     kinds: dict[str, str]  # what each colour stands for
     critical: Collection[str]
 
     def x(self, ms: float) -> float:
-        return self.left + (ms / self.schedule.makespan_ms * _SPAN if self.schedule.makespan_ms else 0.0)
+        return self.left + (ms / self.timeline.makespan_ms * _SPAN if self.timeline.makespan_ms else 0.0)
 
     def colour_of(self, row: Row) -> str:
         found = {self.colour[interval.site] for interval in row.intervals}
@@ -50,15 +50,15 @@ class _Sheet(NamedTuple):
 
 
 def draw(
-    schedule: Schedule,
+    timeline: Timeline,
     title: str,
     told: Sequence[str] = (),
     critical: Collection[str] = (),
     most: int = MOST_ROWS,
 ) -> str:
     """The SVG file: a heading, up to two lines that tell more, and the chart."""
-    rows = rows_of(schedule, most)
-    kind_of = kinds(schedule, _COLOURS)
+    rows = rows_of(timeline, most)
+    kind_of = kinds(timeline, _COLOURS)
     classes = {
         kind: f"c{i}" if i < _COLOURS else "" for i, kind in enumerate(dict.fromkeys(kind_of.values()))
     }
@@ -67,9 +67,9 @@ def draw(
     left = _MARGIN + round(max(_wide(name + " " * 2, 12) for name in names)) + 12
     by_site = all(site == kind for site, kind in kind_of.items())
     legend = (
-        {} if by_site and not schedule.capacity.gpus else {of: kind for kind, of in classes.items() if of}
+        {} if by_site and not timeline.capacity.gpus else {of: kind for kind, of in classes.items() if of}
     )
-    sheet = _Sheet(schedule, left, colour, legend, critical)
+    sheet = _Sheet(timeline, left, colour, legend, critical)
     top = _HEAD + 17 * max(0, len(told) - 1)
     body: list[str] = []
     y = top + _AXIS
@@ -77,12 +77,12 @@ def draw(
         body += _row(sheet, row, y, number)
         y += _height(row)
     y += 14
-    lanes = schedule.capacity.gpus if len(schedule.capacity.gpus) <= MOST_LANES else ()
+    lanes = timeline.capacity.gpus if len(timeline.capacity.gpus) <= MOST_LANES else ()
     if lanes:
         body += _lanes(sheet, y)
         y += 18 + _LANE_ROW * len(lanes) + 10
     body += _uses(sheet, y)
-    high = y + 18 + _USE_ROW * (3 if schedule.capacity.gpus else 2) + _MARGIN - 10
+    high = y + 18 + _USE_ROW * (3 if timeline.capacity.gpus else 2) + _MARGIN - 10
     wide = max(left + _SPAN + _TAIL, *(round(_wide(line, 12)) + 2 * _MARGIN for line in [*told, title]))
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="flow-gantt" viewBox="0 0 {wide} {high}" '
@@ -111,7 +111,7 @@ def _shown(row: Row) -> str:
 
 
 def _axis(sheet: _Sheet, top: int, bottom: int) -> Iterator[str]:
-    for at in ticks(sheet.schedule.makespan_ms, 10):
+    for at in ticks(sheet.timeline.makespan_ms, 10):
         x = _number(sheet.x(at))
         yield f'<path class="grid" d="M{x} {top - 4}V{bottom}"/>'
         yield f'<text class="small" x="{x}" y="{top - 9}" text-anchor="middle">{moment(at)}</text>'
@@ -164,7 +164,7 @@ def _tip(interval: Interval) -> str:
 
 def _curve(sheet: _Sheet, row: Row, y: int) -> Iterator[str]:
     """How many nodes held their place, and darker, how many of their processes ran."""
-    whole, most = sheet.schedule.makespan_ms, peak(row)
+    whole, most = sheet.timeline.makespan_ms, peak(row)
     held = profile(((i.start_ms, i.end_ms, 1.0) for i in row.intervals), whole, _BINS)
     ran = profile(((i.began_ms, i.end_ms, 1.0) for i in row.intervals), whole, _BINS)
     first, last = row.intervals[0].start_ms, max(interval.end_ms for interval in row.intervals)
@@ -180,15 +180,15 @@ def _curve(sheet: _Sheet, row: Row, y: int) -> Iterator[str]:
 
 def _lanes(sheet: _Sheet, y: int) -> Iterator[str]:
     """A lane for each GPU: what ran on it, in bars of at least a pixel."""
-    schedule = sheet.schedule
+    timeline = sheet.timeline
     yield f'<text class="section" x="{_MARGIN}" y="{y + 8}">GPUs</text>'
     y += 16
-    whole = schedule.makespan_ms or 1
-    on: dict[int, list[Interval]] = {gpu.index: [] for gpu in schedule.capacity.gpus}
-    for interval in schedule.intervals:
+    whole = timeline.makespan_ms or 1
+    on: dict[int, list[Interval]] = {gpu.index: [] for gpu in timeline.capacity.gpus}
+    for interval in timeline.intervals:
         for index in interval.placement.gpus:
             on.setdefault(index, []).append(interval)
-    for place, gpu in enumerate(schedule.capacity.gpus):
+    for place, gpu in enumerate(timeline.capacity.gpus):
         top = y + place * _LANE_ROW
         name = f"{gpu.index} {gpu.name}"
         yield f'<text class="small" x="{_MARGIN}" y="{top + 11}">{_text(clipped(name, _MOST_CELLS))}</text>'
@@ -225,8 +225,8 @@ def _uses(sheet: _Sheet, y: int) -> Iterator[str]:
     """How much of each dimension was held, from nothing to all."""
     yield f'<text class="section" x="{_MARGIN}" y="{y + 8}">held</text>'
     y += 16
-    averages = use(sheet.schedule, 1)
-    for name, values in use(sheet.schedule, _BINS).items():
+    averages = use(sheet.timeline, 1)
+    for name, values in use(sheet.timeline, _BINS).items():
         yield _rect("back", sheet.left, y + 3, _SPAN, _USE_ROW - 6)
         yield f'<path class="use" d="{_area(sheet, values, 1.0, y + _USE_ROW - 3, _USE_ROW - 6)}"/>'
         middle = y + _USE_ROW // 2 + 4

@@ -1,4 +1,4 @@
-"""A schedule as lines of text, with block characters."""
+"""A timeline as lines of text, with block characters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Collection
 
 from flowc.plan.text import clipped, printable, width
-from flowrun.core.schedule import Schedule
+from flowrun.core.timeline import Timeline
 from flowrun.shell.amounts import duration, moment, share
 from flowrun.shell.chart.rows import Row, peak, rows_of, running, ticks, use
 
@@ -17,24 +17,24 @@ _MARK = "*"
 
 
 def draw(
-    schedule: Schedule, columns: int, critical: Collection[str] = (), most: int = MOST_ROWS
+    timeline: Timeline, columns: int, critical: Collection[str] = (), most: int = MOST_ROWS
 ) -> list[str]:
     """The lines of a chart that is so many columns wide. `critical` nodes are marked with an asterisk.
 
     Of one node: `░` it is being started, `█` it runs. Of several: how many run, of the most that did.
     """
-    rows = rows_of(schedule, most)
-    shares = use(schedule, 1)
+    rows = rows_of(timeline, most)
+    shares = use(timeline, 1)
     labels = [_label(row, critical) for row in rows]
     edge = max([width(label) for label in labels] + [len("memory")], default=0)
     tails = [_tail(row) for row in rows]
     wide = max(20, columns - edge - 3 - max([len(tail) for tail in tails], default=0))
-    lines = [f"{'':{edge}}  {_axis(schedule.makespan_ms, wide)}"]
+    lines = [f"{'':{edge}}  {_axis(timeline.makespan_ms, wide)}"]
     for row, label, tail in zip(rows, labels, tails, strict=True):
-        bar = _curve(row, schedule.makespan_ms, wide) if row.folded else _bar(row, schedule.makespan_ms, wide)
+        bar = _curve(row, timeline.makespan_ms, wide) if row.folded else _bar(row, timeline.makespan_ms, wide)
         lines.append(f"{_padded(label, edge)}  {bar} {tail}".rstrip())
     lines.append("")
-    for name, held in use(schedule, wide).items():
+    for name, held in use(timeline, wide).items():
         line = "".join(_height(part) for part in held)
         lines.append(f"{_padded(name, edge)}  {line} {share(shares[name][0])}".rstrip())
     return lines

@@ -1,4 +1,4 @@
-"""What decided how long a schedule is, in words."""
+"""What decided how long a run is, in words."""
 
 from __future__ import annotations
 

@@ -332,61 +332,6 @@ def test_the_example_of_the_specification_is_a_plan_in_canonical_form():
     assert encode(decode(example, "p")) == example
 
 
-def survives(data):
-    """Either a plan, which then has canonical bytes, or diagnostics: nothing else."""
-    try:
-        plan = decode(data, "p")
-    except Refused as refusal:
-        codes = {d.code for d in refusal.diagnostics}
-    else:
-        codes = set()
-        assert decode(encode(plan), "p") == plan
-    assert codes <= {"FC202", "FC203", "FC204", "FC205", "FC206", "FC207"}
-
-
-POSITIONS = st.integers(0, len(DATA) - 1)
-
-
-@given(st.lists(st.tuples(POSITIONS, st.binary(max_size=4), st.integers(0, 5)), min_size=1, max_size=4))
-def test_bytes_changed_anywhere(changes):
-    data = DATA
-    for at, new, removed in changes:
-        data = data[:at] + new + data[at + removed :]
-    survives(data)
-
-
-@given(st.permutations(range(len(LINES))) | st.lists(st.integers(0, len(LINES) - 1), max_size=30))
-def test_lines_in_any_order_missing_or_repeated(order):
-    survives(as_bytes([LINES[0], *(LINES[i] for i in order if i)]))
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(["", "load", "fit[a]", "m:Data", "int", "x\n"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["from", "input", "map", "at", "type", "x"]), inner, max_size=3),
-    max_leaves=6,
-)  # fmt: skip
-MEMBERS = ["kind", *{name for line in LINES for name in json.loads(line)}]
-
-
-@given(
-    st.sampled_from(sorted(ROW)),
-    st.dictionaries(st.sampled_from(sorted(MEMBERS)), JSON, min_size=1, max_size=2),
-)
-def test_members_changed_to_anything(name, changes):
-    survives(edited(name, **changes))
-
-
-@given(JSON, JSON)
-def test_arguments_and_results_of_any_form(argument, result):
-    survives(edited("fit[a]", args={"data": argument}))
-    survives(edited("header", result=result))
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes(data):
-    assert refusals(data)
-
-
 PARTS = {"m:load": "0123456789abcdef", "m:RATE": "fedcba9876543210", "default name": "0" * 16}
 TOLD = msgspec.structs.replace(
     PLAN,

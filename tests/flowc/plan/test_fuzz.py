@@ -168,6 +168,13 @@ def test_values_of_any_kind_at_any_depth(data):
     read(data)
 
 
+@given(st.binary(max_size=200))
+def test_any_bytes(data):
+    with pytest.raises(Refused) as refusal:
+        decode(data, "p")
+    refused(refusal.value.diagnostics)
+
+
 @pytest.mark.slow
 @settings(max_examples=20_000)
 @given(DAMAGED)

@@ -8,7 +8,7 @@ from flowrun.core.bottleneck import findings
 
 
 def found(text, times=None, **options):
-    return findings(played(text, times, **options).schedule)
+    return findings(played(text, times, **options).timeline)
 
 
 def test_the_chain_that_decides_the_end():

@@ -3,6 +3,7 @@
 import pytest
 from graphs import host, plan, say
 
+from flowc.plan.model import Resources
 from flowrun.core.changes import CancelRequested, Exited, Opened
 from flowrun.core.fleet import Fleet, decide, evict, look
 from flowrun.core.model import Artifact, Failure
@@ -70,6 +71,35 @@ def test_a_cancelled_run_makes_room():
     runs.happens("main-1", CancelRequested(0))
     assert runs.dies("main-1", "x") == ["main-1: cancel x", "main-2: start z.1"]
     assert runs.dies("main-1", "y") == ["main-1: cancel y", "main-1: finish cancelled"]
+
+
+class TestMix:
+    """What the runs that are open ask for is what places are chosen by."""
+
+    @pytest.fixture
+    def runs(self):
+        runs, pool = Runs(), Pool((host(cpus=64, gpus=(100, 100)),))
+        runs.fleet.scheduler.pool, self.told, expect = pool, [], pool.expect
+        pool.expect = lambda typical: (self.told.append(dict(typical)), expect(typical))
+        return runs
+
+    SMALL, LARGE = Resources(gpus=1, gpu_memory_mb=10), Resources(gpus=1)
+
+    def test_counts_the_runs_that_are_open(self, runs):
+        runs.open("x gpus=1 gpu_memory=10\ny")
+        runs.open("x gpus=1")
+        assert runs.fleet.mix == {self.SMALL: 1, self.LARGE: 1}
+        runs.done("main-1", "x")
+        assert runs.fleet.mix == {self.SMALL: 1, self.LARGE: 1}
+        assert "main-1: finish succeeded" in runs.done("main-1", "y")
+        assert self.told == [{self.SMALL: 1}, {self.SMALL: 1, self.LARGE: 1}, {self.LARGE: 1}]
+
+    def test_small_changes_and_runs_without_gpus_are_not_worth_a_word(self, runs):
+        runs.open("\n".join(f"x[{i}] gpus=1 gpu_memory=10" for i in range(20)))
+        runs.open("x gpus=1 gpu_memory=10")
+        runs.open("x")
+        assert len(self.told) == 1
+        assert runs.fleet.mix == {self.SMALL: 21}
 
 
 class TestPaused:

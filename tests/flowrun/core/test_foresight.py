@@ -2,7 +2,7 @@ from graphs import Run, host, plan
 from msgspec import structs
 
 from flowc.plan.model import Estimate
-from flowrun.core.changes import Schedule
+from flowrun.core.changes import Reorder
 from flowrun.core.foresight import foresee
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.state import Shared
@@ -74,5 +74,5 @@ class TestOrder:
     def test_is_in_the_log(self):
         run = Run(known(FORK, wide=60, a=50, b=100, c=50), host(cpus=2))
         again = Run(known(FORK, wide=60, a=50, b=100, c=50), host(cpus=2))
-        assert isinstance(run.state.foreseen, Schedule)
+        assert isinstance(run.state.foreseen, Reorder)
         assert run.state.foreseen == again.state.foreseen

@@ -69,6 +69,19 @@ def test_a_line_in_pieces_is_one(talk):
     assert one.recv(100) == b'{"answer":"refused","diagnostics":[]}\n'
 
 
+def test_while_a_client_is_busy_its_next_line_waits(talk):
+    one = talk.connect()
+    talk.heard()
+    one.send(b"a\nb\n")
+    said = talk.clients.lines(set(talk.clients.listens()))
+    client, text = next(said)
+    client.busy = True
+    assert (text, list(said)) == (b"a", [])
+    assert client.connection.fileno() not in talk.clients.listens()
+    client.busy = False
+    assert [text for _, text in talk.clients.lines(set())] == [b"b"]
+
+
 def test_a_line_that_is_too_long_ends_the_connection(talk):
     one = talk.connect()
     one.setblocking(False)

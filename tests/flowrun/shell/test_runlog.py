@@ -34,7 +34,7 @@ def play(log, run, *events):
     """Let the core decide about events, and log it all; the state that it has by then."""
     state = State(PLAN, {"n": 5})
     position = len(log.changes(run))
-    for event in (Opened(1, log.keep_plan(PLAN), {"n": 5}, HOST), *events):
+    for event in (Opened(1, log.keep_plan(PLAN)[0], {"n": 5}, HOST), *events):
         position = log.append(run, position, [event, *decide(state, event)])
     return state
 
@@ -87,7 +87,7 @@ class TestHistory:
         play(log, second, Exited(51, "a", 1, failure=Failure("FR201", "no")), Exited(91, "a", 2, done))
         # Resumed: what is done is not done again.
         earlier = {"a": Earlier(2, 51, 91, Usage(), done)}
-        opened = Opened(200, log.keep_plan(PLAN), {"n": 5}, HOST, earlier)
+        opened = Opened(200, log.keep_plan(PLAN)[0], {"n": 5}, HOST, earlier)
         state, position = State(PLAN, {"n": 5}), len(log.changes(second))
         position = log.append(second, position, [opened, *decide(state, opened)])
         ended = Exited(207, "b", 1, done)

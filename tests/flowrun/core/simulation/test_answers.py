@@ -47,4 +47,4 @@ def test_the_items_of_a_loop_over_a_loop_are_known():
 
 
 def test_a_reduction_of_nothing_would_fail():
-    assert len(played("a\nr control=reduce < a", assume={"r": 0}).schedule.intervals) == 1
+    assert len(played("a\nr control=reduce < a", assume={"r": 0}).timeline.intervals) == 1

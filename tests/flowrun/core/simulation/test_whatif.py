@@ -11,7 +11,7 @@ HOUR = 3_600_000
 
 
 def play(times=None):
-    return lambda plan, capacity: played(plan, times, on=capacity).schedule
+    return lambda plan, capacity: played(plan, times, on=capacity).timeline
 
 
 def test_amounts():

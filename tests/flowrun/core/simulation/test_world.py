@@ -17,7 +17,7 @@ def test_what_has_no_room_waits_for_it():
 
 def test_the_scheduler_places_on_gpus():
     simulated = played("a gpus=1\nb gpus=1\nc gpus=1", on=graphs.host(cpus=9, gpus=[10, 10]))
-    placed = [(interval.placement.gpus, interval.start_ms) for interval in simulated.schedule.intervals]
+    placed = [(interval.placement.gpus, interval.start_ms) for interval in simulated.timeline.intervals]
     assert placed == [((0,), 0), ((1,), 0), ((0,), 100)]
 
 
@@ -25,7 +25,7 @@ def test_processes_are_started_one_after_the_other():
     simulated = played("a\nb\nc < a", {"a": 40, "b": 40}, start_ms=10, fork_ms=4)
     # The second waits 4 ms for the fork of the first; then each is on its way for 10 ms.
     assert timeline(simulated) == ["a 0-50", "b 0-54", "c 50-160"]
-    assert [interval.began_ms for interval in simulated.schedule.intervals] == [10, 14, 60]
+    assert [interval.began_ms for interval in simulated.timeline.intervals] == [10, 14, 60]
 
 
 def test_a_module_is_loaded_once_and_holds_up_all_others():

@@ -7,12 +7,12 @@ from predicting import played
 from flowrun.shell.chart.rows import kinds, peak, profile, rows_of, ticks, use
 
 
-def schedule(text, **options):
-    return played(text, **options).schedule
+def timeline(text, **options):
+    return played(text, **options).timeline
 
 
 def labels(text, most):
-    return [(row.label, len(row.intervals)) for row in rows_of(schedule(text, on=graphs.host(cpus=99)), most)]
+    return [(row.label, len(row.intervals)) for row in rows_of(timeline(text, on=graphs.host(cpus=99)), most)]
 
 
 SCOPES = "a/x[1]\na/x[2]\na/y[1]\na/y[2]\nb/c/z[1]\nb/c/z[2]\nb/c/w\nlast"
@@ -42,12 +42,12 @@ def test_a_profile_is_the_average_of_each_part():
 
 
 def test_use_is_a_share_of_the_host():
-    shares = use(schedule("a cpus=2 memory=100\nb < a", on=graphs.host(cpus=4, memory=200)), 2)
+    shares = use(timeline("a cpus=2 memory=100\nb < a", on=graphs.host(cpus=4, memory=200)), 2)
     assert shares == {"cpus": [0.5, 0.25], "memory": [0.5, 0.0]}
 
 
 def test_peak():
-    (row,) = rows_of(schedule("a[1]\na[2]\na[3]\na[4]"), 1)
+    (row,) = rows_of(timeline("a[1]\na[2]\na[3]\na[4]"), 1)
     assert peak(row) == 2
 
 
@@ -59,6 +59,6 @@ def test_ticks_are_round_and_not_too_many():
 
 
 def test_colours_are_of_sites_or_else_of_scopes():
-    few, many = schedule("a/x\nb/y < a/x"), schedule(SCOPES)
+    few, many = timeline("a/x\nb/y < a/x"), timeline(SCOPES)
     assert kinds(few, 8) == {"a/x": "a/x", "b/y": "b/y"}
     assert set(kinds(many, 3).values()) == {"a", "b", ""}

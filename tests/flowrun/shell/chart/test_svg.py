@@ -10,7 +10,7 @@ from flowrun.shell.chart.svg import draw
 
 
 def drawn(text, times=None, critical=(), told=("a line",), **options):
-    return draw(played(text, times, **options).schedule, "the title", told, critical)
+    return draw(played(text, times, **options).timeline, "the title", told, critical)
 
 
 def parts(svg, kind):
@@ -51,7 +51,7 @@ def test_what_decides_the_end_is_marked():
 
 
 def test_names_cannot_break_out_and_nothing_is_loaded():
-    svg = draw(played('a["<&]').schedule, "<b>&\x00", ["<i>"])
+    svg = draw(played('a["<&]').timeline, "<b>&\x00", ["<i>"])
     assert "<b>&\ufffd" in words(svg)
     assert re.findall(r"(?:href|src|url\()", svg) == []
 

@@ -7,7 +7,7 @@ from flowrun.shell.chart.terminal import draw
 
 
 def lines(text, times=None, columns=60, most=24, critical=(), **options):
-    return draw(played(text, times, **options).schedule, columns, critical, most)
+    return draw(played(text, times, **options).timeline, columns, critical, most)
 
 
 def test_a_node_is_a_bar_and_its_start_is_lighter():

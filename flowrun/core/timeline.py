@@ -35,7 +35,7 @@ class Step(msgspec.Struct, frozen=True):
     preds: Sequence[int]
 
 
-class Schedule(msgspec.Struct, frozen=True):
+class Timeline(msgspec.Struct, frozen=True):
     """What ran, by its start, on a host, and in `steps`, each after its `preds`, what waited for what."""
 
     name: str
@@ -45,7 +45,7 @@ class Schedule(msgspec.Struct, frozen=True):
     steps: Sequence[Step] = ()
 
 
-def schedule_of(state: State, capacity: Capacity, now_ms: int = 0) -> Schedule:
+def timeline_of(state: State, capacity: Capacity, now_ms: int = 0) -> Timeline:
     """What ran in a run since it was last opened; of one that is not over, until `now_ms`."""
     opened = state.opened_ms
     ended = (state.ended_ms or max(now_ms, opened)) - opened
@@ -53,7 +53,7 @@ def schedule_of(state: State, capacity: Capacity, now_ms: int = 0) -> Schedule:
     ran.sort(key=lambda task: (task.started_ms, task.index))
     number = {task.index: i for i, task in enumerate(ran)}
     intervals = [_interval(task, opened, ended) for task in ran]
-    return Schedule(state.plan.header.name, capacity, ended, intervals, list(_steps(state, number)))
+    return Timeline(state.plan.header.name, capacity, ended, intervals, list(_steps(state, number)))
 
 
 def _interval(task: Task, opened: int, ended: int) -> Interval:
