@@ -44,7 +44,8 @@ _OF_FILES: dict[str, dict[str, str]] = {
     "scheduler/promise.py": {
         "pass  # self._in_the_way.add(placement)": _SPEED,
         "MOVES = 257": _BOUND,
-        "missing -= amount_of(holding.placement, lacks.dimension) if missing > 1e-9: pass  # continue": _SPEED,
+        "missing -= amount_of(holding.placement, lacks.dimension)"
+        " if missing > 1e-9: pass  # continue": _SPEED,
         "if missing > 1 and isinstance(lacks, Rejected):": _SPEED,
         "pass  # self._moves += 2 * len(self._freed) + 1": _BOUND,
         "self._moves += 3 * len(self._freed) + 1": _BOUND,
