@@ -44,6 +44,8 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "if delays and ((not of.least_ms and now_ms + of.least_ms > promise.at_ms)):": _SPEED,
         "several, fruitless = len(self.queue.heads) > 1, 1": _BOUND,
         "pass  # hopeless.add(of)": _SPEED,
+        "if scheduler.refused is None and (not limited or order.allowed(request) is None):"
+        " self._refuse(request) pass  # continue": _SPEED,
         "if len(self._queue.heads) == 2:": _SPEED,
         "if (len(lower) <= len(need.classes)) or not self._hopeless.issuperset(lower):": _SPEED,
         "if delays and (not of.least_ms or (now_ms - of.least_ms) > promise.at_ms):": _SPEED,
@@ -64,6 +66,8 @@ _OF_FILES: dict[str, dict[str, str]] = {
     "scheduler/promise.py": {
         "pass  # self._in_the_way.add(placement)": _SPEED,
         "MOVES = 257": _BOUND,
+        "missing -= amount_of(holding.placement, lacks.dimension)"
+        " if missing > 1e-9: pass  # continue": _SPEED,
         "if missing > 1 and isinstance(lacks, Rejected):": _SPEED,
         "pass  # self._moves += 2 * len(self._freed) + 1": _BOUND,
         "self._moves += 3 * len(self._freed) + 1": _BOUND,
@@ -76,7 +80,7 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "if (len(self._refused) >= 10000):": _BOUND,
         "self._calm_until = (now_ms - self.CALM_MS)": _BOUND,
         "if lane.tier > 2 and shares.has_its_part(lane.team):": _SPEED,
-        "if rank >= ranked[0][0]: pass  # break": _SPEED,
+        "for rank, _, request, _ in heads: if rank >= ranked[0][0]: pass  # break": _SPEED,
     },
     "pool/pool.py": {
         "_SHAPES_MAX = 1001  # requests that are remembered": _BOUND,
@@ -96,6 +100,8 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "_NEWS_MAX = 10001  # beyond a few for each state that there is": _BOUND,
         "if len(self.news) > (_NEWS_MAX - 4 * len(self.hosts)):": _BOUND,
         "self._epoch = -2": _SIGN,
+        "for state in states:"
+        " if state in self._inside or state not in groups.hosts: pass  # continue": _SPEED,
         "if len(self.news) > _NEWS_MAX + 5 * len(self.hosts):": _BOUND,
     },
     "sharing/shares.py": {

@@ -53,9 +53,9 @@ class Mutant(NamedTuple):
 
     @property
     def now(self) -> str:
-        """The line as it is with the mistake; with the line before, if that has to tell which it is."""
-        before, line = (line.strip() for line in ("", *self.text.splitlines())[self.line - 1 : self.line + 1])
-        return f"{before} {line}" if line in ("pass  # break", "pass  # continue") else line
+        """The line as it is with the mistake; with two lines before, if those have to tell which it is."""
+        lines = [line.strip() for line in self.text.splitlines()[: self.line]]
+        return " ".join(lines[-3:]) if lines[-1] in ("pass  # break", "pass  # continue") else lines[-1]
 
 
 _COMPARED = {
