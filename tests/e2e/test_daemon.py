@@ -189,7 +189,7 @@ class TestShares:
     def compete(self, project):
         """When parts of vision and of speech started and ended, after vision had all of the host."""
         start(project)
-        project.submit("--team", "vision", *kind("gate"))
+        project.submit("--team", "vision", "--no-cache", *kind("gate"))
         project.told()
         project.submit("--team", "speech", "--no-cache")
         (project.folder / "open").touch()
