@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-import time
 from typing import Any
 
 from flowc.plan import sink
 from flowrun.core.model import Artifact
 from flowrun.shell.artifacts import Store
+from flowrun.shell.clock import now_ms
 from flowrun.shell.messages import Spawn, Told, frame
 
 
@@ -33,8 +33,4 @@ def _journal(order: Spawn, channel: socket.socket, store: Store) -> sink.Sink:
     def keep(value: Any) -> Artifact:
         return store.put(value)
 
-    return Journal(send, keep, _now_ms)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return Journal(send, keep, now_ms)

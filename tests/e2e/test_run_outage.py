@@ -124,7 +124,7 @@ def test_a_full_disk(tmp_path):
         project.execute()
         os.remove(tmp_path / "go")
         os.mkfifo(tmp_path / "go")
-        run = project.start()
+        run = project.start("--no-cache")
         run.until("start")
         with contextlib.suppress(OSError), open(state / "filler", "wb", buffering=0) as filler:
             while filler.write(bytes(100)):
