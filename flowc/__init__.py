@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowc.attempts import Attempt, attempt
     from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
     from flowc.loops import foreach, reduce
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array",
+    "Attempt",
     "Future",
     "Operator",
     "Static",
     "Workflow",
+    "attempt",
     "beat",
     "draw",
     "finally_",
@@ -39,6 +42,7 @@ _ELSEWHERE = {
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
     **dict.fromkeys(["beat", "scratch", "stopping"], "flowc.resuming"),
     "project": "flowc.places",
+    **dict.fromkeys(["Attempt", "attempt"], "flowc.attempts"),
     "draw": "flowc.show.notebook",
 }
 

@@ -114,6 +114,8 @@ CODES: dict[str, str] = {
     "FR149": "a node can never run within the limits of its team",
     "FR150": "what other processes hold of the host cannot be known",
     "FR165": "what is to be computed afresh is no node of the plan",
+    "FR166": "there is no node, artifact or model of which the lineage could be shown",
+    "FR167": "a model does not say where it comes from, or the log does not have that",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

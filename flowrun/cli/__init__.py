@@ -12,6 +12,7 @@ app = App(
     (
         Group("run plans", "flowrun.cli.running", ("execute", "cancel")),
         Group("look at runs", "flowrun.cli.looking", ("runs", "show", "logs", "why")),
+        Group("look back", "flowrun.cli.origins", ("lineage",)),
         Group("look ahead", "flowrun.cli.planning", ("simulate", "history")),
         Group("share a host", "flowrun.cli.sharing", ("daemon", "submit", "queue", "teams")),
     ),

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import msgspec
 from blake3 import blake3
 
+from flowc.plan import runtime
 from flowc.plan.diagnostics import Refused
 from flowc.plan.types import violation
 from flowrun.core.model import Artifact, Failure, Usage
@@ -114,6 +115,7 @@ def _outcome(
 
 def _perform(order: Spawn, store: Store) -> Artifact:
     operator = _load(order)
+    runtime.order = order
     args = _arguments(order, operator, store)
     sizes = _check_arguments(order, operator, args)
     try:

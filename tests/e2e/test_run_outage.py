@@ -16,7 +16,7 @@ def step(k: int, before: list[int]) -> int:
     note(f"step{k}")
     tell(f"step{k}")
     if k < 3:
-        open("go", "w").close()
+        open(project() / "go", "w").close()
     return k
 
 @workflow
@@ -124,7 +124,7 @@ def test_a_full_disk(tmp_path):
         project.execute()
         os.remove(tmp_path / "go")
         os.mkfifo(tmp_path / "go")
-        run = project.start()
+        run = project.start("--no-cache")
         run.until("start")
         with contextlib.suppress(OSError), open(state / "filler", "wb", buffering=0) as filler:
             while filler.write(bytes(100)):

@@ -44,7 +44,7 @@ def project(tmp_path_factory):
 
 class TestExecute:
     def test_plain_lines(self, project):
-        lines = project.execute("-i", "n=5").stdout.splitlines()
+        lines = project.execute("-i", "n=5", "--no-cache").stdout.splitlines()
         assert "7 nodes, on" in lines[0]
         assert sum("  start  " in line for line in lines) == 7
         assert sum("  done   " in line for line in lines) == 7
@@ -52,7 +52,7 @@ class TestExecute:
         assert '    "sum": 30,' in lines
 
     def test_json_lines_end_with_a_summary(self, project):
-        done = project.execute("-i", "n=5", "--json")
+        done = project.execute("-i", "n=5", "--no-cache", "--json")
         first, *changes, last = [json.loads(line) for line in done.stdout.splitlines()]
         assert first == {"run": project.json("runs")[-1]["run"]}
         assert [changes[0]["change"], changes[-1]["change"]] == ["opened", "finish"]
@@ -65,7 +65,7 @@ class TestExecute:
     @pytest.mark.parametrize("reads", [0, 1, 4])
     def test_a_pipe_that_closes_does_not_hurt_the_run(self, project, words, reads):
         process = subprocess.Popen(
-            [BIN / "flowrun", "execute", project.plan, "-i", "n=5", *words],
+            [BIN / "flowrun", "execute", project.plan, "-i", "n=5", "--no-cache", *words],
             cwd=project.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
