@@ -103,7 +103,7 @@ def _published(models: Path, target: str) -> Published | None:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Published)
     except FileNotFoundError:
-        hint = "`stdlib.export:publish` writes that since flowrun knows of lineage"
+        hint = "publish it anew with `stdlib.export:publish`, which writes that"
         refuse("FR167", f"`{target}` does not say which run published it", Place(str(file)), hint=hint)
     except (OSError, msgspec.DecodeError) as error:
         refuse("FR167", f"`{target}` does not say which run published it: {error}", Place(str(file)))

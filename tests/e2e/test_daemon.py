@@ -191,7 +191,7 @@ class TestShares:
         start(project)
         project.submit("--team", "vision", *kind("gate"))
         project.told()
-        project.submit("--team", "speech")
+        project.submit("--team", "speech", "--no-cache")
         (project.folder / "open").touch()
         assert [follow(project, run) for run in ("main-1", "main-2")] == ["succeeded"] * 2
         vision, speech = (
