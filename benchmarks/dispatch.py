@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,12 @@ def measure(repeats: int, wide: int, long: int, most: int) -> dict[str, Any]:
     harness.byte_compile()
     with tempfile.TemporaryDirectory() as name, ExitStack() as peers:
         ours = Flowrun(Path(name), wide, long)
-        sides = {
-            "flowrun": (lambda: ours.run("wide")[0], lambda: ours.run("chain")[0]),
-            **{
-                peer: (lambda run=run: run["wide"](wide), lambda run=run: run["chain"](long))
-                for peer, start in PEERS.items()
-                if (run := peers.enter_context(start()))
-            },
+        sides: dict[str, tuple[Callable[[], float], ...]] = {
+            "flowrun": (lambda: ours.run("wide")[0], lambda: ours.run("chain")[0])
         }
+        for peer, start in PEERS.items():
+            if run := peers.enter_context(start()):
+                sides[peer] = (partial(run["wide"], wide), partial(run["chain"], long))
         shapes = {}
         for i, (shape, nodes) in enumerate([("wide", wide), ("chain", long)]):
             figures = harness.alternate({peer: both[i] for peer, both in sides.items()}, repeats)

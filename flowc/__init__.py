@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowc.arrays import empty
     from flowc.attempts import Attempt, attempt
     from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
+    from flowc.logbook import log_artifact, log_metric, log_note
     from flowc.loops import foreach, reduce
     from flowc.places import project
     from flowc.resuming import beat, scratch, stopping
@@ -26,8 +28,12 @@ __all__ = [
     "attempt",
     "beat",
     "draw",
+    "empty",
     "finally_",
     "foreach",
+    "log_artifact",
+    "log_metric",
+    "log_note",
     "on_failure",
     "operator",
     "project",
@@ -40,7 +46,9 @@ __all__ = [
 _ELSEWHERE = {
     **dict.fromkeys(["finally_", "on_failure", "when"], "flowc.control"),
     **dict.fromkeys(["foreach", "reduce"], "flowc.loops"),
+    **dict.fromkeys(["log_artifact", "log_metric", "log_note"], "flowc.logbook"),
     **dict.fromkeys(["beat", "scratch", "stopping"], "flowc.resuming"),
+    "empty": "flowc.arrays",
     "project": "flowc.places",
     **dict.fromkeys(["Attempt", "attempt"], "flowc.attempts"),
     "draw": "flowc.show.notebook",

@@ -95,6 +95,21 @@ def unused(traced: Traced) -> list[Diagnostic]:
     return found
 
 
+def pickles(traced: Traced) -> list[Diagnostic]:
+    """A warning (FC262) for each operator whose result has no stored form but a pickle."""
+    found: dict[str, Diagnostic] = {}
+    for site in traced.plan.sites:
+        if site.pickles and site.op not in found:
+            operator, classes = site.op.rpartition(":")[2], " and ".join(f"`{name}`" for name in site.pickles)
+            message = f"what `{operator}` gives will be pickled: {classes} has no stored form"
+            if len(site.pickles) > 1:
+                message = message.replace(" has no", " have no")
+            label = Label(traced.calls[site.site].place)
+            hint = "return arrays, tensors, tables, a dataclass of them, or ONNX; or give the class a form"
+            found[site.op] = Diagnostic("FC262", message, (label,), hint=hint, severity="warning")
+    return list(found.values())
+
+
 def _origin(tree: Any, site_of: Mapping[str, str]) -> tuple[str, ...]:
     """The site and the fields that a plain reference takes its value from; nothing for other trees."""
     if type(tree) is dict and tree.get("from") in site_of:

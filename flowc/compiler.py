@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from flowc import estimates
-from flowc.check import check, infeasible, unused
+from flowc.check import check, infeasible, pickles, unused
 from flowc.folding import Folding
 from flowc.incremental import Partitions, rests_on
 from flowc.kept import Known, Slice
@@ -131,7 +131,7 @@ def _check(draft: Draft) -> Draft:
         problems += infeasible(draft.traced, draft.options.hosts)
     if problems:
         raise Refused(*problems)
-    return _with(draft, warnings=(*draft.warnings, *unused(draft.traced)))
+    return _with(draft, warnings=(*draft.warnings, *unused(draft.traced), *pickles(draft.traced)))
 
 
 def _simplify(draft: Draft) -> Draft:

@@ -17,6 +17,7 @@ from flowc import hints as _hints
 from flowc.code.fingerprint import Code, code_of, imports_of
 from flowc.declaration import Declaration, Impossible, declare
 from flowc.definitions import definition_of
+from flowc.forms import pickled
 from flowc.futures import Future
 from flowc.hints import Meaningless, Static, hints_of, is_static, type_of
 from flowc.plan.diagnostics import refuse
@@ -99,6 +100,11 @@ class Operator(Generic[P, R]):
     def gives(self) -> Type:
         """The type of the result."""
         return _type_in(self.fn, "return", self.hints)
+
+    @functools.cached_property
+    def pickles(self) -> tuple[str, ...]:
+        """The classes in the result whose values have no stored form but a pickle."""
+        return pickled(self.hints.get("return", Any))
 
     @functools.cached_property
     def is_generic(self) -> bool:

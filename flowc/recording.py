@@ -289,7 +289,8 @@ class Trace:
         takes = {name: str(of) for name, of in op.takes.items()}
         declared = msgspec.structs.asdict(op.declaration)
         del declared["fold"]  # of concern to the compiler alone
-        return Site(site, op.reference, op.code, takes, str(op.gives), imports=op.imports, **declared)
+        gives, imports, pickles = str(op.gives), op.imports, op.pickles
+        return Site(site, op.reference, op.code, takes, gives, imports=imports, pickles=pickles, **declared)
 
     def node_id(self, site: str, frames: list[Frame]) -> str:
         """The id of the next call of a site: its loop keys tell it from others."""

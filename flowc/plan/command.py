@@ -20,11 +20,15 @@ class Argument(NamedTuple):
 
     names: tuple[str, ...]
     settings: dict[str, Any]
+    dashes: bool = False
 
 
-def argument(*names: str, **settings: Any) -> Argument:
-    """An argument or option of a command. `dest` names the function's parameter where the name does not."""
-    return Argument(names, settings)
+def argument(*names: str, dashes: bool = False, **settings: Any) -> Argument:
+    """An argument or option of a command. `dest` names the function's parameter where the name does not.
+
+    `dashes`: its value may begin with a dash, which `argparse` would take for an option.
+    """
+    return Argument(names, settings, dashes)
 
 
 class Group(NamedTuple):
@@ -72,10 +76,11 @@ class App:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        for names, settings in arguments:
+        for names, settings, _ in arguments:
             parser.add_argument(*names, **settings)
+        words = _joined(sys.argv[2:], {name for names, _, dashes in arguments if dashes for name in names})
         try:
-            function(**vars(parser.parse_args(sys.argv[2:])))
+            function(**vars(parser.parse_args(words)))
             sys.stdout.flush()
         except BrokenPipeError:  # who reads the output, `head` for one, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -127,6 +132,17 @@ class App:
                 said = textwrap.wrap(_first_line(self._commands[name][0]), max(wide - column, 20))
                 yield f"  {name:<{column - 2}}{said[0] if said else ''}".rstrip()
                 yield from (" " * column + line for line in said[1:])
+
+
+def _joined(words: list[str], names: set[str]) -> list[str]:
+    """`--sort -age` as `--sort=-age`, for options of these names."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in names and word.startswith("-"):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def _first_line(function: Callable[..., None]) -> str:

@@ -125,7 +125,8 @@ class Site(Row, frozen=True, tag="site"):
     the same result for the same arguments, and does nothing else. After `heartbeat_ms` without a sign of life
     an attempt counts as hung. Failures of another kind than those in `retry_on`, if there are any, are final.
     `isolation`: a process that runs one node after the other, or one of its own for each attempt, forked from
-    one with the imports or started from nothing.
+    one with the imports or started from nothing. `pickles` are the classes in what it gives whose values have
+    no stored form but a pickle.
 
     A site with a `control` has nodes that no process runs: the scheduler acts on what the run knows by then.
       map      calls `op` for each item of the list that parameter `each[0]` is given, and gives the list
@@ -157,6 +158,7 @@ class Site(Row, frozen=True, tag="site"):
     each: tuple[Name, ...] = ()
     key: str = ""
     imports: tuple[str, ...] = ()
+    pickles: tuple[str, ...] = ()
 
 
 class Code(Row, frozen=True, tag="code"):

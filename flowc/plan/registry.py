@@ -146,6 +146,24 @@ def examine(value: Any, of: Type, classes: Classes) -> None:
             definition.make(value)
 
 
+# Classes of libraries that have a stored form of their own, by the first part of their module and their name.
+_FORMS = {
+    ("torch", "Tensor"): "safetensors",
+    ("torch", "Parameter"): "safetensors",
+    ("pandas", "DataFrame"): "arrow",
+    ("pandas", "Series"): "arrow",
+    ("polars", "DataFrame"): "arrow",
+    ("pyarrow", "Table"): "arrow",
+    ("onnx", "ModelProto"): "onnx",
+}
+
+
+def form_of_class(cls: type) -> str:
+    """Which stored form the values of a library's class have: a format of files; empty if none is known."""
+    names = ((base.__module__.partition(".")[0], base.__qualname__) for base in cls.__mro__)
+    return next((_FORMS[name] for name in names if name in _FORMS), "")
+
+
 def definition_of_class(cls: type) -> TypeDefinition | None:
     """The definition of a class or of its nearest base, from the installed packages."""
     by_class = {definition.cls: definition for definition in installed().values()}

@@ -1,7 +1,11 @@
-"""What the process that executes an operator knows of it. Nothing, where it is called without a run."""
+"""What the process that executes an operator offers to it. Nothing, where it is called without a run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-order: Any = None  # of the attempt: its `run`, `node`, `attempt` and `args`
+# Makes an array that lies where results are stored, of a shape and a dtype.
+empty: Callable[[int | tuple[int, ...], Any], Any] | None = None
+# Of the attempt that is executed: its `run`, `node`, `attempt` and `args`.
+order: Any = None

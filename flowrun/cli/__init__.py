@@ -10,8 +10,14 @@ app = App(
     "flowrun",
     "Execute plans on this machine, and look at runs.",
     (
-        Group("run plans", "flowrun.cli.running", ("execute", "cancel")),
-        Group("look at runs", "flowrun.cli.looking", ("runs", "show", "logs", "why")),
+        Group("run plans", "flowrun.cli.running", ("execute", "retry", "rerun", "cancel")),
+        Group(
+            "look at runs",
+            "flowrun.cli.looking",
+            ("runs", "show", "logs", "why", "diff", "events", "trace", "metrics"),
+        ),
+        Group("keep in order", "flowrun.cli.keeping", ("tag",)),
+        Group("keep artifacts", "flowrun.cli.storing", ("gc", "verify", "artifacts", "get")),
         Group("look back", "flowrun.cli.origins", ("lineage",)),
         Group("look ahead", "flowrun.cli.planning", ("simulate", "history")),
         Group("share a host", "flowrun.cli.sharing", ("daemon", "submit", "queue", "teams")),

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from flowc.plan.command import argument
 
 if TYPE_CHECKING:
-    from flowrun.core.state import State
-    from flowrun.core.task import Task
     from flowrun.shell.runlog import RunLog
 
 PLAN = argument("plan", type=Path, metavar="PLAN", help="a plan file")
@@ -59,32 +57,6 @@ def open_log(folder: Path) -> RunLog:
     from flowrun.shell.runlog import Home, RunLog
 
     return RunLog(Home(folder))
-
-
-def state_of(log: RunLog, run: str) -> State:
-    """How a run stands; `Refused` (FR301) if it never began."""
-    from flowc.plan.diagnostics import refuse
-
-    state = log.state_of(run)
-    if state is None:
-        refuse(
-            "FR301", f"run `{run}` ended before it began: nothing was recorded", hint="execute its plan again"
-        )
-    return state
-
-
-def task_of(state: State, run: str, node: str) -> Task:
-    """A node of a run; `Refused` (FR302) if it has none of that name."""
-    import difflib
-
-    from flowc.plan.diagnostics import refuse
-
-    if node not in state.by_id:
-        close = difflib.get_close_matches(node, state.by_id, 1)
-        known = ", ".join(f"`{name}`" for name in list(state.by_id)[:20])
-        hint = f"did you mean `{close[0]}`?" if close else f"its nodes are {known}"
-        refuse("FR302", f"run `{run}` has no node `{node}`", hint=hint)
-    return state.by_id[node]
 
 
 def print_json(value: Any) -> None:

@@ -129,6 +129,36 @@ class CancelRequested(Change, frozen=True, tag="cancel_requested"):
     at_ms: int
 
 
+class Tagged(Change, frozen=True, tag="tagged"):
+    """People sort the run under these tags; an empty value takes a tag away.
+
+    Not among the changes of the run's log, as it comes at any time from anybody, but in one beside it.
+    """
+
+    at_ms: int
+    tags: dict[str, str]
+
+
+class Point(msgspec.Struct, frozen=True, array_like=True):
+    """A value of a metric. `step` is the operator's own count, -1 if it has none."""
+
+    name: str
+    value: float | Literal["nan", "inf", "-inf"]  # what JSON has no number for, by name
+    step: int
+    at_ms: int
+
+
+class Logged(Change, frozen=True, tag="logged"):
+    """What an operator logged while it ran, in order: metrics, notes, small artifacts by name."""
+
+    at_ms: int
+    node: str
+    attempt: int
+    points: tuple[Point, ...] = ()
+    notes: tuple[str, ...] = ()
+    artifacts: dict[str, Artifact] = {}
+
+
 class Reorder(Change, frozen=True, tag="schedule", omit_defaults=True):
     """The order of starts in a schedule computed ahead, in ms from now, counts as priority from now on.
 
@@ -192,6 +222,14 @@ class Retry(Change, frozen=True, tag="retry"):
     needs: Resources | None = None
 
 
+class Redo(Change, frozen=True, tag="redo"):
+    """What `sources` made is damaged: they run again, and after them the node that found out."""
+
+    at_ms: int
+    node: str
+    sources: tuple[str, ...]
+
+
 class Fail(Change, frozen=True, tag="fail"):
     """A node failed for good: by its last attempt, or by a `failure` that no attempt had part in."""
 
@@ -226,6 +264,6 @@ class Finish(Change, frozen=True, tag="finish"):
     status: RunStatus
 
 
-Event = Opened | Exited | Exceeded | Resolved | Elsewhere | Woke | CancelRequested
-Command = Reorder | Start | Reuse | Resolve | Kill | Retry | Fail | Block | Skip | Cancel | Finish
+Event = Opened | Exited | Exceeded | Resolved | Logged | Elsewhere | Woke | CancelRequested
+Command = Reorder | Start | Reuse | Resolve | Kill | Retry | Redo | Fail | Block | Skip | Cancel | Finish
 AnyChange = Event | Command

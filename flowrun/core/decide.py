@@ -18,15 +18,18 @@ from flowrun.core.changes import (
     Fail,
     Finish,
     Kill,
+    Logged,
     Opened,
     Resolve,
     Resolved,
+    Retry,
     Reuse,
     Skip,
     Start,
     Woke,
 )
-from flowrun.core.failures import after_failure
+from flowrun.core.damage import after_damage
+from flowrun.core.failures import DAMAGED, after_failure
 from flowrun.core.foresight import foresee, foresee_again
 from flowrun.core.model import Failure, RunStatus
 from flowrun.core.reuse import look_up
@@ -61,12 +64,14 @@ def react(state: State, event: Event) -> list[Command]:
             kill = Kill(event.at_ms, node, attempt, reason, force=reason == "memory", used=used)
             _carry_out(state, commands, [kill])
         case Resolved(failure=failure, node=node_id) if failure is not None:
-            _carry_out(state, commands, [Fail(node_id)])
+            damaged = failure.code == DAMAGED
+            command = _after_failure(state, state.by_id[node_id], event.at_ms) if damaged else Fail(node_id)
+            _carry_out(state, commands, [command])
         case CancelRequested():
             _carry_out(state, commands, _cancel(state, event.at_ms))
         case Woke():
             _carry_out(state, commands, _enforce_limits(state, event.at_ms))
-        case Opened() | Exited() | Resolved() | Elsewhere():
+        case Opened() | Exited() | Resolved() | Logged() | Elsewhere():
             pass
         case _:
             assert_never(event)
@@ -145,7 +150,10 @@ def _follow(state: State, commands: list[Command], now_ms: int) -> None:
 def _after_failure(state: State, task: Task, now_ms: int) -> Command:
     if state.cancelling and (task.node.trigger != "always" or state.cancelling > 1):
         return Cancel(task.node.id)
-    return after_failure(task, now_ms, state.could_have)
+    command = after_failure(task, now_ms, state.could_have)
+    if isinstance(command, Retry) and command.kind == "damaged":
+        return after_damage(state, task, command)
+    return command
 
 
 def _cancel(state: State, now_ms: int) -> Iterator[Command]:

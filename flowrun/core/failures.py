@@ -20,6 +20,7 @@ LEAST_MB = 512  # asked for by what ran out of memory; less is not worth an atte
 
 RAISED, ENDED, TIMED_OUT, LOST, PREEMPTED = "FR201", "FR202", "FR203", "FR207", "FR209"
 OUT_OF_MEMORY, NO_MORE_MEMORY, HUNG, OUT_OF_GPU_MEMORY, TAKEN = "FR213", "FR214", "FR215", "FR216", "FR218"
+DAMAGED = "FR306"
 _KINDS: Mapping[str, Kind] = {  # all others are errors
     ENDED: "crash",
     TIMED_OUT: "timeout",
@@ -28,6 +29,7 @@ _KINDS: Mapping[str, Kind] = {  # all others are errors
     OUT_OF_GPU_MEMORY: "memory",
     LOST: "lost",
     PREEMPTED: "preempted",
+    DAMAGED: "damaged",
     TAKEN: "taken",
 }
 

@@ -47,7 +47,7 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
 class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
     """A stored value: the hash of its manifest, and its size with all its parts.
 
-    `data` is the manifest itself if it is small and without parts: such a value needs no file.
+    `data` is the manifest itself if it is small: what it does not name needs no file.
     """
 
     hash: str
@@ -74,6 +74,7 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why an attempt failed: a code, a sentence, the line in the operator if known, a way out.
 
+    `damaged` is the hash of an artifact that it could not read.
     `wanted_mb` is how much memory it asked for in vain at last, beside what it had, if it tells.
     """
 
@@ -82,6 +83,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     at: str = ""
     hint: str = ""
     wanted_mb: int = 0
+    damaged: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -24,7 +24,9 @@ from flowrun.core.changes import (
     Fail,
     Finish,
     Kill,
+    Logged,
     Opened,
+    Redo,
     Reorder,
     Resolve,
     Resolved,
@@ -35,6 +37,7 @@ from flowrun.core.changes import (
     Woke,
 )
 from flowrun.core.control import flat, unfold
+from flowrun.core.counts import Counts
 from flowrun.core.derived import Derived, derive
 from flowrun.core.keys import key_of, versions_by_operator
 from flowrun.core.model import Artifact, Capacity, Inputs, RunStatus, TaskState
@@ -42,7 +45,7 @@ from flowrun.core.pool import Pool
 from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.request import Lane, Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
-from flowrun.core.task import Doomed, Task, effect
+from flowrun.core.task import Doomed, Task, effect, is_due, is_part
 
 _ALONE = Lane()
 
@@ -99,6 +102,7 @@ class State:
         self.ended_ms = 0
         self.doomed: list[Doomed] = []
         self.unresolved: list[Task] = []
+        self.metrics: dict[str, float] = {}  # the last value that an operator logged of each
         self.hopeful: list[Task] = []
         self.contents: dict[str, bytes] = {}  # keys of what nodes compute, if that may be kept for other runs
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
@@ -118,7 +122,9 @@ class State:
         self.by_id = {task.node.id: task for task in self.tasks}
         self.running: dict[str, Task] = {}
         self.unfinished = len(self.tasks)
+        self.counts = Counts(self.tasks)
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
+        self._again: set[int] = set()  # tasks that were done, and run again
         self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
 
     def wanted(self) -> Counter[Resources]:
@@ -204,7 +210,7 @@ class State:
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
                     task = self.tasks[heapq.heappop(self._waiting)[1]]
-                    if task.state == "pending":
+                    if task.state == "pending" and task.missing == 0:
                         self._make_ready(task)
             case Elsewhere():
                 self.scheduler.occupy(change.held, change.at_ms)
@@ -218,7 +224,7 @@ class State:
                 self._succeed(task, change.artifact)
             case Resolve():
                 task = self.by_id[change.node]
-                task.state, task.started_ms = "running", change.at_ms
+                task.state, task.started_ms, task.failure = "running", change.at_ms, None
             case Resolved():
                 if not self.awaits(change):
                     return False
@@ -232,10 +238,13 @@ class State:
                 task.retried[change.kind] = task.retried.get(change.kind, 0) + 1
                 task.more = change.needs or task.more
                 task.ready_at_ms = change.ready_at_ms
-                if change.ready_at_ms <= change.at_ms:
+                task.missing = self._comes_after_again(task)
+                if change.ready_at_ms <= change.at_ms and not task.missing:
                     self._make_ready(task)
-                else:
+                elif change.ready_at_ms > change.at_ms:
                     heapq.heappush(self._waiting, (change.ready_at_ms, task.index))
+            case Redo():
+                self._redo(self.by_id[change.node], [self.by_id[source] for source in change.sources])
             case Fail():
                 task = self.by_id[change.node]
                 task.failure = change.failure or task.failure
@@ -250,6 +259,8 @@ class State:
                 self._end(self.by_id[node_id], "cancelled")
             case Finish():
                 self.status, self.ended_ms = change.status, change.at_ms
+            case Logged():
+                self.metrics.update((point.name, float(point.value)) for point in change.points)
             case _:
                 assert_never(change)
         return True
@@ -272,6 +283,40 @@ class State:
             if self.foreseen is not None:
                 self.drift_ms += abs(took_ms - self._planned_ms.get(task.site.site, took_ms))
             self._succeed(task, exited.artifact)
+
+    def _redo(self, finder: Task, sources: list[Task]) -> None:
+        """What some tasks made is damaged: they run again, and after them the one that found out."""
+        finder.retried["damaged"] = finder.retried.get("damaged", 0) + 1
+        for source in sources:
+            if finder.index not in self.dependents[source.index]:  # it has its value through a control node
+                self.dependents[source.index].append(finder.index)
+            if source.state == "succeeded":  # else another task found out, too
+                self._begin_again(source)
+        finder.state, finder.missing = "pending", self._comes_after_again(finder)
+
+    def _comes_after_again(self, task: Task) -> int:
+        """How many dependencies of a task were done and are not any more."""
+        return sum(self.dependents[index].count(task.index) for index in self._again)
+
+    def _begin_again(self, task: Task) -> None:
+        """A task that is done is so no more. What has used its result stays, what has not waits for the next.
+
+        Its artifact stays until there is another: nobody is to take it for a task that gives none.
+        """
+        self.counts.begin_again(task)
+        task.redone += 1
+        task.kept, task.origin = False, None
+        self._again.add(task.index)
+        self.unfinished += 1
+        for index in self.dependents[task.index]:
+            waiting = self.tasks[index]
+            if waiting.state == "ready":
+                if waiting.site.control == "none":
+                    self.scheduler.withdraw(waiting.ref)
+                waiting.state = "pending"
+            if waiting.state == "pending" or is_part(task, waiting):
+                waiting.missing += 1
+        self._make_ready(task)
 
     def _own(self, capacity: Capacity) -> Scheduler:
         return Scheduler(Pool((capacity,), self.wanted()))
@@ -341,9 +386,9 @@ class State:
         made = [self._add(node, plain, task.priority) for node in nodes]
         for child in made:
             for source in {ref for tree in child.node.args.values() for ref in sources_of(tree)}:
-                if self.by_id[source].index >= made[0].index:
-                    self.dependents[self.by_id[source].index].append(child.index)
-                    child.missing += 1
+                needed = self.by_id[source]
+                self.dependents[needed.index].append(child.index)
+                child.missing += is_due(needed)
         for handler in [self.tasks[i] for i in self.dependents[task.index]]:
             if handler.node.trigger != "success":  # it waits for all that is going on
                 for child in made:
@@ -367,6 +412,7 @@ class State:
         self.by_id[node.id] = task
         self.dependents.append([])
         self.keys.append(key_of(node, site, keys, self.inputs, self.versions))
+        self.counts.add(task)
         self.unfinished += 1
         return task
 
@@ -380,6 +426,8 @@ class State:
         if task.state == "ready":
             self.scheduler.withdraw(task.ref)
         task.state = state
+        self.counts.end(task, state)
+        self._again.discard(task.index)
         self.unfinished -= 1
         self._over.append(task)
 
@@ -389,7 +437,7 @@ class State:
             over = self._over.popleft()
             for index in self.dependents[over.index]:
                 task = self.tasks[index]
-                if task.state == "pending" or (task.site.control != "none" and task.state == "running"):
+                if task.state == "pending" or is_part(over, task):
                     self._tell(task, over)
 
     def _tell(self, waiting: Task, over: Task) -> None:
@@ -407,6 +455,8 @@ class State:
         """Nothing is left to wait for."""
         if task.state == "running":  # a loop, all of whose nodes are done
             self._conclude(task, task.result, last.ended_ms)
+        elif task.ready_at_ms > self.now_ms:
+            pass  # it failed before, and its pause is not over
         elif task.node.trigger == "failure" and task.node.after and not task.alarmed:
             heapq.heappush(self.doomed, Doomed(task.index, "skipped", ""))
         else:

@@ -15,6 +15,8 @@ from flowrun.core.scheduler.request import Ref
 class Task(msgspec.Struct):
     """A node in a run. `attempt` counts from 1; `retried` is how often it was, after which failures.
 
+    `redone` is how often it ran again because what it had made was damaged.
+
     `more` is what it needs since it ran out of memory, if it is not what its site says.
 
     `alarmed`: one of the nodes in its `after` did not succeed. `result` is the argument tree
@@ -30,6 +32,7 @@ class Task(msgspec.Struct):
     state: TaskState = "pending"
     attempt: int = 0
     retried: dict[Kind, int] = {}
+    redone: int = 0
     more: Resources | None = None
     ready_at_ms: int = 0
     started_ms: int = 0
@@ -72,6 +75,16 @@ def effect(waiting: Task, over: Task) -> Literal["go", "blocked", "skipped"]:
     if not _needs(waiting, source) and (lenient or source not in node.after):
         return "go"
     return "skipped" if lenient else "blocked"
+
+
+def is_due(task: Task) -> bool:
+    """Whether a task is still to come to its end; once more, if it had come to one."""
+    return task.state in ("pending", "ready", "running")
+
+
+def is_part(part: Task, loop: Task) -> bool:
+    """Whether a task is one of a loop that waits for all of its own."""
+    return loop.state == "running" and loop.parts > 0 and part.node.id.rpartition("[")[0] == loop.node.id
 
 
 def _needs(task: Task, source: str) -> bool:

@@ -80,7 +80,7 @@ def _wait(home: Home, answer: Submitted, since: int, plan: Path, as_json: bool) 
     run = answer.run
     where = f" --state {home.folder}" if home.folder != DEFAULT_STATE else ""
     try:
-        ended = follow(home, run, watcher(as_json), since)
+        ended = follow(home, run, watcher(as_json, run), since)
     except KeyboardInterrupt:
         print(f"\n{run} goes on; end it with `flowrun cancel {run}{where}`", file=sys.stderr)
         return _INTERRUPTED

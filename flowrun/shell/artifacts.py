@@ -2,19 +2,15 @@
 
 A value is stored as a manifest (MessagePack) in which every array is replaced by the hash of a file of its
 own (`.npy`, mapped when read). Equal content is stored once; files are written whole or not at all. A small
-manifest without arrays needs no file: who holds the artifact holds its `data`. Nothing is pickled. The layout
-is specified in `docs/formats/artifact-store.md`.
+manifest needs no file: who holds the artifact holds its `data`. The layout is specified in
+`docs/formats/artifact-store.md`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import io
 import sys
-import types
-import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +19,21 @@ from blake3 import blake3
 
 from flowc.plan.registry import definition_of_class
 from flowrun.core.model import Artifact
-from flowrun.shell.files import write_durably
+from flowrun.shell import forms
+from flowrun.shell.content import LARGE_BYTES, Content
+from flowrun.shell.content import Damaged as Damaged
+from flowrun.shell.conversion import convert as convert
+from flowrun.shell.conversion import is_array
+from flowrun.shell.inplace import InPlace, npy_header
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Arrays up to this size are verified whenever they are read (3 ms at most). Larger ones are mapped unread, so
-# that passing on a gigabyte costs nothing; they are verified when a run is resumed.
-_VERIFIED_BYTES = 16 * 1024 * 1024
-_ARRAY = 1  # code of the MessagePack extension that stands for an array: 32 bytes of hash
+_TO_COME = 127  # code of the extension that stands for a tensor while a manifest is made
+_LONG_BYTES = 64 * 1024  # bytes that are longer have a file of their own
 
 
-INLINE_BYTES = 1024  # of a manifest without parts, up to which it goes along with its hash, into the run log
+INLINE_BYTES = 1024  # of a manifest, up to which it goes along with its hash, into the run log
 
 Source = str | bytes  # what a value is read from: the hash of its manifest, or a small manifest itself
 
@@ -43,8 +42,8 @@ class Unstorable(ValueError):
     """The value has no stored form."""
 
 
-class Damaged(ValueError):
-    """What lies in the store is missing, or is not what its hash says."""
+class Missing(ValueError):
+    """The value has no such part."""
 
 
 class Store:
@@ -52,40 +51,56 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.content = Content(folder)
+        self._in_place = InPlace(folder)
 
     def path(self, digest: str) -> Path:
         """Where content with this hash lies."""
-        return self.folder / digest[:2] / digest[2:]
+        return self.content.path(digest)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray[Any, Any]:
+        """An array of zeros that lies in the store: when it is filled, putting it copies nothing."""
+        return self._in_place.empty(shape, dtype)
 
     def is_sound(self, artifact: Artifact) -> bool:
-        """Whether a value and all its parts are there and are what their hashes say."""
-        if artifact.data:
-            return bool(blake3(artifact.data).hexdigest() == artifact.hash)
+        """Whether a value and all its parts are there and are what their hashes say.
+
+        To be asked before something new refers to it: it is not removed from then on.
+        """
+        if artifact.data and blake3(artifact.data).hexdigest() != artifact.hash:
+            return False
         try:
-            return all(_is_intact(self.path(digest), digest) for digest in self._digests(artifact.hash))
+            return all(self.content.hold(digest) for digest in self.digests(artifact))
         except (Damaged, msgspec.DecodeError):
             return False
 
-    def _digests(self, digest: str) -> Iterator[str]:
-        """The hashes of a manifest and of its parts."""
-        yield digest
-        yield from _parts(self._read_manifest(digest))
+    def digests(self, artifact: Artifact) -> Iterator[str]:
+        """The hashes of all files of a value: of its manifest, if that is one, and of that one's parts."""
+        if not artifact.data:
+            yield artifact.hash
+        yield from _parts(artifact.data or self.content.read(artifact.hash))
 
-    def put(self, value: Any) -> Artifact:
+    def put(self, value: Any, pickles: bool = False) -> Artifact:
         """Store a value; it is durable when this returns, but for what is small: the artifact's `data`.
 
-        `Unstorable` names what cannot be stored.
+        `Unstorable` names what cannot be stored. With `pickles`, that is no more than what cannot be pickled.
         """
         size = 0
+        tensors: list[Any] = []
+
+        def kept(code: int, digest: str, stored: int, note: str = "") -> Any:
+            nonlocal size
+            size += stored
+            return msgspec.msgpack.Ext(code, bytes.fromhex(digest) + note.encode())
 
         def leaf(part: Any) -> Any:
-            nonlocal size
-            if _is_tensor(part):
-                part = part.detach().cpu().numpy()
-            if _is_array(part):
-                digest, stored = self._put_array(part)
-                size += stored
-                return msgspec.msgpack.Ext(_ARRAY, bytes.fromhex(digest))
+            if forms.is_tensor(part) and forms.is_plain(part) and self._in_place.has(part.data_ptr()):
+                part = part.detach().numpy()
+            if forms.is_tensor(part):
+                tensors.append(part)
+                return msgspec.msgpack.Ext(_TO_COME, len(tensors).to_bytes(8))
+            if is_array(part):
+                return kept(forms.ARRAY, *self._put_array(part))
             if _is_scalar(part) and isinstance(plain := part.item(), (bool, int, float, str, bytes)):
                 return plain
             if isinstance(part, PurePath):
@@ -95,6 +110,14 @@ class Store:
             definition = definition_of_class(type(part))
             if definition is not None:
                 return definition.parts(part)
+            match forms.form_of(part):
+                case "arrow":
+                    return kept(forms.TABLE, *forms.put_table(self.content, part))
+                case "onnx":
+                    data = part.SerializeToString(deterministic=True)
+                    return kept(forms.BYTES, self.content.add([memoryview(data)]), len(data), "onnx")
+            if pickles:
+                return kept(forms.PICKLE, *forms.put_pickle(self.content, part))
             name = f"{type(part).__module__}.{type(part).__qualname__}"
             raise Unstorable(f"a `{name}` cannot be stored")
 
@@ -103,51 +126,102 @@ class Store:
                 manifest = msgspec.msgpack.encode(value, enc_hook=leaf, order="deterministic")
             except TypeError:  # keys other than strings cannot be sorted: they keep their order
                 size = 0
+                tensors.clear()
                 manifest = msgspec.msgpack.encode(value, enc_hook=leaf)
+            if tensors or len(manifest) > _LONG_BYTES:
+                outline = msgspec.msgpack.decode(manifest, strict=False)
+                manifest = msgspec.msgpack.encode(self._with_files(outline, tensors, kept))
+        except forms.Formless as error:
+            raise Unstorable(str(error)) from None
         except Unstorable:
             raise
         except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # of msgspec, numpy and torch
             raise Unstorable(str(error)) from None
-        if size == 0 and len(manifest) <= INLINE_BYTES:
-            return Artifact(blake3(manifest).hexdigest(), len(manifest), manifest)
-        return Artifact(self._put_bytes([manifest]), size + len(manifest))
+        self._in_place.drop()
+        if len(manifest) <= INLINE_BYTES:
+            return Artifact(blake3(manifest).hexdigest(), size + len(manifest), manifest)
+        return Artifact(self.content.add([memoryview(manifest)]), size + len(manifest))
+
+    def _with_files(self, part: Any, tensors: list[Any], kept: Callable[..., Any]) -> Any:
+        """An outline in which tensors, dicts of tensors, and long bytes are files of their own."""
+        if isinstance(part, dict):
+            values = list(part.values())
+            if values and all(map(_is_to_come, values)) and all(isinstance(key, str) for key in part):
+                named = {key: _chosen(tensors, value) for key, value in part.items()}
+                return kept(forms.TENSORS, *forms.put_tensors(self.content, named))
+            return {key: self._with_files(value, tensors, kept) for key, value in part.items()}
+        if isinstance(part, list):
+            return [self._with_files(value, tensors, kept) for value in part]
+        if isinstance(part, bytes) and len(part) > _LONG_BYTES:
+            return kept(forms.BYTES, self.content.add([memoryview(part)]), len(part))
+        if _is_to_come(part):
+            alone = {forms.LONE: _chosen(tensors, part)}
+            return kept(forms.TENSORS, *forms.put_tensors(self.content, alone), forms.LONE)
+        return part
 
     def get(self, source: Source, at: Iterable[str | int] = (), of: Any = Any) -> Any:
         """Load a value, or the part at a path of field names, as type `of`. Arrays are mapped, read-only.
 
-        `Damaged` if something is missing or unreadable; `msgspec.ValidationError` if it is not of type `of`.
+        `Damaged` if something is not there or unreadable, `Missing` if the value has no such part;
+        `msgspec.ValidationError` if it is not of type `of`.
         """
-        return convert(self._with_arrays(self.outline(source, at)), of)
+        outline = self.outline(source, at)
+        try:
+            return convert(self._with_arrays(outline), of)
+        except Damaged as error:
+            error.artifact = source if isinstance(source, str) else blake3(source).hexdigest()
+            raise
+
+    def preview(self, source: Source, at: Iterable[str | int] = ()) -> Any:
+        """A value as far as it can be shown without the libraries that it is of: of what is, a sentence."""
+
+        def shown(part: Any) -> Any:
+            if isinstance(part, msgspec.msgpack.Ext) and part.code != forms.ARRAY:
+                digest, note = _split(part)
+                return forms.preview(self.content.checked(digest), part.code, note)
+            if isinstance(part, dict):
+                return {key: shown(value) for key, value in part.items()}
+            return [shown(value) for value in part] if isinstance(part, list) else self._with_arrays(part)
+
+        return shown(self.outline(source, at))
 
     def outline(self, source: Source, at: Iterable[str | int] = ()) -> Any:
         """A value, or the part at a path, with its arrays unread: each is a `msgspec.msgpack.Ext`."""
-        manifest = source if isinstance(source, bytes) else self._read_manifest(source)
+        manifest = source if isinstance(source, bytes) else self.content.read(source)
         part: Any = msgspec.msgpack.decode(manifest, strict=False)
         for step in at:
+            if isinstance(part, msgspec.msgpack.Ext) and part.code in (forms.TENSORS, forms.PICKLE):
+                part = self._with_arrays(part)
             try:
                 part = part[step]
             except (KeyError, IndexError, TypeError):
-                raise Damaged(f"artifact {_short(source)} has no field `{step}`") from None
+                raise Missing(f"artifact {_short(source)} has no field `{step}`") from None
         return part
-
-    def _read_manifest(self, digest: str) -> bytes:
-        path = self.path(digest)
-        try:
-            manifest = path.read_bytes()
-        except OSError as error:
-            raise Damaged(f"artifact {digest[:12]} cannot be read: {error.strerror}") from None
-        if blake3(manifest).hexdigest() != digest:
-            raise Damaged(f"artifact {digest[:12]} is damaged: its content does not match its hash")
-        return manifest
 
     def _with_arrays(self, part: Any) -> Any:
         if isinstance(part, msgspec.msgpack.Ext):
-            return self._get_array(bytes(part.data).hex())
+            return self._read_file(part.code, *_split(part))
         if isinstance(part, dict):
             return {key: self._with_arrays(value) for key, value in part.items()}
         if isinstance(part, list):
             return [self._with_arrays(value) for value in part]
         return part
+
+    def _read_file(self, code: int, digest: str, note: str) -> Any:
+        """What a file of its own stands for."""
+        match code:
+            case forms.BYTES:
+                data = self.content.read(digest)
+                return _onnx_model(data) if note == "onnx" else data
+            case forms.TENSORS:
+                tensors = forms.get_tensors(self.content.checked(digest))
+                return tensors[forms.LONE] if note == forms.LONE else tensors
+            case forms.TABLE:
+                return forms.get_table(self.content.checked(digest), digest, note)
+            case forms.PICKLE:
+                return forms.get_pickle(self.content, digest)
+            case _:
+                return self._get_array(digest)
 
     def _put_array(self, array: np.ndarray[Any, Any]) -> tuple[str, int]:
         import numpy as np
@@ -158,91 +232,29 @@ class Store:
             )
         if hasattr(array, "mask"):
             raise Unstorable("a masked array cannot be stored: return its data and its mask")
-        array = np.asarray(array, order="C")
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-        pieces = [header.getvalue(), array.reshape(-1).view(np.uint8).data if array.size else b""]
-        return self._put_bytes(pieces), len(pieces[0]) + array.nbytes
+        partial = self._in_place.take(array)
+        if partial is None and not array.flags.c_contiguous and array.nbytes >= LARGE_BYTES:
+            made = self.empty(array.shape, array.dtype)  # copied once, and into its file
+            np.copyto(made, array)
+            partial = self._in_place.take(made)
+        header = npy_header(array.dtype, array.shape)
+        size = len(header) + array.nbytes
+        if partial is not None:
+            return self.content.adopt(partial), size
+        plain = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
+        return self.content.add([memoryview(header), plain]), size
 
     def _get_array(self, digest: str) -> np.ndarray[Any, Any]:
         import numpy as np
 
-        path = self.path(digest)
+        path = self.content.checked(digest)
         try:
-            if path.stat().st_size <= _VERIFIED_BYTES and not _is_intact(path, digest):
-                raise Damaged(f"artifact {digest[:12]} is damaged: its content does not match its hash")
             mapped: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            if isinstance(error, Damaged):
-                raise
             with contextlib.suppress(OSError, ValueError):
                 return np.load(path, allow_pickle=False)  # type: ignore[no-any-return] # empty: cannot be mapped
-            raise Damaged(f"artifact {digest[:12]} cannot be read: {error}") from None
+            raise Damaged(digest, f"cannot be read: {error}") from None
         return mapped.view(np.ndarray)
-
-    def _put_bytes(self, pieces: list[Any]) -> str:
-        hasher = blake3()
-        for piece in pieces:
-            hasher.update(piece)
-        digest: str = hasher.hexdigest()
-        target = self.path(digest)
-        if _is_intact(target, digest):
-            return digest
-        write_durably(target, pieces, mode=0o444)
-        return digest
-
-
-def _is_intact(path: Path, digest: str) -> bool:
-    """Whether a file is there, and what its name says."""
-    try:
-        return bool(blake3().update_mmap(path).hexdigest() == digest)
-    except OSError:
-        return False
-
-
-def convert(value: Any, of: Any, project: str = "") -> Any:
-    """A decoded value as type `of`; `msgspec.ValidationError` if it is none.
-
-    Relative `Path`s in it are made to be below `project`, if that is given.
-    """
-    make = functools.partial(_below, project) if project else _check
-    try:
-        return msgspec.convert(value, of, dec_hook=make, from_attributes=False)
-    except TypeError:
-        # A union whose members msgspec cannot tell apart, as in `str | date`: the first that fits is meant.
-        if typing.get_origin(of) not in (typing.Union, types.UnionType):
-            raise
-    failure = msgspec.ValidationError(f"Expected `{of}`")
-    for member in typing.get_args(of):
-        try:
-            return convert(value, member, project)
-        except msgspec.ValidationError as error:
-            failure = error
-    raise failure
-
-
-def _below(project: str, of: type, value: Any) -> Any:
-    made = _check(of, value)
-    return of(project, made) if isinstance(made, Path) else made  # as it is, if it is absolute
-
-
-def _check(of: type, value: Any) -> Any:
-    """Make a value of a type that msgspec does not know."""
-    if isinstance(value, of):
-        return value
-    if issubclass(of, PurePath) and isinstance(value, str):
-        return of(value)
-    if hasattr(of, "__flow_make__"):
-        return of.__flow_make__(value)
-    if of.__module__ == "torch" and _is_array(value):
-        import torch
-
-        # Stored arrays are read-only, tensors cannot be: an author who writes to one must not hit the store.
-        return torch.from_numpy(value.copy())
-    definition = definition_of_class(of)
-    if definition is not None:
-        return definition.make(value)
-    raise ValueError(f"Expected `{of.__name__}`, got `{type(value).__name__}`")
 
 
 def _short(source: Source) -> str:
@@ -253,16 +265,11 @@ def _parts(manifest: bytes) -> list[str]:
     found: list[str] = []
 
     def note(code: int, data: memoryview) -> None:
-        if code == _ARRAY:
-            found.append(bytes(data).hex())
+        if code in forms.FORMS.values():
+            found.append(bytes(data)[:32].hex())
 
     msgspec.msgpack.decode(manifest, ext_hook=note)
     return found
-
-
-def _is_array(value: Any) -> bool:
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray)
 
 
 def _is_scalar(value: Any) -> bool:
@@ -271,6 +278,21 @@ def _is_scalar(value: Any) -> bool:
     return isinstance(value, kinds)
 
 
-def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
+def _split(part: msgspec.msgpack.Ext) -> tuple[str, str]:
+    """The hash of the file that stands for a part, and what is to be made of it."""
+    data = bytes(part.data)
+    return data[:32].hex(), data[32:].decode()
+
+
+def _is_to_come(part: Any) -> bool:
+    return isinstance(part, msgspec.msgpack.Ext) and part.code == _TO_COME
+
+
+def _chosen(tensors: list[Any], part: Any) -> Any:
+    return tensors[int.from_bytes(bytes(part.data)) - 1]
+
+
+def _onnx_model(data: bytes) -> Any:
+    import onnx
+
+    return onnx.load_model_from_string(data)

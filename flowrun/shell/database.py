@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flowrun.core.changes import AnyChange, Finish, Opened
+from flowrun.core.changes import AnyChange, Finish, Logged, Opened
+from flowrun.shell import facts
 
 FORMAT = 2
 _SCHEMA = f"""
@@ -28,6 +29,7 @@ CREATE TABLE changes (
 ) WITHOUT ROWID;
 CREATE TABLE results (key BLOB PRIMARY KEY, run TEXT, position INTEGER, sum INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS plans (hash TEXT PRIMARY KEY, body BLOB);
+{facts.SCHEMA}
 PRAGMA user_version = {FORMAT};
 """
 # Format 1 had a row for each change, and no sums.
@@ -255,8 +257,11 @@ def _statements(batch: Batch) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
     for change in changes:
         if isinstance(change, Finish):
             yield _STATUS, [(run, change.status, change.at_ms)]
-        elif isinstance(change, Opened):
-            yield _STATUS, [(run, "running", 0)]
+        elif isinstance(change, (Opened, Logged)):
+            if isinstance(change, Opened):
+                yield _STATUS, [(run, "running", 0)]
+            for statement, row in facts.statements(run, change):
+                yield statement, [row]
 
 
 def _execute(db: sqlite3.Connection, statement: str, rows: list[tuple[object, ...]]) -> None:

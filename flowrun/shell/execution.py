@@ -25,8 +25,10 @@ from flowrun.core.changes import (
     Fail,
     Finish,
     Kill,
+    Logged,
     Opened,
     Outsider,
+    Redo,
     Reorder,
     Resolve,
     Resolved,
@@ -128,10 +130,12 @@ class Execution:
                 | Woke()
                 | CancelRequested()
                 | Retry()
+                | Redo()
                 | Fail()
                 | Block()
                 | Cancel()
                 | Finish()
+                | Logged()
             ):
                 pass  # these change the state only
             case _:
@@ -197,6 +201,7 @@ class Execution:
             f"{self._scratch}/{_file_name(start.node)}.{start.key[:16]}",
             site.isolation,
             self._cpus.take((self.run, start.node, start.attempt), start.placement.cpus),
+            bool(site.pickles),
         )
 
     def _look_ahead(self, task: Task) -> None:

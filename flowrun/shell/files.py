@@ -3,30 +3,72 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
+PARTIAL = ".partial-"  # what the names of files begin with that are being written
+# What a finished file's time of modification is set to, as Nix does: any other tells that it was written to.
+SEALED_NS = 1_000_000_000
 
-def write_durably(target: Path, pieces: Iterable[bytes | memoryview], mode: int = 0o644) -> None:
-    """Write a file under another name, flush it to disk, rename it, flush its folder; or `OSError`."""
-    make_folder(target.parent)
-    # Unpredictable, as `tempfile` would name it, whose import costs more than writing the file.
-    partial = target.parent / f".partial-{os.urandom(8).hex()}"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+class Partial:
+    """A new file under a name of its own, until it is whole.
+
+    It is locked (`flock`) as long as somebody writes it: one that is not was left by a process that died.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        make_folder(folder)
+        while True:
+            # Unpredictable, as `tempfile` would name it, whose import costs more than writing the file.
+            self.path = folder / f"{PARTIAL}{os.urandom(8).hex()}"
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self.descriptor = os.open(self.path, flags, 0o600)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            if os.fstat(self.descriptor).st_nlink:  # else it was taken for left before it was locked
+                return
+            os.close(self.descriptor)
+
+    def seal(self) -> None:
+        """Make it read-only, and flush it to disk."""
+        os.fchmod(self.descriptor, 0o444)
+        os.utime(self.descriptor, ns=(SEALED_NS, SEALED_NS))
+        os.fsync(self.descriptor)
+
+    def rename(self, target: Path) -> None:
+        """Give it its name, in a folder that is there. `sync` that folder afterwards."""
+        os.rename(self.path, target)
+        self._close()
+
+    def drop(self) -> None:
+        """It is not wanted any more; more than once does nothing."""
+        if self.descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self.descriptor)
+        self.descriptor = -1
+
+
+def remove_left(partial: Path, dry_run: bool = False) -> bool:
+    """Remove a file that nobody writes any more; whether it was such a one."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        os.rename(partial, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
+        descriptor = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Removed while it is locked: who has made it just now finds that out when it gets the lock.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not dry_run:
             os.unlink(partial)
-        raise
-    _sync(target.parent)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> None:
@@ -34,10 +76,11 @@ def make_folder(folder: Path) -> None:
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Flush a folder to disk: which files are in it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn
 
-from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Opened, Woke
+from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Logged, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
 from flowrun.shell.clock import now_ms
 from flowrun.shell.database import Batch
@@ -209,6 +209,11 @@ class Loop:
             yield from ((execution.run, event) for event in known)
         now = now_ms()
         for pool in pools:
+            for told in pool.told():
+                yield (
+                    told.run,
+                    Logged(now, told.node, told.attempt, told.points, told.notes, told.artifacts),
+                )
             for end in pool.exits():
                 usage = self._watch.usage((end.run, end.node, end.attempt), end.usage)
                 yield end.run, Exited(now, end.node, end.attempt, end.artifact, end.failure, usage)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from flowrun.core.changes import Point
 from flowrun.core.model import Artifact, Failure, Usage
 
 _MOST_FILES = 3
@@ -87,6 +88,7 @@ class Spawn(Message, frozen=True, tag="spawn"):
     scratch: str = ""  # the folder that the node's attempts have in common; it need not be there
     isolation: str = "warm"
     on: tuple[int, ...] = ()  # the CPUs that it is held to; none if it may run on all
+    pickles: bool = False  # whether what has no other stored form may be pickled
 
     @property
     def alone(self) -> bool:
@@ -113,6 +115,17 @@ class Ended(Message, frozen=True, tag="ended"):
     run: str = ""
     fit: bool = False
     kept_kb: int = 0
+
+
+class Told(Message, frozen=True, tag="told"):
+    """From a worker: what the operator has logged since it last told."""
+
+    node: str
+    attempt: int
+    run: str
+    points: tuple[Point, ...] = ()
+    notes: tuple[str, ...] = ()
+    artifacts: dict[str, Artifact] = {}  # durable
 
 
 class Forked(Message, frozen=True, tag="forked"):
@@ -153,7 +166,7 @@ _orders = msgspec.msgpack.Decoder(Order)
 _attempts = msgspec.msgpack.Decoder(Spawn)
 _encode = msgspec.msgpack.Encoder().encode
 decode_news = msgspec.msgpack.Decoder(News).decode
-decode_report = msgspec.msgpack.Decoder(Ended).decode
+decode_report = msgspec.msgpack.Decoder(Ended | Told).decode
 
 
 def frame(message: Message) -> bytes:

@@ -31,6 +31,7 @@ from flowrun.shell.messages import (
     Reaped,
     Signal,
     Spawn,
+    Told,
     Unforked,
     decode_news,
     decode_report,
@@ -63,6 +64,7 @@ class Pool:
         self._running: dict[Key, Worker] = {}
         self._idle: list[Worker] = []  # who had an order already; the last one has the warmest caches
         self._ended: list[Ended] = []
+        self._told: list[Told] = []
         self._adopts = False
         self._kills = Kills()
         self._is_closed = False
@@ -132,6 +134,11 @@ class Pool:
             self._replace()
         ended, self._ended = self._ended, []
         return ended
+
+    def told(self) -> list[Told]:
+        """What operators have logged since the last call; of attempts that end, before `exits` tells so."""
+        told, self._told = self._told, []
+        return told
 
     def close(self) -> None:
         """Let the zygotes end, and with them every worker; `wait` until they have."""
@@ -213,13 +220,17 @@ class Pool:
 
     def _hear_report(self, worker: Worker, body: bytes) -> None:
         try:
-            ended = decode_report(body)
+            told = decode_report(body)
         except msgspec.DecodeError:  # the operator wrote to a socket that is none of its business
             self._signal(worker, signal.SIGKILL)
             return
         order = worker.order
-        if order is None or (ended.run, ended.node, ended.attempt) != (order.run, order.node, order.attempt):
+        if order is None or (told.run, told.node, told.attempt) != (order.run, order.node, order.attempt):
             return
+        if isinstance(told, Told):
+            self._told.append(told)
+            return
+        ended = told
         worker.cpu_ms += ended.usage.cpu_ms
         worker.kept_kb = ended.kept_kb
         if order.gpus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,11 +14,14 @@ from flowrun.core.control import flat
 from flowrun.core.model import Artifact, Failure, Inputs, Origin, Usage
 from flowrun.core.state import State
 from flowrun.core.task import Task
-from flowrun.shell.artifacts import Damaged, Source
+from flowrun.shell.artifacts import Damaged, Missing, Source
 from flowrun.shell.execution import log_path
 from flowrun.shell.output import text_of
 from flowrun.shell.runlog import Home
 from flowrun.shell.values import Unfit, Values, loaded
+
+if TYPE_CHECKING:
+    from flowrun.core.logged import Book
 
 _LOG_TAIL = 12  # lines of a failed node's log that a diagnostic shows
 _LONGEST = 200  # characters of a value that is shown
@@ -59,6 +62,7 @@ class RunReport(msgspec.Struct, frozen=True):
     wall_ms: int
     nodes: list[NodeReport]
     result: Any
+    logged: Book | None = None
 
 
 def report(run: str, status: str, state: State, home: Home, now_ms: int) -> RunReport:
@@ -152,14 +156,27 @@ def _result(state: State, home: Home) -> Any:
 
     def load(source: Source, at: Sequence[str | int]) -> Any:
         try:
-            return abbreviate(home.store.get(source, at))
-        except Damaged as error:
+            return abbreviate(home.store.preview(source, at))
+        except (Damaged, Missing) as error:
             return f"<{error}>"
 
     try:
         return loaded(Values(state, home.store).located(state.plan.header.result), load)
     except Unfit as error:
         return f"<{error}>"
+
+
+def is_result_damaged(state: State, home: Home) -> bool:
+    """Whether a run succeeded, and what it came to is damaged or gone by now."""
+    if state.status != "succeeded":
+        return False
+    try:
+        loaded(Values(state, home.store).located(state.plan.header.result), home.store.preview)
+    except Damaged:
+        return True
+    except (Missing, Unfit):
+        pass
+    return False
 
 
 def abbreviate(value: Any) -> Any:

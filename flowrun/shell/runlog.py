@@ -24,11 +24,11 @@ from blake3 import blake3
 from flowc.plan import codec, known
 from flowc.plan.diagnostics import Place, Refused, print_diagnostics, refuse
 from flowc.plan.model import Header, Plan
-from flowrun.core.changes import AnyChange, Opened
+from flowrun.core.changes import AnyChange, Opened, Tagged
 from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
 from flowrun.core.model import Capacity
 from flowrun.core.state import State
-from flowrun.shell import database
+from flowrun.shell import database, facts
 from flowrun.shell.artifacts import Store
 from flowrun.shell.made import Made
 from flowrun.shell.results import Results
@@ -117,6 +117,11 @@ class RunLog:
             database.append(self._db, [database.Batch(run, position, changes)])
         return position + len(changes)
 
+    def version(self) -> int:
+        """A number that is another as soon as another process has written. SQLite has it in memory."""
+        with self._refusing():
+            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
     def length(self, run: str) -> int:
         """How many changes of a run there are: the position of the next."""
         query = "SELECT position + count FROM changes WHERE run = ? ORDER BY position DESC LIMIT 1"
@@ -146,6 +151,16 @@ class RunLog:
             except Refused as refusal:
                 told = (msgspec.structs.replace(d, severity="warning") for d in refusal.diagnostics)
                 print_diagnostics(told)
+
+    def facts(self) -> dict[str, facts.Facts]:
+        """What is at hand of each run, by `input`, `metric` and `tag`, by name; the last value of each."""
+        with self._refusing():
+            return facts.known(self._db)
+
+    def tag(self, run: str, tags: dict[str, str], now_ms: int) -> None:
+        """Sort a run under tags, whether it is being executed or not; an empty value takes one away."""
+        with self._refusing():
+            facts.tag(self._db, run, Tagged(now_ms, tags))
 
     def find(self, run: str) -> RunRow:
         """The run of that name, or the latest if the name is empty; `Refused` (FR301) if there is none."""
@@ -193,7 +208,7 @@ class RunLog:
 
     def after(self, execution: list[AnyChange]) -> State:
         """The state that an execution came to."""
-        state = self._opened_with(execution)
+        state = self.opening(execution[0])
         for change in execution:
             state.apply(change)
         return state
@@ -210,10 +225,10 @@ class RunLog:
         executions = self.executions(run)
         if not executions:
             return State(Plan(Header(1, "never:opened")), {}), []
-        return self._opened_with(executions[-1]), executions[-1]
+        return self.opening(executions[-1][0]), executions[-1]
 
-    def _opened_with(self, execution: list[AnyChange]) -> State:
-        opened = execution[0]
+    def opening(self, opened: AnyChange) -> State:
+        """The state that an execution, whose first change this is, was opened with."""
         assert isinstance(opened, Opened)
         return State(self.plan(opened.plan), opened.inputs, opened.versions)
 
@@ -323,18 +338,23 @@ class RunLock:
 
 
 def is_locked(home: Home, run: str) -> bool:
-    """Whether a process is executing a run.
+    """Whether a process is executing a run."""
+    return executing(home, run) is not None
+
+
+def executing(home: Home, run: str) -> int | None:
+    """The process that is executing a run, if there is one; 0 if it is none that can be seen from here.
 
     Only looks: to take the lock, be it for a moment, could make a process that is about to execute the run
     give up.
     """
     folder = home.run_folder(run)
     if (os.getpid(), folder) in RunLock.held:
-        return True
+        return os.getpid()
     try:
         with (folder / "lock").open("rb") as file:
             wanted = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-            kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
+            found = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
     except OSError:
-        return False
-    return bool(kind != fcntl.F_UNLCK)
+        return None
+    return None if found[0] == fcntl.F_UNLCK else max(0, found[-1])

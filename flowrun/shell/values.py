@@ -21,7 +21,7 @@ from flowrun.core.keys import substitute
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
-from flowrun.shell.artifacts import Damaged, Source, Store
+from flowrun.shell.artifacts import Damaged, Missing, Source, Store
 
 MAX_ITEMS = 100_000  # of a loop: each is a node, which the scheduler has to hold
 
@@ -69,7 +69,9 @@ class Values:
             if task.site.control == "branch":
                 return Resolved(now_ms, node, truth=self._truth(task))
             return Resolved(now_ms, node, names=self._names(task))
-        except (Unfit, Damaged) as error:
+        except Damaged as error:
+            return Resolved(now_ms, node, failure=Failure("FR306", str(error), damaged=error.artifact))
+        except (Unfit, Missing) as error:
             return Resolved(now_ms, node, failure=Failure("FR208", str(error)))
 
     def _truth(self, task: Task) -> bool:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
+import math
+from typing import TYPE_CHECKING
 
 from flowc.plan.history import Record
-from flowc.plan.text import columns, counted
+from flowc.plan.text import columns, counted, printable
 from flowrun.shell.report import NodeReport, RunReport, abbreviate
-from flowrun.shell.runlog import Home, RunRow
+from flowrun.shell.runlog import Home
+
+if TYPE_CHECKING:
+    from flowrun.core.logged import Book, Series
 
 _MOST_ROWS = 25  # nodes in a summary: the slowest
+_MOST_LOGGED = 40  # metrics, notes, artifacts that are shown
+_SPARK = 40  # cells of a plot
 
 
 def summary(report: RunReport, home: Home) -> str:
@@ -40,19 +46,53 @@ def details(report: RunReport, home: Home) -> str:
     rows += [_row(node) for node in report.nodes]
     lines += columns(rows)
     lines += ["", f"{_counts(report)} in {report.wall_ms / 1000:.2f} s since it was last started"]
+    if report.logged is not None:
+        lines += _logged(report.logged)
     if report.result is not None:
         lines += ["result", *(f"  {line}" for line in _pretty(report.result))]
     return "\n".join(lines)
 
 
-def table(rows: list[RunRow]) -> str:
-    """`flowrun runs`."""
-    cells = [("run", "status", "started", "took", "plan")]
-    for row in rows:
-        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.created_ms / 1000))
-        took = f"{(row.ended_ms - row.created_ms) / 1000:.2f} s" if row.ended_ms else ""
-        cells.append((row.run, row.status, started, took, row.plan_file))
-    return "\n".join(columns(cells))
+def _logged(book: Book) -> list[str]:
+    """What operators logged: metrics as a line each, notes, artifacts."""
+    lines: list[str] = []
+    if book.metrics:
+        rows: list[tuple[str, ...]] = [("metric", "node", "last", "least", "most", "values", "")]
+        rows += [_metric(series) for series in book.metrics[:_MOST_LOGGED]]
+        lines += ["", *columns(rows)]
+        lines += _more(len(book.metrics), "metric")
+    if book.artifacts:
+        rows = [("logged artifact", "node", "bytes", "hash")]
+        for kept in book.artifacts[:_MOST_LOGGED]:
+            rows.append((kept.name, kept.node, str(kept.artifact.bytes), kept.artifact.hash[:12]))
+        lines += ["", *columns(rows), *_more(len(book.artifacts), "artifact")]
+    if book.notes:
+        lines += ["", "notes"]
+        for note in book.notes[-_MOST_LOGGED:]:
+            first, *more = note.text.splitlines() or [""]
+            lines += [
+                f"  {printable(note.node)}: {printable(first)}",
+                *(f"    {printable(line)}" for line in more),
+            ]
+        lines += _more(len(book.notes), "earlier note")
+    return [*lines, ""] if lines else []
+
+
+def _metric(series: Series) -> tuple[str, ...]:
+    from flowrun.shell.sparkline import sparkline
+
+    values = [float(point.value) for point in series.points]
+    numbers = [value for value in values if math.isfinite(value)] or values
+    shown = (f"{value:.6g}" for value in (values[-1], min(numbers), max(numbers)))
+    return (series.name, series.node, *shown, str(len(values)), sparkline(values, _SPARK))
+
+
+def _more(count: int, noun: str) -> list[str]:
+    return (
+        [f"... and {counted(count - _MOST_LOGGED, noun)} more: `--json` has all"]
+        if count > _MOST_LOGGED
+        else []
+    )
 
 
 def measurements(records: list[Record]) -> str:

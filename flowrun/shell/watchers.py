@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flowc.plan.model import Resources
-from flowc.plan.text import counted
+from flowc.plan.text import counted, printable
 from flowrun.core.changes import (
     AnyChange,
     Elsewhere,
@@ -20,6 +20,7 @@ from flowrun.core.changes import (
     Kill,
     Opened,
     Outsider,
+    Redo,
     Resolved,
     Retry,
     Reuse,
@@ -30,22 +31,57 @@ from flowrun.core.state import State
 from flowrun.shell.clock import now_ms
 
 if TYPE_CHECKING:
-    from rich.console import Group
     from rich.live import Live
 
-_MOST_RUNNING = 12  # nodes that the live view lists
+    from flowrun.core.progress import Progress
+
+FEW = 200  # nodes: of more, not each start and end is told
+MOST_PROBLEMS = 50  # lines about what went wrong
 _REFRESH_S = 0.1
 
 
 class PlainWatcher:
-    """A line for every start and end of a node."""
+    """A line for every start and end of a node; of very many, how far they are, and what went wrong."""
+
+    def __init__(self) -> None:
+        self._lines = Lines()
+        self._progress: Progress | None = None
+        self._next_ms = 0.0
+        self._problems = 0
 
     def see(self, state: State, changes: Sequence[AnyChange]) -> None:
         """Print what happened."""
-        say(line for change in changes if (line := _line(state, change)))
+        if self._progress is None and len(state.tasks) <= FEW:
+            say(line for change in changes if (line := self._lines.of(state, change)))
+            return
+        if self._progress is None:  # maybe by a loop that turned out to be long
+            from flowrun.core.progress import Progress
+
+            self._progress = Progress(state)
+        self._progress.see(state, changes)
+        for change in changes:
+            if _is_problem(change) and self._problems < MOST_PROBLEMS:
+                self._problems += 1
+                say([self._lines.of(state, change)])
+                if self._problems == MOST_PROBLEMS:
+                    say([f"{' ' * 11} ... what else goes wrong is counted"])
+        self._tell(state, over=any(isinstance(change, Finish) for change in changes))
 
     def tick(self, state: State) -> None:
-        """Nothing happened: nothing is printed."""
+        """Nothing happened: of very many nodes, how far the run is."""
+        if self._progress is not None:
+            self._tell(state)
+
+    def _tell(self, state: State, over: bool = False) -> None:
+        """More and more seldom: after a minute every 3 s, after an hour every 3 minutes."""
+        now = now_ms()
+        if not over and now < self._next_ms:
+            return
+        from flowrun.shell.live import sentence
+
+        assert self._progress is not None
+        self._next_ms = now + max(1000, (now - state.opened_ms) / 20)
+        say([f"{_clock(state, now)}  {sentence(state, self._progress, now)}"])
 
 
 class JsonWatcher:
@@ -60,37 +96,58 @@ class JsonWatcher:
 
 
 class LiveWatcher:
-    """Finished nodes scroll by; below them stands what is running, and how far the run is."""
+    """Finished nodes scroll by, or of very many those that went wrong; below them stands the live view."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str = "") -> None:
+        self._run = run
         self._live: Live | None = None
-        self._drawn = 0.0
+        self._lines = Lines()
+        self._progress: Progress | None = None
+        self._next_s = 0.0
+        self._problems = 0
 
     def see(self, state: State, changes: Sequence[AnyChange]) -> None:
         """Print what ended, and draw."""
-        if self._live is None:
+        if self._live is None or self._progress is None:
             # Loaded when the first nodes are already running.
             from rich.live import Live
 
+            from flowrun.core.progress import Progress
+
             self._live = Live(auto_refresh=False, transient=True)
             self._live.start()
+            self._progress = Progress(state)
+        self._progress.see(state, changes)
+        few = len(state.tasks) <= FEW
+        lines = []
         for change in changes:
-            line = "" if isinstance(change, Start) else _line(state, change)
-            if line:
-                self._live.console.print(line, highlight=False, markup=False)
-        self._draw(state)
+            self._problems += _is_problem(change)
+            if not isinstance(change, Start) if few else _is_problem(change):
+                line = self._lines.of(state, change)
+                if line and (few or self._problems <= MOST_PROBLEMS):
+                    lines.append(line)
+        if lines:
+            self._live.console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+        self.tick(state)
         if any(isinstance(change, Finish) for change in changes):
             self._live.stop()
 
     def tick(self, state: State) -> None:
-        """Let the clocks run on."""
-        if self._live is not None and time.monotonic() - self._drawn >= _REFRESH_S:
+        """Draw, if it is time to."""
+        if time.monotonic() >= self._next_s:
             self._draw(state)
 
     def _draw(self, state: State) -> None:
-        assert self._live is not None
-        self._drawn = time.monotonic()
-        self._live.update(_picture(state, now_ms()), refresh=True)
+        """At most every tenth of a second, and never for more than a hundredth of this process's time."""
+        if self._live is None or self._progress is None or not self._live.is_started:
+            return
+        from flowrun.shell.live import frame
+
+        began = time.thread_time()
+        screen = self._live.console.size
+        picture = frame(self._run, state, self._progress, now_ms(), screen.width, screen.height)
+        self._live.update(picture, refresh=True)
+        self._next_s = time.monotonic() + max(_REFRESH_S, 100 * (time.thread_time() - began))
 
 
 def say(lines: Iterable[str]) -> None:
@@ -104,8 +161,27 @@ def say(lines: Iterable[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _line(state: State, change: AnyChange) -> str:
-    width = min(40, max((len(task.node.id) for task in state.tasks), default=0))
+class Lines:
+    """What happens in lines, with aligned names."""
+
+    def __init__(self) -> None:
+        self._width = self._seen = 0
+
+    def of(self, state: State, change: AnyChange) -> str:
+        """A line about a change; empty if nobody need know."""
+        if len(state.tasks) > self._seen:  # at first, and when a loop unfolds
+            longest = max(len(task.node.id) for task in state.tasks[self._seen :])
+            self._width, self._seen = min(40, max(self._width, longest)), len(state.tasks)
+        return printable(_line(state, change, self._width))
+
+
+def _is_problem(change: AnyChange) -> bool:
+    return (isinstance(change, (Exited, Resolved)) and change.failure is not None) or isinstance(
+        change, Retry
+    )
+
+
+def _line(state: State, change: AnyChange, width: int) -> str:
     match change:
         case Start():
             return f"{_clock(state, change.at_ms)}  start  {change.node}"
@@ -137,6 +213,9 @@ def _line(state: State, change: AnyChange) -> str:
             return f"{_clock(state, change.at_ms)}  known  {change.node:<{width}}  {came_to}"
         case Resolved(failure=failure) if failure is not None:
             return f"{_clock(state, change.at_ms)}  failed {change.node:<{width}}  {failure.message}"
+        case Redo():
+            sources = ", ".join(change.sources)
+            return f"{_clock(state, change.at_ms)}  again  {change.node:<{width}}  after {sources}, anew"
         case Retry():
             wait = _seconds(change.ready_at_ms - change.at_ms).strip()
             more = f" with {_memory(change.needs)}" if change.needs else ""
@@ -168,20 +247,3 @@ def _clock(state: State, at_ms: int) -> str:
 
 def _seconds(ms: float) -> str:
     return f"{ms / 1000:7.2f} s"
-
-
-def _picture(state: State, now_ms: float) -> Group:
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    done = len(state.tasks) - state.unfinished
-    head = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=max(1, len(state.tasks)), completed=done, width=30)
-    head.add_row(_clock(state, round(now_ms)), bar, f"{done} of {counted(len(state.tasks), 'node')}")
-    running = sorted(state.running.values(), key=lambda task: task.index)
-    rows = [Text(f"{_seconds(now_ms - task.started_ms)}  {task.node.id}") for task in running[:_MOST_RUNNING]]
-    if len(running) > _MOST_RUNNING:
-        rows.append(Text(f"           ... and {len(running) - _MOST_RUNNING} more are running"))
-    return Group(*rows, head)

@@ -21,7 +21,8 @@ from flowc.plan import runtime
 from flowc.plan.diagnostics import Refused
 from flowc.plan.types import violation
 from flowrun.core.model import Artifact, Failure, Usage
-from flowrun.shell.artifacts import Damaged, Store, Unstorable, convert
+from flowrun.shell import logging_in
+from flowrun.shell.artifacts import Damaged, Missing, Store, Unstorable, convert
 from flowrun.shell.descendants import adopt_orphans
 from flowrun.shell.messages import Ended, Prepare, Spawn, frame, receive_attempt
 from flowrun.shell.shortage import OUT_OF_GPU_MEMORY, OUT_OF_MEMORY, code_of, wanted_mb
@@ -29,6 +30,7 @@ from flowrun.shell.surroundings import Surroundings
 
 BROKEN = 70  # exit status when even reporting failed
 _MAX_TEXT = 4000
+_SEE_TO_THE_DISK = "it was made again, in vain: see to the disk, then resume the run"
 _SHORTAGE = {OUT_OF_MEMORY: "it ran out of memory: ", OUT_OF_GPU_MEMORY: "it ran out of GPU memory: "}
 _FIRST_TO_GO = b"300"  # of 1000: when memory runs out, the kernel is to end workers before their scheduler
 
@@ -36,8 +38,16 @@ _FIRST_TO_GO = b"300"  # of 1000: when memory runs out, the kernel is to end wor
 class Failed(Exception):
     """The attempt failed in a way that has a code."""
 
-    def __init__(self, code: str, message: str, at: str = "", hint: str = "", wanted_mb: int = 0) -> None:
-        self.failure = Failure(code, _clean(message), at, _clean(hint), wanted_mb)
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        at: str = "",
+        hint: str = "",
+        wanted_mb: int = 0,
+        damaged: str = "",
+    ) -> None:
+        self.failure = Failure(code, _clean(message), at, _clean(hint), wanted_mb, damaged)
 
 
 def _clean(text: str) -> str:
@@ -60,9 +70,11 @@ def serve(
     pid = os.getpid()
     while (order := receive_attempt(channel)) is not None:
         began = time.monotonic()
+        logging_in.begin(order, channel, store)
         artifact, failure = _outcome(order, store, surroundings)
         if os.getpid() != pid:  # the operator forked, and this is the copy, which should have exited
             os._exit(0)
+        logging_in.end()
         used = surroundings.leave()
         wall_ms = max(1, round((time.monotonic() - began) * 1000))
         fit = failure is None and not order.alone and surroundings.is_fit()
@@ -118,6 +130,7 @@ def _perform(order: Spawn, store: Store) -> Artifact:
     runtime.order = order
     args = _arguments(order, operator, store)
     sizes = _check_arguments(order, operator, args)
+    runtime.empty = store.empty
     try:
         result = operator.fn(**args)
     except Refused as refusal:  # an operator of ours that knows better than a traceback
@@ -142,9 +155,10 @@ def _arguments(order: Spawn, operator: Any, store: Store) -> dict[str, Any]:
             name: convert(_value(tree, store), operator.hints.get(name, Any), _project)
             for name, tree in order.args.items()
         }
+    except Missing as error:
+        raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
     except Damaged as error:
-        hint = "resume the run: what is damaged is computed again"
-        raise Failed("FR306", str(error), hint=hint) from None
+        raise Failed("FR306", str(error), hint=_SEE_TO_THE_DISK, damaged=error.artifact) from None
     except (msgspec.ValidationError, TypeError) as error:
         raise Failed("FR206", f"`{order.op}` cannot take its arguments: {error}") from None
 
@@ -174,7 +188,7 @@ def _check_arguments(order: Spawn, operator: Any, args: dict[str, Any]) -> dict[
 def _keep(order: Spawn, operator: Any, result: Any, store: Store) -> Artifact:
     """Store a result, and see that it can be read back as the type that the operator declares."""
     try:
-        artifact = store.put(result)
+        artifact = store.put(result, order.pickles)
         store.get(artifact.source, (), operator.hints.get("return", Any))
     except Unstorable as error:
         hint = "return numbers, strings, lists, dicts, dataclasses, numpy arrays or tensors"
@@ -183,7 +197,7 @@ def _keep(order: Spawn, operator: Any, result: Any, store: Store) -> Artifact:
         message = f"`{order.op}` returned something other than it declares: {error}"
         raise Failed("FR205", message) from None
     except Damaged as error:
-        raise Failed("FR306", str(error)) from None
+        raise Failed("FR306", str(error), hint=_SEE_TO_THE_DISK) from None
     except OSError as error:
         raise Failed("FR305", f"the result cannot be written: {error.strerror}") from None
     return artifact

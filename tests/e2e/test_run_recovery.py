@@ -237,15 +237,13 @@ class TestMending:
         assert failed.json("show", "main-1")["result"] == 4950 * 3 + 600
 
     def test_an_artifact_that_was_damaged_is_computed_again(self, failed):
-        load = next(n for n in failed.json("show", "main-1")["nodes"] if n["node"] == "data")
-        digest = load["artifact"]["hash"]
-        path = failed.folder / ".flow/artifacts" / digest[:2] / digest[2:]
-        path.chmod(0o644)
-        path.write_bytes(b"nonsense")
+        for path in (failed.folder / ".flow/artifacts").glob("??/*"):
+            path.chmod(0o644)
+            path.write_bytes(b"nonsense")
         failed.write(FLOW)
         failed.compile()
         failed.execute("--resume", "main-1")
-        assert failed.ran() == {"load": 1, "last0": 1, "last1": 1, "last2": 1, "join": 1}
+        assert failed.ran() == dict.fromkeys(ALL, 1)
 
 
 class TestTwoAtOnce:

@@ -32,6 +32,7 @@ from flowrun.core.changes import (
     Finish,
     Kill,
     Opened,
+    Redo,
     Reorder,
     Resolve,
     Resolved,
@@ -144,6 +145,12 @@ class Run:
         failure, attempt = Failure(code, "it broke", wanted_mb=wanted), attempt or self[node].attempt
         return self._step(Exited(self.now, node, attempt, failure=failure, usage=Usage(**usage)))
 
+    def finds_damage(self, node, artifact):
+        failure = Failure("FR306", "it is damaged", damaged=artifact)
+        if self[node].site.control != "none":
+            return self.knows(node, failure)
+        return self._step(Exited(self.now, node, self[node].attempt, failure=failure))
+
     def exceeds(self, node, reason, used=0, attempt=0):
         return self._step(Exceeded(self.now, node, attempt or self[node].attempt, reason, used))
 
@@ -205,6 +212,8 @@ def say(command):
             note = "" if kind == "error" else f" ({kind})"
             more = f" with {needs.memory_mb} MB" if needs else ""
             return f"retry {node} at {at}{note}{more}{_on_gpus(needs)}"
+        case Redo(node=node, sources=sources):
+            return f"redo {' '.join(sources)}, then {node}"
         case Fail(node=node):
             return f"fail {node}"
         case Block(node=node, by=by):

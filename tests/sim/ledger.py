@@ -23,6 +23,7 @@ from flowrun.core.changes import (
     Fail,
     Finish,
     Kill,
+    Redo,
     Reorder,
     Resolve,
     Retry,
@@ -30,6 +31,7 @@ from flowrun.core.changes import (
     Skip,
     Start,
 )
+from flowrun.core.control import flat
 from flowrun.core.failures import LEAST_MB, MAX_BACKOFF_MS, MAX_LOSSES
 from flowrun.core.model import Artifact
 from flowrun.core.reuse import is_named
@@ -52,7 +54,7 @@ class Ledger:
 
     grace_ms = GRACE_MS
 
-    def __init__(self, run, oracle, hosts, order, shadow, state, attempts, made):
+    def __init__(self, run, oracle, hosts, order, shadow, state, attempts, made, rotten):
         self.run = run
         self.oracle = oracle
         self.hosts = hosts
@@ -61,6 +63,10 @@ class Ledger:
         self.state = state
         self.attempts = attempts  # node -> the last one, ever
         self.made = made  # node -> Made: the last one that is in the log, if it is in the store
+        self.rotten = rotten  # hashes of artifacts that ever were damaged
+        self.redone = defaultdict(int)  # node -> how often it ran again, as what it had made was
+        self.spoiled = set()  # those that have not yet made it anew
+        self.waits_for = {}  # node that found that out -> those nodes
         self.held = {}  # (node, attempt) -> Start
         self.retried = defaultdict(dict)  # node -> kind of failure -> how often
         self.not_before_ms = defaultdict(int)
@@ -102,6 +108,8 @@ class Ledger:
                 demand(not self.lacks(node), node, "asks before", self.lacks(node))
             case Retry(node=node):
                 self._check_retry(change, self.shadow.by_id[node])
+            case Redo(node=node):
+                self._check_redo(change, self.shadow.by_id[node])
             case Fail(node=node):
                 self._check_fail(change, self.shadow.by_id[node])
                 self._end(node, change)
@@ -148,6 +156,7 @@ class Ledger:
         """What a node must still wait for, or what says that it is not to run at all."""
         of = self.shadow.by_id[node].node
         lacking = {ref for ref in self.needs(node) if not self.is_in(ref, "succeeded")}
+        lacking |= {ref for ref in self.waits_for.get(node, ()) if not self.is_in(ref, *OVER)}
         lacking |= {ref for ref in of.when if not self.oracle.truth(ref)}
         lacking |= {ref for ref in of.unless if self.oracle.truth(ref)}
         if of.trigger == "success":
@@ -172,6 +181,7 @@ class Ledger:
         else:
             self._end(exited.node, exited)
             self.made[exited.node] = Made(exited.artifact, self.oracle.source_of(exited.node))
+            self.spoiled.discard(exited.node)
 
     def _is_alarmed(self, node):
         return any(self.is_in(ref, "failed", "blocked") for ref in node.after)
@@ -203,7 +213,7 @@ class Ledger:
         made = self.made.get(node)
         again = made and made.source == self.oracle.source_of(node) and task.node.trigger == "success"
         again = again and not refreshed
-        demand(not again, node, "is computed again")
+        demand(not again or node in self.spoiled, node, "is computed again")
         demand(start.at_ms >= self.not_before_ms[node], node, "started before its wait was over")
         demand(start.key == self.state.keys[task.index], node, "has another key")
 
@@ -231,7 +241,8 @@ class Ledger:
             demand(not self.order.could_ever_start(self, task), node, "could start on empty hosts")
             demand(not self.hosts.held, node, "is given up while something runs")
         elif task.site.control != "none":
-            demand(task.failure.code == "FR208", node, "failed without an answer")
+            spent = task.failure.code == "FR306" and self._is_beyond_repair(task)
+            demand(spent or task.failure.code == "FR208", node, "failed without an answer")
         else:
             demand(self.fallen.pop(node, None), node, "fails, though no attempt did")
             match self.kind(task):
@@ -239,6 +250,8 @@ class Ledger:
                     spent = self.retried[node].get("lost", 0) == MAX_LOSSES
                 case "preempted":
                     spent = False
+                case "damaged":
+                    spent = self._is_beyond_repair(task)
                 case "memory":
                     spent = not self._is_chosen(task)
                 case _:
@@ -251,9 +264,17 @@ class Ledger:
         demand(self.fallen.pop(node, None), node, "is to be retried, though no attempt failed")
         kind, wait = self.kind(task), 0
         demand(retry.kind == kind, "wrong kind of", retry)
-        demand(kind in ("lost", "preempted") or self._is_chosen(task), node, "was not to be retried:", kind)
+        if kind == "damaged":
+            anew = [made.ended_ms > task.started_ms and made.redone for made in self._makers(task)]
+            demand(all(anew), node, "is to read again what is damaged")
+        demand(
+            kind in ("lost", "preempted", "damaged") or self._is_chosen(task),
+            node,
+            "was not to be retried:",
+            kind,
+        )
         demand((retry.needs is not None) == (kind == "memory"), node, "needs something else:", retry)
-        if kind not in ("lost", "preempted", "memory"):
+        if kind not in ("lost", "preempted", "memory", "damaged"):
             wait = min(task.site.backoff_ms * 2 ** self._failures(node), MAX_BACKOFF_MS)
             demand(self._failures(node) < task.site.retries, node, "is retried too often")
         if kind == "memory":
@@ -263,6 +284,45 @@ class Ledger:
         counts = self.retried[node]
         counts[kind] = counts.get(kind, 0) + 1
         demand(counts.get("lost", 0) <= MAX_LOSSES, node, "is lost again and again")
+        demand(counts.get("damaged", 0) <= MAX_LOSSES, node, "finds damage again and again")
+
+    def _check_redo(self, redo, task):
+        """Nodes that are done may run again if what they made is damaged, and for nothing else."""
+        node, digest = redo.node, task.failure.damaged
+        demand(not self.is_cancelled(node), node, "is to be tried again in a cancelled run")
+        demand(task.failure.code == "FR306" and digest in self.rotten, node, "found nothing damaged")
+        if task.site.control == "none":
+            demand(self.fallen.pop(node, None), node, "is to be tried again, though no attempt failed")
+        made = {made.node.id for made in self._makers(task) if not self._is_anew(made, task)}
+        demand(set(redo.sources) == made, node, "has its values of", made, "not", redo.sources)
+        for source in redo.sources:
+            if self.is_in(source, "succeeded"):
+                self.redone[source] += 1
+                self.spoiled.add(source)
+                self.ends.pop(source, None)  # it may be kept from before
+            demand(self.is_in(source, "succeeded", "pending", "ready", "running"), source, "cannot run again")
+            demand(self.redone[source] <= MAX_LOSSES, source, "runs again and again")
+        self.waits_for[node] = redo.sources
+        counts = self.retried[node]
+        counts["damaged"] = counts.get("damaged", 0) + 1
+        demand(counts["damaged"] <= MAX_LOSSES, node, "finds damage again and again")
+
+    def _makers(self, task):
+        """Who made what a node found damaged."""
+        trees = [flat(tree, self.shadow.results) for tree in task.node.args.values()]
+        found = {ref for tree in trees for ref in sources_of(tree)}
+        made = [self.shadow.by_id[ref] for ref in found]
+        return [made for made in made if made.artifact and made.artifact.hash == task.failure.damaged]
+
+    def _is_anew(self, made, task):
+        return made.state in OVER and made.ended_ms > task.started_ms
+
+    def _is_beyond_repair(self, task):
+        """Whether it is in vain to make again what a node found damaged."""
+        if self.retried[task.node.id].get("damaged", 0) == MAX_LOSSES:
+            return True
+        made = [made for made in self._makers(task) if not self._is_anew(made, task)]
+        return any(self.redone[made.node.id] == MAX_LOSSES or made.state == "failed" for made in made)
 
     def kind(self, task):
         """What kind of failure an attempt ended with."""
@@ -362,6 +422,7 @@ _KINDS = {
     "FR203": "timeout",
     "FR207": "lost",
     "FR209": "preempted",
+    "FR306": "damaged",
     "FR213": "memory",
     "FR215": "hang",
     "FR216": "memory",

@@ -9,7 +9,9 @@ from ledger import Ledger
 from oracle import loop_of
 from standing import check_state, picture
 
+from flowc.plan.model import sources_of
 from flowrun.core.changes import AnyChange, Exceeded, Exited, Kill, Opened, Resolve, Resolved, Start, Woke
+from flowrun.core.control import flat
 from flowrun.core.model import Failure, Origin, Usage
 from flowrun.core.resume import carry_over
 from flowrun.core.reuse import Cache, Hit
@@ -29,6 +31,7 @@ class Process(msgspec.Struct):
     failure: str
     stubborn: bool
     exceeds: Exceeded | None = None
+    damaged: str = ""  # hash of what it cannot read
     kill: Kill | None = None
 
 
@@ -47,6 +50,8 @@ class Life:
         self.log = []  # durable rows: JSON
         self.plans = {}  # digest -> plan
         self.store = set()  # hashes of artifacts
+        self.rots = random.choice([0, 0, 0.02, 0.1])  # how often one is damaged
+        self.rotten = set()  # those that ever were
         self.attempts = defaultdict(int)  # the last one of each node, ever
         self.made = {}  # node -> Made: the last one that is in the log, if it is in the store
         self.told = []  # exits that stand in the log
@@ -64,7 +69,7 @@ class Life:
         self.state = state
         self.oracle.begin(state)
         books = (self.run, self.oracle, self.hosts, self.order, shadow, state, self.attempts, self.made)
-        self.ledger = Ledger(*books)
+        self.ledger = Ledger(*books, self.rotten)
         digest = f"plan-{len(self.plans)}"
         self.plans[digest] = self.oracle.plan
         return digest
@@ -154,11 +159,18 @@ class Life:
                 elif faults and site.timeout_ms and random.random() < 0.3:
                     ends, failure = NEVER, "FR202"
                 exceeds = None
+                damaged = self._damaged(node)
+                if damaged:
+                    ends, failure = now + random.choice([0, 1, 20]), "FR306"
                 if faults and not self.exact and random.random() < 0.2:
                     reason = random.choice(["memory", "hang"] if site.heartbeat_ms else ["memory"])
                     at_ms = min(ends, now + random.randrange(self.longest_ms))
                     exceeds = Exceeded(at_ms, node, attempt, reason, random.choice([0, 5, 50, 700]))
-                self.live[node, attempt] = Process(command, ends, failure, random.random() < 0.3, exceeds)
+                self.live[node, attempt] = Process(
+                    command, ends, failure, random.random() < 0.3, exceeds, damaged
+                )
+                if faults and self.store and random.random() < self.rots:
+                    self._rot(random.choice(sorted(self.store)))
             case Kill(node=node, attempt=attempt, force=force):
                 process = self.live.get((node, attempt))
                 if process is not None:  # else it ended on its own just now
@@ -233,9 +245,9 @@ class Life:
             usage = Usage(
                 peak_mb=self.random.choice([0, 3, 40, 2000]), gpu_peak_mb=self.random.choice([0, 5000])
             )
-            return Exited(
-                now, node, attempt, failure=Failure(code, "it broke", wanted_mb=wanted_mb), usage=usage
-            )
+            damaged = process.damaged if code == "FR306" else ""
+            failure = Failure(code, "it broke", wanted_mb=wanted_mb, damaged=damaged)
+            return Exited(now, node, attempt, failure=failure, usage=usage)
         artifact = self.oracle.artifact(node)
         self.store.add(artifact.hash)
         return Exited(now, node, attempt, artifact)
@@ -251,7 +263,24 @@ class Life:
             if (node, attempt) not in self.live:
                 yield Exceeded(now, node, attempt, "memory", 1)
 
+    def _rot(self, digest):
+        """An artifact is damaged, and nobody has noticed yet."""
+        self.store.discard(digest)
+        self.rotten.add(digest)
+
+    def _damaged(self, node):
+        """The hash of what a node takes and cannot read; empty if it can read all of it."""
+        state = self.state
+        for tree in state.by_id[node].node.args.values():
+            for ref in sources_of(flat(tree, state.results)):
+                artifact = state.by_id[ref].artifact
+                if artifact is not None and artifact.hash not in self.store:
+                    return artifact.hash
+        return ""
+
     def _answer(self, now, node, faults):
+        if damaged := self._damaged(node):
+            return Resolved(now, node, failure=Failure("FR306", "it is damaged", damaged=damaged))
         if faults and self.random.random() < 0.05:
             return Resolved(now, node, failure=Failure("FR208", "it is no list"))
         if self.oracle.control(node) == "branch":

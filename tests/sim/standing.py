@@ -90,9 +90,8 @@ def _check_control(ledger, task, asked):
         demand(not all(ledger.is_in(part, "succeeded") for part in parts), node, "has all its nodes done")
     if state != "succeeded":
         return
-    demand(
-        all(ledger.is_in(ref, "succeeded") for ref in ledger.needs(node)), node, "has not all that it needs"
-    )
+    there = {ref for ref in ledger.needs(node) if ledger.is_in(ref, "succeeded") or ledger.redone[ref]}
+    demand(there == ledger.needs(node), node, "has not all that it needs")
     match task.site.control:
         case "branch":
             demand(task.result is oracle.truth(node), node, "is decided wrongly")
@@ -105,7 +104,8 @@ def _check_control(ledger, task, asked):
             demand(len(parts) == items - 1, node, "has the parts", parts)
     for ref in sources_of(task.result):
         demand(ledger.state.by_id[ref].site.control == "none", node, "comes to a control node")
-        demand(ledger.is_in(ref, "succeeded"), node, "comes to what is not there")
+        there = ledger.is_in(ref, "succeeded") or ledger.redone[ref]
+        demand(there, node, "comes to what is not there")
 
 
 def check_done(ledger):

@@ -18,7 +18,8 @@ def urgency(task):
 class Urgency:
     """Checks every start. `exact`: everything lasts as long as its estimate says, until something does not.
 
-    What ends early changes what is expected of others like it, which is not followed here.
+    What ends early may have been part of a promise, which is then kept as it was made, though by now it could
+    be a better one.
     """
 
     notice_ms = None

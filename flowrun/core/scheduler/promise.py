@@ -41,7 +41,6 @@ class Promise:
             self._count(holding, 1)
         self._in_the_way: set[Placement] = set()  # what was found to be, while all else stays as it is
         self._moves = 0
-        self._news: list[Placement] = []  # what came free that lets the request hope for an earlier place
 
     def new_round(self) -> None:
         """Again it may be tried whether there is room beside it."""
@@ -54,35 +53,11 @@ class Promise:
             self._count(holding, 1)
 
     def ended(self, holding: Holding) -> None:
-        """A place was given back. If nobody counted on it, there is more room beside the promised place.
-
-        If somebody did, that is nothing new: the others are still waited for, up to the last of them.
-        """
+        """A place was given back. If nobody counted on it, there is more room beside the promised place."""
         if self._freed.pop(id(holding), None) is None:
             self._in_the_way.clear()
-            self._news.append(holding.placement)
         else:
             self._count(holding, -1)
-            if holding.ends_ms >= self.at_ms:
-                self._news.append(holding.placement)
-
-    def may_be_sooner(self, pool: Pool) -> bool:
-        """Whether what came free since this was asked last, or what started, may let it be before `at_ms`."""
-        if not self._news:
-            return False
-        news, self._news = self._news, []
-        before = [holding for holding in self._freed.values() if holding.ends_ms < self.at_ms]
-        if self.by_sums:
-            cpus, memory_mb = pool.spare()
-            needs = self.request.needs
-            cpus += sum([thousandths(holding.placement.cpus) for holding in before])
-            memory_mb += sum([holding.placement.memory_mb for holding in before])
-            return thousandths(needs.cpus) <= cpus and needs.memory_mb <= memory_mb
-        if self.request.needs.hosts_max == 1 and len(pool) > 1:
-            hosts = {host for placement in news for host in hosts_of(placement)}
-            before = [holding for holding in before if not hosts.isdisjoint(hosts_of(holding.placement))]
-        with Trial(pool, self.request) as trial:
-            return trial.fits(before)
 
     def _count(self, holding: Holding, sign: int) -> None:
         self._cpus += sign * thousandths(holding.placement.cpus)

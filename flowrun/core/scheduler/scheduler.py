@@ -148,17 +148,10 @@ class Scheduler:
         return promise(request, soonest, self.pool, self.order, now_ms)
 
     def keep(self, request: Request, now_ms: int) -> Promise:
-        """What a request was promised, as long as that can still be; else what it is promised now.
-
-        What ends earlier than expected may make it better.
-        """
+        """What a request was promised, as long as that can still be; else what it is promised now."""
         kept = self._kept
         if kept is None or kept.request is not request or kept.at_ms <= now_ms:
             kept = self._kept = self.promise(request, now_ms)
-        elif kept.may_be_sooner(self.pool):
-            found = self.promise(request, now_ms)
-            if found.at_ms < kept.at_ms:
-                kept = self._kept = found
         return kept
 
     def delays(self, promise: Promise, request: Request, placement: Placement | None, now_ms: int) -> bool:

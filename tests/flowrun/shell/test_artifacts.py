@@ -16,7 +16,7 @@ import pytest
 from blake3 import blake3
 
 from flowc.hints import Array
-from flowrun.shell.artifacts import INLINE_BYTES, Damaged, Store, Unstorable, convert
+from flowrun.shell.artifacts import INLINE_BYTES, Damaged, Missing, Store, Unstorable, convert
 
 
 @dataclasses.dataclass
@@ -48,11 +48,11 @@ def store(tmp_path):
 
 
 def files(store):
-    return sorted(path for path in store.folder.rglob("*") if path.is_file())
+    return sorted(path for path in store.folder.rglob("*") if path.is_file() and path.name != ".lock")
 
 
 def table(n):
-    return Table(np.arange(n), [f"row {i}" for i in range(n)])
+    return Table(np.arange(n), [f"row {i} {BIG}" for i in range(n)])
 
 
 def damage(path, change):
@@ -133,17 +133,17 @@ class TestValues:
         back = store.get(store.put(Split(table(3), table(1))).source, of=Split)
         assert isinstance(back, Split)
         assert back.train.rows.tolist() == [0, 1, 2]
-        assert back.test.names == ["row 0"]
+        assert back.test.names == [f"row 0 {BIG}"]
 
     def test_a_part_by_field_and_by_position(self, store):
         digest = store.put(Split(table(3), table(1))).source
-        assert store.get(digest, [1, "names"]) == ["row 0"]
+        assert store.get(digest, [1, "names"]) == [f"row 0 {BIG}"]
         assert store.get(digest, [0], of=Table).rows.tolist() == [0, 1, 2]
 
     def test_a_part_that_is_not_there(self, store):
         digest = store.put({"a": [1]}).source
         for path in (["b"], ["a", 1], ["a", "x"], ["a", 0, "x"]):
-            with pytest.raises(Damaged, match="has no field"):
+            with pytest.raises(Missing, match="has no field"):
                 store.get(digest, path)
 
     def test_only_the_arrays_of_the_part_are_opened(self, store):
@@ -180,7 +180,8 @@ class TestValues:
         for value in ({"a": np.arange(100)}, [np.arange(101), {1: "a key that cannot be sorted", "b": 2}]):
             before = sum(path.stat().st_size for path in files(store))
             artifact = store.put(value)
-            assert artifact.bytes == sum(path.stat().st_size for path in files(store)) - before
+            stored = sum(path.stat().st_size for path in files(store)) - before
+            assert artifact.bytes == stored + len(artifact.data)
 
 
 class TestSmallValues:
@@ -194,9 +195,15 @@ class TestSmallValues:
         artifact = store.put([1, 2])
         assert artifact.hash == blake3(artifact.data).hexdigest()
 
-    @pytest.mark.parametrize("value", ["x" * (INLINE_BYTES - 2), np.zeros(0)])
-    def test_what_is_larger_or_has_parts_has_a_file(self, store, value):
-        artifact = store.put(value)
+    def test_of_what_has_arrays_only_those_have_files(self, store):
+        artifact = store.put({"a": np.arange(9), "n": 1})
+        assert artifact.data
+        assert len(files(store)) == 1
+        files(store)[0].unlink()
+        assert not store.is_sound(artifact)
+
+    def test_what_is_larger_has_a_file(self, store):
+        artifact = store.put("x" * (INLINE_BYTES - 2))
         assert artifact.data == b""
         assert artifact.source == artifact.hash
         assert store.path(artifact.hash).is_file()
@@ -321,6 +328,7 @@ def _put_many(store, gate):
 
 
 class TestDamage:
+    VALUE: Mapping[str, Any] = {"rows": np.arange(100), "text": BIG}
     CHANGES: Mapping[str, Any] = {
         "a flipped bit": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
         "cut": lambda data: data[:-1],
@@ -329,7 +337,7 @@ class TestDamage:
 
     @pytest.fixture
     def artifact(self, store):
-        return store.put({"rows": np.arange(100)})
+        return store.put(self.VALUE)
 
     @pytest.fixture(params=["manifest", "array"])
     def file(self, request, store, artifact):
@@ -352,7 +360,7 @@ class TestDamage:
     @pytest.mark.parametrize("change", CHANGES)
     def test_is_mended_by_storing_the_value_again(self, store, artifact, file, change):
         damage(file, self.CHANGES[change])
-        assert store.put({"rows": np.arange(100)}) == artifact
+        assert store.put(self.VALUE) == artifact
         assert store.is_sound(artifact)
         assert store.get(artifact.source)["rows"].sum() == 4950
 

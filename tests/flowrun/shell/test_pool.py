@@ -307,7 +307,7 @@ class TestFailures:
         trees = {"a": {"artifact": stored.source, "at": []}}
         bench.pool.spawn(Spawn("node", 1, "ops:add", "c0de", trees, 1, None))
         (ended,) = bench.ends()
-        assert ended.failure.code == "FR306"
+        assert (ended.failure.code, ended.failure.damaged) == ("FR306", stored.hash)
 
 
 class TestDevices:

@@ -10,7 +10,16 @@ from graphs import Run, host, plan
 
 from flowc.plan.diagnostics import Refused
 from flowc.plan.history import Record
-from flowrun.core.changes import CancelRequested, Earlier, Exited, Finish, Opened, Woke
+from flowrun.core.changes import (
+    CancelRequested,
+    Earlier,
+    Exited,
+    Finish,
+    Logged,
+    Opened,
+    Point,
+    Woke,
+)
 from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Failure, Usage
 from flowrun.core.state import State
@@ -37,6 +46,29 @@ def play(log, run, *events):
     for event in (Opened(1, log.keep_plan(PLAN)[0], {"n": 5}, HOST), *events):
         position = log.append(run, position, [event, *decide(state, event)])
     return state
+
+
+class TestFacts:
+    """What searches know."""
+
+    def test_inputs_metrics_and_tags_are_at_hand(self, log):
+        run = log.create("main", "p", 1)
+        state = play(log, run)
+        points = (Point("loss", 0.5, 0, 2), Point("loss", "nan", 1, 3), Point("f1", 0.25, -1, 3))
+        log.append(run, log.length(run), [Logged(3, "a", 1, points, ("a note",))])
+        log.tag(run, {"team": "ads", "best": "yes"}, 4)
+        log.tag(run, {"best": ""}, 5)
+        assert state.status == "running"
+        assert log.facts() == {
+            run: {"input": {"n": 5}, "metric": {"loss": "nan", "f1": 0.25}, "tag": {"team": "ads"}}
+        }
+        assert log.state_of(run).metrics["f1"] == 0.25
+
+    def test_a_run_is_tagged_while_another_process_writes_it(self, home, log):
+        run = log.create("main", "p", 1)
+        assert log.append(run, 0, [Woke(1)]) == 1
+        RunLog(home, writable=True).tag(run, {"team": "ads"}, 2)
+        assert log.append(run, 1, [Woke(3)]) == 2
 
 
 class TestRuns:

@@ -80,7 +80,8 @@ class TestWhatControlNodesAsk:
         state, found = begun("x\nm control=map < x", store, x=["x" * 2000])
         digest = state.by_id["x"].artifact.hash
         store.path(digest).unlink()
-        assert found.resolve(state.by_id["m"], 0).failure.code == "FR208"
+        failure = found.resolve(state.by_id["m"], 0).failure
+        assert (failure.code, failure.damaged) == ("FR306", digest)
 
 
 class TestNames:

@@ -56,38 +56,6 @@ def test_nothing_that_passes_delays_the_first(hosts, seed):
     assert passed, "nothing was backfilled: the jobs are no test"
 
 
-@pytest.mark.parametrize("hosts", HOSTS)
-def test_what_ends_early_makes_the_promise_better(hosts):
-    """It is never later than it would be if it were made anew."""
-    assert sum(_early_ends(hosts, seed) for seed in range(24)), "no promise got better: the jobs are no test"
-
-
-def _early_ends(hosts, seed):
-    """How many promises got better."""
-    draw = random.Random(seed)
-    scheduler = Scheduler(Pool(HOSTS[hosts]))
-    ends: dict[str, int] = {}
-    now = better = 0
-    before = None
-    for number in range(200):
-        now += draw.randrange(0, 30)
-        for node in sorted(node for node, at in ends.items() if at <= now):
-            del ends[node]
-            scheduler.ended(Ref("", node))
-        if len(scheduler.queue) < 8:
-            lasts = draw.randrange(1, 800)
-            scheduler.submit(Request(Ref("", str(number)), _needs(draw, hosts), (number,), lasts, now))
-        for request, placement in scheduler.dispatch(now):
-            scheduler.started(request.ref, placement, now)
-            ends[request.ref.node] = now + max(1, int(request.estimate_ms * draw.choice([0.1, 0.5, 1])))
-        kept = scheduler.promised
-        if kept is not None:
-            assert kept.at_ms <= scheduler.promise(kept.request, now).at_ms
-            better += before is not None and before.request is kept.request and kept.at_ms < before.at_ms
-        before = kept
-    return better
-
-
 def _needs(draw, hosts):
     gpus = draw.choice([0, 0, 1, 2]) if hosts[0].gpus else 0
     return Resources(cpus=draw.choice([1, 1, 2, 3, 6]), memory_mb=draw.choice([0, 100, 500]), gpus=gpus)

@@ -197,37 +197,6 @@ class TestPromise:
         desk.wants("lean", cpus=1, memory_mb=20, lasts=9999)
         assert desk.gives() == "lean"
 
-    @pytest.mark.parametrize("gpus", [[], [8000]])  # with GPUs, sums of CPUs do not tell all
-    def test_what_ends_early_makes_it_better(self, gpus):
-        desk = Desk(cpus=4, gpus=gpus)
-        desk.wants("a", cpus=2, lasts=100_000)
-        desk.wants("b", cpus=1, lasts=50_000)
-        assert desk.gives() == "a b"
-        desk.wants("large", cpus=4, gpus=len(gpus))
-        desk.wants("short", cpus=1, lasts=100_000)
-        assert desk.gives() == "short"
-        desk.ends("short")
-        assert desk.gives(at=5000) == ""
-        desk.ends("a")
-        desk.wants("long", cpus=1, lasts=70_000)
-        assert desk.gives(at=10_000) == ""  # it would have been over by the first promise
-        assert desk.why("long").expected_ms == 50_000
-        desk.wants("brief", cpus=1, lasts=40_000)
-        assert desk.gives() == "brief"
-        desk.ends("brief", "b")
-        assert desk.gives(at=50_000) == "large"
-
-    def test_what_nobody_counted_on_makes_it_better(self):
-        desk = Desk(cpus=4)
-        desk.wants("a", cpus=1, lasts=100_000)
-        desk.wants("b", cpus=1, lasts=50_000)
-        desk.wants("c", cpus=2, lasts=200_000)
-        assert desk.gives() == "a b c"
-        desk.wants("large", cpus=2)
-        desk.gives()
-        desk.ends("c")
-        assert desk.gives(at=10_000) == "large"
-
     def test_only_the_first_that_does_not_fit_is_promised_a_place(self):
         desk = Desk(cpus=4)
         desk.wants("runs", cpus=3, lasts=1000)

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from flowrun.core.sharing.preemption import Asking, Held, victims
+from flowrun.core.sharing.preemption import Asking, Held, lost, victims
 from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Preemption, Sharing, Team, Tiers
 
@@ -63,6 +63,13 @@ def test_the_lowest_tier_goes_first_then_the_lowest_priority_then_what_loses_lea
     ]
     orders = [chosen(asking(gpus=n), *running).tasks for n in range(1, 4)]
     assert orders == [(3,), (3, 2), (3, 2, 1)]
+
+
+def test_what_is_lost_is_the_time_since_it_was_saved_by_the_part_that_was_held():
+    shares, _ = host()
+    assert lost(held(0, gpus=4, since=HOUR), shares, NOW) == 9 * HOUR / 2
+    assert lost(held(0, gpus=2, since=HOUR, kept_ms=7 * HOUR), shares, NOW) == 3 * HOUR / 4
+    assert lost(held(0, gpus=8, since=2 * HOUR, kept_ms=HOUR), shares, NOW) == 8 * HOUR
 
 
 def test_teams_above_their_entitlement_lose_first():

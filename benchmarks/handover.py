@@ -1,0 +1,250 @@
+"""A large array from one node to the next: what that takes, beside writing a file, and beside other tools.
+
+In one process: writing a file and flushing it to disk; the same with the store, which hashes it, too; an
+array that lay in the store from the beginning; reading back. Then from the end of one node to the first line
+of the next, in processes of their own: flowrun with an array of numpy's and with one of `flowc.empty`, a
+ProcessPoolExecutor (pickle, kept nowhere), and what is installed of Ray and dask.
+
+`--peers PYTHON`, or the environment variable `PEERS`, names a Python of another environment that has these.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import harness
+from flowrun.shell.artifacts import Store
+
+WORKFLOW = """
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from flowc import Array, empty, operator, workflow
+
+
+class Made(NamedTuple):
+    data: Array
+    ended: float
+
+
+@operator
+def plain(n: int) -> Made:
+    return Made(np.full(n, 1.5), time.monotonic())
+
+
+@operator
+def in_place(n: int) -> Made:
+    data = empty(n)
+    data[:] = 2.5
+    return Made(data, time.monotonic())
+
+
+@operator
+def take(made: Made) -> float:
+    now = time.monotonic()
+    assert made.data[-1] > 1
+    return (now - made.ended) * 1000
+
+
+@workflow
+def handover(n: int):
+    return {"plain": take(plain(n)), "in_place": take(in_place(n))}
+"""
+
+_PARTS = """
+import json, sys, time
+import numpy as np
+n = int(sys.argv[1])
+
+def make(n, by=0):
+    return np.full(n, 1.5), time.monotonic()
+
+def take(made):
+    now = time.monotonic()
+    assert made[0][-1] > 1
+    return (now - made[1]) * 1000
+"""
+PROGRAMS = {
+    "pool": """
+from concurrent.futures import ProcessPoolExecutor
+with ProcessPoolExecutor(2) as pool:
+    print(pool.submit(take, pool.submit(make, n).result()).result())
+""",
+    "ray": """
+import ray
+ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False,
+         object_store_memory=n * 8 * 2 + 2**28)
+make, take = ray.remote(make), ray.remote(take)
+ray.get(take.remote((np.full(3, 2.0), time.monotonic())))  # so that no process has still to be started
+ray.get(make.remote(3))
+print(ray.get(take.remote(make.remote(n))))
+""",
+    "dask": """
+import logging
+from distributed import Client, LocalCluster
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
+                      silence_logs=logging.ERROR) as cluster, Client(cluster) as client:
+        names = list(client.scheduler_info()["workers"])
+        made = client.submit(make, n, workers=names[:1])
+        print(client.submit(take, made, workers=names[1:]).result())
+""",
+}
+TITLES = {
+    "file": "a file, written and flushed",
+    "file_unflushed": "a file, written only",
+    "put": "the store: written, hashed, flushed",
+    "put_in_place": "the store: filled in place",
+    "get": "the store: read",
+    "flowrun": "flowrun, from node to node",
+    "flowrun_in_place": "flowrun, filled in place",
+    "pool": "ProcessPoolExecutor, nothing kept",
+    "ray": "Ray, in shared memory",
+    "dask": "dask, processes",
+}
+
+
+def measure(size_mb: int, repeats: int, peers: str) -> dict[str, Any]:
+    """Time the hand-over of an array of so many MB."""
+    harness.byte_compile()
+    count = size_mb * 2**20 // 8
+    with tempfile.TemporaryDirectory(dir=os.environ.get("HANDOVER_DIR")) as name:
+        folder = Path(name)
+        figures = _in_one_process(folder, count, repeats)
+        for _ in range(repeats):
+            found = _flowrun(folder, count)
+            for side in PROGRAMS:
+                found |= _other(side, peers, folder, count)
+            for key, took in found.items():
+                figures.setdefault(key, []).append(took)
+    spreads = {f"{side}_ms": harness.spread(times) for side, times in figures.items()}
+    ratios = sorted(put / file for put, file in zip(figures["put"], figures["file"], strict=True))
+    return {
+        "benchmark": "handover",
+        "size_mb": size_mb,
+        **spreads,
+        "put_over_file": round(ratios[len(ratios) // 2], 2),
+        **harness.machine(),
+    }
+
+
+def show(figures: dict[str, Any]) -> str:
+    """The figures as text."""
+    lines = [f"an array of {figures['size_mb']} MB handed over, median of the repeats"]
+    for side, title in TITLES.items():
+        found = figures.get(f"{side}_ms")
+        lines.append(f"{title:<38}{found['median']:>9.1f} ms" if found else f"{title:<38} is not installed")
+    lines.append(f"{'store / file':<38}{figures['put_over_file']:>9.2f}    (required <= 1.5)")
+    return "\n".join(lines)
+
+
+def _in_one_process(folder: Path, count: int, repeats: int) -> dict[str, list[float]]:
+    array = np.random.default_rng(0).random(count)
+
+    def in_new_store(put: Callable[[Store], Any]) -> float:
+        store = Store(folder / "store")
+        store.put(np.ones(1000))
+        took = put(store)
+        subprocess.run(["rm", "-rf", str(store.folder)], check=True)
+        return float(took)
+
+    def put(store: Store) -> float:
+        return _timed(lambda: store.put(array))
+
+    def get(store: Store) -> float:
+        source = store.put(array).source
+        return _timed(lambda: store.get(source)[-1])
+
+    def put_in_place(store: Store) -> float:
+        made = store.empty(count)
+        made[:] = array
+        return _timed(lambda: store.put(made))
+
+    return harness.alternate(
+        {
+            "file": lambda: _file_ms(folder / "file", array, flush=True),
+            "put": lambda: in_new_store(put),
+            "file_unflushed": lambda: _file_ms(folder / "file", array, flush=False),
+            "put_in_place": lambda: in_new_store(put_in_place),
+            "get": lambda: in_new_store(get),
+        },
+        repeats,
+    )
+
+
+def _timed(function: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    function()
+    return (time.perf_counter() - began) * 1000
+
+
+def _file_ms(path: Path, array: np.ndarray[Any, Any], flush: bool) -> float:
+    def write() -> None:
+        with path.open("wb", buffering=0) as file:
+            data = array.data.cast("B")
+            while data:
+                data = data[file.write(data) :]
+            if flush:
+                os.fsync(file.fileno())
+
+    took = _timed(write)
+    path.unlink()
+    return took
+
+
+def _flowrun(folder: Path, count: int) -> dict[str, float]:
+    (folder / "hand.py").write_text(WORKFLOW)
+    bin_folder = Path(sys.executable).parent
+    harness.wall_ms([str(bin_folder / "flowc"), "compile", "hand.py:handover"], folder)
+    command = [
+        str(bin_folder / "flowrun"),
+        "execute",
+        "plans/handover.plan.jsonl",
+        "-i",
+        f"n={count}",
+        "--json",
+    ]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    subprocess.run(["rm", "-rf", str(folder / ".flow")], check=True)
+    result = json.loads(done.stdout.splitlines()[-1])["summary"]["result"]
+    return {"flowrun": result["plain"], "flowrun_in_place": result["in_place"]}
+
+
+def _other(side: str, peers: str, folder: Path, count: int) -> dict[str, float]:
+    """What another tool takes; nothing if it is not installed."""
+    python = sys.executable if side == "pool" else peers
+    (folder / f"{side}_.py").write_text(_PARTS + PROGRAMS[side])
+    command = [python, f"{side}_.py", str(count)]
+    environment = {**os.environ, "PYTHONPATH": str(_numpy_alone(folder))}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        if "ModuleNotFoundError" not in done.stderr:
+            print(f"{side} failed\n{done.stderr[-2000:]}", file=sys.stderr)
+        return {}
+    return {side: float(done.stdout.split()[-1])}
+
+
+def _numpy_alone(folder: Path) -> Path:
+    """A folder with our numpy and nothing else: the other environment may have none."""
+    alone = folder / "numpy_alone"
+    if not alone.exists():
+        alone.mkdir()
+        for package in (Path(np.__file__).parent, Path(np.__file__).parent.parent / "numpy.libs"):
+            (alone / package.name).symlink_to(package)
+    return alone
+
+
+if __name__ == "__main__":
+    harness.run(measure, show, **{"size-mb": 1024}, repeats=3, peers=os.environ.get("PEERS", sys.executable))

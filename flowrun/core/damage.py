@@ -1,0 +1,37 @@
+"""What a node cannot read because it is damaged is made again."""
+
+from __future__ import annotations
+
+from flowc.plan.model import sources_of
+from flowrun.core.changes import Fail, Redo, Retry
+from flowrun.core.control import flat
+from flowrun.core.failures import MAX_LOSSES
+from flowrun.core.state import State
+from flowrun.core.task import Task, is_due
+
+
+def after_damage(state: State, task: Task, retry: Retry) -> Redo | Retry | Fail:
+    """What becomes of a task that found an artifact damaged, which would be `retry` if nobody had made that.
+
+    Those that made it run again, unless they did so too often already: then it is the disk that does it. Who
+    made it anew since the task began has done so.
+    """
+    made = [source for source in makers(state, task) if source.ended_ms <= task.started_ms or is_due(source)]
+    if any(not (is_due(source) or _may_run_again(source)) for source in made):
+        return Fail(task.node.id)
+    if not made:
+        return retry
+    return Redo(retry.at_ms, task.node.id, tuple(source.node.id for source in made))
+
+
+def makers(state: State, task: Task) -> list[Task]:
+    """The tasks whose artifact a task takes and could not read."""
+    assert task.failure is not None
+    trees = [flat(tree, state.results) for tree in task.node.args.values()]
+    refs = sorted({ref for tree in trees for ref in sources_of(tree)})
+    found = [state.by_id[ref] for ref in refs]
+    return [source for source in found if source.artifact and source.artifact.hash == task.failure.damaged]
+
+
+def _may_run_again(source: Task) -> bool:
+    return source.state == "succeeded" and source.redone < MAX_LOSSES

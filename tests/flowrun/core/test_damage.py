@@ -1,0 +1,198 @@
+"""What is damaged is made again, by those who made it, before those who need it go on."""
+
+import pytest
+from graphs import Run, host
+
+from flowrun.core.changes import Earlier
+from flowrun.core.failures import MAX_LOSSES
+from flowrun.core.model import Artifact
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+
+
+def done(text, on=None, **artifacts):
+    """A run in which some nodes are done."""
+    run = Run(text, on)
+    for node, artifact in artifacts.items():
+        run.now += 10
+        run.done(node, artifact)
+    run.now += 10
+    return run
+
+
+def started(commands):
+    return [command.removeprefix("start ") for command in commands if command.startswith("start")]
+
+
+class TestDamage:
+    def test_has_who_made_it_run_again_and_then_the_one_that_found_out(self):
+        run = done("a\nb < a", a=A)
+        commands = run.finds_damage("b", A)
+        assert commands[0] == "redo a, then b"
+        assert started(commands) == ["a.2"]
+        assert run["b"].state == "pending"
+        assert started(run.done("a", A)) == ["b.2"]
+        run.done("b", B)
+        assert run.state.status == "succeeded"
+
+    def test_of_one_of_several_values_is_made_again_alone(self):
+        run = done("a\nb\nc < a b", a=A, b=B)
+        assert run.finds_damage("c", B)[0] == "redo b, then c"
+        assert run["a"].state == "succeeded"
+
+    def test_of_what_several_made_is_made_by_all_of_them(self):
+        run = done("a\nb\nc < a b", a=A, b=A)
+        assert run.finds_damage("c", A)[0] == "redo a b, then c"
+
+    def test_above_damage_is_found_by_those_that_run_again(self):
+        run = done("a\nb < a\nc < b", a=A, b=B)
+        run.finds_damage("c", B)
+        assert run.finds_damage("b", A)[0] == "redo a, then b"
+        assert started(run.done("a", A)) == ["b.3"]
+        assert started(run.done("b", B)) == ["c.2"]
+
+    def test_what_was_done_with_it_stays_done(self):
+        run = done("a\nb < a\nc < a", host(cpus=1), a=A, b=B)
+        assert started(run.finds_damage("c", A)) == ["a.2"]
+        assert run["b"].state == "succeeded"
+
+    def test_what_was_to_start_waits(self):
+        run = done("a\nb < a\nc < a\nd", host(cpus=1), a=A)
+        assert run["c"].state == "ready"
+        assert started(run.finds_damage("b", A)) == ["a.2"]
+        assert run["c"].state == "pending"
+        run.done("a", A)
+        run.done("b", B)
+        assert run["c"].state == "running"
+
+    def test_found_twice_is_made_again_once(self):
+        run = done("a\nb < a\nc < a", a=A)
+        run.finds_damage("b", A)
+        assert started(run.finds_damage("c", A)) == []
+        run.now += 1
+        assert started(run.done("a", A)) == ["b.2", "c.2"]
+        assert run["a"].attempt == 2
+
+    def test_found_before_it_was_made_again_but_told_after_is_only_read_again(self):
+        run = done("a\nb < a\nc < a", a=A)
+        run.finds_damage("b", A)
+        run.now += 10
+        run.done("a", A)
+        commands = run.finds_damage("c", A)
+        assert commands[0] == f"retry c at {run.now} (damaged)"
+        assert started(commands) == ["c.2"]
+
+    def test_made_again_it_may_be_something_else(self):
+        run = done("a\nb < a", a=A)
+        run.finds_damage("b", A)
+        run.done("a", C)
+        assert run["a"].artifact == Artifact(C, 10)
+
+    def test_that_comes_back_again_and_again_is_the_disks(self):
+        run = done("a\nb < a", a=A)
+        for _ in range(MAX_LOSSES):
+            assert run.finds_damage("b", A)[0] == "redo a, then b"
+            run.now += 10
+            run.done("a", A)
+            run.now += 10
+        assert run.finds_damage("b", A)[0] == "fail b"
+
+    def test_nor_does_it_help_that_others_find_it(self):
+        run = done("a\nb < a\nc < a b", a=A)
+        for _ in range(MAX_LOSSES):
+            run.finds_damage("b", A)
+            run.now += 10
+            run.done("a", A)
+            run.now += 10
+        run.done("b", B)
+        run.now += 10
+        assert run.finds_damage("c", A)[0] == "fail c"
+
+    def test_who_makes_it_may_fail_this_time(self):
+        run = done("a\nb < a", a=A)
+        run.finds_damage("b", A)
+        assert run.fails("a")[:2] == ["fail a", "block b by a"]
+        assert run.state.status == "failed"
+
+    def test_of_what_was_kept_from_before(self):
+        run = Run("a\nb < a", earlier={"a": Earlier(4, 1, 2, artifact=Artifact(A, 10))}, now=10)
+        assert run["a"].kept
+        assert started(run.finds_damage("b", A)) == ["a.5"]
+        assert not run["a"].kept
+
+    def test_is_not_mended_in_a_run_that_is_cancelled(self):
+        run = done("a\nb < a", a=A)
+        run.cancel()
+        run.finds_damage("b", A)
+        assert run.state.status == "cancelled"
+
+    def test_of_what_nobody_made_is_tried_again_and_given_up(self):
+        run = Run("a")
+        for _ in range(MAX_LOSSES):
+            assert run.finds_damage("a", C)[0] == "retry a at 0 (damaged)"
+        assert run.finds_damage("a", C)[0] == "fail a"
+
+
+class TestLoops:
+    def test_that_cannot_read_their_items_ask_again(self):
+        run = done("a\nm control=map < a", a=A)
+        assert run.finds_damage("m", A)[0] == "redo a, then m"
+        assert run["m"].state == "pending"
+        assert "resolve m" in run.done("a", A)
+        run.knows("m", 1)
+        assert run["m[0]"].state == "running"
+
+    def test_a_node_of_one_that_is_over(self):
+        run = done("a\nm control=map < a\nz < m", a=A)
+        run.knows("m", 2)
+        run.done("m[0]", B)
+        run.done("m[1]", C)
+        run.now += 10
+        assert run.finds_damage("z", B)[0] == "redo m[0], then z"
+        assert run["m"].state == "succeeded"
+        assert started(run.done("m[0]", B)) == ["z.2"]
+
+    def test_a_node_of_one_that_goes_on(self):
+        run = done("a\nr control=reduce < a\nz < r", host(cpus=10), a=A)
+        run.knows("r", 3)
+        run.done("r[0.0]", B)
+        run.now += 10
+        assert run.finds_damage("r[1.0]", B)[0] == "redo r[0.0], then r[1.0]"
+        run.done("r[0.0]", B)
+        run.done("r[1.0]", C)
+        assert run["r"].state == "succeeded"
+
+    @pytest.mark.parametrize("ends_first", [True, False])
+    def test_what_they_wait_for_no_more_does_not_end_them(self, ends_first):
+        """`a` runs again while `m` is asked how many items it has."""
+        run = done("a\nm control=map < a\nb < a\nz < m", host(cpus=10), a=A)
+        run.finds_damage("b", A)
+        if ends_first:
+            run.done("a", A)
+        run.knows("m", 2)
+        if not ends_first:
+            assert run["m[0]"].state == "pending"
+            run.done("a", A)
+        assert run["m"].state == "running"
+        run.done("m[0]", B)
+        assert run["m"].state == "running"
+        run.done("m[1]", C)
+        assert run["m"].state == "succeeded"
+
+
+def test_a_pause_between_attempts_is_kept():
+    run = done("a\nb < a retries=1 backoff=500\nc < a", host(cpus=10), a=A)
+    run.fails("b")
+    run.finds_damage("c", A)
+    run.now += 10
+    assert started(run.done("a", A)) == ["c.2"]
+    assert run["b"].state == "pending"
+    assert started(run.wake(run["b"].ready_at_ms)) == ["b.2"]
+
+
+def test_a_pause_that_is_over_before():
+    run = done("a\nb < a retries=1 backoff=500\nc < a", host(cpus=10), a=A)
+    run.fails("b")
+    run.finds_damage("c", A)
+    assert started(run.wake(run["b"].ready_at_ms)) == []
+    assert started(run.done("a", A)) == ["b.2", "c.2"]
