@@ -92,15 +92,14 @@ def test_all_or_some_may_be_computed_afresh(project):
     assert "error[FR165]" in project.execute("--refresh", "scale", status=1).stderr
 
 
-def test_what_is_damaged_is_computed_and_why_says_so(project):
-    project.execute()
+def test_what_is_damaged_is_computed_again(project):
+    project.execute("-i", "n=5000")
     ran(project)
-    digest = project.artifacts("main-1")["data"]
-    path = project.folder / ".flow/artifacts" / digest[:2] / digest[2:]
-    path.chmod(0o644)
-    path.write_bytes(b"nonsense")
-    project.execute()
-    assert ran(project) == {"load": 1, "publish": 1}
+    for path in (project.folder / ".flow/artifacts").glob("??/*"):
+        path.chmod(0o644)
+        path.write_bytes(b"nonsense")
+    project.execute("-i", "n=5000")
+    assert ran(project)["load"] == 1
     assert project.artifacts("main-2") == project.artifacts("main-1")
 
 
