@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowc.arrays import empty
+    from flowc.attempts import Attempt, attempt
     from flowc.control import finally_, on_failure, when
     from flowc.lang import Array, Future, Operator, Static, Workflow, operator, workflow
     from flowc.logbook import log_artifact, log_metric, log_note
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array",
+    "Attempt",
     "Future",
     "Operator",
     "Static",
     "Workflow",
+    "attempt",
     "beat",
     "draw",
     "empty",
@@ -47,6 +50,7 @@ _ELSEWHERE = {
     **dict.fromkeys(["beat", "scratch", "stopping"], "flowc.resuming"),
     "empty": "flowc.arrays",
     "project": "flowc.places",
+    **dict.fromkeys(["Attempt", "attempt"], "flowc.attempts"),
     "draw": "flowc.show.notebook",
 }
 

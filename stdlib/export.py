@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TypeVar
 
-from flowc import Array, operator, project
+from flowc import Array, attempt, operator, project
 from flowc.types import Schema
 from stdlib.types import Dataset, Model, OnnxModel, Published
 
@@ -48,12 +48,18 @@ def publish(model: OnnxModel, name: str, repository: Path = Path("models")) -> P
 
     `repository` is relative to the folder that the run was started in; it is made if need be. The same bytes
     as the newest version's add nothing, so that a retry does no harm. `Refused` (FS105) if the name is no
-    name, or the repository cannot be written.
+    name, or the repository cannot be written. A new version says which run and node it is of.
     """
     from flowserve.shell import repository as repositories
 
+    by = attempt()
     published = repositories.publish(
-        repository, name, model.onnx, labels=model.classes, probabilities_output="probabilities"
+        repository,
+        name,
+        model.onnx,
+        labels=model.classes,
+        probabilities_output="probabilities",
+        origin=repositories.Origin(*by) if by is not None else None,
     )
     path = Path(published.path)
     if path.is_relative_to(project()):

@@ -8,7 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OURS = ("flowc", "flowrun", "flowserve", "stdlib")
-AUTHORING = {"Array", "Future", "Operator", "Workflow", "operator", "project", "types", "workflow"}
+AUTHORING = {
+    *("Array", "Attempt", "Future", "Operator", "Workflow"),
+    *("attempt", "operator", "project", "types", "workflow"),
+}
 # A core decides on what it is given: no clock, chance, file, process, network, thread or environment.
 WORLD = {
     *("asyncio", "concurrent", "ctypes", "fcntl", "glob", "http", "io", "logging", "mmap", "multiprocessing"),

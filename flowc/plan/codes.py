@@ -125,6 +125,8 @@ CODES: dict[str, str] = {
     "FR162": "there is nothing at the address",
     "FR163": "the artifact cannot be written to a file",
     "FR165": "what is to be computed afresh is no node of the plan",
+    "FR166": "there is no node, artifact or model of which the lineage could be shown",
+    "FR167": "a model does not say where it comes from, or the log does not have that",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

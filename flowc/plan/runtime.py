@@ -7,3 +7,5 @@ from typing import Any
 
 # Makes an array that lies where results are stored, of a shape and a dtype.
 empty: Callable[[int | tuple[int, ...], Any], Any] | None = None
+# Of the attempt that is executed: its `run`, `node`, `attempt` and `args`.
+order: Any = None

@@ -145,6 +145,7 @@ class Loop:
             execution.position += len(made)
             if execution.state.status != "running":
                 del self.fleet.runs[run]
+                self._writer.hurry()
         self._writer.put(batches)
         self._untold.append((self._writer.handed, batches))
 
@@ -154,6 +155,7 @@ class Loop:
             then()
         else:
             self._then.append((self._writer.handed, then))
+            self._writer.hurry()
 
     def settle(self) -> None:
         """Wait until all that is decided is durable, and told; `Refused` (FR310) if that cannot be now."""

@@ -30,6 +30,7 @@ from flowrun.core.model import Capacity
 from flowrun.core.state import State
 from flowrun.shell import database, facts
 from flowrun.shell.artifacts import Store
+from flowrun.shell.made import Made
 from flowrun.shell.results import Results
 from flowrun.shell.writer import Writer
 
@@ -100,6 +101,11 @@ class RunLog:
     def results(self) -> Results:
         """Results of all runs."""
         return Results(self._db, self.home.store)
+
+    def made_by(self, prefix: str) -> list[tuple[str, str, str, int]]:
+        """Artifacts whose hashes begin so: hash, run, node, position in the log; of the latest run first."""
+        with self._refusing():
+            return Made(self._db).by(prefix)
 
     def writer(self) -> Writer:
         """A thread of its own that appends; what this process then reads here may lag behind it."""

@@ -127,6 +127,7 @@ def _outcome(
 
 def _perform(order: Spawn, store: Store) -> Artifact:
     operator = _load(order)
+    runtime.order = order
     args = _arguments(order, operator, store)
     sizes = _check_arguments(order, operator, args)
     runtime.empty = store.empty

@@ -22,6 +22,7 @@ Connect = Callable[[Path, float], sqlite3.Connection]
 
 _TIMEOUT_S = 0.25  # for another process that is writing; then it is tried again
 _LONG_S = 1.0  # for which others may have the database before that is an outage
+_GATHER_S = 0.004  # from one commit to the next, unless somebody waits: each costs as much as many rows
 _PAUSES_S = (0.05, 2.0)  # between attempts: they double from the first to the second
 # What may pass: busy, locked, no memory, read only, I/O error, full, cannot open, protocol.
 _PASSING = frozenset({5, 6, 7, 8, 10, 13, 14, 15})
@@ -46,6 +47,8 @@ class Writer:
         self._inbox: SimpleQueue[Sequence[Batch] | None] = SimpleQueue()
         self._left: list[Sequence[Batch]] = []  # what the thread before could not write
         self._ending = threading.Event()
+        self._hurry = threading.Lock()  # free if the next commit is not to wait
+        self._hurry.acquire()
         self._thread: threading.Thread | None = None
         _writers.add(self)
 
@@ -55,6 +58,11 @@ class Writer:
         self._inbox.put(batches)
         if self._thread is None:
             self.start()
+
+    def hurry(self) -> None:
+        """Somebody waits until what was put is durable."""
+        with contextlib.suppress(RuntimeError):  # it hurries already
+            self._hurry.release()
 
     def start(self) -> None:
         """Go on with what is left to write, if anything is."""
@@ -73,6 +81,7 @@ class Writer:
         if self._thread is not None:
             self._ending.set()
             self._inbox.put(None)
+            self.hurry()
             self._thread.join()
             self._thread = None
 
@@ -94,6 +103,7 @@ class Writer:
                 self._left = []
                 self.durable += len(group)
                 os.eventfd_write(self.woken, 1)
+                self._hurry.acquire(timeout=_GATHER_S)
         except Exception as error:  # whatever it is, the loop has to hear of it
             self.failure = error
             os.eventfd_write(self.woken, 1)

@@ -30,6 +30,7 @@ from flowserve.core.wording import cut
 
 MODEL_FILE = "model.onnx"
 CONFIG_FILE = "config.pbtxt"
+ORIGIN_FILE = "origin.json"  # in a version's folder
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 # Triton ignores folders that begin with 0, and reads a version as 64 bits.
@@ -45,6 +46,15 @@ class Published(msgspec.Struct, frozen=True):
     name: str
     version: int
     path: str
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """The attempt of a node, in a run, that published a version, and the artifacts that it was given."""
+
+    run: str
+    node: str
+    attempt: int
+    artifacts: dict[str, str]
 
 
 class ModelFolder(msgspec.Struct, frozen=True):
@@ -66,13 +76,15 @@ def publish(
     onnx: bytes,
     labels: Sequence[str] = (),
     probabilities_output: str | None = None,
+    origin: Origin | None = None,
 ) -> Published:
     """Add a version of a model and return it; the repository is made if it is not there.
 
     The version is one more than the highest. If the highest already holds the same bytes, that one is
     returned and no version is written. `labels` name the classes along the last dimension of
     `probabilities_output` (of the only output of floats, unless given). A version appears whole or not at
-    all, whatever crashes, and publishers at the same time take turns. Raises `Refused` FS105.
+    all, whatever crashes, and publishers at the same time take turns. A new version says that it is of
+    `origin`. Raises `Refused` FS105.
     """
     from flowserve.shell.graph import read_signature
 
@@ -86,7 +98,7 @@ def publish(
             refuse("FS105", f"the model's folder `{folder}` must not be a link")
         folder.mkdir(parents=True, exist_ok=True)
         with _publishing(folder):
-            version = _newest_if_same(folder, onnx) or _add_version(folder, onnx)
+            version = _newest_if_same(folder, onnx) or _add_version(folder, onnx, origin)
             # After the version: the folder can be served at every moment, even the first.
             if labels:
                 _replace(folder / LABELS_FILE, "".join(f"{label}\n" for label in labels))
@@ -153,11 +165,13 @@ def _newest_if_same(folder: Path, content: bytes) -> int | None:
     return version if same else None
 
 
-def _add_version(folder: Path, content: bytes) -> int:
+def _add_version(folder: Path, content: bytes, origin: Origin | None) -> int:
     temporary = folder / f"{_TEMPORARY}{uuid.uuid4().hex}"
     temporary.mkdir()
     try:
         _write(temporary / MODEL_FILE, content)
+        if origin is not None:
+            _write(temporary / ORIGIN_FILE, msgspec.json.encode(origin) + b"\n")
         _sync_folder(temporary)
         # The lock has kept others out; where locks do not work (some network file systems), a rename still
         # never replaces a version that has files, and fails instead.

@@ -196,7 +196,7 @@ class TestShares:
         assert [follow(project, run) for run in ("main-1", "main-2")] == ["succeeded"] * 2
         vision, speech = (
             sorted(
-                (node["started_ms"], node["started_ms"] + node["wall_ms"])
+                (node["started_ms"], node["started_ms"] + node.get("wall_ms", 0))
                 for node in project.json("show", run)["nodes"]
                 if node["node"].startswith("part")
             )

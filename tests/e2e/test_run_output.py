@@ -65,7 +65,7 @@ class TestExecute:
     @pytest.mark.parametrize("reads", [0, 1, 4])
     def test_a_pipe_that_closes_does_not_hurt_the_run(self, project, words, reads):
         process = subprocess.Popen(
-            [BIN / "flowrun", "execute", project.plan, "-i", "n=5", *words],
+            [BIN / "flowrun", "execute", project.plan, "-i", "n=5", "--no-cache", *words],
             cwd=project.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

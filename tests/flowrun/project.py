@@ -75,7 +75,8 @@ class Project:
         return json.loads(self.flowrun(*words, "--json").stdout)
 
     def artifacts(self, run):
-        return {node["node"]: node["artifact"]["hash"] for node in self.json("show", run)["nodes"]}
+        nodes = self.json("show", run)["nodes"]
+        return {node["node"]: node["artifact"]["hash"] for node in nodes if "artifact" in node}
 
     def ran(self):
         """How often each operator ran."""

@@ -1,0 +1,159 @@
+"""Results of other runs are taken, as people see it: with real processes, kills and a daemon."""
+
+import pytest
+from project import Project
+
+FLOW = """
+import numpy as np
+from flowc import Array, foreach
+
+@operator
+def load(n: int) -> Array:
+    note("load")
+    return np.arange(n, dtype=float)
+
+@operator
+def parts(data: Array) -> list[int]:
+    note("parts")
+    return list(range(3))
+
+@operator
+def scale(k: int, data: Array) -> Array:
+    note(f"scale{k}")
+    return data * k
+
+@operator
+def total(scaled: list[Array]) -> float:
+    note("total")
+    return float(sum(part.sum() for part in scaled))
+
+@operator(cache=False)
+def publish(total: float) -> None:
+    note("publish")
+
+@workflow
+def main(n: int = 10) -> float:
+    data = load(n)
+    ks = parts(data)
+    scaled = foreach(scale, ks, data=data)
+    result = total(scaled)
+    publish(result)
+    return result
+"""
+ALL = ["load", "parts", "scale0", "scale1", "scale2", "total", "publish"]
+
+
+@pytest.fixture
+def project(tmp_path):
+    project = Project(tmp_path, FLOW)
+    yield project
+    for process in project.processes():
+        process.kill()
+
+
+def ran(project):
+    """What ran since the last time."""
+    found = project.ran()
+    (project.folder / "ran").unlink(missing_ok=True)
+    return dict(found)
+
+
+def test_a_second_run_computes_only_what_is_to_be_done_each_time(project):
+    project.execute()
+    assert ran(project) == dict.fromkeys(ALL, 1)
+    done = project.execute()
+    assert ran(project) == {"publish": 1}
+    assert "8 nodes, 8 succeeded, 6 of them computed by earlier runs" in done.stdout
+    assert project.artifacts("main-2") == project.artifacts("main-1")
+    origins = {node["node"]: node.get("origin") for node in project.json("show", "main-2")["nodes"]}
+    assert origins["scaled[1]"] == {"run": "main-1", "node": "scaled[1]"}
+    assert origins["publish"] is None
+
+
+def test_what_changed_runs_and_what_came_out_the_same_goes_no_further(project):
+    project.execute()
+    ran(project)
+    project.write(FLOW.replace("list(range(3))", "[0, 1, 2]"))
+    project.compile()
+    project.execute()
+    assert ran(project) == {"parts": 1, "publish": 1}
+    assert (
+        "`ks` ran: its operator's code differs from main-1" in project.flowrun("why", "main-2", "ks").stdout
+    )
+
+
+def test_all_or_some_may_be_computed_afresh(project):
+    project.execute()
+    ran(project)
+    project.execute("--no-cache")
+    assert ran(project) == dict.fromkeys(ALL, 1)
+    project.execute("--refresh", "scaled", "--refresh", "data")
+    assert ran(project) == {"load": 1, "scale0": 1, "scale1": 1, "scale2": 1, "publish": 1}
+    assert "error[FR165]" in project.execute("--refresh", "scale", status=1).stderr
+
+
+def test_what_is_damaged_is_computed_again(project):
+    project.execute("-i", "n=5000")
+    ran(project)
+    for path in (project.folder / ".flow/artifacts").glob("??/*"):
+        path.chmod(0o644)
+        path.write_bytes(b"nonsense")
+    project.execute("-i", "n=5000")
+    assert ran(project)["load"] == 1
+    assert project.artifacts("main-2") == project.artifacts("main-1")
+
+
+def test_a_run_that_was_killed_leaves_its_results_to_others(project):
+    run = project.start()
+    run.until("done")
+    run.process.kill()
+    run.end()
+    done = {node.replace("data", "load") for node in run.done()}
+    ran(project)
+    project.execute()
+    assert not done & set(ran(project))
+
+
+def test_a_resumed_run_remembers_from_whom_it_has_what(project):
+    project.execute()
+    project.write(FLOW.replace('note("publish")', 'raise ValueError("no")'))
+    project.compile()
+    project.execute(status=1)
+    project.write(FLOW)
+    project.compile()
+    ran(project)
+    project.execute("--resume", "main-2")
+    assert ran(project) == {"publish": 1}
+    nodes = {node["node"]: node for node in project.json("show", "main-2")["nodes"]}
+    assert nodes["result"]["kept"]
+    assert nodes["result"]["origin"]["run"] == "main-1"
+
+
+def test_the_daemon_takes_them_too(project):
+    project.execute()
+    ran(project)
+    daemon = project.daemon()
+    project.submit("--wait")
+    assert ran(project) == {"publish": 1}
+    project.submit("--wait", "--refresh", "data")
+    assert ran(project) == {"load": 1, "publish": 1}
+    project.submit("--wait", "--no-cache")
+    assert ran(project) == dict.fromkeys(ALL, 1)
+    assert "error[FR165]" in project.submit("--refresh", "no", status=1).stderr
+    daemon.process.terminate()
+    daemon.end()
+
+
+def test_lineage_goes_from_a_result_to_its_data_and_back(project):
+    project.execute()
+    project.execute()
+    found = project.json("lineage", "main-2/result")
+    steps = {step["node"]: step for step in found["made_from"]}
+    assert list(steps) == ["result", "scaled[0]", "scaled[1]", "scaled[2]", "data", "ks"]
+    assert steps["data"]["values"] == {"n": 10}
+    back = project.json("lineage", "main-1/data")
+    used = {(step["run"], step["node"]) for step in back["used_by"]}
+    assert {("main-1", "result"), ("main-2", "result"), ("main-2", "publish")} <= used
+    by_hash = project.json("lineage", project.artifacts("main-1")["data"][:12])
+    assert [step["op"] for step in by_hash["made_from"]] == ["flows:load"]
+    assert {(step["run"], step["node"]) for step in by_hash["used_by"]} == used
