@@ -71,6 +71,7 @@ def serve(settings: Settings) -> None:
         sockets.close(home, listener)
         runs.close()
         lock.close()
+        signals.close()
 
 
 class _Daemon:

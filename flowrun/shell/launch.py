@@ -256,6 +256,7 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
             loop.step([(execution.run, CancelRequested(now_ms()))])
             if loop.outage:
                 _complain("the run ends when its log can be written; another Ctrl-C does not wait for that")
+    signals.close()
 
 
 def bound(plan: Plan, given: Sequence[str], before: State | None) -> Inputs:

@@ -39,6 +39,10 @@ class Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
 
+    def close(self) -> None:
+        """Wait for none any more. One that comes now comes too late, and does nothing."""
+        signal.set_wakeup_fd(-1)
+
     def count(self) -> int:
         """How many signals came since the last call."""
         try:
