@@ -116,7 +116,7 @@ def test_columns_have_as_many_rows():
 )
 def test_values_come_back_from_the_store(tmp_path, value, of):
     store = Store(tmp_path)
-    found = store.get(store.put(value).hash, (), of)
+    found = store.get(store.put(value).source, (), of)
     assert type(found) is (get_origin(of) or of)
     if isinstance(value, Dataset):
         assert found["a"].tolist() == [0, 1, 2]
