@@ -71,13 +71,13 @@ class _Search:
         stop: Callable[[], bool],
     ) -> None:
         self.packed = packed
-        self.left = self.schedules = schedules
+        self.loads = loads
+        self.left = schedules
         self.draw = uniform(seed)
         self.bound = bound * packed.width
         self.stop = stop
         self.best: list[int] = []  # ends in ticks
-        self.makespan = 0
-        self.loads = loads
+        self.makespan = 0  # of the best
         self.population: list[Member] = []
         # Small projects converge early: for 1,000 schedules 53 members of 32 activities, but 27 of 122.
         self.size = schedules**0.75 / packed.count**0.5
