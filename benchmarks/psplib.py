@@ -1,10 +1,10 @@
 """Schedules computed ahead for the projects of PSPLIB: how far from the bound, and from the best known.
 
 One schedule is the one-pass dispatch; three or five are it with one or two rounds of forward-backward
-improvement; more are the search. Each pass over the activities counts as one schedule, and one over m of n
-as m/n of one (`counted`). Figures are averages over a set, in % above the critical-path bound; `distance` is
-that less the same of the best known makespans, so that a part of a set can be compared with all of it. What
-is not valid is left out, and not in `valid`.
+improvement; more are the search. Each pass over the activities counts as one schedule (`counted`). Figures
+are averages over a set, in % above the critical-path bound; `distance` is that less the same of the best
+known makespans, so that a part of a set can be compared with all of it. What is not valid is left out, and
+not in `valid`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks import harness, projects
 from flowrun.core.ahead import dispatch, improve, search
 from flowrun.core.ahead.problem import Problem
 
-COUNTED = "a pass over all activities, forward or backward, is one schedule; over m of n it is m/n of one"
+COUNTED = "a pass over all activities, forward or backward, is one schedule"
 
 
 def measure(

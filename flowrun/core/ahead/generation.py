@@ -22,16 +22,11 @@ BLOCKED_MAX = 32  # ready activities that do not fit, which are looked at before
 
 def serial(packed: Packed, direction: Direction, order: Sequence[int]) -> list[int]:
     """Ends in ticks. `order` has each activity after those `before` it."""
-    ends = [0] * packed.count
-    place(packed, direction, order, ends, 0)
-    return ends
-
-
-def place(packed: Packed, direction: Direction, order: Sequence[int], ends: list[int], profile: int) -> int:
-    """Put more activities into a schedule: `ends` are filled in, and the profile with them is given back."""
     units = packed.by_unit()
     before, jumps = direction.before, units.jumps
     ticks, blocks, tests, guards, masks = units.ticks, units.blocks, units.tests, units.guards, units.masks
+    ends = [0] * packed.count
+    profile = 0
     for j in order:
         t = 0
         for i in before[j]:
@@ -50,7 +45,7 @@ def place(packed: Packed, direction: Direction, order: Sequence[int], ends: list
                 break
         profile += blocks[j] << t
         ends[j] = t + ticks[j]
-    return profile
+    return ends
 
 
 def parallel(

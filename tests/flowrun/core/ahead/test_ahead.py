@@ -10,21 +10,22 @@ from flowrun.core.ahead import (
     Impossible,
     Problem,
     affordable,
+    crossover,
     dispatch,
     generation,
     genetic,
     improve,
+    justification,
     lower_bound,
     plan,
     plan_ahead,
     search,
     valid,
     violation,
-    windows,
 )
 from flowrun.core.ahead.generation import serial
 from flowrun.core.ahead.packed import Packed
-from flowrun.core.ahead.windows import Window
+from flowrun.core.ahead.rules import by_rule
 
 # On two machines: 0 (2 long) before 1 (6 long), and 2 and 3 (3 long each) on their own.
 FORK = Problem([2, 6, 3, 3], [[1]] * 4, [2], [[1], [], [], []])
@@ -171,32 +172,48 @@ class TestEverySchedule:
             assert makespan(problem, search(problem, 400, 0)) == shortest(problem)
 
 
-class TestWindows:
-    @given(problems(most=14), st.permutations(range(14)), st.integers(0, 14), st.integers(1, 14))
-    @settings(max_examples=150, deadline=None)
-    def test_stay_valid_and_are_not_longer(self, problem, shuffled, first, size):
+class TestCrossover:
+    @given(problems(most=14), st.permutations(range(14)), st.integers(0, 5))
+    @settings(max_examples=100, deadline=None)
+    def test_an_order_has_what_comes_after_first(self, problem, shuffled, seed):
         packed = Packed(problem)
-        if not packed.count:
+        if not sum(problem.durations):
             return
-        ends = serial(packed, packed.forward, packed.forward.base)
-        keys = [shuffled[j] for j in range(packed.count)]
-        for j in packed.forward.base:
-            keys[j] = max([keys[j], *(keys[i] for i in packed.forward.before[j])])
-        found = Window(packed, ends, min(first, packed.count - 1), size).rearranged(keys)
-        if found is not None:
-            units = [end // packed.width for end in found]
-            starts = [end - length for end, length in zip(units, packed.durations, strict=True)]
-            assert violation(problem, packed.in_places(starts)) is None
-            assert max(found) <= max(ends)
-            assert found != ends
+        orders = (packed.forward.base, by_rule(packed, shuffled[: packed.count], "latest_start"))
+        loads = crossover.loads(problem, packed)
+        members = [crossover.member(packed, loads, serial(packed, packed.forward, o)) for o in orders]
+        order = crossover.crossed(packed, members, genetic.uniform(seed))
+        assert sorted(order) == list(range(packed.count))
+        assert all(order.index(k) < order.index(j) for j in order for k in packed.forward.after[j])
 
-    def test_what_comes_after_moves_up(self):
-        # On one machine of two, 1 waits for 0, and 3 for 2: in the order 0, 1, 2, 3 one place stays empty.
-        packed = Packed(Problem([4, 4, 8, 3], [[1]] * 4, [2], [[1], [], [3], []]))
-        ends = [end * packed.width for end in (4, 8, 12, 15)]
-        found = Window(packed, ends, 0, 3).rearranged([2, 3, 1, 4])
-        assert found is not None
-        assert max(found) == 11 * packed.width
+    def test_work_is_what_was_done_by_then(self):
+        problem = Problem([2, 1, 3], [[1, 0], [0, 3], [2, 3]], [4, 6], [[2], [], []])
+        packed = Packed(problem)
+        found = crossover.member(
+            packed, crossover.loads(problem, packed), [end * packed.width for end in (2, 1, 5)]
+        )
+        assert found.makespan == 5 * packed.width
+        assert found.work == [0, 0.75, 1, 2, 3, 4]
+
+    def test_the_mother_gives_the_time_in_which_she_does_more_than_the_father(self, monkeypatch):
+        # The mother does most at the end, the father at the start.
+        problem = Problem([4, 4, 4, 4], [[1]] * 4, [2], [[]] * 4)
+        packed = Packed(problem)
+        mother, father = (
+            crossover.member(packed, crossover.loads(problem, packed), [end * packed.width for end in ends])
+            for ends in ((4, 8, 12, 12), (8, 12, 4, 4))
+        )
+        monkeypatch.setattr(crossover, "DRAWS", 2)
+        monkeypatch.setattr(crossover, "SHARE_LEAST", 0.34)
+        first_third, last_third = [0, 0, 0, 0], [0, 0, 0, 0.99]
+        for draws in (first_third[1:] + last_third[1:], last_third[1:] + first_third[1:]):
+            order = crossover.crossed(packed, [mother, father], iter([0, *draws]).__next__)
+            assert order == [
+                3,
+                2,
+                1,
+                0,
+            ]  # 0 alone is the father's; of the first third it would be [1, 3, 2, 0]
 
 
 class TestSeeds:
@@ -217,18 +234,18 @@ class TestSeeds:
     def test_no_more_is_placed_than_was_asked_for(self, monkeypatch):
         placed = []
 
-        def counted(packed, direction, order, ends, profile):
-            placed.append(len(order))
-            return place(packed, direction, order, ends, profile)
+        def counting(generate):
+            def counted(packed, direction, order, *more):
+                placed.append(len(order))
+                return generate(packed, direction, order, *more)
 
-        place = generation.place
-        for module in (generation, windows):
-            monkeypatch.setattr(module, "place", counted)
-        monkeypatch.setattr(genetic, "PARALLEL_SHARE", 0)
+            return counted
+
+        for module in (genetic, justification):
+            monkeypatch.setattr(module, "serial", counting(serial))
+        monkeypatch.setattr(genetic, "parallel", counting(generation.parallel))
         search(self.PROBLEM, 1000, 7)
-        first_members = 0.1 * 1000 * 40  # at most: the parallel passes of these are not counted here
-        assert 1000 * 40 - first_members < sum(placed) <= 1000 * 40
-        assert min(placed) < 40
+        assert placed == [40] * 1000
 
     def test_the_caller_may_stop_it(self):
         asked = []
