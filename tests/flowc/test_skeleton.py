@@ -11,7 +11,7 @@ import pytest
 
 from flowc.plan.codec import read
 from flowc.plan.diagnostics import Refused
-from flowc.project import lay_out
+from flowc.skeleton import lay_out
 
 BIN = Path(sys.executable).parent
 TEMPLATE = Path(lay_out.__code__.co_filename).parent / "template"
