@@ -87,13 +87,7 @@ def declare(
     _demand(deterministic or not fold, "fold", fold, "declared along with `deterministic=True`", hint)
     hint = "leave it to the run, which has the environment that it is meant for"
     _demand(not (fold and (secrets or env)), "fold", fold, "left out where `secrets` or `env` are read", hint)
-    timeout_ms, ms = amount(timeout, "timeout", _TIME_MS, "s"), amount(estimate, "estimate", _TIME_MS, "s")
-    _demand(not 0 < timeout_ms < ms, "estimate", estimate, f"at most the `timeout` of {timeout}")
-    heartbeat_ms = amount(heartbeat, "heartbeat", _TIME_MS, "s")
-    hint = "for example `heartbeat=60`: a minute without output or `flowc.beat()` means that it hangs"
-    _demand(not 0 < heartbeat_ms < 1000, "heartbeat", heartbeat, "a second or more", hint)
-    shorter = not 0 < timeout_ms <= heartbeat_ms
-    _demand(shorter, "heartbeat", heartbeat, f"less than the `timeout` of {timeout}, which ends it first")
+    timeout_ms, heartbeat_ms, ms = _times(timeout, heartbeat, estimate)
     fits = isinstance(isolation, str) and isolation in get_args(Isolation)
     hint = 'leave it out, unless it has to have a process of its own: `isolation="fork"`'
     _demand(fits, "isolation", isolation, f"one of {_listed(Isolation)}", hint)
@@ -129,6 +123,18 @@ def declare(
         Estimate(ms, "declared") if ms else Estimate(),
         fold,
     )
+
+
+def _times(timeout: float | str, heartbeat: float | str, estimate: float | str) -> tuple[int, int, int]:
+    """A time limit, the longest time without a sign of life, and an estimate: milliseconds, or 0."""
+    timeout_ms, ms = amount(timeout, "timeout", _TIME_MS, "s"), amount(estimate, "estimate", _TIME_MS, "s")
+    _demand(not 0 < timeout_ms < ms, "estimate", estimate, f"at most the `timeout` of {timeout}")
+    heartbeat_ms = amount(heartbeat, "heartbeat", _TIME_MS, "s")
+    hint = "for example `heartbeat=60`: a minute without output or `flowc.beat()` means that it hangs"
+    _demand(not 0 < heartbeat_ms < 1000, "heartbeat", heartbeat, "a second or more", hint)
+    shorter = not 0 < timeout_ms <= heartbeat_ms
+    _demand(shorter, "heartbeat", heartbeat, f"less than the `timeout` of {timeout}, which ends it first")
+    return timeout_ms, heartbeat_ms, ms
 
 
 def _kinds(written: str | Sequence[str]) -> tuple[FailureKind, ...]:

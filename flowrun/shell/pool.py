@@ -109,9 +109,8 @@ class Pool:
         worker.outputs.begin(lambda: self._log_path(order.run, order.node, order.attempt))
         worker.stream.send(order)
         if not self._adopts:  # not before the first node is on its way: it takes a while to load
-            adopt_orphans()
+            self._adopt()
             self._kills.moved()  # what was before is no matter
-            self._adopts = True
 
     def kill(self, run: str, node: str, attempt: int, force: bool) -> None:
         """Ask an attempt's process, and all that it started, to end; or make them."""
@@ -145,6 +144,7 @@ class Pool:
         self._is_closed = True
         if all(not worker.threads for worker in self._workers.values()):
             # Nothing has run: it may still be importing, and need not go on.
+            self._adopt()
             send_to_all(self._process.pid, signal.SIGKILL)
         for worker in self._workers.values():
             worker.disconnect(self._readiness)
@@ -156,6 +156,8 @@ class Pool:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._process.pid, 0)
         _firsts.discard(self._process.pid)
+        if self._adopts:
+            end_children(_is_ours)  # that it left, where it was killed
         if self._plan is not None:
             self._places.clear()
             self._plan = None
@@ -327,13 +329,18 @@ class Pool:
                 self._bury(worker, failure)
         self._zygotes.remove(lost)
 
+    def _adopt(self) -> None:
+        """Whatever a zygote leaves when it is killed comes to be found below this process."""
+        adopt_orphans()
+        self._adopts = True
+
     def _replace(self) -> None:
         """The first zygote is gone. What had not been reported by then is lost."""
         pid = self._process.pid
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         _firsts.discard(pid)
-        adopt_orphans()
+        self._adopt()
         end_children(_is_ours)
         self._lose(self._zygotes.first, _LOST)
         # A new interpreter: this process may have threads by now, which do not survive a fork.

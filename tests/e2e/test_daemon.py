@@ -360,7 +360,6 @@ class TestTables:
         assert waits["waits_for"] == "cpus: needs 1, has 0; `main-1/part[0]` of team `vision` holds 1"
         assert "main-2/begun" in one_cpu.flowrun("queue").stdout
 
-    @pytest.mark.slow  # not steady beside other tests yet
     def test_why_names_what_other_runs_hold(self, one_cpu):
         daemon = start(one_cpu)
         one_cpu.submit("--team", "vision", *kind("long"))

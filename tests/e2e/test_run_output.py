@@ -84,7 +84,6 @@ class TestExecute:
         assert (done.returncode, done.stderr) == (0, b"")
         assert project.json("runs")[-1]["status"] == "succeeded"
 
-    @pytest.mark.slow  # not steady beside other tests yet
     def test_no_process_is_left(self, project):
         project.execute("-i", "n=5")
         assert project.processes() == []

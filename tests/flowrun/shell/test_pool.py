@@ -195,6 +195,14 @@ def bench(tmp_path):
     bench.close()
 
 
+@pytest.fixture
+def clean_bench(tmp_path):
+    """One whose zygote is a new interpreter: it has nothing of the tests' process, as modules and threads."""
+    bench = Bench(tmp_path, start=start_zygote)
+    yield bench
+    bench.close()
+
+
 def is_gone(pid):
     """Waits until a process has ended, even if nobody has reaped it yet."""
     try:
@@ -423,8 +431,8 @@ class TestWhatIsPutBack:
         bench.run("raises", text="no")
         assert bench.value(bench.run("pid")) != pid
 
-    @pytest.mark.slow  # not steady beside other tests yet
-    def test_memory_is_that_of_each_node(self, bench):
+    def test_memory_is_that_of_each_node(self, clean_bench):
+        bench = clean_bench
         hungry = bench.run("changes", what="x = bytes(range(256)) * 800_000; del x")
         modest = bench.run("changes", what="x = bytes(range(256)) * 80_000; del x")
         assert bench.value(hungry) == bench.value(modest)
@@ -575,8 +583,8 @@ class TestZygote:
         bench.ends()
         assert not psutil.pid_exists(child)
 
-    @pytest.mark.slow  # not steady beside other tests yet
-    def test_one_for_some_imports_is_killed(self, bench):
+    def test_one_for_some_imports_is_killed(self, clean_bench):
+        bench = clean_bench
         bench.spawn("lets_escape", node="a", imports=("json",), pids=bench.pids, hangs=True)
         child = bench.pid()
         bench.spawn("hangs", node="b", pids=bench.pids)
