@@ -371,7 +371,7 @@ class TestTables:
         daemon.end()
         assert held in one_cpu.flowrun("why", "main-2", "begun").stdout
         (one_cpu.folder / "open").touch()
-        start(one_cpu)
+        start(one_cpu).until("main-2:")  # it goes on with both
         assert [follow(one_cpu, run) for run in ("main-1", "main-2")] == ["succeeded"] * 2
         assert "of team `vision` holds 1" in one_cpu.flowrun("why", "main-2", "begun").stdout
 
