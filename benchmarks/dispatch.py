@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks import harness
 from flowrun.core.changes import Finish, Start
-from flowrun.shell.runlog import Home, RunLog
+from flowrun.shell.log.runlog import Home, RunLog
 
 WORKFLOW = """
 from flowc import operator, workflow

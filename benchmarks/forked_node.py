@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks import harness
 from flowrun.core.changes import Exited, Start
-from flowrun.shell.runlog import Home, RunLog
+from flowrun.shell.log.runlog import Home, RunLog
 
 WORKFLOW = """
 from flowc import operator, workflow

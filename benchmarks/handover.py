@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
-from flowrun.shell.artifacts import Store
+from flowrun.shell.store.artifacts import Store
 
 WORKFLOW = """
 import time

@@ -133,3 +133,33 @@ def test_imports_of_modules_have_no_circles(package):
 def test_every_package_is_looked_at():
     found = {module.partition(".")[0] for module, _, _ in IMPORTS}
     assert found == set(OURS)
+
+
+# The folders and modules of the runner's shell, from the ground up: each uses only those below it.
+FLOORS = [
+    {"amounts", "clock", "readiness", "teams"},
+    {"host", "store"},
+    {"log", "workers"},
+    {"values", "reasons", "execution", "loop"},
+    {"chart", "showing"},
+    {"exporting", "keeping"},
+    {"again", "cancelling", "launch"},
+    {"simulating"},
+]
+
+
+def test_the_runners_shell_stands_on_its_floors():
+    height = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+    shell = "flowrun.shell."
+    wrong = []
+    for module, name, said in IMPORTS:
+        if module.startswith(shell) and name.startswith(shell):
+            user, used = (dotted.removeprefix(shell).split(".")[0] for dotted in (module, name))
+            if user != used and height[used] > height[user]:
+                wrong.append(said)
+    assert wrong == []
+
+
+def test_every_part_of_the_runners_shell_has_its_floor():
+    parts = {module.split(".")[2] for module, _ in modules() if module.startswith("flowrun.shell.")}
+    assert parts == set().union(*FLOORS)

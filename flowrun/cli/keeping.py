@@ -16,6 +16,6 @@ def tag(run: str, tags: list[str], state: Path) -> None:
     flowrun tag iris-7 team=ads best=yes
     flowrun runs --where "tag.team=ads"
     """
-    from flowrun.shell.tags import tag_run
+    from flowrun.shell.log.tags import tag_run
 
     print(tag_run(state, run, tags))

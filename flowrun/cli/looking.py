@@ -26,8 +26,8 @@ def runs(where: str, order: str, limit: int, state: Path, as_json: bool) -> None
     Fields are run, number, workflow, plan, state, started, ended, took, input.NAME, metric.NAME, tag.NAME;
     comparisons = != < <= > >=, ~ (has the text in it), in (A, B); and, or, not, and parentheses.
     """
-    from flowrun.shell import search
     from flowrun.shell.clock import now_ms
+    from flowrun.shell.log import search
 
     found = search.find(open_log(state), where, order, limit, now_ms())
     if as_json:
@@ -54,9 +54,9 @@ def show(run: str, gantt: bool, svg: Path | None, junit: Path | None, state: Pat
 
     from flowrun.core.logged import gather
     from flowrun.shell.clock import now_ms
-    from flowrun.shell.finding import state_of
-    from flowrun.shell.report import report
-    from flowrun.shell.views import details
+    from flowrun.shell.log.finding import state_of
+    from flowrun.shell.showing.report import report
+    from flowrun.shell.showing.views import details
 
     log = open_log(state)
     row = log.find(run)
@@ -70,7 +70,7 @@ def show(run: str, gantt: bool, svg: Path | None, junit: Path | None, state: Pat
         if svg is not None:
             picture.write(svg)
     if junit is not None:
-        from flowrun.shell.exports import write_junit
+        from flowrun.shell.exporting.exports import write_junit
 
         write_junit(junit, found, held, log.home)
     if as_json:
@@ -92,8 +92,8 @@ def show(run: str, gantt: bool, svg: Path | None, junit: Path | None, state: Pat
 def logs(run: str, node: str, attempt: int, timestamps: bool, state: Path, as_json: bool) -> None:
     """Print what a node wrote to standard output and error."""
     from flowrun.shell.execution import log_path
-    from flowrun.shell.finding import state_of, task_of
-    from flowrun.shell.output import text_of
+    from flowrun.shell.log.finding import state_of, task_of
+    from flowrun.shell.workers.output import text_of
 
     log = open_log(state)
     row = log.find(run)
@@ -128,11 +128,11 @@ def why(run: str, node: str, state: Path, as_json: bool) -> None:
     It need not run if another run computed the same: of what is it not the same? And a node that is ready may
     wait for a place: for which resource, how much of it is missing, who holds it?
     """
-    from flowrun.shell.causes import cause
     from flowrun.shell.clock import now_ms
-    from flowrun.shell.finding import state_of, task_of
-    from flowrun.shell.waiting import account
-    from flowrun.shell.waiting import why as explanation
+    from flowrun.shell.log.finding import state_of, task_of
+    from flowrun.shell.showing.causes import cause
+    from flowrun.shell.showing.waiting import account
+    from flowrun.shell.showing.waiting import why as explanation
 
     log = open_log(state)
     row = log.find(run)
@@ -158,7 +158,7 @@ def why(run: str, node: str, state: Path, as_json: bool) -> None:
 def diff(first: str, second: str, state: Path, as_json: bool) -> None:
     """Compare two runs: inputs, plan, code, packages, and what came of each node."""
     from flowrun.shell.clock import now_ms
-    from flowrun.shell.differences import differences, text
+    from flowrun.shell.showing.differences import differences, text
 
     found = differences(open_log(state), first, second, now_ms())
     if as_json:
@@ -178,7 +178,7 @@ def events(run: str, on: bool, since: int, state: Path) -> None:
 
     They are the rows of the run log (docs/formats/run-log.md), with `run` and `position`.
     """
-    from flowrun.shell.events import print_events
+    from flowrun.shell.exporting.events import print_events
 
     log = open_log(state)
     try:
@@ -197,7 +197,7 @@ def trace(run: str, output: Path | None, state: Path) -> None:
 
     Tracks for workers and GPUs, what waited, arrows along dependencies, counters, logged metrics.
     """
-    from flowrun.shell.exports import write_trace
+    from flowrun.shell.exporting.exports import write_trace
 
     print(write_trace(open_log(state), run, output))
 
@@ -209,8 +209,8 @@ def trace(run: str, output: Path | None, state: Path) -> None:
 def metrics(output: Path | None, state: Path) -> None:
     """Print counts of runs and nodes, times and the queue for Prometheus."""
     from flowrun.shell.clock import now_ms
-    from flowrun.shell.exports import replace
-    from flowrun.shell.prometheus import metrics as text
+    from flowrun.shell.exporting.exports import replace
+    from flowrun.shell.exporting.prometheus import metrics as text
 
     found = text(open_log(state), now_ms())
     if output is None:

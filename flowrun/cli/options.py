@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowc.plan.command import argument
 
 if TYPE_CHECKING:
-    from flowrun.shell.runlog import RunLog
+    from flowrun.shell.log.runlog import RunLog
 
 PLAN = argument("plan", type=Path, metavar="PLAN", help="a plan file")
 INPUTS = argument(
@@ -54,7 +54,7 @@ JSON = argument("--json", dest="as_json", action="store_true", help="print JSON 
 
 def open_log(folder: Path) -> RunLog:
     """The run log of a project, to read."""
-    from flowrun.shell.runlog import Home, RunLog
+    from flowrun.shell.log.runlog import Home, RunLog
 
     return RunLog(Home(folder))
 

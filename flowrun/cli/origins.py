@@ -17,8 +17,8 @@ from flowrun.cli.options import JSON, STATE, open_log, print_json
 )
 def lineage(target: str, models: Path, state: Path, as_json: bool) -> None:
     """Show what something was made from, down to data and code, and what was made from it."""
-    from flowrun.shell.lineage import lineage as found
-    from flowrun.shell.lineage import text
+    from flowrun.shell.showing.lineage import lineage as found
+    from flowrun.shell.showing.lineage import text
 
     answer = found(open_log(state), target, models)
     if as_json:

@@ -56,7 +56,7 @@ def simulate(
     flowrun simulate --trace jobs.csv --devices "16 hosts: 8xH100-80GB, 96 cores, 1 TiB" --teams teams.toml
     """
     if trace is not None:
-        from flowrun.shell import traces
+        from flowrun.shell.simulating import traces
 
         replayed = traces.run(trace, devices, teams)
         if as_json:
@@ -68,9 +68,9 @@ def simulate(
         from flowc.plan.diagnostics import refuse
 
         refuse("FR135", "neither a plan nor a trace is named", hint="flowrun simulate PLAN, or --trace CSV")
-    from flowrun.shell import forecast
     from flowrun.shell.chart.terminal import columns
-    from flowrun.shell.simulate import Request, run
+    from flowrun.shell.simulating import forecast
+    from flowrun.shell.simulating.simulate import Request, run
 
     outcome = run(
         Request(plan, devices, tuple(inputs), history, tuple(assume), seed, tuple(sweeps), deadline)
@@ -97,7 +97,7 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
     from flowc.plan.diagnostics import refuse
     from flowc.plan.history import encode
     from flowc.plan.text import counted
-    from flowrun.shell.views import measurements
+    from flowrun.shell.showing.views import measurements
 
     measured = open_log(state).history()
     records = measured.records

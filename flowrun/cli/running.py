@@ -72,7 +72,7 @@ def rerun(run: str, inputs: list[str], tags: list[str], **rest: Any) -> None:
 
 
 def _launch(**asked: Any) -> NoReturn:
-    from flowrun.shell.forkserver import fork_zygote
+    from flowrun.shell.workers.forkserver import fork_zygote
 
     zygote = fork_zygote()  # before what follows is imported: it is small now, and can import meanwhile
     from flowrun.shell.launch import Request, launch
@@ -89,7 +89,7 @@ def _launch(**asked: Any) -> NoReturn:
 @app.command(RUN, STATE)
 def cancel(run: str, state: Path) -> None:
     """End a run that a process here or the daemon executes; asked again, at once."""
-    from flowrun.shell.runlog import Home, RunLog
+    from flowrun.shell.log.runlog import Home, RunLog
 
     log = RunLog(Home(state))
     row = log.find(run)

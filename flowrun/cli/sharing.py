@@ -89,7 +89,7 @@ def queue(state: Path, as_json: bool) -> None:
 )
 def teams(config: Path | None, devices: str, state: Path, as_json: bool) -> None:
     """Show what each team uses of the host, against what it is entitled to."""
-    from flowrun.shell import team_views
+    from flowrun.shell.showing import team_views
 
     if config is None:
         from flowrun.service import commands
@@ -98,7 +98,7 @@ def teams(config: Path | None, devices: str, state: Path, as_json: bool) -> None
     else:
         from flowrun.core.sharing.rows import team_rows
         from flowrun.core.sharing.shares import Shares
-        from flowrun.shell.devices import host
+        from flowrun.shell.host.devices import host
         from flowrun.shell.teams import amounts, read
 
         capacity = host(devices)

@@ -24,7 +24,7 @@ def gc(keep_days: float | None, keep_runs: int | None, dry_run: bool, state: Pat
     With both, a run is kept if either says so. Rows of the log stay, and runs that go on lose nothing.
     """
     from flowrun.shell.clock import now_ms
-    from flowrun.shell.retention import Retention, collect, told
+    from flowrun.shell.keeping.retention import Retention, collect, told
 
     found = collect(open_log(state), Retention(keep_days, keep_runs), now_ms(), dry_run)
     if as_json:
@@ -38,8 +38,8 @@ def verify(state: Path, as_json: bool) -> None:
     """Read all that runs made, and the log, and tell what is damaged; exit status 1 if anything is."""
     from flowc.plan.diagnostics import Refused, print_refusal
     from flowc.plan.text import counted
-    from flowrun.shell.retention import size
-    from flowrun.shell.verify import verify as look
+    from flowrun.shell.keeping.retention import size
+    from flowrun.shell.keeping.verify import verify as look
 
     found = look(open_log(state))
     if as_json:
@@ -60,9 +60,9 @@ def verify(state: Path, as_json: bool) -> None:
 def artifacts(run: str, node: str, state: Path, as_json: bool) -> None:
     """List what the nodes of a run made: addresses RUN/NODE/OUTPUT/HASH, sizes, files."""
     from flowc.plan.text import columns
-    from flowrun.shell.addresses import outputs
-    from flowrun.shell.finding import state_of, task_of
-    from flowrun.shell.retention import size
+    from flowrun.shell.keeping.addresses import outputs
+    from flowrun.shell.keeping.retention import size
+    from flowrun.shell.log.finding import state_of, task_of
 
     log = open_log(state)
     row = log.find(run)
@@ -87,8 +87,8 @@ def artifacts(run: str, node: str, state: Path, as_json: bool) -> None:
 )
 def get(address: str, output: Path | None, state: Path) -> None:
     """Show what a node made, or write it to a file as it is stored: .npy, .safetensors, .arrow, ..."""
-    from flowrun.shell.addresses import get as fetch
-    from flowrun.shell.report import abbreviate
+    from flowrun.shell.keeping.addresses import get as fetch
+    from flowrun.shell.showing.report import abbreviate
 
     found = fetch(open_log(state), address, output)
     if output is None:

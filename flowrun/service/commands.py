@@ -24,8 +24,8 @@ from flowrun.service.messages import (
 )
 from flowrun.service.tables import QueueTable
 from flowrun.shell.launch import DEFAULT_STATE, conclude, watcher
-from flowrun.shell.runlog import Home, RunLog
-from flowrun.shell.watchers import say
+from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.showing.watchers import say
 
 _INTERRUPTED = 130
 

@@ -30,12 +30,13 @@ from flowrun.service.messages import (
 )
 from flowrun.service.runs import Runs
 from flowrun.service.tables import queue_table, teams_table
-from flowrun.shell import devices, teams
+from flowrun.shell import teams
 from flowrun.shell.clock import now_ms
-from flowrun.shell.leases import Leases
+from flowrun.shell.host import devices
+from flowrun.shell.host.leases import Leases
+from flowrun.shell.log.runlog import Home, RunLog
 from flowrun.shell.loop import PATIENCE_MS, Signals
-from flowrun.shell.runlog import Home, RunLog
-from flowrun.shell.watchers import say
+from flowrun.shell.showing.watchers import say
 
 _ENDING = Diagnostic(
     "FR147", "the daemon is about to end, and takes no more runs", hint="submit it to the next one"

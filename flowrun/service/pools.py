@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from flowc.plan.model import Plan
 from flowrun.shell.execution import prepare
-from flowrun.shell.forkserver import start_zygote
-from flowrun.shell.pool import Pool
+from flowrun.shell.log.runlog import Home
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.runlog import Home
+from flowrun.shell.workers.forkserver import start_zygote
+from flowrun.shell.workers.pool import Pool
 
 _MOST_IDLE = 2  # pools that are kept for the next run, with all that they have imported
 

@@ -31,7 +31,7 @@ from flowrun.shell.launch import (
     reopened,
     versions_for,
 )
-from flowrun.shell.runlog import Home, RunLog
+from flowrun.shell.log.runlog import Home, RunLog
 from flowrun.shell.teams import fair
 
 

@@ -29,17 +29,17 @@ from flowrun.service.aside import Aside
 from flowrun.service.messages import Cancelling, Submit, Submitted
 from flowrun.service.pools import Pools
 from flowrun.service.preparing import Order, Prepared, Wanted, elsewhere, prepare, prepared
-from flowrun.shell.affinity import Cpus
 from flowrun.shell.clock import now_ms
 from flowrun.shell.execution import Execution
+from flowrun.shell.host.affinity import Cpus
+from flowrun.shell.host.leases import Leases
 from flowrun.shell.launch import demand_environment, versions_for
-from flowrun.shell.leases import Leases
+from flowrun.shell.log.runlog import Home, RunLock, RunLog, refuse_unwritten
 from flowrun.shell.loop import Loop
-from flowrun.shell.pool import Pool
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.runlog import Home, RunLock, RunLog, refuse_unwritten
+from flowrun.shell.showing.watchers import say
 from flowrun.shell.teams import fair
-from flowrun.shell.watchers import say
+from flowrun.shell.workers.pool import Pool
 
 LARGE = 1 << 18  # bytes of a plan file: about 2,500 nodes, which it takes 0.05 s to prepare
 Steps = Generator[Aside | None, None, Submitted]  # yields what to wait for, or nothing if others may go first

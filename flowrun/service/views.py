@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowc.plan.text import columns, counted
 from flowrun.service.tables import QueueTable
-from flowrun.shell import team_views
+from flowrun.shell.showing import team_views
 
 _MOST_ROWS = 50
 

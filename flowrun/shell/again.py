@@ -13,7 +13,7 @@ from flowrun.core.changes import Earlier
 from flowrun.core.model import Inputs
 from flowrun.core.resume import from_there_on
 from flowrun.core.state import State
-from flowrun.shell.finding import task_of
+from flowrun.shell.log.finding import task_of
 
 _MOST_SITES = 12  # that a line names
 _WIDEST = 60  # characters of a value

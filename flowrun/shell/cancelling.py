@@ -8,7 +8,7 @@ import signal
 from typing import NoReturn
 
 from flowc.plan.diagnostics import refuse
-from flowrun.shell.runlog import Home, RunRow, executing
+from flowrun.shell.log.runlog import Home, RunRow, executing
 
 
 def cancel(home: Home, row: RunRow) -> str:

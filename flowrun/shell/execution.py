@@ -42,14 +42,14 @@ from flowrun.core.failures import TAKEN
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
-from flowrun.shell.affinity import Cpus
 from flowrun.shell.clock import now_ms
-from flowrun.shell.leases import Leases
-from flowrun.shell.messages import Spawn
-from flowrun.shell.pool import Pool
+from flowrun.shell.host.affinity import Cpus
+from flowrun.shell.host.leases import Leases
+from flowrun.shell.log.runlog import Home
 from flowrun.shell.reasons import with_reason
-from flowrun.shell.runlog import Home
 from flowrun.shell.values import Unfit, Values
+from flowrun.shell.workers.messages import Spawn
+from flowrun.shell.workers.pool import Pool
 
 _SAFE = frozenset(string.ascii_letters + string.digits + "_.+-[]#~,")
 _LONGEST_NAME = 150

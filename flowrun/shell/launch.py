@@ -31,22 +31,22 @@ from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State
-from flowrun.shell import devices
-from flowrun.shell.affinity import Cpus
 from flowrun.shell.clock import now_ms
 from flowrun.shell.execution import Execution, Watcher, prepare
-from flowrun.shell.forkserver import ZygoteProcess
-from flowrun.shell.leases import Leases
+from flowrun.shell.host import devices
+from flowrun.shell.host.affinity import Cpus
+from flowrun.shell.host.leases import Leases
+from flowrun.shell.log.runlog import Home, RunLock, RunLog
 from flowrun.shell.loop import Loop, Signals
-from flowrun.shell.pool import Pool
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.report import failures, is_result_damaged, report
-from flowrun.shell.runlog import Home, RunLock, RunLog
-from flowrun.shell.views import summary
-from flowrun.shell.watchers import JsonWatcher, LiveWatcher, PlainWatcher, say
+from flowrun.shell.showing.report import failures, is_result_damaged, report
+from flowrun.shell.showing.views import summary
+from flowrun.shell.showing.watchers import JsonWatcher, LiveWatcher, PlainWatcher, say
+from flowrun.shell.workers.forkserver import ZygoteProcess
+from flowrun.shell.workers.pool import Pool
 
 if TYPE_CHECKING:
-    from flowrun.shell.exporting import Exports
+    from flowrun.shell.exporting.sending import Exports
 
 _EXIT_STATUS = {"succeeded": 0, "failed": 1, "cancelled": 130}
 DEFAULT_STATE = Path(".flow")
@@ -162,7 +162,7 @@ class _Beginning(NamedTuple):
 
 def _begin(home: Home, request: Request) -> _Beginning:
     if request.like:
-        from flowrun.shell.finding import state_of
+        from flowrun.shell.log.finding import state_of
 
         log = RunLog(home)
         row = log.find(request.like)
@@ -219,7 +219,7 @@ def _beforehand(
 def _tags(texts: Sequence[str]) -> dict[str, str]:
     if not texts:
         return {}
-    from flowrun.shell.tags import tags_of
+    from flowrun.shell.log.tags import tags_of
 
     return tags_of(texts)
 
@@ -229,7 +229,7 @@ def _targets(request: Request) -> dict[str, str]:
     asked = request.otel or request.openlineage
     if not asked and not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
         return {}
-    from flowrun.shell.exporting import wanted
+    from flowrun.shell.exporting.sending import wanted
 
     return wanted(request.otel, request.openlineage, os.environ)
 
@@ -237,7 +237,7 @@ def _targets(request: Request) -> dict[str, str]:
 def _exports(home: Home, run: str, since: int, targets: Mapping[str, str]) -> Exports | None:
     if not targets:
         return None
-    from flowrun.shell.exporting import Exports
+    from flowrun.shell.exporting.sending import Exports
 
     return Exports(home, run, since, targets)
 
@@ -396,7 +396,7 @@ def _again(request: Request, run: str) -> str:
 
 
 def _explain(request: Request, run: str, log: RunLog, state: State) -> None:
-    from flowrun.shell.waiting import account, schedule
+    from flowrun.shell.showing.waiting import account, schedule
 
     waits = account(log, run, now_ms())
     if request.as_json:
@@ -418,7 +418,7 @@ def conclude(
     if state.status != "succeeded":
         print(f"\nwhat is done is kept: go on with `{resume}`", file=sys.stderr)
     if on_end:
-        from flowrun.shell.ending import tell
+        from flowrun.shell.exporting.ending import tell
 
         tell(on_end, found)
     return _EXIT_STATUS[state.status]

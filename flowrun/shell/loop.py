@@ -12,15 +12,15 @@ from typing import NoReturn
 from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Logged, Opened, Woke
 from flowrun.core.fleet import Fleet, decide, look
 from flowrun.shell.clock import now_ms
-from flowrun.shell.database import Batch
-from flowrun.shell.descendants import tree
 from flowrun.shell.execution import Execution
-from flowrun.shell.leases import Leases
-from flowrun.shell.outage import Outage, unwritten
-from flowrun.shell.pool import Pool
+from flowrun.shell.host.leases import Leases
+from flowrun.shell.host.watch import Attempt, Watch
+from flowrun.shell.log.database import Batch
+from flowrun.shell.log.outage import Outage, unwritten
+from flowrun.shell.log.runlog import RunLog, demand_written, refuse_unwritten
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.runlog import RunLog, demand_written, refuse_unwritten
-from flowrun.shell.watch import Attempt, Watch
+from flowrun.shell.workers.descendants import tree
+from flowrun.shell.workers.pool import Pool
 
 PATIENCE_MS = 200  # between looks at the clock while nothing happens
 _LOOK_MS = 1000  # between looks at what waits

@@ -21,7 +21,7 @@ from flowrun.core.keys import substitute
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
-from flowrun.shell.artifacts import Damaged, Missing, Source, Store
+from flowrun.shell.store.artifacts import Damaged, Missing, Source, Store
 
 MAX_ITEMS = 100_000  # of a loop: each is a node, which the scheduler has to hold
 

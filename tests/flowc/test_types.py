@@ -19,7 +19,7 @@ from flowc.types import (
     Secret,
     Tensor,
 )
-from flowrun.shell.artifacts import Store
+from flowrun.shell.store.artifacts import Store
 
 C = TypeVar("C", bound=Schema)
 N = TypeVar("N", int, float)

@@ -14,7 +14,8 @@ from flowc.plan.model import Resources
 from flowrun.core.pool import can_ever_fit
 from flowrun.core.sharing.admission import admitted
 from flowrun.core.sharing.teams import Queue, Sharing, Team
-from flowrun.shell import teams, traces
+from flowrun.shell import teams
+from flowrun.shell.simulating import traces
 
 settings.register_profile("nonsense", derandomize=True, deadline=None, database=None, max_examples=100)
 settings.load_profile("nonsense")

@@ -12,7 +12,7 @@ from flowrun.core.timeline import timeline_of
 from flowrun.shell.amounts import duration
 from flowrun.shell.chart import terminal
 from flowrun.shell.chart.words import bottleneck, bound, conclusions
-from flowrun.shell.devices import describe
+from flowrun.shell.host.devices import describe
 
 
 class Picture:

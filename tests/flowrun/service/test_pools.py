@@ -6,8 +6,8 @@ import pytest
 from graphs import plan
 
 from flowrun.service.pools import Pools
+from flowrun.shell.log.runlog import Home
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.runlog import Home
 
 
 @pytest.fixture

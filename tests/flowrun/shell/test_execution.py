@@ -10,11 +10,11 @@ from flowrun.core.pool import Pool
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State
-from flowrun.shell.affinity import Cpus
 from flowrun.shell.execution import Execution, log_path, operators
-from flowrun.shell.leases import Leases
+from flowrun.shell.host.affinity import Cpus
+from flowrun.shell.host.leases import Leases
+from flowrun.shell.log.runlog import Home, RunLog
 from flowrun.shell.loop import Loop
-from flowrun.shell.runlog import Home, RunLog
 from flowrun.shell.values import Values
 
 

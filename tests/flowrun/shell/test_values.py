@@ -10,7 +10,7 @@ from flowrun.core.changes import Exited, Opened, Resolved
 from flowrun.core.decide import decide
 from flowrun.core.state import State
 from flowrun.shell import values
-from flowrun.shell.artifacts import Store
+from flowrun.shell.store.artifacts import Store
 from flowrun.shell.values import Unfit, Values, loaded
 
 

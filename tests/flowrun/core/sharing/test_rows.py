@@ -4,7 +4,7 @@ from flowrun.core.sharing.finish import FinishTimes
 from flowrun.core.sharing.rows import queue_row, team_rows
 from flowrun.core.sharing.shares import Shares
 from flowrun.core.sharing.teams import Fairness, Sharing, Team, Tiers
-from flowrun.shell import team_views
+from flowrun.shell.showing import team_views
 
 TEAMS = {
     "research": Team(share=0.5, burst=1.5),

@@ -1,0 +1,1 @@
+"""This host: what it has, who holds what of it, how much its processes use."""

@@ -1,0 +1,131 @@
+"""What this host has: CPUs, memory, and GPUs through NVML."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from flowrun.core.model import Capacity, Gpu
+from flowrun.shell.host import nvlink
+
+_MB = 1024 * 1024
+
+
+def _nothing(line: str) -> None:
+    """Tell nobody."""
+
+
+def host(described: str, tell: Callable[[str], None] = _nothing) -> Capacity:
+    """The host that is described, or else this one; with the resources that are named, if only those are."""
+    if not described:
+        return detect(tell)
+    from flowc.plan import hosts_file  # seldom needed, and not to be loaded before the first node starts
+
+    return hosts_file.read_one(described, lambda: detect(tell))
+
+
+def is_pretended(described: str, capacity: Capacity) -> bool:
+    """Whether a host that was described has another memory or other GPUs than this one."""
+    if not described:
+        return False
+    here = detect()
+    return (capacity.memory_mb, capacity.gpus) != (here.memory_mb, here.gpus)
+
+
+def detect(tell: Callable[[str], None] = _nothing) -> Capacity:
+    """The CPUs and memory that this process may use, and the GPUs that it may see. `tell` is for notes."""
+    # The kernel's own answers: what psutil would say, without the import, which takes as long as 5 nodes.
+    cpus = min(len(os.sched_getaffinity(0)), _cpu_quota())
+    memory = min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), _memory_limit())
+    return Capacity(cpus, memory // _MB, detect_gpus(tell))
+
+
+def _cpu_quota() -> float:
+    """The CPUs that a container is given (cgroup v2: quota and period in microseconds); none is very many."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return round(int(quota) / int(period), 2)
+    return math.inf
+
+
+def _memory_limit() -> int:
+    """The limit that a container sets (cgroup v2), in bytes; none is very large."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path("/sys/fs/cgroup/memory.max").read_text())
+    return 2**63
+
+
+def detect_gpus(tell: Callable[[str], None] = _nothing) -> tuple[Gpu, ...]:
+    """The GPUs that NVML knows, as far as CUDA_VISIBLE_DEVICES shows them. None without a driver.
+
+    Indices are NVML's, in PCI bus order; workers are given GPUs by CUDA_DEVICE_ORDER=PCI_BUS_ID to match. A
+    GPU in MIG mode is left out, and told of: CUDA cannot use it whole, and its instances have no such index.
+    """
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")  # what NVML's bindings load; a look at it saves importing them
+    except OSError:
+        return ()
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    found = []
+    ends: list[set[str]] = []
+    try:
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            with contextlib.suppress(pynvml.NVMLError):  # lost, or not ours to see: the others still count
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
+                memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+                if nvlink.is_divided(pynvml, handle):
+                    tell(f"GPU {index} ({_text(name)}) is in MIG mode, and left out")
+                    continue
+                found.append((Gpu(index, _text(name), int(memory) // _MB), _text(uuid)))
+                ends.append(nvlink.ends(pynvml, handle))
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+    domains = nvlink.domains(ends)
+    linked = [
+        (msgspec.structs.replace(gpu, link=domain), uuid)
+        for (gpu, uuid), domain in zip(found, domains, strict=True)
+    ]
+    return visible(linked, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def visible(gpus: list[tuple[Gpu, str]], setting: str | None) -> tuple[Gpu, ...]:
+    """The GPUs, given with their UUIDs, that a value of CUDA_VISIBLE_DEVICES leaves visible.
+
+    As CUDA reads it: a list of indices or UUID prefixes, ending at the first that is not there.
+    """
+    if setting is None:
+        return tuple(gpu for gpu, _ in gpus)
+    chosen: list[Gpu] = []
+    for entry in (part.strip() for part in setting.split(",")):
+        matches = [gpu for gpu, uuid in gpus if entry and (str(gpu.index) == entry or uuid.startswith(entry))]
+        if len(matches) != 1 or matches[0] in chosen:
+            break
+        chosen += matches
+    return tuple(sorted(chosen, key=lambda gpu: gpu.index))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def describe(capacity: Capacity) -> str:
+    """One line: what there is."""
+    counts = Counter(gpu.name for gpu in capacity.gpus)
+    gpus = ", ".join(f"{count} x {name}" for name, count in counts.items()) or "no GPU"
+    return f"{capacity.cpus:g} CPUs, {capacity.memory_mb / 1024:.1f} GB, {gpus}"

@@ -1,0 +1,1 @@
+"""Looking after what runs made: where it lies, whether it is sound, what nobody needs any more."""

@@ -1,0 +1,90 @@
+"""`flowrun verify`: whether all that runs made is still what it was, before somebody needs it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from flowc.plan.diagnostics import Diagnostic, Place, Refused
+from flowrun.shell.keeping.retention import artifacts_of, is_collected, stored
+from flowrun.shell.log.runlog import RunLog
+from flowrun.shell.store.content import Damaged
+
+_MOST = 5  # nodes that a diagnostic lists
+
+
+class Verified(msgspec.Struct):
+    """What was looked at, and what is wrong with it."""
+
+    files: int = 0
+    bytes: int = 0
+    runs: int = 0
+    problems: list[Diagnostic] = []
+
+
+def verify(log: RunLog) -> Verified:
+    """Read every file of the store and every row of the log."""
+    found = Verified()
+    users, unreadable = _users(log, found)
+    found.problems += unreadable
+    damaged: set[str] = set()
+    store = log.home.store
+    there: set[str] = set()
+    for path in stored(store):
+        digest = path.parent.name + path.name
+        there.add(digest)
+        found.files, found.bytes = found.files + 1, found.bytes + path.stat().st_size
+        if not store.content.is_intact(digest):
+            damaged.add(digest)
+    for digest in sorted(damaged | (users.keys() - there)):
+        what = "is damaged: its content does not match its hash" if digest in damaged else "is missing"
+        found.problems.append(_problem(digest, what, str(store.path(digest)), users.get(digest, [])))
+    return found
+
+
+def _problem(digest: str, what: str, path: str, users: Sequence[tuple[str, str]]) -> Diagnostic:
+    notes = [f"node `{node}` of run `{run}` made it" for run, node in users[:_MOST]]
+    notes += [f"and {len(users) - _MOST} more did"] if len(users) > _MOST else []
+    notes += [] if users else ["no run refers to it any more"]
+    run = users[-1][0] if users else ""
+    hint = f"resume `{run}`: it is made again" if users else "`flowrun gc` removes what nobody needs"
+    return Diagnostic("FR307", f"artifact {digest[:12]} {what}", (), (path, *notes), hint)
+
+
+def _users(log: RunLog, found: Verified) -> tuple[dict[str, list[tuple[str, str]]], list[Diagnostic]]:
+    """By the hash of each file, the nodes that made it; and what cannot be read of the log."""
+    users: dict[str, list[tuple[str, str]]] = {}
+    problems = _database_problems(log)
+    for row in log.runs():
+        found.runs += 1
+        try:
+            changes = log.changes(row.run)
+            made = list(artifacts_of(changes))
+        except Refused as refusal:
+            problems += refusal.diagnostics
+            continue
+        for node, artifact in () if is_collected(log, row.run) else made:
+            try:
+                digests = list(log.home.store.digests(artifact))
+            except Damaged as error:
+                digests = [error.digest]
+            for digest in digests:
+                users.setdefault(digest, []).append((row.run, node))
+    return users, problems
+
+
+def _database_problems(log: RunLog) -> list[Diagnostic]:
+    path = log.home.folder / "runs.db"
+    if not path.is_file():
+        return []
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+            told = [row[0] for row in db.execute("PRAGMA integrity_check(20)")]
+    except sqlite3.Error as error:
+        told = [str(error)]
+    label = Place(str(path))
+    if told == ["ok"]:
+        return []
+    return [Diagnostic("FR311", f"the run log is damaged: {told[0]}", notes=(str(label), *told[1:]))]

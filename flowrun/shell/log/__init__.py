@@ -1,0 +1,1 @@
+"""The run log: what happened in every run, and what is known by that."""

@@ -1,0 +1,55 @@
+"""Results of other runs, looked up in the run log: what a `Cache` asks."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+
+import msgspec
+
+from flowrun.core.changes import AnyChange, Exited, Reuse
+from flowrun.core.model import Origin
+from flowrun.core.reuse import Hit
+from flowrun.shell.log.database import Mangled, changes_at, result_of
+from flowrun.shell.store.artifacts import Store
+
+_MOST_ROWS = 16  # of the log, decoded: results of a run are often asked for one after the other
+
+
+class Results:
+    """What is known under content keys, and is there still. What cannot be read is not known."""
+
+    def __init__(self, db: sqlite3.Connection, store: Store) -> None:
+        self._db = db
+        self._store = store
+        self._rows: OrderedDict[tuple[str, int], list[AnyChange]] = OrderedDict()
+
+    def look_up(self, key: bytes) -> Hit | None:
+        """The latest result that was computed under a content key, if it is sound with all its parts."""
+        try:
+            found = result_of(self._db, key)
+            change = self._change(*found) if found else None
+        except (sqlite3.Error, msgspec.DecodeError, Mangled):
+            return None
+        match change:
+            case Exited(artifact=artifact) if artifact is not None:
+                assert found is not None
+                hit = Hit(artifact, Origin(found[0], change.node, change.attempt))
+            case Reuse():
+                hit = Hit(change.artifact, change.origin)
+            case _:
+                return None
+        return hit if self._store.is_sound(hit.artifact) else None
+
+    def _change(self, run: str, position: int) -> AnyChange | None:
+        for (of, first), row in self._rows.items():
+            if of == run and first <= position < first + len(row):
+                return row[position - first]
+        found = changes_at(self._db, run, position)
+        if found is None:
+            return None
+        first, row = found
+        self._rows[run, first] = row
+        if len(self._rows) > _MOST_ROWS:
+            self._rows.popitem(last=False)
+        return row[position - first]

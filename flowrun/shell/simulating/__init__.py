@@ -1,0 +1,1 @@
+"""What would be: plans and queues of jobs on other hosts."""

@@ -1,0 +1,1 @@
+"""The artifact store: values as files under the hashes of their content."""

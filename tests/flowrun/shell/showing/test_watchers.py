@@ -1,0 +1,90 @@
+"""Showing a run while it goes on."""
+
+import io
+import json
+import os
+import sys
+
+import pytest
+from graphs import Run, host
+
+from flowrun.core.changes import Exited, Opened, Retry, Start, Woke
+from flowrun.core.model import Artifact, Failure, Placement
+from flowrun.shell.showing.watchers import JsonWatcher, LiveWatcher, PlainWatcher, say
+
+CHANGES = [
+    Opened(1000, "p", {}, host()),
+    Start(1000, "load", 1, Placement(1), "k"),
+    Start(1000, "tree[a]", 1, Placement(1), "k"),
+    Exited(2500, "load", 1, Artifact("a" * 64, 3)),
+    Exited(3000, "tree[a]", 1, failure=Failure("FR201", "ValueError: no\nsecond line")),
+    Retry(3000, "tree[a]", 4000),
+    Woke(4000),
+]
+
+
+@pytest.fixture
+def state():
+    return Run("load\ntree[a]", now=1000).state
+
+
+def test_plain_lines(state, capsys):
+    PlainWatcher().see(state, CHANGES)
+    assert capsys.readouterr().out.splitlines() == [
+        "   0.00 s  start  load",
+        "   0.00 s  start  tree[a]",
+        "   1.50 s  done   load        1.50 s",
+        "   2.00 s  failed tree[a]  ValueError: no",
+        "   2.00 s  retry  tree[a]  in 1.00 s",
+    ]
+
+
+def test_json_lines_are_rows_of_the_log(state, capsys):
+    JsonWatcher().see(state, CHANGES)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["change"] for row in rows] == [
+        "opened",
+        "start",
+        "start",
+        "exited",
+        "exited",
+        "retry",
+        "woke",
+    ]
+    assert rows[4]["failure"]["message"] == "ValueError: no\nsecond line"
+
+
+@pytest.mark.parametrize("watcher", [PlainWatcher(), JsonWatcher()])
+def test_while_nothing_happens_nothing_is_printed(watcher, state, capsys):
+    watcher.tick(state)
+    watcher.see(state, [])
+    assert capsys.readouterr().out == ""
+
+
+def test_the_live_view_lists_what_runs_and_how_far_the_run_is(state, monkeypatch):
+    from rich.console import Console
+
+    screen = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    console = Console(file=screen, force_terminal=True, width=80)
+    monkeypatch.setattr("rich.get_console", lambda: console)
+    monkeypatch.setattr("rich.live.get_console", lambda: console)
+    watcher = LiveWatcher()
+    watcher.see(state, CHANGES[:3])
+    watcher.tick(state)
+    assert "tree[a]" in screen.getvalue()
+    assert "0 of 2 nodes" in screen.getvalue()
+    state.status = "succeeded"
+    watcher.see(state, CHANGES[3:4])
+    assert "done   load" in screen.getvalue()
+
+
+def test_saying_something_into_a_closed_pipe_is_no_error(monkeypatch):
+    """And from then on it goes nowhere."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        for _ in range(3):
+            say(["a line"])
+        assert os.readlink(f"/proc/self/fd/{writer}") == "/dev/null"
