@@ -16,7 +16,7 @@ def step(k: int, before: list[int]) -> int:
     note(f"step{k}")
     tell(f"step{k}")
     if k < 3:
-        open(project() / "go", "w").close()
+        open(project() / f"go{k}", "w").close()
     return k
 
 @workflow
@@ -30,8 +30,9 @@ def main() -> int:
 
 @pytest.fixture
 def project(tmp_path):
-    """`go` is a pipe: the first two nodes wait for somebody to open it."""
-    os.mkfifo(tmp_path / "go")
+    """`go1` and `go2` are pipes: the first two nodes wait each for somebody to open theirs."""
+    for k in (1, 2):
+        os.mkfifo(tmp_path / f"go{k}")
     project = Project(tmp_path, FLOW)
     yield project
     for process in project.processes():
@@ -47,8 +48,8 @@ def locked(project):
         db.execute("ROLLBACK")
 
 
-def go(project):
-    (project.folder / "go").read_bytes()  # from when a node opens it to when it closes it
+def go(project, k):
+    (project.folder / f"go{k}").read_bytes()  # from when a node opens it to when it closes it
 
 
 def warned(run):
@@ -63,9 +64,9 @@ def test_a_locked_log_pauses_the_run(project):
     run.until("start")
     assert project.told() == "step1"
     with locked(project):
-        go(project)
+        go(project, 1)
         warned(run)
-        go(project)
+        go(project, 2)
         time.sleep(0.5)
         started = project.ran()
         assert project.json("runs")[0]["status"] == "running"  # others can read it meanwhile
@@ -94,7 +95,7 @@ def test_a_second_ctrl_c_does_not_wait_and_says_what_is_not_written(project):
     run.until("start")
     assert project.told() == "step1"
     with locked(project):
-        go(project)
+        go(project, 1)
         warned(run)
         run.signal(signal.SIGINT)
         assert run.process.stderr.readline().startswith("note: the run ends when")
@@ -106,8 +107,8 @@ def test_a_second_ctrl_c_does_not_wait_and_says_what_is_not_written(project):
     assert project.processes() == []
     assert project.json("runs")[0]["status"] == "interrupted"
     again = project.start("--resume", "main-1")
-    go(project)
-    go(project)
+    go(project, 1)
+    go(project, 2)
     assert again.end()[0] == 0
     assert project.json("show", "main-1")["result"] == 3
 
@@ -115,29 +116,29 @@ def test_a_second_ctrl_c_does_not_wait_and_says_what_is_not_written(project):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 def test_a_full_disk(tmp_path):
     """The state folder is on a disk of its own. What was not stored fails; resumed, the run completes."""
-    (tmp_path / "go").touch()
+    (tmp_path / "go1").touch()
     project = Project(tmp_path, FLOW.replace("k < 3", "k == 1"))
     state = tmp_path / ".flow"
     state.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", state], check=True)
     try:
         project.execute()
-        os.remove(tmp_path / "go")
-        os.mkfifo(tmp_path / "go")
+        os.remove(tmp_path / "go1")
+        os.mkfifo(tmp_path / "go1")
         run = project.start("--no-cache")
         run.until("start")
         with contextlib.suppress(OSError), open(state / "filler", "wb", buffering=0) as filler:
             while filler.write(bytes(100)):
                 pass
-        go(project)
+        go(project, 1)
         line = run.process.stderr.readline()
         while "FR310" not in line and line:
             line = run.process.stderr.readline()
         assert "disk is full" in line
         (state / "filler").unlink()
         run.end()
-        (tmp_path / "go").unlink()
-        (tmp_path / "go").touch()
+        (tmp_path / "go1").unlink()
+        (tmp_path / "go1").touch()
         project.execute("--resume", "main-2")
         assert project.artifacts("main-2") == project.artifacts("main-1")
     finally:
