@@ -54,7 +54,8 @@ JSON = argument("--json", dest="as_json", action="store_true", help="print JSON 
 
 def open_log(folder: Path) -> RunLog:
     """The run log of a project, to read."""
-    from flowrun.shell.log.runlog import Home, RunLog
+    from flowrun.shell.log.home import Home
+    from flowrun.shell.log.runlog import RunLog
 
     return RunLog(Home(folder))
 

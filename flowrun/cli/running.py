@@ -89,7 +89,8 @@ def _launch(**asked: Any) -> NoReturn:
 @app.command(RUN, STATE)
 def cancel(run: str, state: Path) -> None:
     """End a run that a process here or the daemon executes; asked again, at once."""
-    from flowrun.shell.log.runlog import Home, RunLog
+    from flowrun.shell.log.home import Home
+    from flowrun.shell.log.runlog import RunLog
 
     log = RunLog(Home(state))
     row = log.find(run)

@@ -23,8 +23,10 @@ from flowrun.service.messages import (
     TeamsAnswer,
 )
 from flowrun.service.tables import QueueTable
-from flowrun.shell.launch import DEFAULT_STATE, conclude, watcher
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.launch import DEFAULT_STATE
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
+from flowrun.shell.presenting import conclude, watcher
 from flowrun.shell.showing.watchers import say
 
 _INTERRUPTED = 130

@@ -34,7 +34,8 @@ from flowrun.shell import teams
 from flowrun.shell.clock import now_ms
 from flowrun.shell.host import devices
 from flowrun.shell.host.leases import Leases
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.loop import PATIENCE_MS, Signals
 from flowrun.shell.showing.watchers import say
 

@@ -30,11 +30,13 @@ from flowrun.service.messages import Cancelling, Submit, Submitted
 from flowrun.service.pools import Pools
 from flowrun.service.preparing import Order, Prepared, Wanted, elsewhere, prepare, prepared
 from flowrun.shell.clock import now_ms
+from flowrun.shell.demands import demand_environment, versions_for
 from flowrun.shell.execution import Execution
 from flowrun.shell.host.affinity import Cpus
 from flowrun.shell.host.leases import Leases
-from flowrun.shell.launch import demand_environment, versions_for
-from flowrun.shell.log.runlog import Home, RunLock, RunLog, refuse_unwritten
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.locks import RunLock
+from flowrun.shell.log.runlog import RunLog, refuse_unwritten
 from flowrun.shell.loop import Loop
 from flowrun.shell.readiness import Readiness
 from flowrun.shell.showing.watchers import say

@@ -45,7 +45,7 @@ from flowrun.core.task import Task
 from flowrun.shell.clock import now_ms
 from flowrun.shell.host.affinity import Cpus
 from flowrun.shell.host.leases import Leases
-from flowrun.shell.log.runlog import Home
+from flowrun.shell.log.home import Home
 from flowrun.shell.reasons import with_reason
 from flowrun.shell.values import Unfit, Values
 from flowrun.shell.workers.messages import Spawn

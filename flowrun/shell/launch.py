@@ -6,49 +6,53 @@ import os
 import select
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from flowc.plan import codec
-from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
-from flowc.plan.host import lacking, nearest
-from flowc.plan.model import Plan, site_of
-from flowc.plan.packages import installed
-from flowc.plan.registry import examine
+from flowc.plan.diagnostics import refuse
+from flowc.plan.model import Plan
 from flowc.plan.text import counted
 from flowrun.core import pool as places
 from flowrun.core.changes import CancelRequested, Earlier, Opened
 from flowrun.core.failures import MAX_LOSSES
 from flowrun.core.fleet import Fleet
-from flowrun.core.inputs import bind
-from flowrun.core.model import Capacity, Inputs
-from flowrun.core.pool import can_ever_fit
 from flowrun.core.resume import adopt, carry_over
 from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State
 from flowrun.shell.clock import now_ms
-from flowrun.shell.execution import Execution, Watcher, prepare
+from flowrun.shell.demands import (
+    bound,
+    demand_environment,
+    demand_feasible,
+    demand_forms,
+    demand_named,
+    versions_for,
+)
+from flowrun.shell.execution import Execution, prepare
 from flowrun.shell.host import devices
 from flowrun.shell.host.affinity import Cpus
 from flowrun.shell.host.leases import Leases
-from flowrun.shell.log.runlog import Home, RunLock, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.locks import RunLock
+from flowrun.shell.log.reopening import reopen
+from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.loop import Loop, Signals
+from flowrun.shell.presenting import conclude, watcher
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.showing.report import failures, is_result_damaged, report
-from flowrun.shell.showing.views import summary
-from flowrun.shell.showing.watchers import JsonWatcher, LiveWatcher, PlainWatcher, say
+from flowrun.shell.showing.report import is_result_damaged
+from flowrun.shell.showing.watchers import say
 from flowrun.shell.workers.forkserver import ZygoteProcess
 from flowrun.shell.workers.pool import Pool
 
 if TYPE_CHECKING:
     from flowrun.shell.exporting.sending import Exports
 
-_EXIT_STATUS = {"succeeded": 0, "failed": 1, "cancelled": 130}
 DEFAULT_STATE = Path(".flow")
 
 
@@ -259,116 +263,8 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     signals.close()
 
 
-def bound(plan: Plan, given: Sequence[str], before: State | None) -> Inputs:
-    """The values of a plan's inputs: as given, as they were before, or by default; or `Refused`."""
-    classes = {structure.type: structure for structure in plan.structures}
-    return bind(plan.header, given, before.inputs if before else None, classes, examine)
-
-
-def versions_for(plan: Plan) -> dict[str, str]:
-    """The installed versions of the packages that a plan's operators import."""
-    return installed({package for code in plan.codes for package in code.packages})
-
-
 def _complain(line: str) -> None:
     print(f"note: {line}", file=sys.stderr, flush=True)
-
-
-def demand_feasible(plan: Plan, capacity: Capacity) -> None:
-    """Refuse (FR110) a plan with sites that the whole host could not run, and say which and why."""
-    spans = {span.site: span for span in plan.spans}
-    problems = []
-    for site in plan.sites:
-        if can_ever_fit(site.needs, capacity) is not None:
-            message = f"`{site.site}` can never run on this host: it needs {lacking(site.needs, capacity)}"
-            fits = nearest(site.needs, capacity)
-            hint = f"it would fit with `{fits}`; or run the plan on a larger host"
-            problems.append(
-                Diagnostic("FR110", message, (Label(Place.parse(spans[site.site].at)),), hint=hint)
-            )
-    if problems:
-        raise Refused(*problems)
-
-
-def demand_forms(plan: Plan) -> None:
-    """Refuse (FR160) a plan with sites whose results have no stored form but a pickle."""
-    spans = {span.site: span for span in plan.spans}
-    problems = []
-    for site in plan.sites:
-        if site.pickles:
-            classes = " and ".join(f"`{name}`" for name in site.pickles)
-            message = f"what `{site.site}` gives would be pickled: {classes}"
-            label = Label(Place.parse(spans[site.site].at))
-            hint = "execute it without `--no-pickle`, or see `flowc explain FC262` for other forms"
-            problems.append(Diagnostic("FR160", message, (label,), hint=hint))
-    if problems:
-        raise Refused(*problems)
-
-
-def demand_environment(plan: Plan, environment: Mapping[str, str]) -> None:
-    """Refuse (FR112) a plan whose operators read environment variables or secrets that are not set."""
-    spans = {span.site: span for span in plan.spans}
-    wanting: dict[str, list[Label]] = {}
-    for site in plan.sites:
-        for name in (*site.secrets, *site.env):
-            if name not in environment:
-                wanting.setdefault(name, []).append(Label(Place.parse(spans[site.site].at)))
-    problems = [
-        Diagnostic(
-            "FR112",
-            f"the environment variable `{name}` is not set",
-            tuple(places[:3]),
-            hint=f"set it where `flowrun` is started: `export {name}=...`",
-        )
-        for name, places in sorted(wanting.items())
-    ]
-    if problems:
-        raise Refused(*problems)
-
-
-def demand_named(plan: Plan, refresh: Iterable[str]) -> None:
-    """Refuse (FR165) to compute afresh what is no node of a plan, no site and no node of a loop."""
-    loops = {site.site for site in plan.sites if site.control in ("map", "reduce")}
-    known = {site.site for site in plan.sites} | {node.id for node in plan.nodes}
-    unknown = [name for name in refresh if name not in known and site_of(name) not in loops]
-    if not unknown:
-        return
-    import difflib
-
-    problems = []
-    for name in unknown:
-        close = difflib.get_close_matches(name, known, 1)
-        shown = ", ".join(f"`{site.site}`" for site in plan.sites[:20])
-        hint = f"did you mean `{close[0]}`?" if close else f"its nodes are of {shown}"
-        problems.append(Diagnostic("FR165", f"`--refresh {name}`: the plan has no such node", hint=hint))
-    raise Refused(*problems)
-
-
-def reopen(home: Home, run: str, plan: Plan | None) -> tuple[State | None, RunLock]:
-    """The state of the run that is to be resumed, and its lock: nobody else goes on with it meanwhile.
-
-    It must be of the plan's workflow; without one, its own plan counts.
-    """
-    log = RunLog(home)
-    log.find(run)
-    lock = RunLock(home, run)
-    state = reopened(log, run, plan)
-    log.close()
-    return state, lock
-
-
-def reopened(log: RunLog, run: str, plan: Plan | None) -> State | None:
-    """The state of a run that a plan is to go on with; `Refused` (FR304) if it is of another workflow.
-
-    Without a plan, the run's own counts.
-    """
-    row = log.find(run)
-    state = log.state_of(run)
-    if plan is not None and state is not None and state.plan.header.workflow != plan.header.workflow:
-        hint = f"`flowrun execute {row.plan_file} --resume {run}`"
-        message = f"run `{run}` is of `{state.plan.header.workflow}`, the plan of `{plan.header.workflow}`"
-        refuse("FR304", message, hint=hint)
-    return state
 
 
 def _announce(request: Request, run: str, opened: Opened, nodes: int, again: bool) -> None:
@@ -378,14 +274,6 @@ def _announce(request: Request, run: str, opened: Opened, nodes: int, again: boo
     kept = sum(earlier.artifact is not None for earlier in opened.earlier.values())
     note = f", {counted(kept, 'result')} kept" if again else ""
     say([f"{run}: {counted(nodes, 'node')}{note}, on {devices.describe(opened.capacity)}"])
-
-
-def watcher(as_json: bool, run: str) -> Watcher:
-    """What shows a run on standard output."""
-    if as_json:
-        return JsonWatcher()
-    can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    return LiveWatcher(run) if can_redraw else PlainWatcher()
 
 
 def _again(request: Request, run: str) -> str:
@@ -403,22 +291,3 @@ def _explain(request: Request, run: str, log: RunLog, state: State) -> None:
         say([msgspec.json.encode({"schedule": waits}).decode()])
     else:
         say([f"\n{schedule(state, waits)}"])
-
-
-def conclude(
-    run: str, state: State, home: Home, as_json: bool, resume: str, on_end: Sequence[str] = ()
-) -> int:
-    """Show what came of a run, and tell `on_end`; the exit status. `resume` is the command that goes on."""
-    found = report(run, state.status, state, home, now_ms())
-    say([msgspec.json.encode({"summary": found}).decode() if as_json else f"\n{summary(found, home)}"])
-    problems = failures(run, state, home)
-    if problems:
-        print(file=sys.stderr)
-        print_refusal(Refused(*problems))
-    if state.status != "succeeded":
-        print(f"\nwhat is done is kept: go on with `{resume}`", file=sys.stderr)
-    if on_end:
-        from flowrun.shell.exporting.ending import tell
-
-        tell(on_end, found)
-    return _EXIT_STATUS[state.status]

@@ -225,7 +225,7 @@ def follow(project, run):
     from pathlib import Path
 
     from flowrun.service.follow import follow as follow_run
-    from flowrun.shell.log.runlog import Home
+    from flowrun.shell.log.home import Home
 
     class Quiet:
         def see(self, state, changes): ...

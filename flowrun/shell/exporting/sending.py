@@ -22,7 +22,8 @@ from flowc.plan.diagnostics import refuse
 from flowrun.core.changes import AnyChange, Opened
 from flowrun.core.state import State
 from flowrun.shell.log.following import follow
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 
 PATIENCE_S = 10.0  # at the end of a run: what is not sent by then is lost
 _NEEDS = {"otel": "opentelemetry.exporter.otlp.proto.http", "openlineage": "openlineage.client"}

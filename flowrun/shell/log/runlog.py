@@ -8,15 +8,11 @@ specified in `docs/formats/run-log.md`.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
-from weakref import WeakValueDictionary
+from typing import Any, NoReturn
 
 import msgspec
 from blake3 import blake3
@@ -29,12 +25,12 @@ from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, ru
 from flowrun.core.model import Capacity
 from flowrun.core.state import State
 from flowrun.shell.log import database, facts
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.locks import is_locked
 from flowrun.shell.log.made import Made
 from flowrun.shell.log.results import Results
 from flowrun.shell.log.writer import Writer
-from flowrun.shell.store.artifacts import Store
 
-_FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
 _TIMEOUT_S = 10.0
 _RUNS = """
 SELECT run, number, workflow, plan_file, created_ms, status, ended_ms, sum FROM runs ORDER BY number
@@ -54,29 +50,6 @@ class RunRow(msgspec.Struct, frozen=True):
     created_ms: int
     status: str
     ended_ms: int
-
-
-class Home:
-    """The state folder of a project, `.flow` by default: run log, artifacts, node logs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store = Store(folder / "artifacts")
-
-    def prepare(self) -> Path:
-        """Make the folder; the file for what imports print. `Refused` (FR305) if that is not possible."""
-        log = self.folder / "zygote.log"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            log.open("a").close()
-        except OSError as error:
-            hint = "see to its permissions and the disk, or name another folder with --state"
-            refuse("FR305", f"the state folder cannot be used: {error.strerror}", Place(str(log)), hint=hint)
-        return log
-
-    def run_folder(self, run: str) -> Path:
-        """Where a run's plan and node logs lie."""
-        return self.folder / "runs" / run
 
 
 class RunLog:
@@ -305,56 +278,3 @@ def _refuse(error: Exception, path: Place) -> NoReturn:
 def _divided(changes: list[AnyChange]) -> list[list[AnyChange]]:
     openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
     return [changes[i:end] for i, end in pairwise([*openings, len(changes)])]
-
-
-class RunLock:
-    """Says that a process is executing a run. The kernel releases it however the process ends.
-
-    A record lock belongs to the process alone: forked workers do not inherit it. It is lost, too, when the
-    process closes the file anywhere, so `is_locked` does not look at those that are `held` here.
-    """
-
-    held: ClassVar[WeakValueDictionary[tuple[int, Path], RunLock]] = WeakValueDictionary()
-
-    def __init__(self, home: Home, run: str) -> None:
-        """Take the lock; `Refused` (FR303) if another process has it."""
-        folder = self._folder = home.run_folder(run)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / "lock").open("a")
-        except OSError as error:
-            refuse("FR305", f"the run's folder cannot be used: {error.strerror}", Place(str(folder)))
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            hint = "wait for that process, or end it"
-            refuse("FR303", f"run `{run}` is being executed by another process", hint=hint)
-        self.held[os.getpid(), folder] = self
-
-    def release(self) -> None:
-        """Nobody executes the run any more."""
-        self.held.pop((os.getpid(), self._folder), None)
-        self._file.close()
-
-
-def is_locked(home: Home, run: str) -> bool:
-    """Whether a process is executing a run."""
-    return executing(home, run) is not None
-
-
-def executing(home: Home, run: str) -> int | None:
-    """The process that is executing a run, if there is one; 0 if it is none that can be seen from here.
-
-    Only looks: to take the lock, be it for a moment, could make a process that is about to execute the run
-    give up.
-    """
-    folder = home.run_folder(run)
-    if (os.getpid(), folder) in RunLock.held:
-        return os.getpid()
-    try:
-        with (folder / "lock").open("rb") as file:
-            wanted = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-            found = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
-    except OSError:
-        return None
-    return None if found[0] == fcntl.F_UNLCK else max(0, found[-1])

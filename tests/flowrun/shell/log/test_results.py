@@ -11,7 +11,8 @@ from flowrun.core.model import Artifact, Origin
 from flowrun.core.reuse import Cache, Hit
 from flowrun.core.state import State
 from flowrun.shell.log.database import Batch
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 
 KEY = b"0123456789abcdef"
 

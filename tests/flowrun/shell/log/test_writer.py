@@ -16,7 +16,8 @@ from flowc.plan.diagnostics import Refused
 from flowrun.core.changes import Finish, Woke
 from flowrun.shell.log import writer as writers
 from flowrun.shell.log.database import Batch, Conflict, connect
-from flowrun.shell.log.runlog import Home, RunLog, demand_written
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog, demand_written
 from flowrun.shell.log.writer import Writer
 
 
