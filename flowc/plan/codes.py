@@ -127,6 +127,7 @@ CODES: dict[str, str] = {
     "FR165": "what is to be computed afresh is no node of the plan",
     "FR166": "there is no node, artifact or model of which the lineage could be shown",
     "FR167": "a model does not say where it comes from, or the log does not have that",
+    "FR168": "another process has written to the log of a run that is being executed",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

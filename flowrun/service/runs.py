@@ -36,7 +36,7 @@ from flowrun.shell.host.affinity import Cpus
 from flowrun.shell.host.leases import Leases
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.locks import RunLock
-from flowrun.shell.log.runlog import RunLog, refuse_unwritten
+from flowrun.shell.log.runlog import RunLog, disputed, refuse_unwritten
 from flowrun.shell.loop import Loop
 from flowrun.shell.readiness import Readiness
 from flowrun.shell.showing.watchers import say
@@ -163,6 +163,9 @@ class Runs:
             held = self._held.pop(run)
             held.lock.release()
             self._pools.release(held.pool)
+            if run in self.loop.disputed:
+                say([f"{run}: set aside, as another process has written to its log"])
+                print_refusal(Refused(disputed(run, self._log.place)))
 
     def close(self) -> None:
         """End everything at once. What has not ended goes on with the next daemon."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from flowc.plan import codec
-from flowc.plan.diagnostics import refuse
+from flowc.plan.diagnostics import Refused, refuse
 from flowc.plan.model import Plan
 from flowc.plan.text import counted
 from flowrun.core import pool as places
@@ -41,7 +41,7 @@ from flowrun.shell.host.leases import Leases
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.locks import RunLock
 from flowrun.shell.log.reopening import reopen
-from flowrun.shell.log.runlog import RunLog
+from flowrun.shell.log.runlog import RunLog, disputed
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.presenting import conclude, watcher
 from flowrun.shell.readiness import Readiness
@@ -139,6 +139,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
             loop = Loop(fleet, log, leases, readiness)
             _execute(loop, execution, opened)
             loop.close()
+            if loop.disputed:
+                raise Refused(disputed(run, log.place))
             if not repairs_left or not is_result_damaged(state, home):
                 break
             _complain("what the run came to is damaged by now: what is damaged is made again")

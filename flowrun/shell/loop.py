@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn
 
 from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Logged, Opened, Woke
-from flowrun.core.fleet import Fleet, decide, look
+from flowrun.core.fleet import Fleet, abandon, decide, look
 from flowrun.shell.clock import now_ms
 from flowrun.shell.execution import Execution
 from flowrun.shell.host.leases import Leases
@@ -58,6 +58,7 @@ class Loop:
         self.fleet = fleet
         self._readiness = readiness or Readiness()
         self.executions: dict[str, Execution] = {}
+        self.disputed: set[str] = set()  # runs that another process has written to, and that end here by that
         self._home = log.home
         self._leases = leases
         self._writer = log.writer()
@@ -75,6 +76,7 @@ class Loop:
 
     def open(self, execution: Execution, opened: Opened) -> None:
         """Take up a run. It is taken out when it has ended, and that is durable."""
+        self.disputed.discard(execution.run)
         self.executions[execution.run] = execution
         self.fleet.runs[execution.run] = execution.state
         self.step([(execution.run, opened)])
@@ -145,13 +147,17 @@ class Loop:
         batches: list[Batch] = []
         for run, made in of.items():
             execution = self.executions[run]
-            batches.append(Batch(run, execution.position, made, execution.results_in(made)))
-            execution.position += len(made)
+            if run not in self.disputed:
+                batches.append(Batch(run, execution.position, made, execution.results_in(made)))
+                execution.position += len(made)
             if execution.state.status != "running":
                 del self.fleet.runs[run]
                 self._writer.hurry()
-        self._writer.put(batches)
-        self._untold.append((self._writer.handed, batches))
+                if run in self.disputed:  # that will never be durable
+                    del self.executions[run]
+        if batches:
+            self._writer.put(batches)
+            self._untold.append((self._writer.handed, batches))
 
     def when_durable(self, then: Callable[[], None]) -> None:
         """Call something as soon as all that is decided by now is durable."""
@@ -197,6 +203,8 @@ class Loop:
         """Tell of what is durable by now."""
         demand_written(self._writer, self._home)
         durable = self._writer.durable
+        while self._writer.disputes:
+            self._set_aside(self._writer.disputes.popleft())
         told: dict[str, list[AnyChange]] = {}
         while self._untold and self._untold[0][0] <= durable:
             for run, _, made, _ in self._untold.popleft()[1]:
@@ -208,6 +216,19 @@ class Loop:
             execution.tell(made)
         while self._then and self._then[0][0] <= durable:
             self._then.popleft()[1]()
+
+    def _set_aside(self, run: str) -> None:
+        """What another process goes on with is not ours any more: it ends here, and nobody is told how."""
+        if run in self.disputed:
+            return
+        self.disputed.add(run)
+        self._untold = deque(
+            (n, [batch for batch in batches if batch.run != run]) for n, batches in self._untold
+        )
+        if run in self.fleet.runs:
+            self.commit(abandon(self.fleet, run, now_ms()))
+        else:
+            del self.executions[run]  # it had come to its end
 
     def _happened(self, pools: Iterable[Pool]) -> Iterable[tuple[str, Event]]:
         for execution in self.executions.values():

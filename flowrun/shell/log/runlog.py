@@ -18,7 +18,7 @@ import msgspec
 from blake3 import blake3
 
 from flowc.plan import codec, known
-from flowc.plan.diagnostics import Place, Refused, print_diagnostics, refuse
+from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_diagnostics, refuse
 from flowc.plan.model import Header, Plan
 from flowrun.core.changes import AnyChange, Opened, Tagged
 from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
@@ -57,10 +57,10 @@ class RunLog:
 
     def __init__(self, home: Home, writable: bool = False) -> None:
         self.home = home
-        self._path = Place(str(home.folder / "runs.db"))
+        self.place = Place(str(home.folder / "runs.db"))
         connect = database.connect if writable else database.connect_to_read
         with self._refusing():
-            self._db = connect(Path(self._path.file), _TIMEOUT_S)
+            self._db = connect(Path(self.place.file), _TIMEOUT_S)
 
     def close(self) -> None:
         """Close the database."""
@@ -82,7 +82,7 @@ class RunLog:
 
     def writer(self) -> Writer:
         """A thread of its own that appends; what this process then reads here may lag behind it."""
-        return Writer(Path(self._path.file))
+        return Writer(Path(self.place.file))
 
     def append(self, run: str, position: int, changes: Sequence[AnyChange]) -> int:
         """Write changes at a position, all or none, durable when this returns; the next position."""
@@ -140,7 +140,7 @@ class RunLog:
         rows = self.runs()
         found = [row for row in rows if row.run == run] if run else rows[-1:]
         if found and found[0].status == "damaged":
-            _refuse(database.Mangled(f"what it says of run `{found[0].run}` is damaged"), self._path)
+            _refuse(database.Mangled(f"what it says of run `{found[0].run}` is damaged"), self.place)
         if found:
             return found[0]
         if not rows:
@@ -166,13 +166,13 @@ class RunLog:
         with self._refusing():
             row = self._db.execute("SELECT body FROM plans WHERE hash = ?", (digest,)).fetchone()
         if row is None:
-            refuse("FR305", f"the run log has lost the plan {digest[:12]}", self._path)
+            refuse("FR305", f"the run log has lost the plan {digest[:12]}", self.place)
         if not isinstance(row[0], bytes) or blake3(row[0]).hexdigest() != digest:
-            _refuse(database.Mangled(f"the plan {digest[:12]} is damaged"), self._path)
+            _refuse(database.Mangled(f"the plan {digest[:12]} is damaged"), self.place)
         try:
             return known.decode(row[0])
         except msgspec.DecodeError:  # of another version, maybe: the codec says what is wrong
-            return codec.decode(row[0], self._path.file)
+            return codec.decode(row[0], self.place.file)
 
     def state_of(self, run: str) -> State | None:
         """The state of a run, rebuilt from its log; `None` if it was never opened."""
@@ -238,13 +238,21 @@ class RunLog:
         try:
             yield
         except Exception as error:
-            _refuse(error, self._path)
+            _refuse(error, self.place)
 
 
 def demand_written(writer: Writer, home: Home) -> None:
     """Refuse to go on when what was handed to the log can never be written."""
     if writer.failure is not None:
         _refuse(writer.failure, Place(str(home.folder / "runs.db")))
+
+
+def disputed(run: str, path: Place) -> Diagnostic:
+    """Why a run (FR168) is not executed any more: its log is another process's, too."""
+    hint = "see what else uses that folder, then go on with the run: what is written of it counts"
+    return Diagnostic(
+        "FR168", f"another process has written to the log of `{run}` meanwhile", (Label(path),), hint=hint
+    )
 
 
 def refuse_unwritten(outage: str, home: Home, lost: Iterable[str]) -> NoReturn:
@@ -268,7 +276,9 @@ def _refuse(error: Exception, path: Place) -> NoReturn:
         case database.Foreign() | msgspec.DecodeError():
             hint = "use the flowrun that made it, or name another folder with --state"
             refuse("FR312", f"the run log is of another version of flowrun: {error}", path, hint=hint)
-        case sqlite3.Error() | OSError() | database.Conflict():
+        case database.Conflict():
+            raise Refused(disputed(error.run, path))
+        case sqlite3.Error() | OSError():
             hint = "see to permissions and disk, or name another folder with --state: nothing is lost"
             refuse("FR305", f"the run log cannot be used: {error}", path, hint=hint)
         case _:

@@ -165,9 +165,9 @@ class TestChanges:
         run = log.create("main", "p", 1)
         other = RunLog(home, writable=True)
         log.append(run, 0, [Woke(1), Woke(2)])
-        with pytest.raises(Refused, match="FR305"):
+        with pytest.raises(Refused, match="FR168"):
             other.append(run, 0, [Woke(7)])
-        with pytest.raises(Refused, match="FR305"):
+        with pytest.raises(Refused, match="FR168"):
             other.append(run, 1, [Woke(7), Finish(8, "failed")])
         assert log.changes(run) == [Woke(1), Woke(2)]
         assert log.find(run).ended_ms == 0
