@@ -34,10 +34,10 @@ _BUSY = frozenset({5, 6})
 class Writer:
     """Writes batches of changes to the database at `path`.
 
-    `handed` times something was put, of which so many are `durable`. `outage` says why nothing can be written just now: it
-    is tried again and again. `failure` is why nothing can be any more. `disputes` are runs that another
-    process has written to, until they are taken from there: nothing of them is written up to their next
-    `Opened`, and they are told before what was put of them counts as durable. The thread starts with the
+    Something was put `handed` times, of which so many are `durable`. `outage` says why nothing can be written
+    just now: it is tried again and again. `failure` is why nothing can be any more. `disputes` are runs that
+    another process has written to, until they are taken from there: nothing of them is written up to their
+    next `Opened`, and they are told before what was put of them counts as durable. The thread starts with the
     first batch, and ends before this process forks: a fork would copy what it holds, and not itself.
     """
 
