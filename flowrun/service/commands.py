@@ -56,12 +56,16 @@ def cancel(run: str, state: Path) -> str:
         refuse("FR146", f"run `{row.run}` is over: it {'was ' * (row.status == 'cancelled')}{row.status}")
     answer = sockets.ask(home, Cancel(row.run))
     assert isinstance(answer, Cancelling)
-    if not answer.running:
-        return f"{answer.run}: cancelled"
     running = counted(answer.running, "node")
-    if answer.forced:
-        return f"{answer.run}: {running} {'is' if answer.running == 1 else 'are'} made to end"
-    return f"{answer.run}: {running} {'is' if answer.running == 1 else 'are'} asked to end; again: at once"
+    verb = "is" if answer.running == 1 else "are"
+    if not answer.running:
+        said = f"{answer.run}: cancelled"
+    elif answer.forced:
+        said = f"{answer.run}: {running} {verb} made to end"
+    else:
+        said = f"{answer.run}: {running} {verb} asked to end; again: at once"
+    later = f"; that is written when the run log can be ({answer.outage})" if answer.outage else ""
+    return said + later
 
 
 def queue(state: Path) -> QueueTable:

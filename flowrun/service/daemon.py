@@ -39,6 +39,7 @@ from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.loop import PATIENCE_MS, Signals
 from flowrun.shell.showing.watchers import say
 
+_PATIENCE_S = 0.5  # with who has the run log's database: nobody else is served meanwhile
 _ENDING = Diagnostic(
     "FR147", "the daemon is about to end, and takes no more runs", hint="submit it to the next one"
 )
@@ -61,7 +62,7 @@ def serve(settings: Settings) -> None:
     capacity = devices.host(settings.devices)
     sharing = teams.read(settings.teams, capacity) if settings.teams else Sharing()
     leases = Leases(capacity, devices.is_pretended(settings.devices, capacity))
-    runs = Runs(home, RunLog(home, writable=True), capacity, sharing, leases)
+    runs = Runs(home, RunLog(home, writable=True, patience_s=_PATIENCE_S), capacity, sharing, leases)
     listener = sockets.listen(home)
     signals = Signals()
     try:
@@ -134,11 +135,18 @@ class _Daemon:
             client.answer(Refusal(refusal.diagnostics))
 
     def _give(self, client: sockets.Client, answer: Answer) -> None:
-        """Answer, once that is durable which a client may count on."""
-        if isinstance(answer, (Submitted, Cancelling)):
-            self._runs.loop.when_durable(lambda: client.answer(answer))
-        else:
-            client.answer(answer)
+        """Answer, once that is durable which a client may count on. That a run is ended need not be."""
+        loop = self._runs.loop
+        match answer:
+            case Submitted():
+                loop.when_durable(lambda: client.answer(answer))
+            case Cancelling():
+                asked = msgspec.structs.replace
+                loop.when_durable(
+                    lambda: client.answer(answer), lambda: client.answer(asked(answer, outage=loop.outage))
+                )
+            case _:
+                client.answer(answer)
 
     def _answer(self, request: Cancel | AskQueue | AskTeams) -> Answer:
         runs = self._runs

@@ -60,11 +60,15 @@ class Submitted(_Answer, frozen=True, tag="submitted"):
 
 
 class Cancelling(_Answer, frozen=True, tag="cancelling"):
-    """A run is going to end; what runs of it was asked to, or made to if that was asked before."""
+    """A run is going to end; what runs of it was asked to, or made to if that was asked before.
+
+    `outage` says why that is not written down yet: the log cannot be.
+    """
 
     run: str
     running: int
     forced: bool
+    outage: str = ""
 
 
 class QueueAnswer(_Answer, frozen=True, tag="queue"):

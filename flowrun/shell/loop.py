@@ -64,7 +64,7 @@ class Loop:
         self._writer = log.writer()
         self._readiness.add(self._writer.woken, self._writer.heard)
         self._untold: deque[tuple[int, list[Batch]]] = deque()  # batches that may not be durable yet
-        self._then: deque[tuple[int, Callable[[], None]]] = deque()
+        self._then: deque[tuple[int, Callable[[], None], Callable[[], None] | None]] = deque()
         self._outage = Outage()
         self._looked_ms = now_ms()
         self._watch = Watch(tree)
@@ -159,12 +159,17 @@ class Loop:
             self._writer.put(batches)
             self._untold.append((self._writer.handed, batches))
 
-    def when_durable(self, then: Callable[[], None]) -> None:
-        """Call something as soon as all that is decided by now is durable."""
+    def when_durable(self, then: Callable[[], None], in_outage: Callable[[], None] | None = None) -> None:
+        """Call something as soon as all that is decided by now is durable.
+
+        What is to be done `in_outage` is done instead when the log cannot be written.
+        """
         if self._writer.durable == self._writer.handed:
             then()
+        elif self.outage and in_outage is not None:
+            in_outage()
         else:
-            self._then.append((self._writer.handed, then))
+            self._then.append((self._writer.handed, then, in_outage))
             self._writer.hurry()
 
     def settle(self) -> None:
@@ -195,6 +200,13 @@ class Loop:
             print(news, file=sys.stderr, flush=True)
         if self.outage:
             paused.add("outage")
+            if news:
+                waiting, self._then = self._then, deque()
+                for handed, then, in_outage in waiting:
+                    if in_outage is None:
+                        self._then.append((handed, then, None))
+                    else:
+                        in_outage()
         elif "outage" in paused:
             paused.remove("outage")
             self.look()

@@ -1,5 +1,7 @@
 """The daemon and its run log: another process writes to it, or it cannot be written for a while."""
 
+import contextlib
+import sqlite3
 import time
 from pathlib import Path
 
@@ -91,3 +93,55 @@ class TestConflict:
         assert project.processes() == []
         (project.folder / "one").touch()
         project.execute("-i", "name=one", "--resume", "main-1")
+
+
+@contextlib.contextmanager
+def locked(project):
+    """Another process has the database."""
+    with contextlib.closing(sqlite3.connect(project.folder / ".flow/runs.db", isolation_level=None)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        yield
+        db.execute("ROLLBACK")
+
+
+class TestOutage:
+    def test_pauses_all_and_everything_goes_on_after_it(self, project):
+        daemon = project.daemon()
+        for name in ("one", "two", "three"):
+            submit(project, name)
+            project.told()
+        with locked(project):
+            (project.folder / "one").touch()
+            warning = daemon.process.stderr.readline()
+            assert warning.startswith("warning[FR310]: the run log cannot be written: database is locked")
+            (project.folder / "two").touch()
+            while not (waiting := project.json("queue")["waiting"]):
+                time.sleep(0.02)
+            assert (waiting[0]["task"], waiting[0]["waits_for"]) == (
+                "main-2/after",
+                "nothing starts until the run log can be written again",
+            )
+            refused = submit(project, "four", status=1).stderr
+            assert "error[FR310]: the run log cannot be written: database is locked\n" in refused
+            assert "it executes what it has, and takes no more until it can" in refused
+            said = project.flowrun("cancel", "main-3").stdout
+            assert said == (
+                "main-3: 1 node is asked to end; again: at once; "
+                "that is written when the run log can be (database is locked)\n"
+            )
+        assert daemon.process.stderr.readline().startswith("note: the run log can be written again, after")
+        assert [follow(project, f"main-{n}") for n in (1, 2, 3)] == ["succeeded", "succeeded", "cancelled"]
+        (project.folder / "four").touch()
+        submit(project, "four", "--wait")
+        ran = project.ran()
+        assert [ran[f"after-{name}"] for name in ("one", "two", "three", "four")] == [1, 1, 0, 1]
+
+    def test_before_anything_was_to_be_written_refuses_what_is_submitted(self, project):
+        project.daemon()
+        with locked(project):
+            refused = submit(project, "one", status=1).stderr
+            assert "error[FR310]: the run log cannot be written: database is locked\n" in refused
+            assert project.json("queue")["count"] == 0
+        (project.folder / "one").touch()
+        submit(project, "one", "--wait")
+        assert [row["status"] for row in project.json("runs")] == ["succeeded"]

@@ -31,7 +31,8 @@ from flowrun.shell.log.made import Made
 from flowrun.shell.log.results import Results
 from flowrun.shell.log.writer import Writer
 
-_TIMEOUT_S = 10.0
+_PATIENCE_S = 10.0
+_OTHERS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _RUNS = """
 SELECT run, number, workflow, plan_file, created_ms, status, ended_ms, sum FROM runs ORDER BY number
 """
@@ -53,14 +54,17 @@ class RunRow(msgspec.Struct, frozen=True):
 
 
 class RunLog:
-    """An open run log. Not to be carried over a fork."""
+    """An open run log. Not to be carried over a fork.
 
-    def __init__(self, home: Home, writable: bool = False) -> None:
+    Another process that has the database is waited for, but no longer than `patience_s`.
+    """
+
+    def __init__(self, home: Home, writable: bool = False, patience_s: float = _PATIENCE_S) -> None:
         self.home = home
         self.place = Place(str(home.folder / "runs.db"))
         connect = database.connect if writable else database.connect_to_read
         with self._refusing():
-            self._db = connect(Path(self.place.file), _TIMEOUT_S)
+            self._db = connect(Path(self.place.file), patience_s)
 
     def close(self) -> None:
         """Close the database."""
@@ -257,9 +261,13 @@ def disputed(run: str, path: Place) -> Diagnostic:
 
 def refuse_unwritten(outage: str, home: Home, lost: Iterable[str]) -> NoReturn:
     """Refuse (FR310) what needs the log to be written, which it cannot be at the moment."""
+    raise Refused(_unwritten(outage, Place(str(home.folder / "runs.db")), lost))
+
+
+def _unwritten(outage: str, path: Place, lost: Iterable[str] = ()) -> Diagnostic:
     hint = "see to what holds the file, or to the disk; what is written is not lost, and can be gone on with"
     message = f"the run log cannot be written: {outage}"
-    refuse("FR310", message, Place(str(home.folder / "runs.db")), notes=lost, hint=hint)
+    return Diagnostic("FR310", message, (Label(path),), tuple(lost), hint)
 
 
 def _refuse(error: Exception, path: Place) -> NoReturn:
@@ -278,6 +286,8 @@ def _refuse(error: Exception, path: Place) -> NoReturn:
             refuse("FR312", f"the run log is of another version of flowrun: {error}", path, hint=hint)
         case database.Conflict():
             raise Refused(disputed(error.run, path))
+        case sqlite3.OperationalError() if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OTHERS:
+            raise Refused(_unwritten(str(error), path))
         case sqlite3.Error() | OSError():
             hint = "see to permissions and disk, or name another folder with --state: nothing is lost"
             refuse("FR305", f"the run log cannot be used: {error}", path, hint=hint)
