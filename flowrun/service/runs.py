@@ -281,6 +281,9 @@ class _Teller:
     def tick(self, state: State) -> None:
         """Nothing happened: nothing is told."""
 
+    def suffer(self, outage: str) -> None:
+        """The daemon says it once, for all runs."""
+
     def _ended(self, state: State, exited: Exited) -> None:
         task = state.by_id[exited.node]
         since_ms = self._since.pop(exited.node, task.started_ms)

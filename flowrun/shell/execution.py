@@ -64,6 +64,9 @@ class Watcher(Protocol):
     def tick(self, state: State) -> None:
         """Called now and then while nothing changes."""
 
+    def suffer(self, outage: str) -> None:
+        """Called when the run log cannot be written, with the reason; and with none when it can be again."""
+
 
 class Execution:
     """One execution of a run, from `Opened` to `Finish`.

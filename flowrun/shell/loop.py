@@ -198,6 +198,8 @@ class Loop:
         news, paused = self._outage.news(self._writer.outage, now_ms()), self.fleet.paused
         if news:
             print(news, file=sys.stderr, flush=True)
+            for execution in self.executions.values():
+                execution.watcher.suffer(self.outage)
         if self.outage:
             paused.add("outage")
             if news:
