@@ -110,6 +110,15 @@ class Resolved(Change, frozen=True, tag="resolved"):
     failure: Failure | None = None
 
 
+class Verified(Change, frozen=True, tag="verified"):
+    """Whether an artifact, which a node could take, is there with all its parts as their hashes say."""
+
+    at_ms: int
+    node: str
+    artifact: str
+    sound: bool
+
+
 class Elsewhere(Change, frozen=True, tag="elsewhere"):
     """What other processes hold of the host from now on: all of it, in the place of what they held before."""
 
@@ -182,6 +191,18 @@ class Start(Change, frozen=True, tag="start"):
 
 class Reuse(Change, frozen=True, tag="reuse"):
     """A node need not run: its `origin` computed the same before."""
+
+    at_ms: int
+    node: str
+    artifact: Artifact
+    origin: Origin
+
+
+class Verify(Change, frozen=True, tag="verify"):
+    """A node need not run if the artifact of its `origin`, which computed the same, is sound.
+
+    `Verified` is to follow; until then the node does not start.
+    """
 
     at_ms: int
     node: str
@@ -264,6 +285,8 @@ class Finish(Change, frozen=True, tag="finish"):
     status: RunStatus
 
 
-Event = Opened | Exited | Exceeded | Resolved | Logged | Elsewhere | Woke | CancelRequested
-Command = Reorder | Start | Reuse | Resolve | Kill | Retry | Redo | Fail | Block | Skip | Cancel | Finish
+Event = Opened | Exited | Exceeded | Resolved | Verified | Logged | Elsewhere | Woke | CancelRequested
+Command = (
+    Reorder | Start | Reuse | Verify | Resolve | Kill | Retry | Redo | Fail | Block | Skip | Cancel | Finish
+)
 AnyChange = Event | Command

@@ -26,6 +26,8 @@ from flowrun.core.changes import (
     Reuse,
     Skip,
     Start,
+    Verified,
+    Verify,
     Woke,
 )
 from flowrun.core.damage import after_damage
@@ -55,7 +57,7 @@ def react(state: State, event: Event) -> list[Command]:
     news = state.apply(event)
     commands: list[Command] = []
     match event:
-        case Exited() | Exceeded() | Resolved() if not news:
+        case Exited() | Exceeded() | Resolved() | Verified() if not news:
             pass
         case Exited(failure=failure, node=node_id) if failure is not None:
             _carry_out(state, commands, [_after_failure(state, state.by_id[node_id], event.at_ms)])
@@ -67,11 +69,14 @@ def react(state: State, event: Event) -> list[Command]:
             damaged = failure.code == DAMAGED
             command = _after_failure(state, state.by_id[node_id], event.at_ms) if damaged else Fail(node_id)
             _carry_out(state, commands, [command])
+        case Verified(node=node_id, sound=True):
+            artifact, origin, _ = state.verifying[node_id]
+            _carry_out(state, commands, [Reuse(event.at_ms, node_id, artifact, origin)])
         case CancelRequested():
             _carry_out(state, commands, _cancel(state, event.at_ms))
         case Woke():
             _carry_out(state, commands, _enforce_limits(state, event.at_ms))
-        case Opened() | Exited() | Resolved() | Logged() | Elsewhere():
+        case Opened() | Exited() | Resolved() | Verified() | Logged() | Elsewhere():
             pass
         case _:
             assert_never(event)
@@ -140,7 +145,9 @@ def _follow(state: State, commands: list[Command], now_ms: int) -> None:
         hopeful, state.hopeful = state.hopeful, []
         for task in hopeful:
             if task.state == "ready" and (hit := look_up(state, task)):
-                _carry_out(state, commands, [Reuse(now_ms, task.node.id, *hit)])
+                artifact, origin, verified = hit
+                take = Reuse if verified else Verify
+                _carry_out(state, commands, [take(now_ms, task.node.id, artifact, origin)])
         unresolved, state.unresolved = state.unresolved, []
         _carry_out(
             state, commands, [Resolve(now_ms, task.node.id) for task in unresolved if task.state == "ready"]

@@ -34,6 +34,8 @@ from flowrun.core.changes import (
     Reuse,
     Skip,
     Start,
+    Verified,
+    Verify,
     Woke,
 )
 from flowrun.core.control import flat, unfold
@@ -42,7 +44,7 @@ from flowrun.core.derived import Derived, derive
 from flowrun.core.keys import key_of, versions_by_operator
 from flowrun.core.model import Artifact, Capacity, Inputs, RunStatus, TaskState
 from flowrun.core.pool import Pool
-from flowrun.core.reuse import Cache
+from flowrun.core.reuse import Cache, Hit
 from flowrun.core.scheduler.request import Lane, Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.task import Doomed, Task, effect, is_due, is_part
@@ -68,7 +70,8 @@ class State:
     """A run as it stands. Changed only by `apply`.
 
     `doomed` (a heap), `unresolved` and `hopeful` are tasks about which a decision is due; those that are
-    hopeful may find their results in a `cache`, if there is one. `earlier` is what nodes did before the run
+    hopeful may find their results in a `cache`, if there is one; of some that has to be verified first, these
+    are `verifying`. `earlier` is what nodes did before the run
     was resumed that cannot count yet: they are not there, or it is open whether they run.
     Places are given out by `scheduler`: one that is shared with other runs, or the run's own for the capacity
     that it was opened with. What is `derived` already is not computed once more, and is the state's own then.
@@ -104,6 +107,7 @@ class State:
         self.unresolved: list[Task] = []
         self.metrics: dict[str, float] = {}  # the last value that an operator logged of each
         self.hopeful: list[Task] = []
+        self.verifying: dict[str, Hit] = {}
         self.contents: dict[str, bytes] = {}  # keys of what nodes compute, if that may be kept for other runs
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
         self._measured: dict[str, tuple[int, int]] = {}  # of sites: calls that succeeded here, their total ms
@@ -160,7 +164,7 @@ class State:
             return -1 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
         return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -1
 
-    def awaits(self, event: Exited | Exceeded | Resolved) -> bool:
+    def awaits(self, event: Exited | Exceeded | Resolved | Verified) -> bool:
         """Whether an exit or an answer tells something new.
 
         The exit of an attempt that is over, or an answer to what was answered, may come late, or twice: it
@@ -178,6 +182,11 @@ class State:
                 if task is None or task.state != "running" or task.site.control == "none":
                     return False
                 return not task.parts and task.failure is None
+            case Verified(node=node):
+                hit, task = self.verifying.get(node), self.by_id.get(node)
+                if hit is None or task is None or hit.artifact.hash != event.artifact:
+                    return False
+                return task.state == "pending" and not task.missing  # else it was ended, or waits again
 
     def apply(self, change: AnyChange) -> bool:
         """Bring the state up to date with a change. Whether it told something new."""
@@ -221,7 +230,21 @@ class State:
             case Reuse():
                 task = self.by_id[change.node]
                 task.origin, task.started_ms, task.ended_ms = change.origin, change.at_ms, change.at_ms
+                self.verifying.pop(change.node, None)
                 self._succeed(task, change.artifact)
+            case Verify():
+                task = self.by_id[change.node]
+                task.state = "pending"
+                self.scheduler.withdraw(task.ref)
+                self.verifying[change.node] = Hit(change.artifact, change.origin)
+            case Verified():
+                if not self.awaits(change):
+                    return False
+                if not change.sound:
+                    del self.verifying[change.node]
+                    task = self.by_id[change.node]
+                    task.state = "ready"
+                    self.scheduler.submit(self._request(task))
             case Resolve():
                 task = self.by_id[change.node]
                 task.state, task.started_ms, task.failure = "running", change.at_ms, None
@@ -464,6 +487,8 @@ class State:
 
     def _make_ready(self, task: Task) -> None:
         task.state, task.ready_at_ms = "ready", self.now_ms
+        if self.verifying:  # what it is to compute may be something else by now
+            self.verifying.pop(task.node.id, None)
         match task.site.control:
             case "none":
                 earlier = self.earlier.pop(task.node.id, None)

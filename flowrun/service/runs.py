@@ -113,9 +113,9 @@ class Runs:
         return Submitted(run, len(plan.nodes), of.team, of.tier, kept)
 
     def _prepared(self, wanted: Wanted) -> Generator[Aside, None, Prepared]:
-        """What is large is read by another process: it takes some seconds."""
+        """What is large is read by another process, and what a run has is verified there: it takes seconds."""
         try:
-            large = os.stat(wanted.file).st_size > LARGE
+            large = bool(wanted.resume) or os.stat(wanted.file).st_size > LARGE
         except OSError:
             large = False
         if not large:

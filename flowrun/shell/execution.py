@@ -36,10 +36,12 @@ from flowrun.core.changes import (
     Reuse,
     Skip,
     Start,
+    Verified,
+    Verify,
     Woke,
 )
 from flowrun.core.failures import TAKEN
-from flowrun.core.model import Failure
+from flowrun.core.model import Artifact, Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
 from flowrun.shell.clock import now_ms
@@ -72,7 +74,7 @@ class Execution:
     """One execution of a run, from `Opened` to `Finish`.
 
     `position` is where its next change goes in the log; `known` are events that came of carrying out changes:
-    what control nodes asked for, and what cannot even start.
+    what control nodes asked for, and what cannot even start. `unverified` are what nodes could take.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Execution:
         self.watcher = watcher
         self.position = position
         self.known: list[Event] = []
+        self.unverified: list[tuple[str, Artifact]] = []
         self._home = home
         self._leases = leases
         self._cpus = cpus
@@ -118,6 +121,8 @@ class Execution:
                 self.pool.kill(self.run, node, attempt, force)
             case Resolve(node=node):
                 self.known.append(self._values.resolve(self.state.by_id[node], now_ms()))
+            case Verify(node=node, artifact=artifact):
+                self.unverified.append((node, artifact))
             case Opened():
                 self._has_gpus = bool(change.capacity.gpus)
             case Exited(node=node, attempt=attempt):
@@ -127,6 +132,7 @@ class Execution:
                 Resolved()
                 | Reorder()
                 | Reuse()
+                | Verified()
                 | Skip()
                 | Exceeded()
                 | Elsewhere()

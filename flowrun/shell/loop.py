@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn
 
-from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Logged, Opened, Woke
+from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Logged, Opened, Verified, Woke
 from flowrun.core.fleet import Fleet, abandon, decide, look
 from flowrun.shell.clock import now_ms
 from flowrun.shell.execution import Execution
@@ -19,6 +19,7 @@ from flowrun.shell.log.database import Batch
 from flowrun.shell.log.outage import Outage, unwritten
 from flowrun.shell.log.runlog import RunLog, demand_written, refuse_unwritten
 from flowrun.shell.readiness import Readiness
+from flowrun.shell.store.verifier import Verifier
 from flowrun.shell.workers.descendants import tree
 from flowrun.shell.workers.pool import Pool
 
@@ -63,6 +64,8 @@ class Loop:
         self._leases = leases
         self._writer = log.writer()
         self._readiness.add(self._writer.woken, self._writer.heard)
+        self._verifier = Verifier(log.home.store)
+        self._readiness.add(self._verifier.woken, self._verifier.heard)
         self._untold: deque[tuple[int, list[Batch]]] = deque()  # batches that may not be durable yet
         self._then: deque[tuple[int, Callable[[], None], Callable[[], None] | None]] = deque()
         self._outage = Outage()
@@ -147,6 +150,8 @@ class Loop:
         batches: list[Batch] = []
         for run, made in of.items():
             execution = self.executions[run]
+            while execution.unverified:
+                self._verifier.put(run, *execution.unverified.pop())
             if run not in self.disputed:
                 batches.append(Batch(run, execution.position, made, execution.results_in(made)))
                 execution.position += len(made)
@@ -192,6 +197,7 @@ class Loop:
     def close(self) -> None:
         """Wait until all that is decided is durable, if it can be; nothing more is going to be."""
         self._writer.close()
+        self._verifier.close()
 
     def _mind_the_log(self) -> None:
         """While the log cannot be written, nothing starts, and people know why."""
@@ -258,6 +264,8 @@ class Loop:
             for end in pool.exits():
                 usage = self._watch.usage((end.run, end.node, end.attempt), end.usage)
                 yield end.run, Exited(now, end.node, end.attempt, end.artifact, end.failure, usage)
+        for run, node, artifact, sound in self._verifier.verdicts():
+            yield run, Verified(now, node, artifact.hash, sound)
         for execution in self.executions.values():
             wake = execution.wakes_ms()
             if wake is not None and wake <= now:

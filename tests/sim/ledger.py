@@ -30,6 +30,8 @@ from flowrun.core.changes import (
     Reuse,
     Skip,
     Start,
+    Verified,
+    Verify,
 )
 from flowrun.core.control import flat
 from flowrun.core.failures import LEAST_MB, MAX_BACKOFF_MS, MAX_LOSSES
@@ -72,6 +74,7 @@ class Ledger:
         self.not_before_ms = defaultdict(int)
         self.fallen = {}  # node -> Exited: failed, and nothing was decided about that yet
         self.ends = {}  # node -> its end for good
+        self.unsure = {}  # node -> hash of what it could take, then "sound" or ""
         self.cancelled = 0
         self.kills = {}
         self.exceeded = {}  # (node, attempt) -> Exceeded: the first, before any kill
@@ -94,7 +97,15 @@ class Ledger:
                 self.hosts.hold((self.run, node, change.attempt), change.placement, task.needs)
                 self.held[node, change.attempt] = change
                 self.attempts[node] = change.attempt
+            case Verify(node=node):
+                self._check_reuse(change, self.shadow.by_id[node])
+                self.unsure[node] = change.artifact.hash
+            case Verified(node=node, artifact=artifact, sound=sound):
+                if self.unsure.get(node) == artifact:
+                    self.unsure[node] = "sound" if sound else ""
             case Reuse(node=node):
+                if self.unsure.get(node):
+                    demand(self.unsure.pop(node) == "sound", node, "is taken without a look at it")
                 self._check_reuse(change, self.shadow.by_id[node])
                 self._end(node, change)
                 self.made[node] = Made(change.artifact, self.oracle.source_of(node))
@@ -219,9 +230,8 @@ class Ledger:
 
     def _check_reuse(self, reuse, task):
         node, cache = reuse.node, self.state.cache
-        demand(
-            task.state == "ready" and task.site.control == "none", node, "is taken from elsewhere too early"
-        )
+        waits = task.state == "ready" or (task.state == "pending" and node in self.shadow.verifying)
+        demand(waits and task.site.control == "none", node, "is taken from elsewhere too early")
         demand(not self.is_cancelled(node), node, "is taken from elsewhere after the run was cancelled")
         demand(not self.lacks(node), node, "is taken from elsewhere before", self.lacks(node))
         demand(

@@ -10,7 +10,19 @@ from oracle import loop_of
 from standing import check_state, picture
 
 from flowc.plan.model import sources_of
-from flowrun.core.changes import AnyChange, Exceeded, Exited, Kill, Opened, Resolve, Resolved, Start, Woke
+from flowrun.core.changes import (
+    AnyChange,
+    Exceeded,
+    Exited,
+    Kill,
+    Opened,
+    Resolve,
+    Resolved,
+    Start,
+    Verified,
+    Verify,
+    Woke,
+)
 from flowrun.core.control import flat
 from flowrun.core.model import Failure, Origin, Usage
 from flowrun.core.resume import carry_over
@@ -62,10 +74,11 @@ class Life:
         self.luck = luck = Random(repr(random.getstate()))  # of its own: what it decides moves nothing else
         self.elsewhere = luck.choice([0] * 6 + [0.2, 0.7])  # how often another run has computed the same
         self.refresh = frozenset()
+        self.unsure = {}  # node -> when it is known whether what it could take is sound, and the hash of that
 
     def open(self, state, shadow):
         """Begin with empty books: no process survives the scheduler. The name of the plan, for `Opened`."""
-        self.live, self.asked = {}, []
+        self.live, self.asked, self.unsure = {}, [], {}
         self.state = state
         self.oracle.begin(state)
         books = (self.run, self.oracle, self.hosts, self.order, shadow, state, self.attempts, self.made)
@@ -90,6 +103,8 @@ class Life:
         if hit is None and self.luck.random() < self.elsewhere:
             self.store.add(artifact.hash)
             hit = self.results[key] = Hit(artifact, Origin("other-1", node))
+        if hit is not None and self.luck.random() < 0.3:
+            return hit._replace(verified=False)
         return hit if hit is not None and hit.artifact.hash in self.store else None
 
     # What happens in the world
@@ -99,7 +114,8 @@ class Life:
         wake = self.state.next_wake_ms()
         exceeded = [p.exceeds.at_ms for p in self.live.values() if p.exceeds]
         ends = [process.ends_ms for process in self.live.values()]
-        return ends + exceeded + ([wake] if wake is not None else [])
+        known = [at_ms for at_ms, _ in self.unsure.values()]
+        return ends + exceeded + known + ([wake] if wake is not None else [])
 
     def happened(self, now):
         """The events of by now: how attempts ended, some told late or twice; and what time alone brings."""
@@ -114,6 +130,7 @@ class Life:
             at = events.index(told) + 1 if told in events else 0
             events.insert(random.randrange(at, len(events) + 1), again)
         events += self._exceeded(now)
+        events += self._verdicts(now)
         wake = self.state.next_wake_ms()
         if wake is not None and wake <= now:
             events.append(Woke(now))
@@ -149,6 +166,8 @@ class Life:
         """Do what was decided."""
         random = self.random
         match command:
+            case Verify(node=node, artifact=artifact):
+                self.unsure[node] = now + self.luck.choice([0, 1, 50, 3000]), artifact.hash
             case Start(node=node, attempt=attempt):
                 site = self.state.by_id[node].site
                 ends = now + random.choice([0, 1, 10, random.randrange(1, self.longest_ms)])
@@ -262,6 +281,14 @@ class Life:
             node, attempt = f"n{self.random.randrange(30)}", self.random.randrange(1, 4)
             if (node, attempt) not in self.live:
                 yield Exceeded(now, node, attempt, "memory", 1)
+
+    def _verdicts(self, now):
+        """Whether what nodes could take is sound; some are told twice, or after nobody wants to know."""
+        for node, (at_ms, artifact) in list(self.unsure.items()):
+            if at_ms <= now:
+                del self.unsure[node]
+                told = Verified(now, node, artifact, artifact in self.store)
+                yield from [told] * self.luck.choice([1, 1, 1, 2])
 
     def _rot(self, digest):
         """An artifact is damaged, and nobody has noticed yet."""

@@ -67,7 +67,8 @@ class Oracle:
 
     def _given(self, source):
         """What others are given of a node that is over."""
-        return self.artifact(source) if self.state.by_id[source].state == "succeeded" else None
+        task = self.state.by_id[source]
+        return self.artifact(source) if task.state == "succeeded" else task.artifact  # it may be made again
 
     def truth(self, branch):
         """Whether a branch holds."""

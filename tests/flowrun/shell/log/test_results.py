@@ -13,6 +13,7 @@ from flowrun.core.state import State
 from flowrun.shell.log.database import Batch
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.runlog import RunLog
+from flowrun.shell.store.content import LARGE_BYTES
 
 KEY = b"0123456789abcdef"
 
@@ -76,6 +77,13 @@ def test_what_is_gone_from_the_store_or_damaged_is_not_taken(home, log):
     assert results.look_up(KEY) is None
     path.unlink()
     assert results.look_up(KEY) is None
+
+
+def test_what_is_large_is_not_looked_at_yet(home, log):
+    artifact = stored(home, "x" * (LARGE_BYTES + 1))
+    run = write(log, [Exited(2, "a", 1, artifact)], {0: KEY})
+    home.store.path(artifact.hash).unlink()
+    assert log.results().look_up(KEY) == Hit(artifact, Origin(run, "a", 1), verified=False)
 
 
 @pytest.mark.parametrize(
