@@ -80,11 +80,35 @@ def react(state: State, event: Event) -> list[Command]:
             pass
         case _:
             assert_never(event)
-    _follow(state, commands, event.at_ms)
+    follow(state, commands, event.at_ms)
     reorder = (foresee if isinstance(event, Opened) else foresee_again)(state, event.at_ms)
     if reorder is not None:
         _carry_out(state, commands, [reorder])
     return commands
+
+
+def follow(state: State, commands: list[Command], now_ms: int) -> None:
+    """Give up the tasks that cannot run any more, and ask for what control nodes have to know.
+
+    What others computed before is taken from there.
+    """
+    while state.doomed or state.unresolved or state.hopeful:
+        while state.doomed:
+            index, how, by = heapq.heappop(state.doomed)
+            task = state.tasks[index]
+            if _is_to_come(task):
+                node = task.node.id
+                _carry_out(state, commands, [Block(node, by) if how == "blocked" else Skip(node, by)])
+        hopeful, state.hopeful = state.hopeful, []
+        for task in hopeful:
+            if task.state == "ready" and (hit := look_up(state, task)):
+                artifact, origin, verified = hit
+                take = Reuse if verified else Verify
+                _carry_out(state, commands, [take(now_ms, task.node.id, artifact, origin)])
+        unresolved, state.unresolved = state.unresolved, []
+        _carry_out(
+            state, commands, [Resolve(now_ms, task.node.id) for task in unresolved if task.state == "ready"]
+        )
 
 
 def dispatch(scheduler: Scheduler, runs: Mapping[str, State], now_ms: int) -> list[tuple[str, Command]]:
@@ -107,7 +131,7 @@ def dispatch(scheduler: Scheduler, runs: Mapping[str, State], now_ms: int) -> li
             stuck = True
             carry_out(ref, Fail(ref.node, Failure(STUCK, f"it can never start: {why}")))
             commands: list[Command] = []
-            _follow(runs[ref.run], commands, now_ms)
+            follow(runs[ref.run], commands, now_ms)
             decided += [(ref.run, command) for command in commands]
     for victim, by in scheduler.preemptions(now_ms):
         attempt = runs[victim.run].by_id[victim.node].attempt
@@ -128,30 +152,6 @@ def _carry_out(state: State, commands: list[Command], decided: Iterable[Command]
     for command in decided:
         state.apply(command)
         commands.append(command)
-
-
-def _follow(state: State, commands: list[Command], now_ms: int) -> None:
-    """Give up the tasks that cannot run any more, and ask for what control nodes have to know.
-
-    What others computed before is taken from there.
-    """
-    while state.doomed or state.unresolved or state.hopeful:
-        while state.doomed:
-            index, how, by = heapq.heappop(state.doomed)
-            task = state.tasks[index]
-            if _is_to_come(task):
-                node = task.node.id
-                _carry_out(state, commands, [Block(node, by) if how == "blocked" else Skip(node, by)])
-        hopeful, state.hopeful = state.hopeful, []
-        for task in hopeful:
-            if task.state == "ready" and (hit := look_up(state, task)):
-                artifact, origin, verified = hit
-                take = Reuse if verified else Verify
-                _carry_out(state, commands, [take(now_ms, task.node.id, artifact, origin)])
-        unresolved, state.unresolved = state.unresolved, []
-        _carry_out(
-            state, commands, [Resolve(now_ms, task.node.id) for task in unresolved if task.state == "ready"]
-        )
 
 
 def _after_failure(state: State, task: Task, now_ms: int) -> Command:

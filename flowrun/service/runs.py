@@ -113,7 +113,7 @@ class Runs:
         return Submitted(run, len(plan.nodes), of.team, of.tier, kept)
 
     def _prepared(self, wanted: Wanted) -> Generator[Aside, None, Prepared]:
-        """What is large is read by another process, and what a run has is verified there: it takes seconds."""
+        """What is large is read by another process, and what a run has verified: it takes seconds."""
         try:
             large = bool(wanted.resume) or os.stat(wanted.file).st_size > LARGE
         except OSError:

@@ -20,7 +20,7 @@ from flowrun.core import pool as places
 from flowrun.core.changes import CancelRequested, Earlier, Opened
 from flowrun.core.failures import MAX_LOSSES
 from flowrun.core.fleet import Fleet
-from flowrun.core.resume import adopt, carry_over
+from flowrun.core.resume import carry_over
 from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
@@ -104,8 +104,9 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         cpus = Cpus(capacity.cpus, reserve=leases.take_cpu)
         versions = versions_for(plan)
         if request.dry:
-            state = State(plan, inputs, versions)
-            say(_beforehand(request, before, state, _earlier(request, home, before, state, afresh)))
+            earlier = _earlier(request, home, before, State(plan, inputs, versions), afresh)
+            opened = Opened(now_ms(), "", inputs, capacity, earlier, versions)
+            say(_beforehand(request, RunLog(home), plan, before, opened, afresh))
             return 0
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, file, now_ms())
@@ -133,7 +134,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
             )
             _announce(request, run, opened, len(plan.nodes), before is not None)
             if request.like:
-                say(_beforehand(request, before, state, earlier))
+                say(_beforehand(request, log, plan, before, opened, afresh))
             teller = watcher(request.as_json, run)
             execution = Execution(run, state, home, pool, leases, cpus, teller, log.length(run))
             loop = Loop(fleet, log, leases, readiness)
@@ -197,29 +198,27 @@ def _afresh(request: Request, before: State | None) -> frozenset[str]:
 def _earlier(
     request: Request, home: Home, before: State | None, state: State, afresh: frozenset[str]
 ) -> dict[str, Earlier]:
-    """What need not run, as it did before."""
-    if before is None:
+    """What a run that is gone on with has done already. A new one has done nothing, whatever it is like."""
+    if before is None or request.like:
         return {}
-    if request.like:
-        return adopt(before, state, home.store.is_sound, afresh)
     return carry_over(before, state, home.store.is_sound, afresh)
 
 
 def _beforehand(
-    request: Request, before: State | None, state: State, earlier: Mapping[str, Earlier]
+    request: Request, log: RunLog, plan: Plan, before: State | None, opened: Opened, afresh: frozenset[str]
 ) -> list[str]:
     """What is going to run and what not, in words or as JSON."""
-    from flowrun.shell.again import beforehand, changed, kept
+    from flowrun.shell.again import beforehand, changed, kept, look_ahead
 
     assert before is not None, "there was a run before"
+    cache = Cache(log.results().look_up, not request.cached, afresh)
+    state = State(plan, opened.inputs, opened.versions, cache=cache)
+    look_ahead(state, opened, log.home.store)
     if request.as_json:
-        return [msgspec.json.encode(kept(state, earlier)).decode()]
-    differs = (
-        [f"as {request.like}, but {', '.join(changes)}"]
-        if (changes := changed(before.inputs, state.inputs))
-        else []
-    )
-    return [*differs, beforehand(before, state, earlier)]
+        return [msgspec.json.encode(kept(state)).decode()]
+    changes = changed(before.inputs, state.inputs)
+    differs = [f"as {request.like}, but {', '.join(changes)}"] if changes else []
+    return [*differs, beforehand(state)]
 
 
 def _tags(texts: Sequence[str]) -> dict[str, str]:

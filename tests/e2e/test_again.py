@@ -60,8 +60,48 @@ def test_a_dry_rerun_runs_nothing_and_leaves_nothing(project):
     assert project.json("rerun", "main-1", "-i", "n=4", "--dry-run") == {
         "kept": [],
         "to_run": ["load", "train", "other"],
+        "loops": [],
     }
     assert len(project.json("runs")) == 1
+
+
+def test_a_rerun_takes_what_any_run_computed_and_what_always_runs_is_no_reason_to_keep_what_follows(project):
+    """`read` is never taken from earlier: what it gives now decides whether `double` runs."""
+    project.write(
+        """
+@operator(cache=False)
+def read() -> int:
+    note("read")
+    return int((project() / "number").read_text())
+
+@operator
+def double(n: int, factor: int) -> int:
+    note("double")
+    return n * factor
+
+@workflow
+def main(factor: int = 2):
+    return double(read(), factor)
+"""
+    )
+    project.compile()
+    number = project.folder / "number"
+    number.write_text("1")
+    project.execute()
+    number.write_text("4")
+    assert project.json("rerun", "main-1", "--dry-run")["to_run"] == ["read", "double"]
+    project.flowrun("rerun", "main-1")
+    assert project.json("show", "main-2")["result"] == 8
+    number.write_text("1")
+    project.flowrun("rerun", "main-2")
+    assert (project.json("show", "main-3")["result"], project.ran()) == (2, {"read": 3, "double": 2})
+
+
+def test_of_a_rerun_without_cache_all_is_computed(project):
+    project.execute()
+    assert project.json("rerun", "main-1", "--no-cache", "--dry-run")["kept"] == []
+    project.flowrun("rerun", "main-1", "--refresh", "load")
+    assert project.ran() == {"load": 2, "other": 1, "train": 1}
 
 
 def test_a_retry_goes_on_with_what_failed_and_from_a_node_on(project):
