@@ -94,6 +94,7 @@ CODES: dict[str, str] = {
     "FR124": "a team is part of one that is not there, or of itself",
     "FR125": "teams are guaranteed more than there is",
     "FR126": "a team counts on a resource that the host does not have",
+    "FR128": "a daemon tells of a run by URLs only",
     "FR130": "a sweep is not a dimension and its amounts",
     "FR131": "a deadline is not a time",
     "FR132": "an assumption fits nothing that the plan leaves open",

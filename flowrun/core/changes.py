@@ -47,11 +47,17 @@ class Outsider(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whose a run is, and how important, where many share a host."""
+    """Whose a run is, and how important, where many share a host.
+
+    When it has ended, it is sent to the URLs of `otel` and `openlineage`, and those of `on_end` are told.
+    """
 
     team: str
     tier: int
     priority: int = 0
+    otel: str = ""
+    openlineage: str = ""
+    on_end: tuple[str, ...] = ()
 
 
 class Opened(Change, frozen=True, tag="opened"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ from flowrun.service.messages import (
     TeamsAnswer,
 )
 from flowrun.service.tables import QueueTable
+from flowrun.shell.exporting.ending import is_url
 from flowrun.shell.launch import DEFAULT_STATE
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.runlog import RunLog
@@ -33,11 +35,13 @@ _INTERRUPTED = 130
 
 
 def submit(request: Submit, state: Path, wait: bool, as_json: bool) -> int:
-    """Queue a run, and maybe follow it; the exit status."""
+    """Queue a run, and maybe follow it; the exit status. Commands that are told of its end are run here."""
     home = Home(state)
+    commands = tuple(target for target in request.on_end if not is_url(target)) if wait else ()
+    told = tuple(target for target in request.on_end if target not in commands)
     since = RunLog(home).length(request.resume) if request.resume else 0
     file = Path(request.plan)
-    answer = sockets.ask(home, msgspec.structs.replace(request, plan=str(file.absolute())))
+    answer = sockets.ask(home, msgspec.structs.replace(request, plan=str(file.absolute()), on_end=told))
     assert isinstance(answer, Submitted)
     if as_json:
         say([msgspec.json.encode(msgspec.structs.asdict(answer)).decode()])
@@ -45,7 +49,7 @@ def submit(request: Submit, state: Path, wait: bool, as_json: bool) -> int:
         kept = f", {counted(answer.kept, 'result')} kept" if request.resume else ""
         whose = f"for team `{answer.team}` in tier {answer.tier}"
         say([f"{answer.run}: {counted(answer.nodes, 'node')}{kept}, {whose}"])
-    return _wait(home, answer, since, file, as_json) if wait else 0
+    return _wait(home, answer, since, file, as_json, commands) if wait else 0
 
 
 def cancel(run: str, state: Path) -> str:
@@ -82,7 +86,7 @@ def teams(state: Path) -> list[TeamRow]:
     return answer.rows
 
 
-def _wait(home: Home, answer: Submitted, since: int, plan: Path, as_json: bool) -> int:
+def _wait(home: Home, answer: Submitted, since: int, plan: Path, as_json: bool, on_end: Sequence[str]) -> int:
     run = answer.run
     where = f" --state {home.folder}" if home.folder != DEFAULT_STATE else ""
     try:
@@ -96,4 +100,5 @@ def _wait(home: Home, answer: Submitted, since: int, plan: Path, as_json: bool) 
         )
         return 1
     team = f" --team {answer.team}" if answer.team != "default" else ""
-    return conclude(run, ended, home, as_json, f"flowrun submit {plan} --resume {run}{team}{where}")
+    again = f"flowrun submit {plan} --resume {run}{team}{where}"
+    return conclude(run, ended, home, as_json, again, on_end)

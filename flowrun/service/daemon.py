@@ -46,12 +46,16 @@ _ENDING = Diagnostic(
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the command line asks for. What runs at the end of the daemon may go on for `grace_s`."""
+    """What the command line asks for. What runs at the end of the daemon may go on for `grace_s`.
+
+    `on_end` are commands and URLs that are told of the end of every run.
+    """
 
     teams: Path | None
     devices: str
     state: Path
     grace_s: float
+    on_end: tuple[str, ...] = ()
 
 
 def serve(settings: Settings) -> None:
@@ -62,7 +66,8 @@ def serve(settings: Settings) -> None:
     capacity = devices.host(settings.devices)
     sharing = teams.read(settings.teams, capacity) if settings.teams else Sharing()
     leases = Leases(capacity, devices.is_pretended(settings.devices, capacity))
-    runs = Runs(home, RunLog(home, writable=True, patience_s=_PATIENCE_S), capacity, sharing, leases)
+    log = RunLog(home, writable=True, patience_s=_PATIENCE_S)
+    runs = Runs(home, log, capacity, sharing, leases, settings.on_end)
     listener = sockets.listen(home)
     signals = Signals()
     try:

@@ -43,5 +43,6 @@ def conclude(
     if on_end:
         from flowrun.shell.exporting.ending import tell
 
-        tell(on_end, found)
+        for problem in tell(on_end, found):
+            print(f"note: {problem}", file=sys.stderr)
     return _EXIT_STATUS[state.status]
