@@ -202,6 +202,7 @@ class Execution:
             site.isolation,
             self._cpus.take((self.run, start.node, start.attempt), start.placement.cpus),
             bool(site.pickles),
+            task.needs.memory_mb,
         )
 
     def _look_ahead(self, task: Task) -> None:

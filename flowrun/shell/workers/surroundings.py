@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from flowrun.core.model import Usage
 from flowrun.shell.host.affinity import run_on
+from flowrun.shell.host.cgroups import Confined
 from flowrun.shell.host.memory import mapped_kb
 from flowrun.shell.workers.descendants import end_children, have_children
 from flowrun.shell.workers.messages import Spawn
@@ -40,6 +41,7 @@ class Surroundings:
         os.environ["FLOW_BEAT"] = beat_file(folder)
         self._cpus = os.sched_getaffinity(0)
         self._on: tuple[int, ...] = ()
+        self._confined = Confined()
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
         self._files = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -79,6 +81,8 @@ class Surroundings:
         if order.on != self._on:
             self._on = order.on
             run_on(order.on, self._cpus)
+        if order.group:
+            self._confined.to(order.group, order.memory_mb, self.kept_kb // 1024)
         self._set_variables(order)
         for name, put_back in _MODULES.items():
             if name in sys.modules:
