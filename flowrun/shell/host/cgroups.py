@@ -27,6 +27,7 @@ _EVERYTHING = "max"
 _HOME = "flowrun"  # of this process, below the folder: one that has groups with limits may have no processes
 _GROUP = re.compile(r"flowrun-(\d+)-\d+")  # of a worker, by the process that made it
 _TRIES = 5  # to find all who are in a group, while they start others
+Family = Callable[[], Collection[int]]  # tells who this process is, with all that it started
 
 
 class Files(NamedTuple):
@@ -39,19 +40,23 @@ class Files(NamedTuple):
 _FILES = Files()
 
 
-def delegated(family: Collection[int], files: Files = _FILES) -> Path | None:
+def delegated(family: Family, files: Files = _FILES) -> Path | None:
     """The folder in which this process may make groups with a limit of memory; none if it may not.
 
-    `family` is this process with all that it started: nobody else may be in it.
+    Nobody may be in it but its family.
     """
     with contextlib.suppress(OSError, StopIteration, ValueError):
         line = next(line for line in files.own.read_text().splitlines() if line.startswith("0::/"))
         folder = files.mount / line.removeprefix("0::/")
         hands_out = "memory" in (folder / "cgroup.controllers").read_text().split()
-        alone = {*_members(folder)} <= {*family}
-        if hands_out and alone and _is_ours(folder):
+        if hands_out and _is_ours(folder) and _are_alone(family, folder):
             return folder
     return None
+
+
+def _are_alone(family: Family, folder: Path) -> bool:
+    """Asked in this order, and again: meanwhile some of the family are born, and others end."""
+    return any({*_members(folder)} <= {*family()} for _ in range(_TRIES))
 
 
 def _members(folder: Path) -> list[int]:
@@ -66,12 +71,9 @@ def _is_ours(folder: Path) -> bool:
 
 
 class Groups:
-    """The groups of this process's workers. Nothing is looked for, and nobody moves, until there is a first.
+    """The groups of this process's workers. Nothing is looked for, and nobody moves, before there is one."""
 
-    `family` tells who this process is, with all that it started.
-    """
-
-    def __init__(self, family: Callable[[], Collection[int]], files: Files = _FILES) -> None:
+    def __init__(self, family: Family, files: Files = _FILES) -> None:
         self._family = family
         self._files = files
         self._folder: Path | None = None
@@ -113,7 +115,7 @@ class Groups:
             (folder / _HOME).rmdir()
 
     def _move_in(self) -> Path | None:
-        folder = delegated(self._family(), self._files)
+        folder = delegated(self._family, self._files)
         if folder is None:
             return None
         try:
