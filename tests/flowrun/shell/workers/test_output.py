@@ -176,3 +176,36 @@ class TestOutputs:
 
     def test_pipes_are_not_inherited(self, outputs):
         assert not any(map(os.get_inheritable, (*outputs.reads, *outputs.writes)))
+
+
+class TestOfRealWorkers:
+    def test_goes_to_the_log(self, bench):
+        bench.run("talk")
+        lines = bench.log().splitlines()
+        assert [line for line in lines if line != "on stderr"] == [
+            "on stdout", "from a child", "\ufffd\x00", "the end"
+        ]  # fmt: skip
+        assert "on stderr" in lines
+        rows = (bench.folder / "node.log").read_bytes().splitlines()
+        assert b" stdout F \xff\x00" in rows[2] + rows[3]
+
+    def test_of_an_exception_too_with_the_operators_frames_only(self, bench):
+        ended = bench.run("raises", text="wrong")
+        assert ended.failure.code == "FR201"
+        assert ended.failure.message == "ValueError: wrong"
+        assert "ValueError: wrong" in bench.log()
+        assert 'ops.py", line' in bench.log()
+        assert "worker.py" not in bench.log()
+
+    def test_is_that_of_the_attempt_that_printed_it(self, bench):
+        for n in range(20):
+            bench.run("changes", node=f"n{n}", what=f"print({n}, 'of {n}', end='')")
+        assert [bench.log(f"n{n}") for n in range(20)] == [f"{n} of {n}" for n in range(20)]
+
+    def test_without_any_there_is_no_log(self, bench):
+        bench.run("add", a=1)
+        assert list(bench.folder.glob("*.log")) == [bench.folder / "zygote.log"]
+
+    def test_of_one_who_is_killed_is_not_lost(self, bench):
+        bench.run("changes", what="os.write(1, b'last words'); os.kill(os.getpid(), 9)")
+        assert bench.log() == "last words"

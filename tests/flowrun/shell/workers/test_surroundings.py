@@ -1,0 +1,82 @@
+"""What real workers put back between two nodes, and what ends them."""
+
+import pytest
+
+
+class TestWhatIsPutBack:
+    """A node must not be able to tell that there was one before."""
+
+    @pytest.mark.parametrize(
+        ("change", "look"),
+        [
+            ("os.environ['X'] = 'y'; del os.environ['PATH']", "'X' in os.environ, 'PATH' in os.environ"),
+            ("os.environ.clear()", "sorted(os.environ)"),
+            ("os.chdir('/')", "os.getcwd()"),
+            ("open('left', 'w'); os.mkdir('d'); open('d/x', 'w'); os.chmod('d', 0)", "os.listdir()"),
+            ("os.rmdir(os.getcwd())", "os.listdir(), os.path.exists(os.getcwd())"),
+            ("os.umask(0)", "os.umask(0)"),
+            ("signal.signal(signal.SIGUSR1, signal.SIG_IGN)", "signal.getsignal(signal.SIGUSR1)"),
+            (
+                "signal.pthread_sigmask(signal.SIG_BLOCK, [10])",
+                "signal.pthread_sigmask(signal.SIG_BLOCK, [])",
+            ),
+            ("signal.signal(14, lambda *_: 1); signal.alarm(1)", "signal.alarm(0)"),
+            ("sys.stdout = sys.stderr = None", "sys.stdout.fileno(), sys.stderr.fileno()"),
+            ("sys.stdout.close()", "sys.stdout.closed"),
+            ("os.dup2(2, 1)", "os.fstat(1).st_ino == os.fstat(2).st_ino"),
+            ("sys.path.insert(0, '/x')", "sys.path"),
+            ("import gc; gc.disable()", "__import__('gc').isenabled()"),
+        ],
+    )
+    def test_before_each_node(self, bench, change, look):
+        before = bench.value(bench.run("looks", at=look))
+        pid = bench.value(bench.run("pid"))
+        assert bench.value(bench.run("changes", what=change)) == pid
+        assert bench.value(bench.run("looks", at=look)) == before
+        assert bench.value(bench.run("pid")) == pid
+
+    @pytest.mark.parametrize("module", ["random", "numpy.random"])
+    def test_random_numbers_are_different_ones(self, bench, module):
+        bench.run("changes", what=f"import {module} as r; r.seed(1)")
+        drawn = [bench.value(bench.run("looks", at=f"sys.modules['{module}'].random()")) for _ in range(3)]
+        assert len(set(drawn)) == 3
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+            "sys.left = open('/dev/null')",
+            "sys.left = bytes(range(256)) * 1_000_000",
+            "subprocess.Popen(['sleep', '600'])",
+            "os.nice(1)",
+            "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))",
+        ],
+    )
+    def test_with_what_cannot_be_put_back_a_worker_is_not_used_again(self, bench, change):
+        changed = bench.value(bench.run("changes", what=change))
+        assert bench.value(bench.run("pid")) != changed
+
+    def test_nor_with_a_node_that_failed(self, bench):
+        pid = bench.value(bench.run("pid"))
+        bench.run("raises", text="no")
+        assert bench.value(bench.run("pid")) != pid
+
+    def test_memory_is_that_of_each_node(self, clean_bench):
+        bench = clean_bench
+        hungry = bench.run("changes", what="x = bytes(range(256)) * 800_000; del x")
+        modest = bench.run("changes", what="x = bytes(range(256)) * 80_000; del x")
+        assert bench.value(hungry) == bench.value(modest)
+        assert 190 <= hungry.usage.peak_mb <= 220
+        assert 15 <= modest.usage.peak_mb <= 40
+
+    def test_time_too(self, bench):
+        busy = bench.run(
+            "changes", what="end = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
+        )
+        assert 190 <= busy.usage.cpu_ms <= 400
+        assert bench.run("add", a=1).usage.cpu_ms < 100
+
+    def test_a_copy_of_the_worker_that_an_operator_made_is_no_worker(self, bench):
+        pid = bench.value(bench.run("forks_and_forgets"))
+        assert pid in (bench.value(bench.run("pid")), pid)
+        assert [bench.value(bench.run("add", a=n)) for n in range(5)] == [1, 2, 3, 4, 5]
