@@ -86,7 +86,7 @@ def get(log: RunLog, address: str, target: Path | None) -> Any:
             return store.preview(data or digest if found.form == _MANIFEST else _standing_for(found, digest))
         content = data or store.content.read(digest)
     except Damaged as error:
-        refuse("FR307", str(error), hint=f"resume `{address.partition('/')[0]}`: it is made again")
+        refuse("FR307", str(error), hint=f"`flowrun retry {address.partition('/')[0]}` makes it again")
     try:
         target.write_bytes(content)
     except OSError as error:
