@@ -19,7 +19,7 @@ app = App(
         Group("keep in order", "flowrun.cli.keeping", ("tag",)),
         Group("keep artifacts", "flowrun.cli.storing", ("gc", "verify", "artifacts", "get")),
         Group("look back", "flowrun.cli.origins", ("lineage",)),
-        Group("look ahead", "flowrun.cli.planning", ("simulate", "history")),
+        Group("look ahead", "flowrun.cli.planning", ("simulate", "history", "devices")),
         Group("share a host", "flowrun.cli.sharing", ("daemon", "submit", "queue", "teams")),
     ),
 )
