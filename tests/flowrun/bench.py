@@ -15,6 +15,7 @@ from flowrun.shell.workers.output import text_of
 from flowrun.shell.workers.pool import Pool
 
 IMPORTS = ("json", "heavy", "light", "deadly")
+SETTINGS = {"imports", "hidden", "scratch", "isolation", "on", "memory_mb"}
 OPERATORS = """
 import os, random, shutil, signal, subprocess, sys, threading, time
 from collections import defaultdict
@@ -142,11 +143,12 @@ class Bench:
             dict.fromkeys(operators, IMPORTS),
         )
 
-    def spawn(self, op, node="node", attempt=1, gpus=None, isolation="warm", imports=(), cpus=1, **args):
-        trees = {name: {"value": value} for name, value in args.items()}
+    def spawn(self, op, node="node", attempt=1, gpus=None, cpus=1, **settings):
+        """Start an attempt. What `Spawn` knows by name is a setting, all else an argument of the operator."""
+        known = {name: settings.pop(name) for name in SETTINGS & settings.keys()}
+        trees = {name: {"value": value} for name, value in settings.items()}
         reference = op if ":" in op else f"ops:{op}"
-        order = Spawn(node, attempt, reference, "c0de", trees, cpus, gpus, imports, isolation=isolation)
-        self.pool.spawn(order)
+        self.pool.spawn(Spawn(node, attempt, reference, "c0de", trees, cpus, gpus, **known))
 
     def ends(self, count=1):
         """The next attempts to end."""

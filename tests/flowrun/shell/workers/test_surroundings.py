@@ -1,6 +1,11 @@
 """What real workers put back between two nodes, and what ends them."""
 
+import os
+
 import pytest
+
+from flowrun.shell.workers.messages import Spawn
+from flowrun.shell.workers.surroundings import Surroundings
 
 
 class TestWhatIsPutBack:
@@ -80,3 +85,103 @@ class TestWhatIsPutBack:
         pid = bench.value(bench.run("forks_and_forgets"))
         assert pid in (bench.value(bench.run("pid")), pid)
         assert [bench.value(bench.run("add", a=n)) for n in range(5)] == [1, 2, 3, 4, 5]
+
+
+class TestItsShare:
+    """What a node is told of the host, and what it is not."""
+
+    @pytest.fixture
+    def bench(self, monkeypatch, tmp_path, request):
+        monkeypatch.setenv("TOKEN", "secret")
+        monkeypatch.setenv("OPEN", "to all")
+        return request.getfixturevalue("bench")
+
+    def seen(self, bench, *names, **settings):
+        at = f"[os.environ.get(name) for name in {names}]"
+        return eval(bench.value(bench.run("looks", at=at, **settings)))
+
+    def test_secrets_of_others_are_hidden_and_ones_own_are_there(self, bench):
+        assert self.seen(bench, "TOKEN", "OPEN", hidden=("TOKEN",)) == [None, "to all"]
+        assert self.seen(bench, "TOKEN", "OPEN") == ["secret", "to all"]
+        assert self.seen(bench, "TOKEN", hidden=("TOKEN", "ABSENT")) == [None]
+
+    def test_the_number_of_threads(self, bench):
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+        assert self.seen(bench, *names, cpus=3) == ["3"] * 4
+        assert self.seen(bench, *names, cpus=0.5) == ["1"] * 4
+
+    def test_a_folder_for_all_its_attempts(self, bench):
+        assert self.seen(bench, "FLOW_SCRATCH", scratch="/one") == ["/one"]
+        assert self.seen(bench, "FLOW_SCRATCH", scratch="/two") == ["/two"]
+
+    def test_cpus_of_its_own_and_all_again(self, bench):
+        everything = os.sched_getaffinity(0)
+        look = "sorted(os.sched_getaffinity(0))"
+        assert eval(bench.value(bench.run("looks", at=look, on=(min(everything),)))) == [min(everything)]
+        assert eval(bench.value(bench.run("looks", at=look))) == sorted(everything)
+
+
+class TestFolder:
+    """The working directory, seen from within: this process is the worker for a moment."""
+
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("FLOW_BEAT", "")
+        return str(tmp_path / "work" / "0")
+
+    @pytest.fixture
+    def surroundings(self, folder):
+        return Surroundings(folder, [1, 2])
+
+    def test_is_made_and_empty_before_each_node(self, folder, surroundings):
+        surroundings.clean()
+        assert os.getcwd() == folder
+        os.makedirs("deep/er")
+        with open("deep/file", "w") as file:
+            file.write("x")
+        os.symlink("/", "root")
+        surroundings.clean()
+        assert (os.getcwd(), os.listdir()) == (folder, [])
+
+    def test_is_left_alone_where_nothing_was_done_in_it(self, folder, surroundings):
+        surroundings.clean()
+        before = os.stat(folder).st_ino
+        surroundings.clean()
+        assert os.stat(folder).st_ino == before
+
+    def test_what_came_and_went_is_noticed(self, folder, surroundings):
+        """Its time is one that no clock gives."""
+        surroundings.clean()
+        open("file", "w").close()
+        os.unlink("file")
+        assert os.stat(folder).st_mtime_ns != 0
+        surroundings.clean()
+        assert os.stat(folder).st_mtime_ns == 0
+
+    def test_a_file_in_its_place(self, folder, surroundings):
+        os.makedirs(os.path.dirname(folder))
+        open(folder, "w").close()
+        surroundings.clean()
+        assert os.getcwd() == folder
+
+    def test_one_that_cannot_be_emptied_is_left_for_another(self, folder, surroundings, monkeypatch):
+        surroundings.clean()
+        open("stays", "w").close()
+        unlink = os.unlink
+
+        def refuse(path, **of):
+            if str(path).endswith("stays"):
+                raise PermissionError(path)
+            unlink(path, **of)
+
+        monkeypatch.setattr(os, "unlink", refuse)
+        surroundings.clean()
+        assert os.getcwd() == f"{folder}+"
+        assert os.listdir(folder) == ["stays"]
+
+    def test_where_there_can_be_none_the_node_is_told(self, tmp_path, folder, surroundings):
+        (tmp_path / "work").write_text("a file")
+        surroundings.clean()
+        with pytest.raises(NotADirectoryError):
+            surroundings.settle(Spawn("node", 1, "ops:add", "c0de", {}, 1, None))
