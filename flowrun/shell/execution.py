@@ -111,15 +111,15 @@ class Execution:
         match change:
             case Start():
                 self._start(change)
+            case Exited(node=node, attempt=attempt):
+                self._leases.give_back((self.run, node, attempt))
+                self._cpus.give_back((self.run, node, attempt))
             case Kill(node=node, attempt=attempt, force=force):
                 self.pool.kill(self.run, node, attempt, force)
             case Resolve(node=node):
                 self.known.append(self._values.resolve(self.state.by_id[node], now_ms()))
             case Opened():
                 self._has_gpus = bool(change.capacity.gpus)
-            case Exited(node=node, attempt=attempt):
-                self._leases.give_back((self.run, node, attempt))
-                self._cpus.give_back((self.run, node, attempt))
             case (
                 Resolved()
                 | Reorder()
@@ -220,7 +220,12 @@ def log_path(home: Home, run: str, node: str, attempt: int) -> Path:
 
     There is none if nothing was printed.
     """
-    return home.run_folder(run) / "logs" / f"{_file_name(node)}.{attempt}.log"
+    return home.run_folder(run) / "logs" / log_name(node, attempt)
+
+
+def log_name(node: str, attempt: int) -> str:
+    """The name of that file in its folder."""
+    return f"{_file_name(node)}.{attempt}.log"
 
 
 def _file_name(node: str) -> str:

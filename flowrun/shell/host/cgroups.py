@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +24,6 @@ _MB = 1024 * 1024
 _ROUND_MB = 16  # limits are multiples of it, so that they seldom have to be written
 _EVERYTHING = "max"
 _HOME = "flowrun"  # of this process, below the folder: one that has groups with limits may have no processes
-_GROUP = re.compile(r"flowrun-(\d+)-\d+")  # of a worker, by the process that made it
 _TRIES = 5  # to find all who are in a group, while they start others
 Family = Callable[[], Collection[int]]  # tells who this process is, with all that it started
 
@@ -88,7 +86,7 @@ class Groups:
             self._folder = self._move_in()
         if self._folder is None:
             return ""
-        group = self._folder / f"flowrun-{os.getpid()}-{next(self._numbers)}"
+        group = self._folder / f"{_HOME}-{os.getpid()}-{next(self._numbers)}"  # of a worker
         try:
             group.mkdir()
         except OSError:
@@ -144,8 +142,9 @@ def _move(source: Path, target: Path) -> None:
 def _left(folder: Path) -> Iterator[Path]:
     """The groups that a process made which is gone, and could not remove."""
     for path in folder.iterdir():
-        made = _GROUP.fullmatch(path.name)
-        if made and not Path(f"/proc/{made[1]}").exists():
+        name, _, numbers = path.name.partition("-")
+        pid, _, number = numbers.partition("-")
+        if name == _HOME and pid.isdigit() and number.isdigit() and not Path(f"/proc/{pid}").exists():
             yield path
 
 

@@ -1,6 +1,7 @@
 """What real workers put back between two nodes, and what ends them."""
 
 import os
+import sys
 
 import pytest
 
@@ -128,6 +129,8 @@ class TestFolder:
     def folder(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("FLOW_BEAT", "")
+        for name in ("stdout", "stderr"):
+            monkeypatch.setattr(sys, name, getattr(sys, name))
         return str(tmp_path / "work" / "0")
 
     @pytest.fixture
@@ -135,38 +138,38 @@ class TestFolder:
         return Surroundings(folder, [1, 2])
 
     def test_is_made_and_empty_before_each_node(self, folder, surroundings):
-        surroundings.clean()
+        surroundings.put_back()
         assert os.getcwd() == folder
         os.makedirs("deep/er")
         with open("deep/file", "w") as file:
             file.write("x")
         os.symlink("/", "root")
-        surroundings.clean()
+        surroundings.put_back()
         assert (os.getcwd(), os.listdir()) == (folder, [])
 
     def test_is_left_alone_where_nothing_was_done_in_it(self, folder, surroundings):
-        surroundings.clean()
+        surroundings.put_back()
         before = os.stat(folder).st_ino
-        surroundings.clean()
+        surroundings.put_back()
         assert os.stat(folder).st_ino == before
 
     def test_what_came_and_went_is_noticed(self, folder, surroundings):
         """Its time is one that no clock gives."""
-        surroundings.clean()
+        surroundings.put_back()
         open("file", "w").close()
         os.unlink("file")
         assert os.stat(folder).st_mtime_ns != 0
-        surroundings.clean()
+        surroundings.put_back()
         assert os.stat(folder).st_mtime_ns == 0
 
     def test_a_file_in_its_place(self, folder, surroundings):
         os.makedirs(os.path.dirname(folder))
         open(folder, "w").close()
-        surroundings.clean()
+        surroundings.put_back()
         assert os.getcwd() == folder
 
     def test_one_that_cannot_be_emptied_is_left_for_another(self, folder, surroundings, monkeypatch):
-        surroundings.clean()
+        surroundings.put_back()
         open("stays", "w").close()
         unlink = os.unlink
 
@@ -176,12 +179,12 @@ class TestFolder:
             unlink(path, **of)
 
         monkeypatch.setattr(os, "unlink", refuse)
-        surroundings.clean()
+        surroundings.put_back()
         assert os.getcwd() == f"{folder}+"
         assert os.listdir(folder) == ["stays"]
 
     def test_where_there_can_be_none_the_node_is_told(self, tmp_path, folder, surroundings):
         (tmp_path / "work").write_text("a file")
-        surroundings.clean()
+        surroundings.put_back()
         with pytest.raises(NotADirectoryError):
             surroundings.settle(Spawn("node", 1, "ops:add", "c0de", {}, 1, None))
