@@ -3,6 +3,7 @@
 However they hid: in a session of their own, forked twice, without an environment or a folder that would tell.
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -91,7 +92,8 @@ def test_who_escaped_ends_with_flowrun(project, isolation, whom):
     run.process.kill()
     if "workers" in whom:
         for worker in told[::2]:
-            os.kill(worker, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # its zygote was faster
+                os.kill(worker, signal.SIGKILL)
     run.end()
     try:
         assert all(map(is_gone, told))
@@ -99,7 +101,8 @@ def test_who_escaped_ends_with_flowrun(project, isolation, whom):
         assert project.processes() == []
     finally:
         for pid, _ in family & everybody().keys():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def still_there(family):
