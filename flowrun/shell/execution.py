@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import string
 from collections.abc import Sequence
 from pathlib import Path
@@ -159,8 +158,11 @@ class Execution:
         """The changes are durable now: show them."""
         self.watcher.see(self.state, changes)
         if isinstance(changes[-1], Finish) and changes[-1].status == "succeeded":
-            # Nobody is going to read it again.
-            shutil.rmtree(self._home.run_folder(self.run) / "scratch", ignore_errors=True)
+            scratch = self._home.run_folder(self.run) / "scratch"
+            if scratch.exists():  # nobody is going to read it again
+                import shutil
+
+                shutil.rmtree(scratch, ignore_errors=True)
 
     def wakes_ms(self) -> int | None:
         """When time alone brings something, as long as the run goes on."""
