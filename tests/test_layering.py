@@ -143,7 +143,7 @@ FLOORS = [
     {"values", "reasons", "execution", "loop"},
     {"chart", "showing"},
     {"exporting", "keeping"},
-    {"again", "cancelling", "demands", "launch", "presenting"},
+    {"again", "cancelling", "demands", "launch", "presenting", "repair"},
     {"simulating"},
 ]
 

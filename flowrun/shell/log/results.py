@@ -12,7 +12,7 @@ from flowrun.core.model import Origin
 from flowrun.core.reuse import Hit
 from flowrun.shell.log.database import Mangled, changes_at, result_of
 from flowrun.shell.store.artifacts import Store
-from flowrun.shell.store.content import LARGE_BYTES
+from flowrun.shell.store.files import LARGE_BYTES
 
 _MOST_ROWS = 16  # of the log, decoded: results of a run are often asked for one after the other
 

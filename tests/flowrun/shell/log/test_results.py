@@ -13,7 +13,7 @@ from flowrun.core.state import State
 from flowrun.shell.log.database import Batch
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.runlog import RunLog
-from flowrun.shell.store.content import LARGE_BYTES
+from flowrun.shell.store.files import LARGE_BYTES
 
 KEY = b"0123456789abcdef"
 
