@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
@@ -130,6 +130,7 @@ class State:
         self.counts = Counts(self.tasks)
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
         self._again: set[int] = set()  # tasks that were done, and run again
+        self._lost: list[Task] = []  # those of them that ended without success then
         self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
 
     def wanted(self) -> Counter[Resources]:
@@ -268,6 +269,7 @@ class State:
                 task.more = change.needs or task.more
                 task.ready_at_ms = change.ready_at_ms
                 task.missing = self._comes_after_again(task)
+                self._doom(task, (lost for lost in self._lost if task.index in self.dependents[lost.index]))
                 if change.ready_at_ms <= change.at_ms and not task.missing:
                     self._make_ready(task)
                 elif change.ready_at_ms > change.at_ms:
@@ -346,7 +348,20 @@ class State:
                 waiting.state = "pending"
             if waiting.state == "pending" or is_part(task, waiting):
                 waiting.missing += 1
-        self._make_ready(task)
+        task.state = "pending"
+        before = [other for other in self.tasks if task.index in self.dependents[other.index]]
+        # Of a task that was kept, what it depends on may not be there, and may never be.
+        task.missing = sum(self.dependents[o.index].count(task.index) for o in before if is_due(o))
+        self._doom(task, (other for other in before if not is_due(other)))
+        if not task.missing:
+            self._make_ready(task)
+
+    def _doom(self, task: Task, over: Iterable[Task]) -> None:
+        """A task that depends on what did not succeed is not to run."""
+        for other in over:
+            how = effect(task, other)
+            if how != "go":
+                heapq.heappush(self.doomed, Doomed(task.index, how, other.blocked_by or other.node.id))
 
     def _own(self, capacity: Capacity) -> Scheduler:
         return Scheduler(Pool((capacity,), self.wanted()))
@@ -457,7 +472,10 @@ class State:
             self.scheduler.withdraw(task.ref)
         task.state = state
         self.counts.end(task, state)
-        self._again.discard(task.index)
+        if task.index in self._again:
+            self._again.discard(task.index)
+            if state != "succeeded":
+                self._lost.append(task)
         self.unfinished -= 1
         self._over.append(task)
 

@@ -10,6 +10,8 @@ from world import World
 # Seeds that once found something, and what.
 REGRESSIONS = {
     1: "an order was computed ahead for nodes that can never start; a loop unfolded twice",
+    578: "what was tried again started without what could not be made again",
+    1036: "what was kept was made again before what it is made from was there",
     1557: "what ended at this very moment was taken to last as long again",
     4642: "a promise is kept as it was made, though something ended early since",
     17003: "what a skipped node waited for does not bind those that waited for that node",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from flowrun.core.model import Artifact
@@ -44,11 +43,12 @@ class Verifier:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.woken)
 
-    def verdicts(self) -> Iterator[Verdict]:
-        """What is known by now."""
-        with contextlib.suppress(Empty):
-            while True:
-                yield self._found.get_nowait()
+    def verdicts(self) -> list[Verdict]:
+        """What has become known since the last call."""
+        found = []
+        while not self._found.empty():
+            found.append(self._found.get())
+        return found
 
     def close(self) -> None:
         """Nobody asks any more, nor waits for an answer."""

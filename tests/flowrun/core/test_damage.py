@@ -196,3 +196,33 @@ def test_a_pause_that_is_over_before():
     run.finds_damage("c", A)
     assert started(run.wake(run["b"].ready_at_ms)) == []
     assert started(run.done("a", A)) == ["b.2", "c.2"]
+
+
+class TestResumed:
+    """`b` is kept, and `a`, from which it was made, is not: its artifact is gone."""
+
+    @pytest.fixture
+    def run(self):
+        earlier = {"a": Earlier(1), "b": Earlier(1, artifact=Artifact(B, 1))}
+        run = Run("a\nb < a\nc < b", on=host(cpus=4), earlier=earlier)
+        assert run.opened == ["start a.2", "start c.1"]
+        return run
+
+    def test_what_is_made_again_waits_for_what_it_is_made_from(self, run):
+        assert run.finds_damage("c", B) == ["redo b, then c"]
+        assert run.states() == {"running": "a", "pending": "b c"}
+        assert run.done("a") == ["start b.2"]
+        assert run.done("b", B) == ["start c.2"]
+
+    def test_which_may_never_be_there(self, run):
+        run.fails("a")
+        assert run.finds_damage("c", B)[:3] == ["redo b, then c", "block b by a", "block c by a"]
+        assert run.state.status == "failed"
+
+
+def test_what_is_tried_again_does_not_start_without_what_could_not_be_made_again():
+    run = Run("a\nb < a retries=1 backoff=0\nc < a", on=host(cpus=4))
+    run.done("a", A)
+    assert run.finds_damage("c", A)[0] == "redo a, then c"
+    assert run.fails("a") == ["fail a", "block c by a"]
+    assert run.fails("b")[-2:] == ["block b by a", "finish failed"]
