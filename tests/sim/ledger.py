@@ -412,12 +412,16 @@ class Ledger:
         self.ends[node] = how
 
     def _above(self, node, all_of_it=False):
-        """Everything that a node still waits for, or ever did, near or far."""
+        """Everything that a node still waits for, or ever did, near or far.
+
+        What a control node that is over came to may be made again: it is waited for through that.
+        """
         found, todo = set(), [node]
         while todo:
             waiting = todo.pop()
             for source in waited_for(self.shadow.by_id[waiting].node) | {*self.parts(waiting)}:
-                if source not in found and (all_of_it or not self.is_in(source, "succeeded")):
+                over = self.is_in(source, "succeeded") and self.shadow.by_id[source].site.control == "none"
+                if source not in found and (all_of_it or not over):
                     found.add(source)
                     todo.append(source)
         return found
