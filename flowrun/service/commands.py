@@ -95,9 +95,8 @@ def _wait(home: Home, answer: Submitted, since: int, plan: Path, as_json: bool, 
         print(f"\n{run} goes on; end it with `flowrun cancel {run}{where}`", file=sys.stderr)
         return _INTERRUPTED
     if ended is None:
-        print(
-            f"\nthe daemon is gone; with the next one {run} goes on: `flowrun daemon{where}`", file=sys.stderr
-        )
+        next_one = f"the next one goes on with it: `flowrun daemon{where}`"
+        print(f"\nthe daemon is gone, or has set {run} aside; {next_one}", file=sys.stderr)
         return 1
     team = f" --team {answer.team}" if answer.team != "default" else ""
     again = f"flowrun submit {plan} --resume {run}{team}{where}"
