@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 
 from flowc.plan.model import Resources
 from flowrun.core.model import Placement, Rejected
@@ -110,7 +111,11 @@ class Promise:
 
 
 def promise(request: Request, soonest: Iterable[Holding], pool: Pool, order: Order, at_ms: int) -> Promise:
-    """When a request is expected to fit: once enough of `soonest` have given back their places."""
+    """When a request is expected to fit: once enough of `soonest` have given back their places.
+
+    What is going to be over at that very moment is, too: there may be room beside it by that.
+    """
+    soonest = iter(soonest)
     freed: list[Holding] = []
     if len(pool) == 1 and _is_plain(request.needs):
         cpus, memory_mb = pool.spare()
@@ -121,6 +126,7 @@ def promise(request: Request, soonest: Iterable[Holding], pool: Pool, order: Ord
             cpus += thousandths(holding.placement.cpus)
             memory_mb += holding.placement.memory_mb
             if cpus >= 0 and memory_mb >= 0 and order.reserved(request, freed) is None:
+                freed += _until(holding.ends_ms, soonest)
                 return Promise(request, holding.ends_ms, freed, frozenset((0,)), by_sums=True)
         return Promise(request, freed[-1].ends_ms if freed else at_ms, freed, by_sums=True)
     lacks = pool.place(request.needs)
@@ -135,8 +141,13 @@ def promise(request: Request, soonest: Iterable[Holding], pool: Pool, order: Ord
                 if missing > 1e-9:
                     continue
             if order.reserved(request, freed) is None and (found := trial.place(freed)) is not None:
+                freed += _until(at_ms, soonest)
                 return Promise(request, at_ms, freed, frozenset(hosts_of(found)))
     return Promise(request, at_ms, freed)
+
+
+def _until(at_ms: int, soonest: Iterator[Holding]) -> Iterator[Holding]:
+    return takewhile(lambda holding: holding.ends_ms <= at_ms, soonest)
 
 
 def _is_plain(needs: Resources) -> bool:

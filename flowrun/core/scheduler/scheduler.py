@@ -74,7 +74,10 @@ class Scheduler:
         self.order.started(request, placement)
         holding = self.holdings.add(request, placement, now_ms)
         if self._kept is not None:
-            self._kept.started(holding)
+            if self.refused is None and holding.ends_ms > self._kept.at_ms:
+                self._kept = None  # it is more urgent, and nobody asked whether it delays what was promised
+            else:
+                self._kept.started(holding)
         self.claims.pop(ref, None)
 
     def ended(self, ref: Ref) -> None:
