@@ -148,7 +148,7 @@ def _follow(state: State, commands: list[Command], now_ms: int) -> None:
 
 
 def _after_failure(state: State, task: Task, now_ms: int) -> Command:
-    if state.cancelling and (task.node.trigger != "always" or state.cancelling > 1):
+    if state.is_cancelled(task):
         return Cancel(task.node.id)
     command = after_failure(task, now_ms, state.could_have)
     if isinstance(command, Retry) and command.kind == "damaged":
@@ -160,10 +160,10 @@ def _cancel(state: State, now_ms: int) -> Iterator[Command]:
     """What runs is asked to end, and at the second request made to. Nothing starts but what always should."""
     force = state.cancelling > 1
     for task in state.running.values():
-        if force or task.node.trigger != "always":
+        if state.is_cancelled(task):
             yield Kill(now_ms, task.node.id, task.attempt, "cancelled", force)
     for task in state.tasks:  # one may be over by the end of another
-        if (force or task.node.trigger != "always") and _is_to_come(task):
+        if state.is_cancelled(task) and _is_to_come(task):
             yield Cancel(task.node.id)
 
 

@@ -297,11 +297,11 @@ class Ledger:
         demand(set(redo.sources) == made, node, "has its values of", made, "not", redo.sources)
         for source in redo.sources:
             if self.is_in(source, "succeeded"):
+                demand(self._may_run_again(self.shadow.by_id[source]), source, "cannot run again")
                 self.redone[source] += 1
                 self.spoiled.add(source)
                 self.ends.pop(source, None)  # it may be kept from before
             demand(self.is_in(source, "succeeded", "pending", "ready", "running"), source, "cannot run again")
-            demand(self.redone[source] <= MAX_LOSSES, source, "runs again and again")
         self.waits_for[node] = redo.sources
         counts = self.retried[node]
         counts["damaged"] = counts.get("damaged", 0) + 1
@@ -322,7 +322,15 @@ class Ledger:
         if self.retried[task.node.id].get("damaged", 0) == MAX_LOSSES:
             return True
         made = [made for made in self._makers(task) if not self._is_anew(made, task)]
-        return any(self.redone[made.node.id] == MAX_LOSSES or made.state == "failed" for made in made)
+        return any(made.state in OVER and not self._may_run_again(made) for made in made)
+
+    def _may_run_again(self, made):
+        """What it waits for is there, or is to come; not so if it was kept, and that failed since."""
+        node, lost = made.node.id, ("failed", "blocked", "cancelled")
+        late = [ref for ref in made.node.after if made.node.trigger == "success" and self.is_in(ref, *lost)]
+        late += [ref for ref in self.needs(node) if self.is_in(ref, *lost, "skipped")]
+        spent = self.redone[node] == MAX_LOSSES or self.is_cancelled(node)
+        return made.state == "succeeded" and not late and not spent
 
     def kind(self, task):
         """What kind of failure an attempt ended with."""
@@ -406,7 +414,8 @@ class Ledger:
         found, todo = set(), [node]
         while todo:
             waiting = todo.pop()
-            for source in waited_for(self.shadow.by_id[waiting].node) | {*self.parts(waiting)}:
+            waits = {*self.parts(waiting), *self.waits_for.get(waiting, ())}
+            for source in waited_for(self.shadow.by_id[waiting].node) | waits:
                 if source not in found and (all_of_it or not self.is_in(source, "succeeded")):
                     found.add(source)
                     todo.append(source)
