@@ -14,8 +14,8 @@ from flowrun.core.task import Task, effect, is_due
 def after_damage(state: State, task: Task, retry: Retry) -> Redo | Retry | Fail:
     """What becomes of a task that found an artifact damaged, which would be `retry` if nobody had made that.
 
-    Those that made it run again, unless they cannot, or did so too often already: then it is the disk that does
-    it. Who made it anew since the task began has done so.
+    Those that made it run again, unless they cannot, or did so too often already: then it is the disk that
+    does it. Who made it anew since the task began has done so.
     """
     made = [source for source in makers(state, task) if source.ended_ms <= task.started_ms or is_due(source)]
     if any(not (is_due(source) or _may_run_again(state, source)) for source in made):

@@ -299,7 +299,7 @@ class State:
         finder.state, finder.missing = "pending", self._due_before(finder)
 
     def _due_before(self, task: Task) -> int:
-        """How many dependencies of a task that ran before are to come to their end, for the first time or again.
+        """How many dependencies of a task that ran before are to come to their end, maybe once more.
 
         If it was kept from before the run was resumed, all that it waits for may be still to come.
         """
