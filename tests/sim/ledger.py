@@ -18,11 +18,13 @@ from flowrun.core.changes import (
     Block,
     Cancel,
     CancelRequested,
+    Elsewhere,
     Exceeded,
     Exited,
     Fail,
     Finish,
     Kill,
+    Opened,
     Redo,
     Reorder,
     Resolve,
@@ -32,7 +34,7 @@ from flowrun.core.changes import (
     Start,
 )
 from flowrun.core.control import flat
-from flowrun.core.failures import LEAST_MB, MAX_BACKOFF_MS, MAX_LOSSES
+from flowrun.core.failures import LEAST_MB, MAX_BACKOFF_MS, MAX_LOSSES, TAKEN_AGAIN_MS
 from flowrun.core.model import Artifact
 from flowrun.core.reuse import is_named
 
@@ -80,6 +82,10 @@ class Ledger:
         """Compare a change with the books, in which all changes before it stand, and enter it."""
         demand(self.shadow.status == "running", "after the end came", change)
         match change:
+            case Opened(elsewhere=held) if held:
+                self.hosts.occupy(held)
+            case Elsewhere(held=held):
+                self.hosts.occupy(held)
             case Exited():
                 self._enter_exit(change)
             case Exceeded(node=node, attempt=attempt):
@@ -155,16 +161,21 @@ class Ledger:
     def lacks(self, node):
         """What a node must still wait for, or what says that it is not to run at all."""
         of = self.shadow.by_id[node].node
-        lacking = {ref for ref in self.needs(node) if not self.is_in(ref, "succeeded")}
+        lacking = {ref for ref in self.needs(node) if not self._is_done(node, ref, "succeeded")}
         lacking |= {ref for ref in self.waits_for.get(node, ()) if not self.is_in(ref, *OVER)}
         lacking |= {ref for ref in of.when if not self.oracle.truth(ref)}
         lacking |= {ref for ref in of.unless if self.oracle.truth(ref)}
         if of.trigger == "success":
-            return lacking | {ref for ref in of.after if not self.is_in(ref, "succeeded", "skipped")}
+            return lacking | {ref for ref in of.after if not self._is_done(node, ref, "succeeded", "skipped")}
         lacking |= {ref for ref in self._above(node, all_of_it=True) if not self.is_in(ref, *OVER)}
         if of.trigger == "failure" and of.after and not self._is_alarmed(of):
             lacking.add("a failure")
         return lacking
+
+    def _is_done(self, node, ref, *states):
+        """Whether one is in some state; or was when a node began, which is tried again, and failed since."""
+        failed_since = self.retried[node] and self.redone[ref] and self.is_in(ref, *OVER)
+        return failed_since or self.is_in(ref, *states)
 
     def waiting(self):
         """What is ready and waits for a place."""
@@ -176,6 +187,8 @@ class Ledger:
             return  # it is told late, or twice
         self.order.after_exit(self, self.held.pop(key), exited)
         self.hosts.release((self.run, *key))
+        if exited.elsewhere is not None:
+            self.hosts.occupy(exited.elsewhere)
         if exited.artifact is None:
             self.fallen[exited.node] = exited
         else:
@@ -248,7 +261,7 @@ class Ledger:
             match self.kind(task):
                 case "lost":
                     spent = self.retried[node].get("lost", 0) == MAX_LOSSES
-                case "preempted":
+                case "preempted" | "taken":
                     spent = False
                 case "damaged":
                     spent = self._is_beyond_repair(task)
@@ -268,13 +281,15 @@ class Ledger:
             anew = [made.ended_ms > task.started_ms and made.redone for made in self._makers(task)]
             demand(all(anew), node, "is to read again what is damaged")
         demand(
-            kind in ("lost", "preempted", "damaged") or self._is_chosen(task),
+            kind in ("lost", "preempted", "damaged", "taken") or self._is_chosen(task),
             node,
             "was not to be retried:",
             kind,
         )
         demand((retry.needs is not None) == (kind == "memory"), node, "needs something else:", retry)
-        if kind not in ("lost", "preempted", "memory", "damaged"):
+        if kind == "taken":
+            wait = TAKEN_AGAIN_MS
+        elif kind not in ("lost", "preempted", "memory", "damaged"):
             wait = min(task.site.backoff_ms * 2 ** self._failures(node), MAX_BACKOFF_MS)
             demand(self._failures(node) < task.site.retries, node, "is retried too often")
         if kind == "memory":
@@ -435,4 +450,5 @@ _KINDS = {
     "FR213": "memory",
     "FR215": "hang",
     "FR216": "memory",
+    "FR218": "taken",
 }

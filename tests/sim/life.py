@@ -38,11 +38,12 @@ class Process(msgspec.Struct):
 class Life:
     """A run, from its first opening on. `exact`: attempts last as long as their estimates say."""
 
-    def __init__(self, run, random: Random, oracle, hosts, order, exact=False, longest_ms=5000):
+    def __init__(self, run, random: Random, oracle, hosts, outside, order, exact=False, longest_ms=5000):
         self.run = run
         self.random = random
         self.oracle = oracle
         self.hosts = hosts
+        self.outside = outside
         self.order = order
         self.exact = exact
         self.longest_ms = longest_ms
@@ -91,6 +92,10 @@ class Life:
             self.store.add(artifact.hash)
             hit = self.results[key] = Hit(artifact, Origin("other-1", node))
         return hit if hit is not None and hit.artifact.hash in self.store else None
+
+    def placements(self):
+        """What its processes hold. What was refused has none."""
+        return [process.start.placement for process in self.live.values() if process.failure != _TAKEN]
 
     # What happens in the world
 
@@ -149,6 +154,8 @@ class Life:
         """Do what was decided."""
         random = self.random
         match command:
+            case Start(node=node, attempt=attempt) if self.outside.refuses(command.placement):
+                self.live[node, attempt] = Process(command, now, _TAKEN, stubborn=False)
             case Start(node=node, attempt=attempt):
                 site = self.state.by_id[node].site
                 ends = now + random.choice([0, 1, 10, random.randrange(1, self.longest_ms)])
@@ -237,6 +244,9 @@ class Life:
 
     def _exit(self, now, node, attempt):
         process = self.live.pop((node, attempt))
+        if process.failure == _TAKEN:
+            taken = Failure(_TAKEN, "others were first")
+            return Exited(now, node, attempt, failure=taken, elsewhere=self.outside.held)
         if process.failure:
             code = process.failure
             if process.kill is not None and code == "FR202":
@@ -289,4 +299,5 @@ class Life:
 
 
 _LOST = Failure("FR207", "lost")
+_TAKEN = "FR218"
 _CODES = {"timeout": "FR203", "memory": "FR213", "hang": "FR215"}

@@ -14,11 +14,12 @@ from random import Random
 from books import Hosts, demand
 from life import NEVER, Life
 from oracle import Oracle
+from outside import Outside
 from random_plans import random_host, random_source
 from standing import check_done, is_hopeless
 from urgency import Urgency
 
-from flowrun.core.changes import CancelRequested, Opened, Woke
+from flowrun.core.changes import CancelRequested, Elsewhere, Opened, Woke
 from flowrun.core.decide import decide
 from flowrun.core.state import State
 
@@ -49,7 +50,8 @@ class World:
             "crash": chance([0, 1, 3]),
         }
         self.hosts = Hosts([self.capacity])
-        self.life = Life("", random, Oracle(source), self.hosts, None, self.exact)
+        self.outside = Outside(seed, [self.capacity], lambda: self.life.placements())
+        self.life = Life("", random, Oracle(source), self.hosts, self.outside, None, self.exact)
         self._open({}, self.life.cache())
 
     def play(self):
@@ -57,6 +59,7 @@ class World:
         for _ in range(self.random.randrange(10, 60)):
             self._random_step()
         self.faults = False
+        self.outside.leave()
         for _ in range(MOST_STEPS):
             status = self.life.state.status
             if status == "succeeded" or (self.hopeless and is_hopeless(self.life.ledger)):
@@ -69,6 +72,7 @@ class World:
             check_done(self.life.ledger)
 
     def _random_step(self):
+        self.outside.act()
         actions = self.chances if self.life.state.status == "running" else {"resume": 1}
         match self.random.choices(list(actions), list(actions.values()))[0]:
             case "advance":
@@ -85,6 +89,8 @@ class World:
         if self.life.asked:
             return self._step(self.life.answers(self.now, self.faults), crash)
         moments = self.life.moments()
+        if self.outside.is_seen(self.life.state.scheduler, self.faults and moments):
+            return self._step([Elsewhere(self.now, self.outside.held)], crash)
         demand(moments, "the run has not ended, but nothing will ever happen")
         soonest = min(moments)
         demand(soonest < NEVER, "a process hangs, and nobody will end it")
@@ -127,7 +133,7 @@ class World:
     def _open(self, earlier, cache):
         self.hosts.held.clear()
         plan = self.life.oracle.plan
-        self.life.order = Urgency(self.hosts, self.exact)
+        self.life.order = Urgency(self.hosts, self.exact and not self.outside.restless)
         digest = self.life.open(State(plan, {}, cache=cache), State(plan, {}))
-        opened = Opened(self.now, digest, {}, self.capacity, earlier)
+        opened = Opened(self.now, digest, {}, self.capacity, earlier, elsewhere=self.outside.held)
         self._step([opened])
