@@ -76,7 +76,6 @@ class FleetWorld:
 
     def _random_step(self):
         random = self.random
-        self.outside.act()
         running, ended = list(self.fleet.runs), [run for run in self.lives if run not in self.fleet.runs]
         match random.choices(list(self.chances), list(self.chances.values()))[0]:
             case "advance" if running:
@@ -130,6 +129,7 @@ class FleetWorld:
         self._check_all({run for run, event in events if isinstance(event, Woke)})
         if crash == "after":
             return self._crash()
+        self.outside.act()
         for run, change in changes:
             self.lives[run].carry_out(change, self.now, self.faults)
         self._take_out()

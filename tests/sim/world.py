@@ -2,8 +2,9 @@
 
 It makes up a plan and a host, runs "processes" that end, fail, hang, get lost or are killed, tells of exits
 late or twice, answers what branches and loops ask, cancels, crashes before or after the log is written, and
-resumes, perhaps with changed source or with artifacts gone. Books that are kept apart are compared with the
-scheduler's after every change; `Broken` says what is wrong.
+resumes, perhaps with changed source or with artifacts gone; artifacts rot, and others on the host (`outside`)
+are quicker to take what is free. Books that are kept apart are compared with the scheduler's after every
+change; `Broken` says what is wrong.
 
     safety     while faults happen: every invariant in `ledger`, `standing`, `books` and `urgency`
     liveness   then, without faults: every task is done within a bound
@@ -72,7 +73,6 @@ class World:
             check_done(self.life.ledger)
 
     def _random_step(self):
-        self.outside.act()
         actions = self.chances if self.life.state.status == "running" else {"resume": 1}
         match self.random.choices(list(actions), list(actions.values()))[0]:
             case "advance":
@@ -117,6 +117,7 @@ class World:
         self.hosts.check(life.ledger.shadow.scheduler.pool)
         if crash == "after":
             return self._resume()
+        self.outside.act()
         for change in changes:
             life.carry_out(change, self.now, self.faults)
 
