@@ -15,6 +15,7 @@ from flowrun.core.control import flat
 from flowrun.core.model import Failure, Origin, Usage
 from flowrun.core.resume import carry_over
 from flowrun.core.reuse import Cache, Hit
+from flowrun.core.task import is_due
 
 _decode = msgspec.json.Decoder(AnyChange).decode
 NEVER = float("inf")
@@ -51,7 +52,7 @@ class Life:
         self.log = []  # durable rows: JSON
         self.plans = {}  # digest -> plan
         self.store = set()  # hashes of artifacts
-        self.rots = random.choice([0, 0, 0.02, 0.1])  # how often one is damaged
+        self.rots = random.choice([0, 0, 0.1, 0.3])  # how often one is damaged
         self.rotten = set()  # those that ever were
         self.attempts = defaultdict(int)  # the last one of each node, ever
         self.made = {}  # node -> Made: the last one that is in the log, if it is in the store
@@ -177,7 +178,7 @@ class Life:
                     command, ends, failure, random.random() < 0.3, exceeds, damaged
                 )
                 if faults and self.store and random.random() < self.rots:
-                    self._rot(random.choice(sorted(self.store)))
+                    self._rot()
             case Kill(node=node, attempt=attempt, force=force):
                 process = self.live.get((node, attempt))
                 if process is not None:  # else it ended on its own just now
@@ -273,20 +274,24 @@ class Life:
             if (node, attempt) not in self.live:
                 yield Exceeded(now, node, attempt, "memory", 1)
 
-    def _rot(self, digest):
-        """An artifact is damaged, and nobody has noticed yet."""
+    def _rot(self):
+        """An artifact is damaged, and nobody has noticed yet; one that will be read, if there is any."""
+        to_come = [task.node.id for task in self.state.tasks if is_due(task)]
+        read = {digest for node in to_come for digest in self._taken(node)} & self.store
+        digest = self.random.choice(sorted(read or self.store))
         self.store.discard(digest)
         self.rotten.add(digest)
 
     def _damaged(self, node):
         """The hash of what a node takes and cannot read; empty if it can read all of it."""
+        return next((digest for digest in self._taken(node) if digest not in self.store), "")
+
+    def _taken(self, node):
+        """The hashes of what a node takes, as far as that is there."""
         state = self.state
-        for tree in state.by_id[node].node.args.values():
-            for ref in sources_of(flat(tree, state.results)):
-                artifact = state.by_id[ref].artifact
-                if artifact is not None and artifact.hash not in self.store:
-                    return artifact.hash
-        return ""
+        trees = [flat(tree, state.results) for tree in state.by_id[node].node.args.values()]
+        found = [state.by_id[ref].artifact for tree in trees for ref in sources_of(tree)]
+        return [artifact.hash for artifact in found if artifact is not None]
 
     def _answer(self, now, node, faults):
         if damaged := self._damaged(node):
