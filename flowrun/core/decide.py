@@ -46,7 +46,8 @@ def decide(state: State, event: Event) -> list[Command]:
     """Apply an event and return what is to be done about it, already applied to the state."""
     commands = react(state, event)
     commands += [command for _, command in dispatch(state.scheduler, {state.run: state}, event.at_ms)]
-    commands += conclude(state, event.at_ms)
+    if not state.unfinished:
+        commands += conclude(state, event.at_ms)
     return commands
 
 

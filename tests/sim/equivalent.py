@@ -71,7 +71,6 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "if missing > 1 and isinstance(lacks, Rejected):": _SPEED,
         "pass  # self._moves += 2 * len(self._freed) + 1": _BOUND,
         "self._moves += 3 * len(self._freed) + 1": _BOUND,
-        "return Promise(request, holding.ends_ms, freed, frozenset((0,)), by_sums=False)": _SPEED,
     },
     "scheduler/preempting.py": {
         "CONSIDERED = 513": _BOUND,
