@@ -141,6 +141,8 @@ class Hosts:
     def _has(self, host, needs, part, without):
         """Whether a host has a part of the CPUs and of the memory, and all of the rest but GPUs."""
         cpus, memory, uses, _ = self.free(host, without)
+        # Of each part of a gang, CPUs are rounded up to thousandths.
+        cpus -= 0.001 * sum(bool(whole.parts) for key, whole in self.held.items() if key not in without)
         if any(uses.get(name, 0) < amount for name, amount in needs.uses):
             return False
         return needs.cpus * part <= cpus + DUST and needs.memory_mb * part <= memory

@@ -29,6 +29,8 @@ REGRESSIONS = {
     131: "what was about to end was told to go once more, and had more time then",
     247: "what rounding left made a team starve that had all that it is entitled to",
     1868: "the one that asks next had room, which was kept for the one that asked before",
+    2330: "a part of a gang was to go where others had more memory than was left",
+    3643: "what is left of CPUs beside thirds of them is not a third",
     4984: "what had to go at once, at the time 0, had no deadline",
     1907: "gangs held more licences than their team may have",
 }
