@@ -32,7 +32,7 @@ from flowc import operator, workflow
 
 @operator(cpus={cpus})
 def step(n: int) -> int:
-    return n
+    return n + 1
 
 
 @workflow
@@ -85,7 +85,7 @@ class Flowrun:
 
 def step(n: int) -> int:
     """A node of the others."""
-    return n
+    return n + 1
 
 
 def measure(repeats: int, wide: int, long: int, most: int) -> dict[str, Any]:

@@ -48,10 +48,10 @@ def measure(repeats: int, nodes: int) -> dict[str, Any]:
         harness.wall_ms([str(commands / "flowc"), "compile", "flows.py:chain"], folder)
 
         def ours() -> float:
-            execute = [str(commands / "flowrun"), "execute", "plans/chain.plan.jsonl"]
+            execute = [str(commands / "flowrun"), "execute", "plans/chain.plan.jsonl", "--no-cache"]
             subprocess.run(execute, cwd=folder, check=True, stdout=subprocess.DEVNULL)
             log = RunLog(Home(folder / ".flow"))
-            changes = log.changes(log.runs()[-1].run)
+            changes = log.changes(log.runs()[0].run)
             log.close()
             began = {change.node: change.at_ms for change in changes if isinstance(change, Start)}
             times = [change.at_ms - began[change.node] for change in changes if isinstance(change, Exited)]

@@ -51,7 +51,7 @@ def perceptron() -> bytes:
 
 def measure(requests: int) -> dict[str, Any]:
     """Time single predictions in process and served."""
-    from flowserve.shell.repository import publish
+    from flowserve.shell.models.repository import publish
 
     harness.byte_compile()
     with tempfile.TemporaryDirectory() as name:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowc.plan.command import App, argument
 
 if TYPE_CHECKING:
-    from flowserve.shell.repository import ModelFolder
+    from flowserve.shell.models.repository import ModelFolder
 
 app = App("flowserve", "Serve predictions of ONNX models over HTTP.")
 
@@ -42,9 +42,9 @@ def start(models: Path, http: str) -> None:
 
     import uvloop
 
-    from flowserve.shell.http import bind, serve
-    from flowserve.shell.repository import scan
-    from flowserve.shell.sessions import load_all
+    from flowserve.shell.models.repository import scan
+    from flowserve.shell.models.sessions import load_all
+    from flowserve.shell.wire.http import bind, serve
 
     folders = scan(models)
     listener = bind(host, port)
@@ -73,7 +73,7 @@ def predict(model: str, rows: str, http: str, as_json: bool) -> None:
     """Ask a running server for predictions: one line a row."""
     import json
 
-    from flowserve.shell.client import Client, parse_rows
+    from flowserve.shell.wire.client import Client, parse_rows
 
     host, port = _address(http, "FS301")
     prediction = Client(host, port).predict(model, parse_rows(rows))
@@ -93,7 +93,7 @@ def list_models(models: Path, as_json: bool) -> None:
     import json
 
     from flowc.plan.text import columns
-    from flowserve.shell.repository import scan
+    from flowserve.shell.models.repository import scan
 
     folders = scan(models)
     if as_json:

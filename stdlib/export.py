@@ -50,7 +50,7 @@ def publish(model: OnnxModel, name: str, repository: Path = Path("models")) -> P
     as the newest version's add nothing, so that a retry does no harm. `Refused` (FS105) if the name is no
     name, or the repository cannot be written. A new version says which run and node it is of.
     """
-    from flowserve.shell import repository as repositories
+    from flowserve.shell.models import repository as repositories
 
     by = attempt()
     published = repositories.publish(

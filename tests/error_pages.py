@@ -165,7 +165,7 @@ def publish_examples(repository: Path) -> None:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    from flowserve.shell.repository import publish
+    from flowserve.shell.models.repository import publish
 
     def model(nodes: list[onnx.NodeProto], inputs: list, outputs: list, weights: dict) -> bytes:
         initial = [numpy_helper.from_array(array, name) for name, array in weights.items()]

@@ -79,7 +79,7 @@ def test_runner_and_server_know_only_the_plan(user):
 def test_the_operators_know_the_authoring_names_and_the_model_repository():
     assert offending("stdlib", "flowc", but=[f"flowc.{name}" for name in AUTHORING]) == []
     assert offending("stdlib", "flowrun") == []
-    assert offending("stdlib", "flowserve", but=("flowserve.shell.repository",)) == []
+    assert offending("stdlib", "flowserve", but=("flowserve.shell.models.repository",)) == []
 
 
 @pytest.mark.parametrize("package", ["flowrun", "flowserve"])
@@ -143,7 +143,7 @@ FLOORS = [
     {"values", "reasons", "execution", "loop"},
     {"chart", "showing"},
     {"exporting", "keeping"},
-    {"again", "cancelling", "launch"},
+    {"again", "cancelling", "launch", "repair"},
     {"simulating"},
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 
 from flowc.plan.command import App, Group
 
@@ -19,7 +20,7 @@ app = App(
         Group("keep in order", "flowrun.cli.keeping", ("tag",)),
         Group("keep artifacts", "flowrun.cli.storing", ("gc", "verify", "artifacts", "get")),
         Group("look back", "flowrun.cli.origins", ("lineage",)),
-        Group("look ahead", "flowrun.cli.planning", ("simulate", "history")),
+        Group("look ahead", "flowrun.cli.planning", ("simulate", "history", "devices")),
         Group("share a host", "flowrun.cli.sharing", ("daemon", "submit", "queue", "teams")),
     ),
 )
@@ -29,4 +30,6 @@ def main() -> None:
     """Entry point."""
     # Imports and plans make many objects and no garbage: collecting seldom saves a tenth of a short run.
     gc.set_threshold(100_000, 50, 100)
+    # So long (s) the thread that writes the log may keep who starts nodes from the interpreter: not for 5 ms.
+    sys.setswitchinterval(0.0005)
     app()

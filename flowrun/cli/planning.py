@@ -115,3 +115,31 @@ def history(output: Path | None, state: Path, as_json: bool) -> None:
     else:
         calls = counted(sum(row.runs for row in records), "call")
         print(f"{output}: {calls} of {counted(len(records), 'operator')}")
+
+
+@app.command(DEVICES, JSON)
+def devices(devices: str, as_json: bool) -> None:
+    """Show what this host has for nodes, or what one would have that is described, and what it is held to."""
+    import os
+    import sys
+
+    import msgspec
+
+    from flowrun.shell.host.cgroups import delegated
+    from flowrun.shell.host.devices import describe, host
+    from flowrun.shell.workers.descendants import tree
+
+    capacity = host(devices, tell=lambda note: print(f"note: {note}", file=sys.stderr))
+    folder = delegated(lambda: tree(os.getpid()))
+    if as_json:
+        print_json({**msgspec.to_builtins(capacity), "control_group": str(folder or "")})
+        return
+    print(describe(capacity))
+    if folder is not None:
+        print(
+            f"memory that nodes ask for is all that the kernel lets them have, by control groups in {folder}"
+        )
+    else:
+        print(
+            "memory is watched: nodes that take more than they ask for are ended, a quarter of a second later"
+        )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowc.plan.command import argument
 from flowrun.cli import app
-from flowrun.cli.options import JSON, RUN, STATE, open_log, print_json
+from flowrun.cli.options import DEVICES, JSON, RUN, STATE, open_log, print_json
 
 
 @app.command(
@@ -33,8 +33,13 @@ def gc(keep_days: float | None, keep_runs: int | None, dry_run: bool, state: Pat
         print(told(found, dry_run))
 
 
-@app.command(STATE, JSON)
-def verify(state: Path, as_json: bool) -> None:
+@app.command(
+    argument("--repair", action="store_true", help="make what is damaged again, by the runs that made it"),
+    DEVICES,
+    STATE,
+    JSON,
+)
+def verify(repair: bool, devices: str, state: Path, as_json: bool) -> None:
     """Read all that runs made, and the log, and tell what is damaged; exit status 1 if anything is."""
     from flowc.plan.diagnostics import Refused, print_refusal
     from flowc.plan.text import counted
@@ -42,6 +47,12 @@ def verify(state: Path, as_json: bool) -> None:
     from flowrun.shell.keeping.verify import verify as look
 
     found = look(open_log(state))
+    if repair and found.damage:
+        from flowrun.shell.repair import repair as mend
+
+        if not as_json:
+            print_refusal(Refused(*found.problems))
+        found = mend(state, found, devices, as_json)
     if as_json:
         print_json(found)
     else:

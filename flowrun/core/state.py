@@ -121,6 +121,7 @@ class State:
         ]
         self.by_id = {task.node.id: task for task in self.tasks}
         self.running: dict[str, Task] = {}
+        self._timed: dict[str, Task] = {}  # of those the ones that may have a deadline
         self.unfinished = len(self.tasks)
         self.counts = Counts(self.tasks)
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
@@ -149,11 +150,13 @@ class State:
 
     def due(self, now_ms: int) -> list[Task]:
         """Running tasks whose time limit, or whose grace after a gentle kill, is over."""
-        return [task for task in self.running.values() if 0 <= self._deadline(task) <= now_ms]
+        return [task for task in self._timed.values() if 0 <= self._deadline(task) <= now_ms]
 
     def next_wake_ms(self) -> int | None:
         """The next moment at which something happens by time alone."""
-        moments = [deadline for task in self.running.values() if (deadline := self._deadline(task)) >= 0]
+        if not self._timed and not self._waiting:
+            return None
+        moments = [deadline for task in self._timed.values() if (deadline := self._deadline(task)) >= 0]
         moments += [at for at, i in self._waiting[:1]]
         return min(moments, default=None)
 
@@ -198,6 +201,8 @@ class State:
                 task.state, task.attempt, task.started_ms = "running", change.attempt, change.at_ms
                 task.placement, task.kill = change.placement, None
                 self.running[change.node] = task
+                if task.site.timeout_ms:
+                    self._timed[change.node] = task
                 self.scheduler.started(task.ref, change.placement, change.at_ms)
             case Exited():
                 if not self.awaits(change):
@@ -234,7 +239,8 @@ class State:
                     return False
                 self._resolve(self.by_id[change.node], change)
             case Kill():
-                self.by_id[change.node].kill = change
+                task = self.by_id[change.node]
+                task.kill, self._timed[change.node] = change, task
                 ends_ms = change.at_ms + (0 if change.force else change.grace_ms)
                 self.scheduler.expect(Ref(self.run, change.node), ends_ms)
             case Retry():
@@ -274,6 +280,7 @@ class State:
         if exited.elsewhere is not None:
             self.scheduler.occupy(exited.elsewhere, exited.at_ms)
         del self.running[task.node.id]
+        self._timed.pop(task.node.id, None)
         task.state, task.ended_ms, task.usage, task.failure = (
             "pending",
             exited.at_ms,

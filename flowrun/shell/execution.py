@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import string
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,15 +110,15 @@ class Execution:
         match change:
             case Start():
                 self._start(change)
+            case Exited(node=node, attempt=attempt):
+                self._leases.give_back((self.run, node, attempt))
+                self._cpus.give_back((self.run, node, attempt))
             case Kill(node=node, attempt=attempt, force=force):
                 self.pool.kill(self.run, node, attempt, force)
             case Resolve(node=node):
                 self.known.append(self._values.resolve(self.state.by_id[node], now_ms()))
             case Opened():
                 self._has_gpus = bool(change.capacity.gpus)
-            case Exited(node=node, attempt=attempt):
-                self._leases.give_back((self.run, node, attempt))
-                self._cpus.give_back((self.run, node, attempt))
             case (
                 Resolved()
                 | Reorder()
@@ -159,8 +158,11 @@ class Execution:
         """The changes are durable now: show them."""
         self.watcher.see(self.state, changes)
         if isinstance(changes[-1], Finish) and changes[-1].status == "succeeded":
-            # Nobody is going to read it again.
-            shutil.rmtree(self._home.run_folder(self.run) / "scratch", ignore_errors=True)
+            scratch = self._home.run_folder(self.run) / "scratch"
+            if scratch.exists():  # nobody is going to read it again
+                import shutil
+
+                shutil.rmtree(scratch, ignore_errors=True)
 
     def wakes_ms(self) -> int | None:
         """When time alone brings something, as long as the run goes on."""
@@ -202,6 +204,7 @@ class Execution:
             site.isolation,
             self._cpus.take((self.run, start.node, start.attempt), start.placement.cpus),
             bool(site.pickles),
+            task.needs.memory_mb,
         )
 
     def _look_ahead(self, task: Task) -> None:
@@ -219,7 +222,12 @@ def log_path(home: Home, run: str, node: str, attempt: int) -> Path:
 
     There is none if nothing was printed.
     """
-    return home.run_folder(run) / "logs" / f"{_file_name(node)}.{attempt}.log"
+    return home.run_folder(run) / "logs" / log_name(node, attempt)
+
+
+def log_name(node: str, attempt: int) -> str:
+    """The name of that file in its folder."""
+    return f"{_file_name(node)}.{attempt}.log"
 
 
 def _file_name(node: str) -> str:

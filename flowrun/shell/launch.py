@@ -93,7 +93,7 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         demand_feasible(plan, capacity)
         demand_environment(plan, os.environ)
         demand_named(plan, request.refresh)
-        afresh = _afresh(request, before)
+        afresh = _afresh(request, before, home)
         if request.no_pickle:
             demand_forms(plan)
         leases = Leases(capacity, devices.is_pretended(request.devices, capacity))
@@ -179,13 +179,19 @@ def _begin(home: Home, request: Request) -> _Beginning:
     return _Beginning(plan, str(request.plan), before, lock)
 
 
-def _afresh(request: Request, before: State | None) -> frozenset[str]:
+def _afresh(request: Request, before: State | None, home: Home) -> frozenset[str]:
     """What is to be computed once more, whatever was computed before."""
     if request.plan is not None or request.like or before is None:
         return frozenset(request.refresh)
+    if not request.again and before.status == "succeeded" and not _is_sound(before, home):
+        return frozenset(request.refresh)  # what is damaged is left to do
     from flowrun.shell.again import chosen
 
     return frozenset((*request.refresh, *chosen(before, request.resume, request.again)))
+
+
+def _is_sound(before: State, home: Home) -> bool:
+    return all(home.store.is_sound(task.artifact) for task in before.tasks if task.artifact is not None)
 
 
 def _earlier(

@@ -87,7 +87,6 @@ class Loop:
         """
         ready = self._readiness.wait(self._patience_ms(patience_ms), listens)
         pools = {id(execution.pool): execution.pool for execution in self.executions.values()}.values()
-        self._tell()
         self._mind_the_log()
         happened = list(self._happened(pools))
         if self._watch.is_due():
@@ -100,6 +99,7 @@ class Loop:
         else:
             for execution in self.executions.values():
                 execution.watcher.tick(execution.state)
+        self._tell()
         return ready
 
     def step(self, events: Iterable[tuple[str, Event]]) -> None:

@@ -110,3 +110,13 @@ def test_a_host_that_is_not_there_holds_nobody_to_its_cpus(project):
     made = project("one()")
     made.execute("--devices", "512 cores, 8 GiB")
     assert made.json("show", "main-1")["result"][0] == sorted(os.sched_getaffinity(0))
+
+
+def test_the_command_that_tells_what_there_is(project):
+    made = project("one()")
+    found = made.json("devices", "--devices", "2xH100-80GB, 4 cores, 6 GiB")
+    assert (found["cpus"], found["memory_mb"], len(found["gpus"])) == (4, 6144, 2)
+    assert found["control_group"] == ""  # the tests' process is in it, too, if there is one
+    first, second = made.flowrun("devices", "--devices", "2xH100-80GB, 4 cores, 6 GiB").stdout.splitlines()
+    assert first == "4 CPUs, 6.0 GB, 2 x H100"
+    assert second.startswith("memory is watched")

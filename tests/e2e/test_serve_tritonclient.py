@@ -19,7 +19,7 @@ import tritonclient.http as triton
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.utils import InferenceServerException
 
-from flowserve.shell.repository import publish
+from flowserve.shell.models.repository import publish
 
 COMMAND = [sys.executable, "-c", "from flowserve.cli import main; main()"]
 LABELS = ["setosa", "versicolor", "virginica"]

@@ -86,7 +86,7 @@ def get(log: RunLog, address: str, target: Path | None) -> Any:
             return store.preview(data or digest if found.form == _MANIFEST else _standing_for(found, digest))
         content = data or store.content.read(digest)
     except Damaged as error:
-        refuse("FR307", str(error), hint=f"resume `{address.partition('/')[0]}`: it is made again")
+        refuse("FR307", str(error), hint=f"`flowrun retry {address.partition('/')[0]}` makes it again")
     try:
         target.write_bytes(content)
     except OSError as error:
@@ -103,12 +103,16 @@ def _standing_for(found: Stored, digest: str) -> bytes:
 def _find(log: RunLog, address: str) -> tuple[Stored, State]:
     row = log.find(address.partition("/")[0])
     state = log.state_of(row.run)
-    for stored in outputs(row.run, state, log.home.store) if state is not None else ():
-        # The hash may be cut anywhere, names may not.
-        in_hash = len(address) > stored.address.rindex("/")
-        if stored.address.startswith(address) and (in_hash or stored.address[len(address)] == "/"):
-            assert state is not None
-            return stored, state
+    for task in state.tasks if state is not None else ():
+        node = f"{row.run}/{task.node.id}"
+        if task.artifact is None or not f"{address}/".startswith(f"{node}/"):
+            continue
+        for stored in _outputs(node, task.artifact, log.home.store):
+            # The hash may be cut anywhere, names may not.
+            in_hash = len(address) > stored.address.rindex("/")
+            if stored.address.startswith(address) and (in_hash or stored.address[len(address)] == "/"):
+                assert state is not None
+                return stored, state
     refuse(
         "FR162", f"there is nothing at `{address}`", hint=f"`flowrun artifacts {row.run}` lists what there is"
     )

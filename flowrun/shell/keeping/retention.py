@@ -71,10 +71,9 @@ def collect(log: RunLog, retention: Retention, now_ms: int, dry_run: bool = Fals
     rows = log.runs()
     before_ns = _untouched_since_ms(log, rows, now_ms) * 1_000_000
     kept = retention.kept(rows, now_ms)
-    live = {digest for row in rows if row.run in kept for digest in _needed(log, row.run)}
-    found = Collected(
-        dropped=[row.run for row in rows if row.run not in kept and not is_collected(log, row.run)]
-    )
+    holders = [row.run for row in rows if not is_collected(log, row.run)]
+    live = {digest for run in holders if run in kept for digest in _needed(log, run)}
+    found = Collected(dropped=[run for run in holders if run not in kept])
     if not dry_run:
         found.dropped = [run for run in found.dropped if _drop(log, run)]
     for path in stored(home.store):

@@ -15,6 +15,13 @@ from flowrun.shell.store.content import Damaged
 _MOST = 5  # nodes that a diagnostic lists
 
 
+class Damage(msgspec.Struct, frozen=True):
+    """A file of the store that is not what its hash says, or missing; and the runs and nodes that made it."""
+
+    hash: str
+    made_by: tuple[tuple[str, str], ...]  # in the order of the runs
+
+
 class Verified(msgspec.Struct):
     """What was looked at, and what is wrong with it."""
 
@@ -22,6 +29,7 @@ class Verified(msgspec.Struct):
     bytes: int = 0
     runs: int = 0
     problems: list[Diagnostic] = []
+    damage: list[Damage] = []
 
 
 def verify(log: RunLog) -> Verified:
@@ -40,7 +48,9 @@ def verify(log: RunLog) -> Verified:
             damaged.add(digest)
     for digest in sorted(damaged | (users.keys() - there)):
         what = "is damaged: its content does not match its hash" if digest in damaged else "is missing"
-        found.problems.append(_problem(digest, what, str(store.path(digest)), users.get(digest, [])))
+        made_by = users.get(digest, [])
+        found.problems.append(_problem(digest, what, str(store.path(digest)), made_by))
+        found.damage.append(Damage(digest, tuple(made_by)))
     return found
 
 
@@ -49,7 +59,7 @@ def _problem(digest: str, what: str, path: str, users: Sequence[tuple[str, str]]
     notes += [f"and {len(users) - _MOST} more did"] if len(users) > _MOST else []
     notes += [] if users else ["no run refers to it any more"]
     run = users[-1][0] if users else ""
-    hint = f"resume `{run}`: it is made again" if users else "`flowrun gc` removes what nobody needs"
+    hint = f"`flowrun retry {run}` makes it again" if users else "`flowrun gc` removes what nobody needs"
     return Diagnostic("FR307", f"artifact {digest[:12]} {what}", (), (path, *notes), hint)
 
 

@@ -21,6 +21,8 @@ class Outage:
 
     def news(self, reason: str, now_ms: int) -> str:
         """What there is to say, given why the log cannot be written, if so; nothing if all is said."""
+        if reason == self.reason == "":
+            return ""
         began, ended = not self.reason and reason, self.reason and not reason
         lasted = f"{(now_ms - self._since_ms) / 1000:.0f} s"
         self.reason = reason

@@ -14,7 +14,7 @@ from flowrun.core.control import flat
 from flowrun.core.model import Artifact, Failure, Inputs, Origin, Usage
 from flowrun.core.state import State
 from flowrun.core.task import Task
-from flowrun.shell.execution import log_path
+from flowrun.shell.execution import log_name, log_path
 from flowrun.shell.log.runlog import Home
 from flowrun.shell.store.artifacts import Damaged, Missing, Source
 from flowrun.shell.values import Unfit, Values, loaded
@@ -69,7 +69,8 @@ def report(run: str, status: str, state: State, home: Home, now_ms: int) -> RunR
     """Everything about a run as it stands."""
     if status == "interrupted":  # nobody executes it: what ran does not, and its time does not run on
         now_ms = max([state.opened_ms, *(max(task.started_ms, task.ended_ms) for task in state.tasks)])
-    nodes = [_node_report(run, status, state, task, home, now_ms) for task in _in_order(state)]
+    logs = str(home.run_folder(run) / "logs")
+    nodes = [_node_report(status, state, task, logs, now_ms) for task in _in_order(state)]
     ended = state.ended_ms or now_ms
     result = _result(state, home) if state.status == "succeeded" else None
     header = state.plan.header
@@ -106,7 +107,7 @@ def _in_order(state: State) -> list[Task]:
     return sorted(state.tasks, key=place)
 
 
-def _node_report(run: str, status: str, state: State, task: Task, home: Home, now_ms: int) -> NodeReport:
+def _node_report(status: str, state: State, task: Task, logs: str, now_ms: int) -> NodeReport:
     ended = now_ms if task.state == "running" else task.ended_ms
     return NodeReport(
         task.node.id,
@@ -120,7 +121,7 @@ def _node_report(run: str, status: str, state: State, task: Task, home: Home, no
         task.blocked_by,
         _note(state, task),
         task.kept,
-        str(log_path(home, run, task.node.id, task.attempt)) if task.attempt else "",
+        f"{logs}/{log_name(task.node.id, task.attempt)}" if task.attempt else "",
         task.retried.get("preempted", 0),
         task.origin,
     )

@@ -20,10 +20,11 @@ from blake3 import blake3
 from flowc.plan.registry import definition_of_class
 from flowrun.core.model import Artifact
 from flowrun.shell.store import forms
-from flowrun.shell.store.content import LARGE_BYTES, Content
+from flowrun.shell.store.content import Content
 from flowrun.shell.store.content import Damaged as Damaged
 from flowrun.shell.store.conversion import convert as convert
 from flowrun.shell.store.conversion import is_array
+from flowrun.shell.store.files import LARGE_BYTES
 from flowrun.shell.store.inplace import InPlace, npy_header
 
 if TYPE_CHECKING:

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from flowrun.shell.store.files import SEALED_NS, Partial, make_folder, sync
+from flowrun.shell.store.files import LARGE_BYTES, SEALED_NS, Partial, make_folder, sync
 
 # Files up to this size are verified whenever they are read (3 ms at most). Larger ones are mapped unread, so
 # that passing on a gigabyte costs nothing; they are verified if they were written to, and when a run is
 # resumed.
 VERIFIED_BYTES = 16 * 1024 * 1024
-LARGE_BYTES = 1024 * 1024  # from here on, a thread that writes while another one hashes is worth its while
 _CHUNK = 8 * 1024 * 1024
 
 
@@ -52,13 +51,13 @@ class Content:
         def write(wanted: Callable[[], bool]) -> None:
             for piece in pieces:
                 for start in range(0, len(piece), _CHUNK):
-                    _write(partial.descriptor, piece[start : start + _CHUNK])
+                    partial.write(piece[start : start + _CHUNK])
                     if not wanted():
                         return
             partial.seal()
 
         if large:
-            return self._finish(partial, write, lambda: _hash(pieces))
+            return self._finish(partial, write, lambda: _hash(pieces, others=1))
         try:
             write(lambda: True)
             self._keep(partial, digest)
@@ -194,13 +193,8 @@ class _Thread:
             raise self._error
 
 
-def _write(descriptor: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
-def _hash(pieces: Sequence[memoryview]) -> str:
-    hasher = blake3(max_threads=_threads(sum(map(len, pieces))))
+def _hash(pieces: Sequence[memoryview], others: int = 0) -> str:
+    hasher = blake3(max_threads=max(1, _threads(sum(map(len, pieces))) - others))
     for piece in pieces:
         hasher.update(piece)
     digest: str = hasher.hexdigest()

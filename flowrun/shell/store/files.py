@@ -10,6 +10,8 @@ from pathlib import Path
 PARTIAL = ".partial-"  # what the names of files begin with that are being written
 # What a finished file's time of modification is set to, as Nix does: any other tells that it was written to.
 SEALED_NS = 1_000_000_000
+LARGE_BYTES = 1024 * 1024  # from here on it pays to write, to hash and to flush at the same time
+_SYNC_FILE_RANGE_WRITE = 2  # of sync_file_range(2)
 
 
 class Partial:
@@ -29,6 +31,14 @@ class Partial:
             if os.fstat(self.descriptor).st_nlink:  # else it was taken for left before it was locked
                 return
             os.close(self.descriptor)
+
+    def write(self, data: memoryview) -> None:
+        """Append data. Much of it is on its way to the disk by the time that `seal` waits for the rest."""
+        size = len(data)
+        while data:
+            data = data[os.write(self.descriptor, data) :]
+        if size >= LARGE_BYTES:
+            _begin_to_flush(self.descriptor, os.lseek(self.descriptor, 0, os.SEEK_CUR) - size, size)
 
     def seal(self) -> None:
         """Make it read-only, and flush it to disk."""
@@ -51,6 +61,16 @@ class Partial:
     def _close(self) -> None:
         os.close(self.descriptor)
         self.descriptor = -1
+
+
+def _begin_to_flush(descriptor: int, start: int, size: int) -> None:
+    """Have the kernel begin now to write a part of a file to disk, and do not wait for it."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError):  # a C library without it: it is written later
+        libc = ctypes.CDLL(None)
+        libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+        libc.sync_file_range(descriptor, start, size, _SYNC_FILE_RANGE_WRITE)
 
 
 def remove_left(partial: Path, dry_run: bool = False) -> bool:

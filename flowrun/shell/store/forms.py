@@ -15,7 +15,6 @@ imported only where such a value is there already, or is asked for.
 from __future__ import annotations
 
 import json
-import pickle
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -145,6 +144,8 @@ def as_table(table: Any, library: str) -> Any:
 
 def put_pickle(content: Content, value: Any) -> tuple[str, int]:
     """Keep what has no other form."""
+    import pickle
+
     try:
         data = pickle.dumps(value, protocol=5)
     except Exception as error:  # whatever the author's classes raise
@@ -154,6 +155,8 @@ def put_pickle(content: Content, value: Any) -> tuple[str, int]:
 
 def get_pickle(content: Content, digest: str) -> Any:
     """What was kept so: by this store, under a hash that is verified first."""
+    import pickle
+
     data = content.read(digest)
     try:
         return pickle.loads(data)

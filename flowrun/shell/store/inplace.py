@@ -8,7 +8,6 @@ address: what the operator's code writes to it later reaches its own memory and 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import mmap
 import os
@@ -105,6 +104,8 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 def _make_private(address: int, size: int, descriptor: int) -> None:
     """Exchange a mapping of a file for one that is copied where it is written to."""
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)

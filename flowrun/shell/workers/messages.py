@@ -89,6 +89,8 @@ class Spawn(Message, frozen=True, tag="spawn"):
     isolation: str = "warm"
     on: tuple[int, ...] = ()  # the CPUs that it is held to; none if it may run on all
     pickles: bool = False  # whether what has no other stored form may be pickled
+    memory_mb: int = 0  # that it asked for; 0: it is not limited
+    group: str = ""  # in which the kernel is to hold it to that, if it can
 
     @property
     def alone(self) -> bool:

@@ -33,6 +33,7 @@ class Log:
         self._file: IO[bytes] | None = None
         self._begun = [b"", b""]  # lines without an end, of each stream
         self._written = 0
+        self._last = 1  # the stream of the last row that was written
         self._tail: deque[bytes] = deque()
         self._tail_bytes = 0
         self._left_out = 0
@@ -43,10 +44,10 @@ class Log:
         end = data.rfind(b"\n") + 1
         if end:
             mark = _mark(stream, b"F")
-            self._write(mark + data[: end - 1].replace(b"\n", b"\n" + mark) + b"\n")
+            self._write(stream, mark + data[: end - 1].replace(b"\n", b"\n" + mark) + b"\n")
         rest = data[end:]
         if len(rest) > _LONGEST_LINE:
-            self._write(_mark(stream, b"P") + rest + b"\n")
+            self._write(stream, _mark(stream, b"P") + rest + b"\n")
             rest = b""
         self._begun[stream] = rest
 
@@ -54,18 +55,19 @@ class Log:
         """No more is going to be printed."""
         for stream, rest in enumerate(self._begun):
             if rest:
-                self._write(_mark(stream, b"P") + rest + b"\n")
-        if self._left_out:
-            self._put(_mark(1, b"F") + b"[%d bytes of the log are left out here]\n" % self._left_out)
+                self._write(stream, _mark(stream, b"P") + rest + b"\n")
+        if self._left_out:  # as the end of the line that was begun last
+            self._put(_mark(self._last, b"F") + b"[%d bytes of the log are left out here]\n" % self._left_out)
         for rows in self._tail:
             self._put(rows)
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
 
-    def _write(self, rows: bytes) -> None:
+    def _write(self, stream: int, rows: bytes) -> None:
         if self._written < HEAD_BYTES:
             self._written += len(rows)
+            self._last = stream
             self._put(rows)
             return
         self._tail.append(rows)

@@ -7,7 +7,6 @@ import fcntl
 import heapq
 import itertools
 import os
-import shutil
 from pathlib import Path
 
 
@@ -48,6 +47,8 @@ class Places:
 
     def clear(self) -> None:
         """Nobody works here any more."""
+        import shutil  # when there is time
+
         with contextlib.suppress(OSError):
             for name in os.listdir(self._folder):
                 shutil.rmtree(self._folder / name, ignore_errors=True)

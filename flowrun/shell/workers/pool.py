@@ -18,10 +18,12 @@ import msgspec
 
 from flowrun.core.model import Failure, Usage
 from flowrun.core.task import Task
+from flowrun.shell.host import cgroups
 from flowrun.shell.host.memory import Kills, held_kb
 from flowrun.shell.host.watch import Attempt
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.workers.descendants import adopt_orphans, end_children, send_to_all
+from flowrun.shell.workers.deaths import LOST, UNREAD, end_of, no_process
+from flowrun.shell.workers.descendants import adopt_orphans, end_children, send_to_all, tree
 from flowrun.shell.workers.forkserver import ZygoteProcess, allow_many_files, start_zygote
 from flowrun.shell.workers.messages import (
     Branch,
@@ -44,9 +46,8 @@ from flowrun.shell.workers.zygotes import Zygote, Zygotes
 
 Key = tuple[str, str, int]  # run, node, attempt
 LogPath = Callable[[str, str, int], Path]  # of an attempt
-_LOST = Failure("FR207", "the process that starts workers died, and the node's process with it")
-_UNREAD = Failure("FR207", "its process died before the node began")
 _firsts: set[int] = set()  # the first ones of all pools of this process: its own children
+_groups = cgroups.Groups(lambda: tree(os.getpid()))  # of all pools, as it is the process that has a folder
 
 
 class Pool:
@@ -67,6 +68,7 @@ class Pool:
         self._told: list[Told] = []
         self._adopts = False
         self._kills = Kills()
+        self._grouped: list[str] = []  # groups whose workers were let go
         self._is_closed = False
         self._zygotes = self._begin(process)
 
@@ -102,8 +104,12 @@ class Pool:
         try:
             worker = self._take(order)
         except OSError as error:
-            self._fail(order, _no_process(error.strerror or str(error)))
+            self._fail(order, no_process(error.strerror or str(error)))
             return
+        if order.memory_mb and not worker.group:
+            worker.group = _groups.make()
+        if worker.group:
+            order = msgspec.structs.replace(order, group=worker.group)
         worker.order, worker.threads, worker.on = order, order.threads, order.on
         self._running[order.run, order.node, order.attempt] = worker
         worker.outputs.begin(lambda: self._log_path(order.run, order.node, order.attempt))
@@ -148,6 +154,7 @@ class Pool:
             send_to_all(self._process.pid, signal.SIGKILL)
         for worker in self._workers.values():
             worker.disconnect(self._readiness)
+        self._grouped = [worker.group for worker in self._workers.values() if worker.group]
         self._zygotes.remove(self._zygotes.first)
         self._workers.clear()
 
@@ -158,6 +165,9 @@ class Pool:
         _firsts.discard(self._process.pid)
         if self._adopts:
             end_children(_is_ours)  # that it left, where it was killed
+        for group in self._grouped:
+            _groups.remove(group)
+        _groups.rest()
         if self._plan is not None:
             self._places.clear()
             self._plan = None
@@ -282,18 +292,11 @@ class Pool:
                 for ready in self._zygotes.loaded(zygote, has, imports):
                     self._have_a_spare(ready)
             case Unforked(number=number, why=why):
-                self._is_gone(number, _no_process(why), Usage())
+                self._is_gone(number, no_process(why), Usage())
             case Reaped(number=number, status=status, usage=usage):
-                self._is_gone(number, self._why(number, status), usage)
+                self._is_gone(number, *end_of(self._workers.get(number), status, usage, self._kills))
             case news:
                 assert_never(news)
-
-    def _why(self, number: int, status: int) -> Failure:
-        worker = self._workers.get(number)
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        if killed and worker is not None and not worker.doomed and self._kills.moved():
-            return Failure("FR213", "the kernel killed its process: memory ran out")
-        return Failure("FR202", _describe_death(status))
 
     def _is_gone(self, number: int, failure: Failure, usage: Usage) -> None:
         worker = self._workers.get(number)
@@ -301,7 +304,7 @@ class Pool:
             self._bury(worker, failure, usage)
         for zygote in self._zygotes.all:
             if zygote.number == number:
-                self._lose(zygote, failure if failure.code == "FR211" else _LOST)
+                self._lose(zygote, failure if failure.code == "FR211" else LOST)
                 break
 
     def _bury(self, worker: Worker, failure: Failure, usage: Usage | None = None) -> None:
@@ -310,12 +313,14 @@ class Pool:
         order = worker.order
         if order is not None:
             if failure.code == "FR202" and worker.stream.was_cut and not worker.doomed:
-                failure = _UNREAD
+                failure = UNREAD
             if usage is not None:
                 usage = Usage(max(0, usage.cpu_ms - worker.cpu_ms), usage.peak_mb)
             last = Ended(order.node, order.attempt, failure=failure, usage=usage or Usage(), run=order.run)
             self._over(worker, worker.ended or last)
         worker.disconnect(self._readiness)
+        if worker.group:
+            _groups.remove(worker.group)
         self._places.give_back(worker.place)
         del self._workers[worker.number]
         for workers in (self._idle, worker.zygote.spares):
@@ -342,7 +347,7 @@ class Pool:
         _firsts.discard(pid)
         self._adopt()
         end_children(_is_ours)
-        self._lose(self._zygotes.first, _LOST)
+        self._lose(self._zygotes.first, LOST)
         # A new interpreter: this process may have threads by now, which do not survive a fork.
         self._zygotes = self._begin(start_zygote())
         if self._plan is not None:
@@ -354,17 +359,3 @@ def _is_ours(child: int) -> bool:
     with contextlib.suppress(ProcessLookupError):
         return child in _firsts or os.getsid(child) == os.getsid(0)
     return True
-
-
-def _no_process(why: str) -> Failure:
-    hint = "raise the limit on processes (`ulimit -u`) or open files (`ulimit -n`), or run fewer at once"
-    return Failure("FR211", f"no process can be started for it: {why}", hint=hint)
-
-
-def _describe_death(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
-        why = " (the kernel does that when memory runs out)" if number == signal.SIGKILL else ""
-        return f"its process was killed by {name}{why}"
-    return f"its process exited with status {os.waitstatus_to_exitcode(status)} without a result"

@@ -121,6 +121,7 @@ class Worker:
         self.cpu_ms = 0  # that its attempts have used
         self.on: tuple[int, ...] = ()  # the CPUs that its last attempt was held to
         self.kept_kb = 0  # what it holds between two attempts; 0: it had none yet
+        self.group = ""  # in which the kernel holds it to its limits of memory, if one had some
         self.outputs = Outputs()
         self.stream: Stream
 

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from flowrun.core.model import Usage
 from flowrun.shell.host.affinity import run_on
+from flowrun.shell.host.cgroups import Confined
 from flowrun.shell.host.memory import mapped_kb
 from flowrun.shell.workers.descendants import end_children, have_children
 from flowrun.shell.workers.messages import Spawn
@@ -40,6 +41,7 @@ class Surroundings:
         os.environ["FLOW_BEAT"] = beat_file(folder)
         self._cpus = os.sched_getaffinity(0)
         self._on: tuple[int, ...] = ()
+        self._confined = Confined()
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
         self._files = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -59,12 +61,24 @@ class Surroundings:
         self._problem: OSError | None = None  # with the working directory
 
     def settle(self, order: Spawn) -> None:
-        """Make the process the node's own: its output, its share of the CPUs, its GPUs.
+        """Make the process the node's own: its share of the CPUs and of the memory, its GPUs.
 
         `OSError` if it has no working directory.
         """
         if self._problem is not None:
             raise self._problem
+        if order.on != self._on:
+            self._on = order.on
+            run_on(order.on, self._cpus)
+        if order.group:
+            self._confined.to(order.group, order.memory_mb, self.kept_kb // 1024)
+        self._set_variables(order)
+
+    def put_back(self) -> None:
+        """What nodes may have changed is as it was; the working directory is there, and empty.
+
+        That is done as soon as a node is over, for the next one not to wait.
+        """
         os.dup2(self._outputs[0], 1)
         os.dup2(self._outputs[1], 2)
         self._open_texts()
@@ -76,13 +90,14 @@ class Surroundings:
         if sys.path != self._path:
             sys.path[:] = self._path
         gc.enable()
-        if order.on != self._on:
-            self._on = order.on
-            run_on(order.on, self._cpus)
-        self._set_variables(order)
         for name, put_back in _MODULES.items():
             if name in sys.modules:
                 put_back(sys.modules[name])
+        try:
+            self._enter_folder()
+            self._problem = None
+        except OSError as error:
+            self._problem = error
 
     def leave(self) -> Usage:
         """What the node used, its output written. Everything that it started and left behind ends."""
@@ -96,7 +111,7 @@ class Surroundings:
         return self._usage()
 
     def is_fit(self) -> bool:
-        """Whether the process is as it was, but for what `settle` puts back."""
+        """Whether the process is as it was, but for what `put_back` sees to."""
         self._look()
         if self._used.ru_maxrss - self._began_kb > 1024:
             with contextlib.suppress(OSError):
@@ -109,15 +124,8 @@ class Surroundings:
             and _cannot_be_put_back() == self._fixed
         )
 
-    def clean(self) -> None:
-        """Go to the working directory, and empty it."""
-        try:
-            self._enter_folder()
-            self._problem = None
-        except OSError as error:
-            self._problem = error
-
     def _enter_folder(self) -> None:
+        """Go to the working directory, and empty it."""
         folder = self._folder
         try:
             found = os.stat(folder)

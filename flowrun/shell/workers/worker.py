@@ -82,7 +82,7 @@ def serve(
         kept_kb = surroundings.kept_kb if fit else 0
         ended = Ended(order.node, order.attempt, artifact, failure, usage, order.run, fit, kept_kb)
         channel.sendall(frame(ended))
-        surroundings.clean()
+        surroundings.put_back()
         if not fit:
             break
     os._exit(0)
@@ -101,7 +101,7 @@ def _rehearse(surroundings: Surroundings, store: Store) -> None:
     A forked process pays for each page that it touches for the first time: a few milliseconds in all, which
     no node should wait for.
     """
-    surroundings.clean()
+    surroundings.put_back()
     surroundings.is_fit()
     with contextlib.suppress(Damaged):
         store.get(blake3(frame(Ended("", 0))).hexdigest())

@@ -79,6 +79,13 @@ class TestRetention:
         collect(log, Retention(runs=1), later())
         assert (is_there(log, first["a"]), is_there(log, second["a"])) == (False, True)
 
+    def test_a_run_that_was_given_up_holds_nothing_ever_after(self, log):
+        made = done(log, 1000, a=5)
+        collect(log, NONE, now())  # it is too new to be removed yet
+        assert is_there(log, made["a"])
+        collect(log, ALL, later())
+        assert not is_there(log, made["a"])
+
     def test_by_days(self, log):
         at = later()
         first, second = done(log, at - 10 * DAY_MS, a=5), done(log, at - DAY_MS, a=6)

@@ -8,8 +8,8 @@ import pytest
 from blake3 import blake3
 
 from flowrun.shell.store import content
-from flowrun.shell.store.content import LARGE_BYTES, Content, Damaged
-from flowrun.shell.store.files import PARTIAL, SEALED_NS, Partial, remove_left
+from flowrun.shell.store.content import Content, Damaged
+from flowrun.shell.store.files import LARGE_BYTES, PARTIAL, SEALED_NS, Partial, remove_left
 
 SMALL, LARGE = b"abc" * 100, os.urandom(3 * LARGE_BYTES)
 

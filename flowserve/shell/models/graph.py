@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
-from flowserve.core.datatypes import BY_ONNX
-from flowserve.core.signature import Signature, TensorSpec
+from flowserve.core.models.signature import Signature, TensorSpec
+from flowserve.core.wire.datatypes import BY_ONNX
 from flowserve.core.wording import cut, listed
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.signature import Signature
+from flowserve.core.models.signature import Signature
 from flowserve.core.wording import cut, listed
 
 Run = Callable[[Mapping[str, Any], Sequence[str]], list[Any]]

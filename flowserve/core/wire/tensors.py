@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.datatypes import Datatype
+from flowserve.core.wire.datatypes import Datatype
 from flowserve.core.wording import shown
 
 Array = npt.NDArray[Any]

@@ -3,7 +3,7 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.routes import (
+from flowserve.core.wire.routes import (
     Infer,
     ModelConfig,
     ModelMetadata,

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.classification import best_classes
-from flowserve.core.datatypes import DATATYPES
-from flowserve.core.protocol import encode_response, parse_request
-from flowserve.core.signature import Signature, TensorSpec, axis_conflict
+from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
+from flowserve.core.wire.classification import best_classes
+from flowserve.core.wire.datatypes import DATATYPES
+from flowserve.core.wire.protocol import encode_response, parse_request
 
 FP32, INT64, BYTES = DATATYPES["FP32"], DATATYPES["INT64"], DATATYPES["BYTES"]
 IRIS = Signature(

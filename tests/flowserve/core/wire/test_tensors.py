@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.datatypes import DATATYPES
-from flowserve.core.tensors import from_binary, from_json, to_binary, to_json
+from flowserve.core.wire.datatypes import DATATYPES
+from flowserve.core.wire.tensors import from_binary, from_json, to_binary, to_json
 
 NUMBERS = [name for name in DATATYPES if name not in ("BYTES", "BOOL")]
 

@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.coding import chosen_coding, packed, unpacked
+from flowserve.core.wire.coding import chosen_coding, packed, unpacked
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])

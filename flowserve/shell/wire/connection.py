@@ -16,8 +16,8 @@ import httptools
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused
-from flowserve.core.answers import Answer, failure, refusal
-from flowserve.core.coding import REQUEST_CODINGS
+from flowserve.core.wire.answers import Answer, failure, refusal
+from flowserve.core.wire.coding import REQUEST_CODINGS
 
 
 class Limits(msgspec.Struct, frozen=True):

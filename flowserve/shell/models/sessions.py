@@ -8,11 +8,11 @@ from typing import Any
 import onnxruntime
 
 from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
-from flowserve.core.datatypes import BY_RUNTIME
-from flowserve.core.registry import Model, Registry
-from flowserve.core.signature import Signature, TensorSpec, axis_conflict
-from flowserve.core.tensors import Array
-from flowserve.shell.repository import ModelFolder
+from flowserve.core.models.registry import Model, Registry
+from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
+from flowserve.core.wire.datatypes import BY_RUNTIME
+from flowserve.core.wire.tensors import Array
+from flowserve.shell.models.repository import ModelFolder
 
 _REASON_LENGTH_MAX = 400
 

@@ -7,10 +7,11 @@ from typing import Any, assert_never
 import msgspec
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.config import config_json
-from flowserve.core.protocol import encode_response, parse_request
-from flowserve.core.registry import Model, Registry
-from flowserve.core.routes import (
+from flowserve.core.models.pbtxt import config_json
+from flowserve.core.models.registry import Model, Registry
+from flowserve.core.models.signature import TensorSpec
+from flowserve.core.wire.protocol import encode_response, parse_request
+from flowserve.core.wire.routes import (
     Infer,
     ModelConfig,
     ModelMetadata,
@@ -21,7 +22,6 @@ from flowserve.core.routes import (
     ServerMetadata,
     ServerReady,
 )
-from flowserve.core.signature import TensorSpec
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
 

@@ -18,12 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.answers import Answer, describe, failure, infer, refusal
-from flowserve.core.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
-from flowserve.core.registry import Model, Registry
-from flowserve.core.routes import Infer, parse_route
+from flowserve.core.models.registry import Model, Registry
+from flowserve.core.wire.answers import Answer, describe, failure, infer, refusal
+from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
+from flowserve.core.wire.routes import Infer, parse_route
 from flowserve.core.wording import cut
-from flowserve.shell.connection import Connection, Limits, Received
+from flowserve.shell.wire.connection import Connection, Limits, Received
 
 _log = logging.getLogger("flowserve")
 _BACKLOG = 1024

@@ -3,8 +3,8 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.registry import Model, Registry
-from flowserve.core.signature import Signature
+from flowserve.core.models.registry import Model, Registry
+from flowserve.core.models.signature import Signature
 
 
 def model(name: str, version: int) -> Model:

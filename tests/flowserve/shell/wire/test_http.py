@@ -12,11 +12,11 @@ import pytest
 import uvloop
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.datatypes import DATATYPES
-from flowserve.core.registry import Model, Registry
-from flowserve.core.signature import Signature, TensorSpec
-from flowserve.shell.connection import Connection, Limits
-from flowserve.shell.http import Server, bind
+from flowserve.core.models.registry import Model, Registry
+from flowserve.core.models.signature import Signature, TensorSpec
+from flowserve.core.wire.datatypes import DATATYPES
+from flowserve.shell.wire.connection import Connection, Limits
+from flowserve.shell.wire.http import Server, bind
 
 FP32 = DATATYPES["FP32"]
 SIGNATURE = Signature((TensorSpec("x", FP32, (-1,)),), (TensorSpec("y", FP32, (-1,)),))
@@ -490,7 +490,7 @@ def test_compression_both_ways(coding):
     async def check():
         import zlib
 
-        from flowserve.core.coding import packed
+        from flowserve.core.wire.coding import packed
 
         count = 5000
         plain = BODY.replace(b"[1]", b"[%d]" % count).replace(b"[3]", b"[" + b",".join([b"3"] * count) + b"]")

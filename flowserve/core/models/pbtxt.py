@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from flowserve.core.signature import Signature, TensorSpec
+from flowserve.core.models.signature import Signature, TensorSpec
 
 LABELS_FILE = "labels.txt"
 

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.classification import best_classes
-from flowserve.core.datatypes import DATATYPES
-from flowserve.core.signature import Signature, TensorSpec
-from flowserve.core.tensors import Array, from_binary, from_json, to_binary, to_json
+from flowserve.core.models.signature import Signature, TensorSpec
+from flowserve.core.wire.classification import best_classes
+from flowserve.core.wire.datatypes import DATATYPES
+from flowserve.core.wire.tensors import Array, from_binary, from_json, to_binary, to_json
 from flowserve.core.wording import listed, shown, shown_shape
 
 # Beyond this, numpy cannot even describe a tensor that has no elements because another dimension is 0.

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
-from flowserve.core.config import (
+from flowserve.core.models.pbtxt import (
     LABELS_FILE,
     ConfigError,
     config_field,
@@ -86,7 +86,7 @@ def publish(
     all, whatever crashes, and publishers at the same time take turns. A new version says that it is of
     `origin`. Raises `Refused` FS105.
     """
-    from flowserve.shell.graph import read_signature
+    from flowserve.shell.models.graph import read_signature
 
     if not _NAME.fullmatch(name) or ".." in name or len(name) > 200:
         expected = "letters, digits, `_`, `-` and single dots, and not begin with a dot"

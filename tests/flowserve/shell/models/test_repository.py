@@ -14,8 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from flowc.plan.diagnostics import Refused
-from flowserve.shell import repository as repository_module
-from flowserve.shell.repository import Published, publish, scan
+from flowserve.shell.models import repository as repository_module
+from flowserve.shell.models.repository import Published, publish, scan
 
 LABELS = ["setosa", "versicolor", "virginica"]
 
@@ -351,6 +351,6 @@ def test_links_within_the_repository(tmp_path):
 
 def test_importing_is_cheap():
     heavy = "{'numpy', 'onnx', 'onnxruntime', 'asyncio', 'uvloop'}"
-    program = f"import sys, flowserve.shell.repository; print({heavy} & set(sys.modules))"
+    program = f"import sys, flowserve.shell.models.repository; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
