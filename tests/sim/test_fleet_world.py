@@ -6,9 +6,9 @@ A seed that fails is printed with its reason; `FleetWorld(seed).play()` plays it
 from random import Random
 
 import pytest
-from books import Broken
 from fleet_world import FleetWorld
 from graphs import host, plan
+from seeds import play
 
 from flowrun.core.changes import Exited, Opened, Start
 from flowrun.core.fleet import Fleet, decide
@@ -36,30 +36,22 @@ REGRESSIONS = {
 }
 
 
-def play(seed):
-    try:
-        FleetWorld(seed).play()
-    except Exception as error:
-        kind = "" if isinstance(error, Broken) else f"{type(error).__name__}: "
-        pytest.fail(f"FleetWorld({seed}): {kind}{error}", pytrace=not isinstance(error, Broken))
-
-
 @pytest.mark.parametrize("start", range(0, 200, 50))
 def test_random_fleets(start):
     for seed in range(start, start + 50):
-        play(seed)
+        play(FleetWorld, seed)
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
 def test_fleets_that_broke_once(seed):
-    play(seed)
+    play(FleetWorld, seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(1000, 6000, 250))
 def test_many_random_fleets(start):
     for seed in range(start, start + 250):
-        play(seed)
+        play(FleetWorld, seed)
 
 
 def test_a_fleet_is_made_of_its_seed():

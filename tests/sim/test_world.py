@@ -4,7 +4,7 @@ A seed that fails is printed with its reason; `World(seed).play()` plays it agai
 """
 
 import pytest
-from books import Broken
+from seeds import play
 from world import World
 
 # Seeds that once found something, and what.
@@ -21,30 +21,22 @@ REGRESSIONS = {
 }
 
 
-def play(seed):
-    try:
-        World(seed).play()
-    except Exception as error:
-        kind = "" if isinstance(error, Broken) else f"{type(error).__name__}: "
-        pytest.fail(f"World({seed}): {kind}{error}", pytrace=not isinstance(error, Broken))
-
-
 @pytest.mark.parametrize("start", range(0, 500, 50))
 def test_random_worlds(start):
     for seed in range(start, start + 50):
-        play(seed)
+        play(World, seed)
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
 def test_worlds_that_broke_once(seed):
-    play(seed)
+    play(World, seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(1000, 26_000, 500))
 def test_many_random_worlds(start):
     for seed in range(start, start + 500):
-        play(seed)
+        play(World, seed)
 
 
 def test_in_some_worlds_others_are_quicker_and_artifacts_rot():
