@@ -174,12 +174,13 @@ class TestPromise:
         desk.wants("other", cpus=1, lasts=3000)
         assert desk.gives() == ""  # `large` has its place at 2000
 
-    def test_what_passed_and_ends_in_time_makes_room_beside_it_again(self):
+    @pytest.mark.parametrize("lasts", [500, 1000])
+    def test_what_passed_and_ends_in_time_makes_room_beside_it_again(self, lasts):
         desk = Desk(cpus=4)
         desk.wants("runs", cpus=2, lasts=1000)
         desk.gives()
         desk.wants("large", cpus=3, lasts=100)
-        desk.wants("short", cpus=1, lasts=500)
+        desk.wants("short", cpus=1, lasts=lasts)
         desk.wants("long", cpus=1, lasts=9999)
         assert desk.gives() == "short long"
 
