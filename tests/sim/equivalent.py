@@ -71,6 +71,7 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "if missing > 1 and isinstance(lacks, Rejected):": _SPEED,
         "pass  # self._moves += 2 * len(self._freed) + 1": _BOUND,
         "self._moves += 3 * len(self._freed) + 1": _BOUND,
+        "self._moves += 2 * len(self._freed) + 2": _BOUND,
     },
     "scheduler/preempting.py": {
         "CONSIDERED = 513": _BOUND,
