@@ -295,8 +295,8 @@ class _Pass:
             need = kind.need
             if need.cpus > cpus or need.rejected or need.memory_mb > memory_mb:
                 if not blocked and (not limited or order.allowed(request) is None):
-                    self._refuse(request)
                     blocked = True
+                    self._refuse(request)
                 continue
             of = kind.of
             if of in hopeless or (limited and order.allowed(request) is not None):
