@@ -45,6 +45,7 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "several, fruitless = len(self.queue.heads) > 1, 1": _BOUND,
         "pass  # hopeless.add(of)": _SPEED,
         "blocked = True self._refuse(request) pass  # continue": _SPEED,
+        "if (blocked or promise is None):": _SPEED,
         "if len(self._queue.heads) == 2:": _SPEED,
         "if (len(lower) <= len(need.classes)) or not self._hopeless.issuperset(lower):": _SPEED,
         "if delays and (not of.least_ms or (now_ms - of.least_ms) > promise.at_ms):": _SPEED,

@@ -163,6 +163,21 @@ class TestPromise:
         desk.wants("urgent", cpus=3, lasts=5000, urgent=True)
         assert desk.gives() == "urgent other"
 
+    def test_it_stays_when_what_is_more_urgent_is_over_in_time(self):
+        desk = Desk(cpus=6)
+        desk.wants("runs", cpus=3, lasts=2000)
+        desk.wants("ends early", cpus=1, lasts=3000)
+        desk.gives()
+        desk.wants("large", cpus=6)
+        desk.wants("other", cpus=2, lasts=2500)
+        assert desk.gives() == "other"
+        desk.ends("ends early")
+        desk.wants("urgent", cpus=1, lasts=10, urgent=True)
+        assert desk.gives(at=100) == "urgent"
+        desk.ends("urgent")
+        desk.wants("small", cpus=1, lasts=2700)
+        assert desk.gives(at=110) == "small"  # not with a new promise, which would be for 2500
+
     def test_it_is_made_anew_when_something_is_told_to_go(self):
         desk = Desk(cpus=4)
         desk.wants("runs", cpus=3, lasts=9000)
