@@ -48,7 +48,8 @@ def decide(state: State, event: Event) -> list[Command]:
     """Apply an event and return what is to be done about it, already applied to the state."""
     commands = react(state, event)
     commands += [command for _, command in dispatch(state.scheduler, {state.run: state}, event.at_ms)]
-    commands += conclude(state, event.at_ms)
+    if not state.unfinished:
+        commands += conclude(state, event.at_ms)
     return commands
 
 
@@ -155,7 +156,7 @@ def _carry_out(state: State, commands: list[Command], decided: Iterable[Command]
 
 
 def _after_failure(state: State, task: Task, now_ms: int) -> Command:
-    if state.cancelling and (task.node.trigger != "always" or state.cancelling > 1):
+    if state.is_cancelled(task):
         return Cancel(task.node.id)
     command = after_failure(task, now_ms, state.could_have)
     if isinstance(command, Retry) and command.kind == "damaged":
@@ -167,10 +168,10 @@ def _cancel(state: State, now_ms: int) -> Iterator[Command]:
     """What runs is asked to end, and at the second request made to. Nothing starts but what always should."""
     force = state.cancelling > 1
     for task in state.running.values():
-        if force or task.node.trigger != "always":
+        if state.is_cancelled(task):
             yield Kill(now_ms, task.node.id, task.attempt, "cancelled", force)
     for task in state.tasks:  # one may be over by the end of another
-        if (force or task.node.trigger != "always") and _is_to_come(task):
+        if state.is_cancelled(task) and _is_to_come(task):
             yield Cancel(task.node.id)
 
 

@@ -149,6 +149,10 @@ class State:
         """Whether there could be a place with some needs for a node of this run, if nothing else ran."""
         return self.scheduler.ever_refused(self.shared.lane if self.shared else _ALONE, needs) is None
 
+    def is_cancelled(self, task: Task) -> bool:
+        """Whether the user wants a task not to run any more."""
+        return self.cancelling > (task.node.trigger == "always")
+
     def due(self, now_ms: int) -> list[Task]:
         """Running tasks whose time limit, or whose grace after a gentle kill, is over."""
         return [task for task in self._timed.values() if 0 <= self._deadline(task) <= now_ms]
@@ -268,7 +272,7 @@ class State:
                 task.retried[change.kind] = task.retried.get(change.kind, 0) + 1
                 task.more = change.needs or task.more
                 task.ready_at_ms = change.ready_at_ms
-                task.missing = self._comes_after_again(task)
+                task.missing = self._due_before(task)
                 self._doom(task, (lost for lost in self._lost if task.index in self.dependents[lost.index]))
                 if change.ready_at_ms <= change.at_ms and not task.missing:
                     self._make_ready(task)
@@ -324,11 +328,15 @@ class State:
                 self.dependents[source.index].append(finder.index)
             if source.state == "succeeded":  # else another task found out, too
                 self._begin_again(source)
-        finder.state, finder.missing = "pending", self._comes_after_again(finder)
+        finder.state, finder.missing = "pending", self._due_before(finder)
 
-    def _comes_after_again(self, task: Task) -> int:
-        """How many dependencies of a task were done and are not any more."""
-        return sum(self.dependents[index].count(task.index) for index in self._again)
+    def _due_before(self, task: Task) -> int:
+        """How many dependencies of a task that ran before are to come to their end, maybe once more.
+
+        If it was kept from before the run was resumed, all that it waits for may be still to come.
+        """
+        others = self._again | {self.by_id[ref].index for ref in waited_for(task.node)}
+        return sum(self.dependents[i].count(task.index) for i in others if is_due(self.tasks[i]))
 
     def _begin_again(self, task: Task) -> None:
         """A task that is done is so no more. What has used its result stays, what has not waits for the next.
@@ -348,11 +356,7 @@ class State:
                 waiting.state = "pending"
             if waiting.state == "pending" or is_part(task, waiting):
                 waiting.missing += 1
-        task.state = "pending"
-        before = [other for other in self.tasks if task.index in self.dependents[other.index]]
-        # Of a task that was kept, what it depends on may not be there, and may never be.
-        task.missing = sum(self.dependents[o.index].count(task.index) for o in before if is_due(o))
-        self._doom(task, (other for other in before if not is_due(other)))
+        task.state, task.missing = "pending", self._due_before(task)
         if not task.missing:
             self._make_ready(task)
 

@@ -3,9 +3,6 @@
 import os
 import signal
 
-import pytest
-from project import Project
-
 FLOW = """
 @operator
 def load(n: int) -> list[int]:
@@ -31,14 +28,6 @@ def other(n: int) -> int:
 def main(n: int = 3, seed: int = 1):
     return train(load(n), seed), other(n)
 """
-
-
-@pytest.fixture
-def project(tmp_path):
-    project = Project(tmp_path, FLOW)
-    yield project
-    for process in project.processes():
-        process.kill()
 
 
 def test_a_rerun_keeps_what_its_inputs_do_not_change_and_says_so_beforehand(project):

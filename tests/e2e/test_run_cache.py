@@ -3,9 +3,6 @@
 import json
 import os
 
-import pytest
-from project import Project
-
 FLOW = """
 import numpy as np
 from flowc import Array, foreach
@@ -44,14 +41,6 @@ def main(n: int = 10) -> float:
     return result
 """
 ALL = ["load", "parts", "scale0", "scale1", "scale2", "total", "publish"]
-
-
-@pytest.fixture
-def project(tmp_path):
-    project = Project(tmp_path, FLOW)
-    yield project
-    for process in project.processes():
-        process.kill()
 
 
 def ran(project):
