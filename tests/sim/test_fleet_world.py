@@ -72,7 +72,7 @@ def test_in_some_worlds_others_are_quicker():
 
 def test_in_these_worlds_places_are_taken_from_others():
     taken = 0
-    for seed in range(60):
+    for seed in range(120):
         world = FleetWorld(seed)
         world.play()
         taken += world.preempted
