@@ -155,13 +155,13 @@ class Execution:
         An exit that came too late counts for nothing: what it was made from may be another by now.
         """
         by_id, contents = self.state.by_id, self.state.contents
-        return {
-            self.position + i: key
-            for i, change in enumerate(changes)
-            if isinstance(change, (Exited, Reuse))
-            if change.artifact is not None and change.artifact is by_id[change.node].artifact
-            if (key := contents.get(change.node))
-        }
+        found: dict[int, bytes] = {}
+        for i, change in enumerate(changes, self.position):
+            if isinstance(change, (Exited, Reuse)) and (artifact := change.artifact) is not None:
+                key = contents.get(change.node)
+                if key and artifact is by_id[change.node].artifact:
+                    found[i] = key
+        return found
 
     def tell(self, changes: Sequence[AnyChange]) -> None:
         """The changes are durable now: show them."""

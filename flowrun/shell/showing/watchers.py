@@ -66,7 +66,7 @@ class PlainWatcher:
                 say([self._lines.of(state, change)])
                 if self._problems == MOST_PROBLEMS:
                     say([f"{' ' * 11} ... what else goes wrong is counted"])
-        self._tell(state, over=any(isinstance(change, Finish) for change in changes))
+        self._tell(state, over=isinstance(changes[-1], Finish))
 
     def tick(self, state: State) -> None:
         """Nothing happened: of very many nodes, how far the run is."""
@@ -192,9 +192,13 @@ class Lines:
 
 
 def _is_problem(change: AnyChange) -> bool:
-    return (isinstance(change, (Exited, Resolved)) and change.failure is not None) or isinstance(
-        change, Retry
-    )
+    match change:
+        case Start():  # every second change
+            return False
+        case Exited(failure=failure) | Resolved(failure=failure):
+            return failure is not None
+        case _:
+            return isinstance(change, Retry)
 
 
 def _line(state: State, change: AnyChange, width: int) -> str:
