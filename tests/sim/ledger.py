@@ -127,6 +127,7 @@ class Ledger:
                 self._check_retry(change, self.shadow.by_id[node])
             case Redo(node=node):
                 self._check_redo(change, self.shadow.by_id[node])
+                self.unsure.clear()  # who waits for what is made again may take something else by then
             case Fail(node=node):
                 self._check_fail(change, self.shadow.by_id[node])
                 self._end(node, change)

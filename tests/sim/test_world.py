@@ -18,6 +18,7 @@ REGRESSIONS = {
     1964: "a GPU of which others had a part was taken for free when it had been promised whole to two",
     1942: "what was damaged was made again before what it is made of was there",
     2290: "what was damaged was to be made again by what cannot run any more",
+    2853: "what was looked at was not taken, as what it is made from was made again",
     15043: "a promise was kept that something more urgent had made void",
     20815: "of what ended at the same moment only some was counted on",
 }
