@@ -161,6 +161,10 @@ CODES: dict[str, str] = {
     "FS103": "a model does not load",
     "FS104": "the server cannot listen",
     "FS105": "the model cannot be published",
+    "FS106": "the server's configuration is wrong",
+    "FS107": "the operation on models cannot be done",
+    "FS108": "the server's control socket cannot be used",
+    "FS109": "a server process ended",
     # FS2: requests
     "FS201": "the request is malformed",
     "FS202": "there is no such model or version",
