@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,36 +30,18 @@ def main() -> None:
     app()
 
 
-@app.command(_MODELS, _ADDRESS)
-def start(models: Path, http: str) -> None:
+@app.command(
+    _MODELS,
+    _ADDRESS,
+    argument("--processes", type=int, default=1, help="how many processes answer requests (default: 1)"),
+)
+def start(models: Path, http: str, processes: int) -> None:
     """Serve every model of a repository until SIGTERM or Ctrl-C. Port 0 takes a free one."""
     host, port = _address(http, "FS104")
 
-    import asyncio
-    import os
-    from importlib.metadata import version
+    from flowserve.shell.processes.start import start_server
 
-    import uvloop
-
-    from flowserve.shell.models.repository import scan
-    from flowserve.shell.models.sessions import load_all
-    from flowserve.shell.wire.http import bind, serve
-
-    folders = scan(models)
-    listener = bind(host, port)
-    registry = load_all(folders)
-
-    def announce() -> None:
-        for model in registry:
-            print(f"{model.name}  version {model.version}  {model.signature}")
-        print(f"listening on http://{_written(host, listener.getsockname()[1])}", flush=True)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        finished = runner.run(serve(registry, listener, version("flow-toolchain"), on_listening=announce))
-    if not finished:
-        print("stopped before every request was answered", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        os._exit(1)  # a model that still runs would keep the process
+    start_server(models, host, port, processes)
 
 
 @app.command(
@@ -120,7 +101,3 @@ def _address(text: str, code: str) -> tuple[str, int]:
     if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
         refuse(code, f"the address must be HOST:PORT, as in `{_DEFAULT_ADDRESS}`, got `{text}`")
     return host, int(port)
-
-
-def _written(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

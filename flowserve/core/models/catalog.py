@@ -14,7 +14,7 @@ from typing import Literal, assert_never
 import msgspec
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.models.table import Key
+from flowserve.core.models.key import Key
 from flowserve.core.wording import cut, listed
 
 State = Literal["known", "loading", "ready", "failed", "leaving"]
@@ -25,8 +25,8 @@ _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A version. `serving` is the stamp of the bytes that take traffic ("" for none), `stamp` of those on disk
-    ("" when they are gone); `reason` says why the bytes on disk are not the ones that serve."""
+    """A version. `serving` is the stamp of the bytes that take traffic ("" for none), `stamp` of those on
+    disk ("" when they are gone); `reason` says why the bytes on disk are not the ones that serve."""
 
     state: State
     stamp: str
@@ -164,12 +164,36 @@ def settle(proposal: Proposal, failed: Mapping[Key, str]) -> Settled:
     return Settled(msgspec.structs.replace(catalog, generation=generation), done, dict(failed))
 
 
+def changes(before: Catalog, settled: Settled) -> list[str]:
+    """Say what an operation has done, a line each, for people and logs."""
+    after = settled.catalog
+    was, now = (
+        {(name, number): e.serving for name, of in c.models.items() for number, e in of.versions.items()}
+        for c in (before, after)
+    )
+    told = []
+    for name, number in sorted({*was, *now}):
+        old, new = was.get((name, number), ""), now.get((name, number), "")
+        if old != new:
+            did = "serves no longer" if not new else "serves" if not old else "serves with other files"
+            told.append(f"version {number} of model `{name}` {did}")
+    for name in sorted({*before.models, *after.models}):
+        old_aliases, new_aliases = (c.models.get(name, Named()).aliases for c in (before, after))
+        for alias in sorted({*old_aliases, *new_aliases}):
+            number, to = old_aliases.get(alias, 0), new_aliases.get(alias, 0)
+            if number != to:
+                names = f"names version {to}" if to else "names nothing"
+                told.append(f"`{name}@{alias}` {names}" + (f", before {number}" if number else ""))
+    told += [f"{key} is not served: {reason}" for key, reason in sorted(settled.failed.items())]
+    return told
+
+
 # Proposing
 
 
 def _refreshed(named: Named, found: Mapping[int, str], aliases: Mapping[str, int] | None) -> Named:
     versions: dict[int, Entry] = {}
-    for number in sorted(named.versions | found):
+    for number in sorted({*named.versions, *found}):
         entry, stamp = named.versions.get(number), found.get(number, "")
         if entry is None:
             versions[number] = Entry("loading", stamp)
@@ -250,9 +274,7 @@ def _with(named: Named, changed: Mapping[int, Entry]) -> Named:
 # Settling
 
 
-def _settled(
-    name: str, named: Named, aliases_before: Mapping[str, int], failed: Mapping[Key, str]
-) -> Named:
+def _settled(name: str, named: Named, aliases_before: Mapping[str, int], failed: Mapping[Key, str]) -> Named:
     versions = {}
     for number, entry in named.versions.items():
         settled = _settled_entry(entry, failed.get(Key(name, number, entry.stamp), ""))

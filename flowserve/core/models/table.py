@@ -9,23 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import msgspec
-
 from flowc.plan.diagnostics import refuse
+from flowserve.core.models.key import Key
 from flowserve.core.models.registry import Model
 from flowserve.core.wording import cut, listed
-
-
-class Key(msgspec.Struct, frozen=True, order=True):
-    """Names the bytes of one version: `stamp` differs when its files do."""
-
-    name: str
-    version: int
-    stamp: str = ""
-
-    def __str__(self) -> str:
-        """`version 7 of model `iris``."""
-        return f"version {self.version} of model `{self.name}`"
 
 
 class Version:

@@ -8,8 +8,9 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.models.pbtxt import config_json
-from flowserve.core.models.registry import Model, Registry
+from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import TensorSpec
+from flowserve.core.models.table import Table, Version
 from flowserve.core.wire.protocol import encode_response, parse_request
 from flowserve.core.wire.routes import (
     Infer,
@@ -37,7 +38,7 @@ class Answer(msgspec.Struct, frozen=True):
     encoding: str = ""
 
 
-def describe(route: Route, registry: Registry, ready: bool, server_version: str) -> Answer:
+def describe(route: Route, table: Table, ready: bool, server_version: str) -> Answer:
     """Answer everything but `Infer`. Raises `Refused` FS202."""
     match route:
         case ServerLive():
@@ -47,14 +48,14 @@ def describe(route: Route, registry: Registry, ready: bool, server_version: str)
         case ServerMetadata():
             return _json({"name": "flowserve", "version": server_version, "extensions": EXTENSIONS})
         case RepositoryIndex():
-            return _json([_indexed(model) for model in registry])
+            return _json([_indexed(version) for version in table])
         case ModelReady(name, version):
-            registry.get(name, version)
+            table.resolve(name, version)
             return Answer(200 if ready else 503)
         case ModelMetadata(name, version):
-            return _json(_metadata(registry.get(name, version), registry.versions(name)))
+            return _json(_metadata(table.resolve(name, version), table.versions(name)))
         case ModelConfig(name, version):
-            return _json(config_json(name, registry.get(name, version).signature))
+            return _json(config_json(name, table.resolve(name, version).signature))
         case Infer():
             raise AssertionError("inference is answered by `infer`")
         case _:
@@ -85,8 +86,8 @@ def _json(value: Any) -> Answer:
     return Answer(body=msgspec.json.encode(value))
 
 
-def _indexed(model: Model) -> dict[str, str]:
-    return {"name": model.name, "version": str(model.version), "state": "READY", "reason": ""}
+def _indexed(version: Version) -> dict[str, str]:
+    return {"name": version.key.name, "version": str(version.key.version), "state": "READY", "reason": ""}
 
 
 def _metadata(model: Model, versions: list[str]) -> dict[str, Any]:

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnxruntime
 
-from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
-from flowserve.core.models.registry import Model, Registry
+from flowc.plan.diagnostics import Place, refuse
+from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
 from flowserve.core.wire.datatypes import BY_RUNTIME
 from flowserve.core.wire.tensors import Array
 from flowserve.shell.models.repository import ModelFolder
 
 _REASON_LENGTH_MAX = 400
-
-
-def load_all(folders: Iterable[ModelFolder]) -> Registry:
-    """Load every version of every model. Raises `Refused` with an FS103 for each that does not load."""
-    models: list[Model] = []
-    problems: list[Diagnostic] = []
-    for folder in folders:
-        for version in folder.versions:
-            try:
-                models.append(load(folder, version))
-            except Refused as refused:
-                problems += refused.diagnostics
-    if problems:
-        raise Refused(*problems)
-    return Registry(models)
 
 
 def load(folder: ModelFolder, version: int) -> Model:

@@ -18,39 +18,23 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.models.registry import Model, Registry
+from flowserve.core.models.registry import Model
+from flowserve.core.models.table import Cold
 from flowserve.core.wire.answers import Answer, describe, failure, infer, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
 from flowserve.core.wire.routes import Infer, parse_route
 from flowserve.core.wording import cut
+from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.wire.listening import reason
 
 _log = logging.getLogger("flowserve")
 _BACKLOG = 1024
 _SWEEP_S_MAX = 1.0
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Reserve an address, without listening yet. Port 0 takes a free one. Raises `Refused` FS104."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:
-        refuse("FS104", f"the server cannot listen on `{cut(host)}:{port}`: {_reason(error)}")
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        hint = "`--http 127.0.0.1:0` takes a free port"
-        refuse("FS104", f"the server cannot listen on `{host}:{port}`: {_reason(error)}", hint=hint)
-    return listener
-
-
 async def serve(
-    registry: Registry,
+    models: Serving,
     listener: socket.socket,
     version: str,
     limits: Limits = Limits(),  # noqa: B008 - frozen
@@ -61,7 +45,7 @@ async def serve(
     `version` is the server's own. Returns whether everything that was begun was also finished.
     """
     loop = asyncio.get_running_loop()
-    server = Server(registry, version, limits)
+    server = Server(models, version, limits)
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
@@ -73,7 +57,7 @@ async def serve(
     try:
         acceptor = await loop.create_server(lambda: Connection(server), sock=listener, backlog=_BACKLOG)
     except OSError as error:  # another process has bound the same address meanwhile, and listens already
-        refuse("FS104", f"the server cannot listen: {_reason(error)}")
+        refuse("FS104", f"the server cannot listen: {reason(error)}")
     on_listening()
     await stop.wait()
     acceptor.close()
@@ -88,10 +72,10 @@ async def serve(
 class Server:
     """Every connection of a process, and the threads that run its models."""
 
-    def __init__(self, registry: Registry, version: str, limits: Limits) -> None:
+    def __init__(self, models: Serving, version: str, limits: Limits) -> None:
         self.limits = limits
         self.draining = False
-        self._registry = registry
+        self._models = models
         self._version = version
         self._connections: set[Connection] = set()
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "model")
@@ -118,10 +102,13 @@ class Server:
         try:
             route = parse_route(received.method, received.target.decode("latin-1"))
             if not isinstance(route, Infer):
-                return describe(route, self._registry, not self.draining, self._version)
-            model = self._registry.get(route.name, route.version)
+                return describe(route, self._models.table, not self.draining, self._version)
+            model = self._models.resolve(route.name, route.version)
         except Refused as refused:
             return refusal(refused)
+        except Cold as cold:
+            self._models.fetch(cold.version, lambda found: self._fetched(found, received, connection))
+            return None
         self._threads.submit(self._infer, model, received, connection)
         return None
 
@@ -150,6 +137,12 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left)
         return not self._connections
+
+    def _fetched(self, found: Model | Refused, received: Received, connection: Connection) -> None:
+        if isinstance(found, Refused):
+            connection.answered(refusal(found))
+        else:
+            self._threads.submit(self._infer, found, received, connection)
 
     def _infer(self, model: Model, received: Received, connection: Connection) -> None:
         """Runs on a thread."""
@@ -184,7 +177,3 @@ def _header_bytes(value: bytes | None) -> int | None:
         text = cut(value.decode("latin-1"))
         refuse("FS201", f"`Inference-Header-Content-Length` must be a number of bytes, got `{text}`")
     return int(value)
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()

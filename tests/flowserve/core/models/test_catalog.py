@@ -15,7 +15,7 @@ from flowserve.core.models.catalog import (
     propose,
     settle,
 )
-from flowserve.core.models.table import Key
+from flowserve.core.models.key import Key
 
 
 def after(catalog, *operations, failing=()):
@@ -149,8 +149,8 @@ def test_whatever_happens(steps):
         for name, aliases in catalog.aliases().items():
             for alias, number in aliases.items():
                 assert catalog.models[name].versions[number].serving, f"{name}@{alias} names what serves"
-        for name, named in catalog.models.items():
-            for number, entry in named.versions.items():
+        for named in catalog.models.values():
+            for entry in named.versions.values():
                 assert entry.state in ("known", "ready", "failed"), "nothing is left half done"
                 assert (entry.state == "ready") == bool(entry.serving)
                 assert entry.stamp or entry.serving

@@ -3,9 +3,10 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.models.key import Key
 from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import Signature
-from flowserve.core.models.table import Cold, Key, Table, Version
+from flowserve.core.models.table import Cold, Table, Version
 
 
 def version(name: str, number: int) -> Version:
@@ -31,7 +32,9 @@ def test_tags(name, tag):
 
 
 def test_the_default_alias_is_what_a_name_alone_means():
-    assert Table([version("iris", 1), version("iris", 2)], {"iris": {"default": 1}}).resolve("iris").version == 1
+    assert (
+        Table([version("iris", 1), version("iris", 2)], {"iris": {"default": 1}}).resolve("iris").version == 1
+    )
 
 
 def test_order_is_by_name_and_version():

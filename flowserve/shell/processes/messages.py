@@ -1,0 +1,67 @@
+"""What the supervisor and a worker tell each other: a JSON object a line, over a pair of sockets."""
+
+from __future__ import annotations
+
+import msgspec
+
+from flowc.plan.diagnostics import Diagnostic
+from flowserve.core.models.key import Key
+
+
+class Begin(msgspec.Struct, frozen=True, tag="begin"):
+    """The first message: what to serve with."""
+
+    repository: str
+    server_version: str
+    limits: dict[str, float] = {}
+
+
+class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
+    """Have these versions in memory, and a table of them ready."""
+
+    generation: int
+    versions: list[Key]
+    aliases: dict[str, dict[str, int]]
+
+
+class Serve(msgspec.Struct, frozen=True, tag="serve"):
+    """Accept connections."""
+
+
+class Moved(msgspec.Struct, frozen=True, tag="moved"):
+    """The word is this generation now: what only older tables have may go."""
+
+    generation: int
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A version that cannot be served."""
+
+    key: Key
+    diagnostics: tuple[Diagnostic, ...]
+
+
+class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
+    """The table of a generation is ready, or would be without `failures`."""
+
+    generation: int
+    failures: list[Failure]
+
+
+class Listening(msgspec.Struct, frozen=True, tag="listening"):
+    """Connections are accepted."""
+
+    models: list[str]
+
+
+ToWorker = Begin | Prepare | Serve | Moved
+ToSupervisor = Prepared | Listening
+
+_encoder = msgspec.json.Encoder()
+read_for_worker = msgspec.json.Decoder(ToWorker).decode
+read_for_supervisor = msgspec.json.Decoder(ToSupervisor).decode
+
+
+def line(message: ToWorker | ToSupervisor) -> bytes:
+    """A message as it is sent."""
+    return _encoder.encode(message) + b"\n"

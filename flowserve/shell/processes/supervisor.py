@@ -1,0 +1,329 @@
+"""Supervises the processes of a server: starts and restarts them, and moves all of them on at once.
+
+It has no models itself. An operation is done in three steps: every process loads and checks what is missing;
+the catalog takes note of what failed; the word that all processes read is set to the next generation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flowc.plan.diagnostics import Diagnostic, Refused, refuse
+from flowserve.core.models.catalog import Catalog, Operation, Refresh, Settled, changes, propose, settle
+from flowserve.core.models.key import Key
+from flowserve.shell.processes import generation
+from flowserve.shell.processes.messages import (
+    Begin,
+    Listening,
+    Moved,
+    Prepare,
+    Prepared,
+    Serve,
+    ToWorker,
+    line,
+    read_for_supervisor,
+)
+
+_log = logging.getLogger("flowserve")
+_LINE_BYTES_MAX = 64 * 2**20
+_QUEUE_MAX = 32
+_EVENTS_MAX = 100
+_DELAY_S_MAX = 30.0
+_STEADY_S = 10.0  # a process that lived so long died of something new
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a server is started with."""
+
+    repository: Path
+    server_version: str
+    processes: int = 1
+    drain_s: float = 10.0
+    limits: dict[str, float] = {}
+
+
+class _Worker:
+    """A process and what is known of it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+        self.process = process
+        self.channel = channel
+        self.began = asyncio.get_running_loop().time()
+        self.writer: asyncio.StreamWriter | None = None
+        self.serving = False
+        self.listening: list[str] = []
+        self.ended = False
+        self.sent_generation = 0
+        self.answer: asyncio.Future[Prepared | None] = asyncio.get_running_loop().create_future()
+        """Of what was sent last: None when the process ended first."""
+
+    def tell(self, message: ToWorker) -> None:
+        if self.writer is not None and not self.writer.is_closing():
+            self.writer.write(line(message))
+
+    def prepare(self, prepare: Prepare) -> asyncio.Future[Prepared | None]:
+        """Ask it to have a table ready; the answer will be None if the process ends first."""
+        self.sent_generation, self.answer = prepare.generation, asyncio.get_running_loop().create_future()
+        if self.ended:
+            self.answer.set_result(None)
+        self.tell(prepare)
+        return self.answer
+
+    def prepared(self, prepared: Prepared | None) -> None:
+        """Hear the answer to what was asked last."""
+        if not self.answer.done() and (prepared is None or prepared.generation == self.sent_generation):
+            self.answer.set_result(prepared)
+
+
+class Supervisor:
+    """The server as a whole."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._descriptor = generation.make()
+        self._word = generation.attach(self._descriptor)
+        self._catalog = Catalog()
+        self._workers: list[_Worker | None] = [None] * settings.processes
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._deaths = [0] * settings.processes
+        self._stopping = False
+        self.restarts = 0
+        self.events: deque[str] = deque(maxlen=_EVENTS_MAX)
+        self._stop = asyncio.Event()
+
+    @property
+    def repository(self) -> Path:
+        """Where the models are."""
+        return self._settings.repository
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is served now."""
+        return self._catalog
+
+    def pids(self) -> list[int]:
+        """The processes that serve."""
+        return [worker.process.pid for worker in self._workers if worker and worker.serving]
+
+    def stop(self) -> None:
+        """Finish what was begun and end; asked again, end at once."""
+        if self._stop.is_set():
+            self._signal(signal.SIGTERM)
+        self._stop.set()
+
+    async def run(self, found: Refresh, on_listening: Callable[[list[str]], None]) -> bool:
+        """Serve until `stop`. Returns whether everything that was begun was finished.
+
+        Raises `Refused` when a version does not load: a server starts with all of its models or not at all.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        try:
+            for index in range(self._settings.processes):
+                await self._start(index)
+            settled = await self._until_stop(self._first(found))
+            if settled is None:
+                return True
+            for worker in self._workers:
+                self._admit(worker)
+            while not self._stop.is_set() and not all(w and w.listening for w in self._workers):
+                await asyncio.sleep(0.005)
+            if not self._stop.is_set():
+                first = self._workers[0]
+                on_listening(first.listening if first else [])
+            await self._stop.wait()
+        finally:
+            finished = await self._end()
+        return finished
+
+    @property
+    def waiting(self) -> int:
+        """How many operations are being done or wait for their turn."""
+        return self._waiting
+
+    def note(self, text: str) -> None:
+        """Tell of something that happened."""
+        _log.info("%s", text)
+        self.events.append(f"{time.strftime('%H:%M:%S')}  {text}")
+
+    async def operate(self, operation: Operation) -> Settled:
+        """Do an operation in its turn. Raises `Refused` FS107."""
+        if self._waiting >= _QUEUE_MAX:
+            refuse("FS107", f"{self._waiting} operations wait for their turn already")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                before = self._catalog
+                settled, _ = await self._make(operation)
+                for change in changes(before, settled):
+                    self.note(change)
+                return settled
+        finally:
+            self._waiting -= 1
+
+    # Operations
+
+    async def _first(self, found: Refresh) -> Settled:
+        settled, diagnostics = await self._make(found)
+        if diagnostics:
+            raise Refused(*diagnostics)
+        return settled
+
+    async def _make(self, operation: Operation) -> tuple[Settled, list[Diagnostic]]:
+        proposal = propose(self._catalog, operation)
+        failed: dict[Key, str] = {}
+        diagnostics: list[Diagnostic] = []
+        settled = settle(proposal, failed)
+        while proposal.load or settled.catalog.generation != proposal.before.generation:
+            new = await self._prepared(settled.catalog, set(proposal.load) - set(failed))
+            for key, of in new.items():
+                failed[key] = "; ".join(diagnostic.message for diagnostic in of)
+                diagnostics += of
+            settled = settle(proposal, failed)
+            if not new or settled.catalog.generation == proposal.before.generation:
+                break
+        self._catalog = settled.catalog
+        if self._word[0] != self._catalog.generation:
+            self._word[0] = self._catalog.generation
+            for worker in self._workers:
+                if worker:
+                    worker.tell(Moved(self._catalog.generation))
+        return settled, diagnostics
+
+    async def _prepared(self, catalog: Catalog, loading: set[Key]) -> dict[Key, tuple[Diagnostic, ...]]:
+        """Have every process load a catalog; return what failed in one of them."""
+        prepare = Prepare(catalog.generation, catalog.serving(), catalog.aliases())
+        first = not self._catalog.generation
+        asked = [worker for worker in self._workers if worker and (worker.serving or first)]
+        answers = await asyncio.gather(*(worker.prepare(prepare) for worker in asked))
+        failed: dict[Key, tuple[Diagnostic, ...]] = {}
+        for answer in answers:
+            if answer is None and first:
+                refuse("FS109", "a server process ended while it loaded the models", hint=_CRASH)
+            if answer is None:
+                # It cannot be told which of them it was; each may be tried alone.
+                message = "a server process ended while it was loading"
+                failed |= {key: (Diagnostic("FS109", message, hint=_CRASH),) for key in loading}
+                continue
+            failed |= {
+                failure.key: failure.diagnostics for failure in answer.failures if failure.key in loading
+            }
+        return failed
+
+    def _admit(self, worker: _Worker | None) -> None:
+        """Let a process serve that has the current table."""
+        if worker and not worker.serving:
+            worker.serving = True
+            worker.tell(Serve())
+
+    # Processes
+
+    async def _start(self, index: int) -> None:
+        ours, theirs = socket.socketpair()
+        passed = (self._listener.fileno(), theirs.fileno(), self._descriptor)
+        command = [sys.executable, "-P", "-m", "flowserve.shell.processes.worker", *map(str, passed)]
+        # A group of its own: Ctrl-C is for the supervisor, which passes it on in its way.
+        process = subprocess.Popen(command, pass_fds=passed, process_group=0, stdin=subprocess.DEVNULL)
+        theirs.close()
+        worker = self._workers[index] = _Worker(process, ours)
+        reader, worker.writer = await asyncio.open_unix_connection(sock=ours, limit=_LINE_BYTES_MAX)
+        settings = self._settings
+        worker.tell(Begin(str(settings.repository), settings.server_version, settings.limits))
+        task = asyncio.get_running_loop().create_task(self._follow(index, worker, reader))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _follow(self, index: int, worker: _Worker, reader: asyncio.StreamReader) -> None:
+        """Hear what a process says, and start another when it ends."""
+        with contextlib.suppress(OSError):
+            while text := await reader.readline():
+                match read_for_supervisor(text):
+                    case Prepared() as prepared:
+                        worker.prepared(prepared)
+                    case Listening(models):
+                        worker.listening = models
+        await asyncio.to_thread(worker.process.wait)
+        assert worker.writer is not None
+        worker.writer.close()
+        self._workers[index] = None if not self._stopping else worker
+        worker.ended = True
+        worker.prepared(None)
+        if self._stopping or not worker.serving:
+            return
+        await self._again(index, worker)
+
+    async def _again(self, index: int, dead: _Worker) -> None:
+        lived_s = asyncio.get_running_loop().time() - dead.began
+        self._deaths[index] = 1 if lived_s > _STEADY_S else self._deaths[index] + 1
+        delay_s = min(_DELAY_S_MAX, 0.1 * 2 ** (self._deaths[index] - 1) - 0.1)
+        self.restarts += 1
+        self.note(f"process {dead.process.pid} ended ({_end_of(dead.process)}), and is started again")
+        await asyncio.sleep(delay_s)
+        if self._stopping:
+            return
+        await self._start(index)
+        worker = self._workers[index]
+        assert worker is not None
+        while not self._stopping:
+            catalog = self._catalog
+            prepare = Prepare(catalog.generation, catalog.serving(), catalog.aliases())
+            if await worker.prepare(prepare) is None:
+                await self._again(index, worker)
+                return
+            if catalog.generation == self._catalog.generation:
+                self._admit(worker)
+                return
+
+    async def _until_stop(self, work: Coroutine[Any, Any, Settled]) -> Settled | None:
+        """The result of work, None when the server is to stop first."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if task.done():
+            return task.result()
+        task.cancel()
+        return None
+
+    def _signal(self, number: int) -> None:
+        for worker in self._workers:
+            if worker and worker.process.poll() is None:
+                worker.process.send_signal(number)
+
+    async def _end(self) -> bool:
+        self._stopping = True
+        self._listener.close()
+        self._signal(signal.SIGTERM)
+        processes = [worker.process for worker in self._workers if worker]
+        waits = [asyncio.to_thread(process.wait, self._settings.drain_s + 5) for process in processes]
+        codes = await asyncio.gather(*waits, return_exceptions=True)
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return all(code in (0, -signal.SIGTERM) for code in codes)
+
+
+_CRASH = "the process's last words are above; a model that crashes onnxruntime takes its process along"
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> str:
+    code = process.returncode
+    return f"signal {-code}" if code < 0 else f"exit status {code}"

@@ -1,0 +1,150 @@
+"""A process that answers requests: it has in memory what the supervisor says, and serves it.
+
+python -m flowserve.shell.processes.worker LISTENER CHANNEL WORD       three inherited descriptors
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from flowc.plan.diagnostics import Diagnostic, Refused
+from flowserve.core.models.key import Key
+from flowserve.core.models.registry import Model
+from flowserve.core.models.table import Table, Version
+from flowserve.shell.models.loading import load_proven
+from flowserve.shell.models.serving import Serving
+from flowserve.shell.processes import generation
+from flowserve.shell.processes.messages import (
+    Begin,
+    Failure,
+    Listening,
+    Moved,
+    Prepare,
+    Prepared,
+    Serve,
+    ToSupervisor,
+    line,
+    read_for_worker,
+)
+from flowserve.shell.wire.connection import Limits
+from flowserve.shell.wire.http import serve
+
+_LINE_BYTES_MAX = 256 * 2**20
+
+
+def main() -> None:
+    """Entry point."""
+    listener, channel, word = map(int, sys.argv[1:])
+    worker = Worker(socket.socket(fileno=listener), generation.attach(word))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        finished = runner.run(worker.run(socket.socket(fileno=channel)))
+    sys.stderr.flush()
+    os._exit(0 if finished else 1)  # a model that still runs would keep the process
+
+
+class Worker:
+    """A process of a server."""
+
+    def __init__(self, listener: socket.socket, word: memoryview) -> None:
+        self._listener = listener
+        self._serving = Serving(Table([]), word)
+        self._versions: dict[Key, Version] = {}
+        self._begin = Begin("", "")
+        self._threads = ThreadPoolExecutor(1, "loading")
+        self._serve: asyncio.Task[bool] | None = None
+
+    async def run(self, channel: socket.socket) -> bool:
+        """Do what the supervisor says until it is gone or sends a signal.
+
+        Returns whether all requests were answered.
+        """
+        reader, self._writer = await asyncio.open_unix_connection(sock=channel, limit=_LINE_BYTES_MAX)
+        listening = asyncio.get_running_loop().create_task(self._listen(reader))
+        await listening
+        return await self._serve if self._serve else True
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        while text := await reader.readline():
+            match read_for_worker(text):
+                case Begin() as begin:
+                    self._begin = begin
+                case Prepare() as prepare:
+                    await self._prepare(prepare)
+                case Serve():
+                    self._serve = asyncio.get_running_loop().create_task(self._accept())
+                case Moved():
+                    await self._forget()
+        # The supervisor is gone, in whatever way: what was begun is finished.
+        if self._serve and not self._serve.done():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _accept(self) -> bool:
+        limits = msgspec.convert(self._begin.limits, Limits)
+        models = [
+            f"{version.key.name}  version {version.key.version}  "
+            f"{version.model.signature if version.model else 'when it is asked for'}"
+            for version in self._serving.table
+        ]
+        on_listening = lambda: self._tell(Listening(models))  # noqa: E731
+        finished = await serve(
+            self._serving, self._listener, self._begin.server_version, limits, on_listening
+        )
+        self._writer.close()  # ends `run`
+        return finished
+
+    async def _prepare(self, prepare: Prepare) -> None:
+        """Load what is missing on a thread, so that requests are answered meanwhile."""
+        loop = asyncio.get_running_loop()
+        missing = [key for key in prepare.versions if key not in self._versions]
+        failures: list[Failure] = []
+        for key in missing:
+            outcome = await loop.run_in_executor(self._threads, self._load, key)
+            if isinstance(outcome, Model):
+                self._versions[key] = Version(key, outcome)
+            else:
+                failures.append(Failure(key, outcome))
+        if not failures:
+            versions = [self._versions[key] for key in prepare.versions]
+            self._serving.stage(Table(versions, prepare.aliases, prepare.generation))
+        self._tell(Prepared(prepare.generation, failures))
+
+    def _load(self, key: Key) -> Model | tuple[Diagnostic, ...]:
+        """Runs on a thread."""
+        try:
+            return load_proven(Path(self._begin.repository), key)
+        except Refused as refused:
+            return refused.diagnostics
+
+    async def _forget(self) -> None:
+        """Drop what the current table does not have; a request that holds such a model keeps it."""
+        current = {version.key: version for version in self._serving.table}
+        fewer = len(current) < len(self._versions)
+        self._versions = current
+        if fewer:
+            await asyncio.get_running_loop().run_in_executor(self._threads, _trim)
+
+    def _tell(self, message: ToSupervisor) -> None:
+        self._writer.write(line(message))
+
+
+def _trim() -> None:
+    """Return to the system what was freed."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+if __name__ == "__main__":
+    main()
