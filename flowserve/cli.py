@@ -68,12 +68,24 @@ def predict(model: str, rows: str, http: str, as_json: bool) -> None:
             print("  ".join(f"{name}={json.dumps(value)}" for name, value in row.items()))
 
 
-@app.command(_MODELS, _JSON, name="models")
-def list_models(models: Path, as_json: bool) -> None:
-    """List the models and versions of a repository on disk."""
+@app.command(
+    _MODELS,
+    argument("--running", action="store_true", help="ask the server of --http what it has instead"),
+    _ADDRESS,
+    _JSON,
+    name="models",
+)
+def list_models(models: Path, running: bool, http: str, as_json: bool) -> None:
+    """List the models and versions of a repository on disk, or of a running server."""
     import json
 
     from flowc.plan.text import columns
+
+    if running:
+        from flowserve.shell.processes.asking import show_models
+
+        show_models(_address(http, "FS301")[1], as_json)
+        return
     from flowserve.shell.models.repository import scan
 
     folders = scan(models)
@@ -85,6 +97,69 @@ def list_models(models: Path, as_json: bool) -> None:
         labels = [label for names in folder.labels.values() for label in names]
         table.append((folder.name, ", ".join(map(str, folder.versions)), ", ".join(labels) or "-"))
     print("\n".join(columns(table)))
+
+
+_MODEL = argument("model", metavar="MODEL", help="a name, NAME@VERSION or NAME/versions/VERSION")
+_VERSION = argument("version", metavar="VERSION", type=int)
+
+
+@app.command(_MODEL, _ADDRESS)
+def load(model: str, http: str) -> None:
+    """Have a running server load a model that is on disk, all of its versions unless one is named."""
+    from flowserve.shell.processes.asking import load
+
+    load(_address(http, "FS301")[1], model)
+
+
+@app.command(_MODEL, _ADDRESS)
+def unload(model: str, http: str) -> None:
+    """Have a running server serve a model no longer, all of its versions unless one is named."""
+    from flowserve.shell.processes.asking import unload
+
+    unload(_address(http, "FS301")[1], model)
+
+
+@app.command(
+    argument("model", metavar="MODEL", help="a model's name"),
+    argument("alias", metavar="ALIAS", help="as in `production`; `default` is what the name alone means"),
+    argument("version", metavar="VERSION", type=int, nargs="?", default=0),
+    argument("--remove", action="store_true", help="remove the alias"),
+    _ADDRESS,
+)
+def alias(model: str, alias: str, version: int, remove: bool, http: str) -> None:
+    """Let MODEL@ALIAS mean a version, in all processes of a running server at the same instant."""
+    from flowserve.shell.processes.asking import point
+
+    point(_address(http, "FS301")[1], model, alias, version, remove)
+
+
+@app.command(
+    argument("model", metavar="MODEL", help="a model's name"),
+    _VERSION,
+    argument("--alias", default="production", help="the alias that moves (default: production)"),
+    _ADDRESS,
+)
+def deploy(model: str, version: int, alias: str, http: str) -> None:
+    """Load a version, check it, and let the alias `production` name it; if it fails nothing changes."""
+    from flowserve.shell.processes.asking import point
+
+    point(_address(http, "FS301")[1], model, alias, version, remove=False)
+
+
+@app.command(_ADDRESS, _JSON)
+def status(http: str, as_json: bool) -> None:
+    """Say how a running server is, and what happened to it last."""
+    from flowserve.shell.processes.asking import show_status
+
+    show_status(_address(http, "FS301")[1], as_json)
+
+
+@app.command(_ADDRESS)
+def stop(http: str) -> None:
+    """End a running server once it has answered what was begun."""
+    from flowserve.shell.processes.asking import stop
+
+    stop(_address(http, "FS301")[1])
 
 
 def _described(folder: ModelFolder) -> dict[str, Any]:

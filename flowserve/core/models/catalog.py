@@ -184,7 +184,7 @@ def changes(before: Catalog, settled: Settled) -> list[str]:
             if number != to:
                 names = f"names version {to}" if to else "names nothing"
                 told.append(f"`{name}@{alias}` {names}" + (f", before {number}" if number else ""))
-    told += [f"{key} is not served: {reason}" for key, reason in sorted(settled.failed.items())]
+    told += [f"not served: {reason}" for _, reason in sorted(settled.failed.items())]
     return told
 
 

@@ -109,7 +109,7 @@ class Admin:
         if problems := await self._look(operation.name):
             raise Refused(*problems)
         settled = await self._supervisor.operate(operation)
-        failures = [f"{key}: {reason}" for key, reason in sorted(settled.failed.items())]
+        failures = [reason for _, reason in sorted(settled.failed.items())]
         if not settled.done:
             message = "; ".join(failures) + "; nothing was changed"
             raise Refused(Diagnostic("FS107", message))

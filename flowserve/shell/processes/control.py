@@ -87,7 +87,7 @@ class Refusal(msgspec.Struct, frozen=True, tag="refused"):
 Answer = State | Refusal
 
 read_request = msgspec.json.Decoder(Request).decode
-_read_answer = msgspec.json.Decoder(Answer).decode
+_answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
 def line(message: Request | Answer) -> bytes:
@@ -152,7 +152,7 @@ def ask(port: int, request: Request) -> State:
         refuse("FS108", f"the server of port {port} does not answer: {error}", Place(str(path)))
     if not text.endswith(b"\n"):
         refuse("FS108", f"the server of port {port} ended before it answered", Place(str(path)))
-    answer = _read_answer(text)
+    answer = _answers.decode(text)
     if isinstance(answer, Refusal):
         raise Refused(*answer.diagnostics)
     return answer

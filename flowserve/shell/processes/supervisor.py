@@ -181,7 +181,8 @@ class Supervisor:
     # Operations
 
     async def _first(self, found: Refresh) -> Settled:
-        settled, diagnostics = await self._make(found)
+        async with self._turn:
+            settled, diagnostics = await self._make(found)
         if diagnostics:
             raise Refused(*diagnostics)
         return settled
@@ -219,8 +220,8 @@ class Supervisor:
                 refuse("FS109", "a server process ended while it loaded the models", hint=_CRASH)
             if answer is None:
                 # It cannot be told which of them it was; each may be tried alone.
-                message = "a server process ended while it was loading"
-                failed |= {key: (Diagnostic("FS109", message, hint=_CRASH),) for key in loading}
+                message = "a server process ended while {} was loaded"
+                failed |= {key: (Diagnostic("FS109", message.format(key), hint=_CRASH),) for key in loading}
                 continue
             failed |= {
                 failure.key: failure.diagnostics for failure in answer.failures if failure.key in loading
