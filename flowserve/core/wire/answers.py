@@ -26,7 +26,7 @@ from flowserve.core.wire.routes import (
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
 
-_STATUS = {"FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500}
+_STATUS = {"FS103": 503, "FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500}
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import array
-import logging
+import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from typing import Any
 
-from flowc.plan.diagnostics import Refused, refuse
+from flowc.plan.diagnostics import Refused
 from flowserve.core.models.key import Key
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Table, Version
-
-_log = logging.getLogger("flowserve")
 
 
 class Serving:
@@ -29,7 +27,7 @@ class Serving:
         self._table = table
         self._staged: Table | None = None
         self._waiting: dict[Version, list[Callable[[Model | Refused], None]]] = {}
-        self._load: Callable[[Key], Model] | None = None
+        self._load: Callable[[Key], Model | Refused] | None = None
         self._threads: Executor | None = None
 
     @classmethod
@@ -37,8 +35,8 @@ class Serving:
         """Serve these models and no others, ever."""
         return cls(Table([Version(Key(model.name, model.version), model) for model in models]))
 
-    def lazily(self, load: Callable[[Key], Model], threads: Executor) -> None:
-        """Load what is asked for and not in memory, on these threads; `load` raises `Refused`."""
+    def lazily(self, load: Callable[[Key], Model | Refused], threads: Executor) -> None:
+        """Load what is asked for and not in memory, on these threads."""
         self._load, self._threads = load, threads
 
     @property
@@ -60,22 +58,14 @@ class Serving:
 
     def fetch(self, version: Version, then: Callable[[Model | Refused], Any]) -> None:
         """Have a version loaded that `resolve` raised `Cold` for; `then` is called exactly once, later."""
-        if self._load is None or self._threads is None:
-            refuse("FS202", f"{version.key} is not in memory")
+        assert self._load is not None, "every version of a fixed table has its model"
+        assert self._threads is not None
         waiting = self._waiting.setdefault(version, [])
         waiting.append(then)
         if len(waiting) == 1:
-            import asyncio
-
-            task = asyncio.get_running_loop().run_in_executor(self._threads, self._loaded, version.key)
+            loop = asyncio.get_running_loop()
+            task = loop.run_in_executor(self._threads, self._load, version.key)
             task.add_done_callback(lambda done: self._fetched(version, done.result()))
-
-    def _loaded(self, key: Key) -> Model | Refused:
-        assert self._load is not None
-        try:
-            return self._load(key)
-        except Refused as refused:
-            return refused
 
     def _fetched(self, version: Version, outcome: Model | Refused) -> None:
         if isinstance(outcome, Model):

@@ -200,32 +200,33 @@ class Supervisor:
             settled = settle(proposal, failed)
             if not new or settled.catalog.generation == proposal.before.generation:
                 break
+        # No `await` since the last process was ready: none can have come to serve without this table.
         self._catalog = settled.catalog
-        if self._word[0] != self._catalog.generation:
-            self._word[0] = self._catalog.generation
-            for worker in self._workers:
-                if worker:
-                    worker.tell(Moved(self._catalog.generation))
+        self._word[0] = self._catalog.generation
+        for worker in self._workers:
+            if worker and (proposal.load or settled.catalog.generation != proposal.before.generation):
+                worker.tell(Moved(self._catalog.generation))
         return settled, diagnostics
 
     async def _prepared(self, catalog: Catalog, loading: set[Key]) -> dict[Key, tuple[Diagnostic, ...]]:
         """Have every process load a catalog; return what failed in one of them."""
         prepare = Prepare(catalog.generation, catalog.serving(), catalog.aliases())
         first = not self._catalog.generation
-        asked = [worker for worker in self._workers if worker and (worker.serving or first)]
-        answers = await asyncio.gather(*(worker.prepare(prepare) for worker in asked))
         failed: dict[Key, tuple[Diagnostic, ...]] = {}
-        for answer in answers:
-            if answer is None and first:
-                refuse("FS109", "a server process ended while it loaded the models", hint=_CRASH)
-            if answer is None:
-                # It cannot be told which of them it was; each may be tried alone.
-                message = "a server process ended while {} was loaded"
-                failed |= {key: (Diagnostic("FS109", message.format(key), hint=_CRASH),) for key in loading}
-                continue
-            failed |= {
-                failure.key: failure.diagnostics for failure in answer.failures if failure.key in loading
-            }
+        asked: set[_Worker] = set()
+        # Again for those that have come to serve meanwhile.
+        while new := [w for w in self._workers if w and (w.serving or first) and w not in asked]:
+            asked.update(new)
+            for answer in await asyncio.gather(*(worker.prepare(prepare) for worker in new)):
+                if answer is not None:
+                    failed |= {of.key: of.diagnostics for of in answer.failures if of.key in loading}
+                elif first:
+                    refuse("FS109", "a server process ended while it loaded the models", hint=_CRASH)
+                else:  # It cannot be told which of them it was; each may be tried alone.
+                    said = "a server process ended while {} was loaded"
+                    failed |= {
+                        key: (Diagnostic("FS109", message.format(key), hint=_CRASH),) for key in loading
+                    }
         return failed
 
     def _admit(self, worker: _Worker | None) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from flowc.plan.diagnostics import Diagnostic, Refused
+from flowc.plan.diagnostics import Refused
 from flowserve.core.models.key import Key
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Table, Version
@@ -63,6 +63,7 @@ class Worker:
         self._versions: dict[Key, Version] = {}
         self._begin = Begin("", "")
         self._threads = ThreadPoolExecutor(1, "loading")
+        self._serving.lazily(self._load, self._threads)
         self._serve: asyncio.Task[bool] | None = None
 
     async def run(self, channel: socket.socket) -> bool:
@@ -105,27 +106,32 @@ class Worker:
         return finished
 
     async def _prepare(self, prepare: Prepare) -> None:
-        """Load what is missing on a thread, so that requests are answered meanwhile."""
+        """Load what is missing on a thread, so that requests are answered meanwhile.
+
+        What fails stands in the table without its model. The supervisor moves to such a table only where it
+        had the version served before, by a process that is gone: then each request for it tries again.
+        """
         loop = asyncio.get_running_loop()
-        missing = [key for key in prepare.versions if key not in self._versions]
         failures: list[Failure] = []
-        for key in missing:
+        for key in prepare.versions:
+            version = self._versions.setdefault(key, Version(key))
+            if version.model is not None:
+                continue
             outcome = await loop.run_in_executor(self._threads, self._load, key)
             if isinstance(outcome, Model):
-                self._versions[key] = Version(key, outcome)
+                version.model = outcome
             else:
-                failures.append(Failure(key, outcome))
-        if not failures:
-            versions = [self._versions[key] for key in prepare.versions]
-            self._serving.stage(Table(versions, prepare.aliases, prepare.generation))
+                failures.append(Failure(key, outcome.diagnostics))
+        versions = [self._versions[key] for key in prepare.versions]
+        self._serving.stage(Table(versions, prepare.aliases, prepare.generation))
         self._tell(Prepared(prepare.generation, failures))
 
-    def _load(self, key: Key) -> Model | tuple[Diagnostic, ...]:
+    def _load(self, key: Key) -> Model | Refused:
         """Runs on a thread."""
         try:
             return load_proven(Path(self._begin.repository), key)
         except Refused as refused:
-            return refused.diagnostics
+            return refused
 
     async def _forget(self) -> None:
         """Drop what the current table does not have; a request that holds such a model keeps it."""

@@ -22,7 +22,7 @@ from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Cold
 from flowserve.core.wire.answers import Answer, describe, failure, infer, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
-from flowserve.core.wire.routes import Infer, parse_route
+from flowserve.core.wire.routes import Infer, Route, parse_route
 from flowserve.core.wording import cut
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection, Limits, Received
@@ -102,7 +102,7 @@ class Server:
         try:
             route = parse_route(received.method, received.target.decode("latin-1"))
             if not isinstance(route, Infer):
-                return describe(route, self._models.table, not self.draining, self._version)
+                return self._described(route, received, connection)
             model = self._models.resolve(route.name, route.version)
         except Refused as refused:
             return refusal(refused)
@@ -137,6 +137,19 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left)
         return not self._connections
+
+    def _described(self, route: Route, received: Received, connection: Connection) -> Answer | None:
+        try:
+            return describe(route, self._models.table, not self.draining, self._version)
+        except Cold as cold:
+
+            def again(found: Model | Refused) -> None:
+                answer = refusal(found) if isinstance(found, Refused) else self.answer(received, connection)
+                if answer is not None:
+                    connection.answered(answer)
+
+            self._models.fetch(cold.version, again)
+            return None
 
     def _fetched(self, found: Model | Refused, received: Received, connection: Connection) -> None:
         if isinstance(found, Refused):
