@@ -31,17 +31,17 @@ def main() -> None:
 
 
 @app.command(
-    _MODELS,
-    _ADDRESS,
-    argument("--processes", type=int, default=1, help="how many processes answer requests (default: 1)"),
+    argument("--models", metavar="DIR", help="the model repository (default: models)"),
+    argument("--http", metavar="HOST:PORT", help=f"where to listen (default: {_DEFAULT_ADDRESS})"),
+    argument("--processes", type=int, metavar="N", help="how many processes answer (default: 1)"),
+    argument("--config", type=Path, metavar="FILE", help="a TOML file; options go before what it says"),
 )
-def start(models: Path, http: str, processes: int) -> None:
+def start(models: str | None, http: str | None, processes: int | None, config: Path | None) -> None:
     """Serve every model of a repository until SIGTERM or Ctrl-C. Port 0 takes a free one."""
-    host, port = _address(http, "FS104")
+    from flowserve.shell.processes.start import configured, start_server
 
-    from flowserve.shell.processes.start import start_server
-
-    start_server(models, host, port, processes)
+    settings = configured(config, {"models": models, "http": http, "processes": processes})
+    start_server(settings, *_address(settings.http, "FS104"))
 
 
 @app.command(

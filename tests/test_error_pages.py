@@ -15,6 +15,7 @@ _spec.loader.exec_module(error_pages)
 
 # Codes whose page is prose only, and why nothing on a command line provokes them.
 NOT_YET_SHOWN: dict[str, str] = {
+    "FS109": "a process of the server ends by itself only where onnxruntime crashes",
     "FR158": "the extras are installed where the pages are tested",
     "FR209": "a preempted node goes on by itself: no command fails by it",
     "FR218": "a node that comes too late waits: no command fails by it",

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from flowc.plan.diagnostics import refuse
+import msgspec
+
+from flowc.plan.diagnostics import Place, refuse
+from flowserve.core.config import Config, parse_config
 from flowserve.core.models.catalog import Refresh
 from flowserve.shell.models.repository import read_aliases, scan, stamps
 from flowserve.shell.models.watch import Watch
@@ -16,14 +21,39 @@ from flowserve.shell.processes.admin import Admin
 from flowserve.shell.processes.supervisor import Settings, Supervisor
 from flowserve.shell.wire.listening import bind
 
+_DRAIN_S = 10.0
 
-def start_server(models: Path, host: str, port: int, processes: int) -> None:
+
+def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
+    """Return what a file says, if one is named, and the options that are not None.
+
+    Raises `Refused` FS106.
+    """
+    config = Config()
+    if file is not None:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            refuse("FS106", f"the configuration cannot be read: {reason.lower()}", Place(str(file)))
+        names: tuple[str, ...] = ()
+        if "limits" in text:
+            from flowserve.shell.wire.connection import Limits
+
+            names = Limits.__struct_fields__
+        config = parse_config(text, str(file), names)
+    given = {name: value for name, value in options.items() if value is not None}
+    if given.get("processes", 1) < 1:
+        refuse("FS106", f"there must be at least one process, got {given['processes']}")
+    return msgspec.structs.replace(config, **given)
+
+
+def start_server(config: Config, host: str, port: int) -> None:
     """Serve a repository until SIGTERM or Ctrl-C.
 
     Raises `Refused` FS101 to FS109 when that cannot be, and exits with 1 when requests were left unanswered.
     """
-    if processes < 1:
-        refuse("FS106", f"there must be at least one process, got {processes}")
+    models = Path(config.models)
     logging.basicConfig(format="flowserve: %(message)s", level=logging.INFO)
     folders = scan(models)
     aliases = {folder.name: read_aliases(folder) for folder in folders}
@@ -33,7 +63,9 @@ def start_server(models: Path, host: str, port: int, processes: int) -> None:
     )
     listener = bind(host, port)
     port = listener.getsockname()[1]
-    supervisor = Supervisor(Settings(models, version("flow-toolchain"), processes), listener)
+    drain_s = config.limits.get("drain_s", _DRAIN_S)
+    settings = Settings(models, version("flow-toolchain"), config.processes, drain_s, config.limits)
+    supervisor = Supervisor(settings, listener)
 
     def announce(rows: list[str]) -> None:
         for row in rows:

@@ -224,9 +224,7 @@ class Supervisor:
                     refuse("FS109", "a server process ended while it loaded the models", hint=_CRASH)
                 else:  # It cannot be told which of them it was; each may be tried alone.
                     said = "a server process ended while {} was loaded"
-                    failed |= {
-                        key: (Diagnostic("FS109", message.format(key), hint=_CRASH),) for key in loading
-                    }
+                    failed |= {key: (Diagnostic("FS109", said.format(key), hint=_CRASH),) for key in loading}
         return failed
 
     def _admit(self, worker: _Worker | None) -> None:
