@@ -12,6 +12,7 @@ import msgspec
 from flowc.plan.diagnostics import Label, Place, refuse
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Tier = Annotated[int, msgspec.Meta(ge=1, le=4)]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,6 +21,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: str = "models"
     http: str = "127.0.0.1:8000"
     processes: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+    tier: Tier = 2
+    tiers: dict[str, Tier] = {}
+    """By the names of models."""
+    memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
+    grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     limits: dict[str, Positive] = {}
     """By the names of `Limits`, which is not imported here: it brings numpy along."""
 

@@ -68,6 +68,7 @@ class Table:
 
         Raises `Refused` FS202, which lists what there is, and `Cold` for a version that is not in memory.
         """
+        # Not `self.version`: a call costs as much as the look-up.
         try:
             version = self._found[name][tag]
         except KeyError:
@@ -76,6 +77,10 @@ class Table:
         if version.model is None:
             raise Cold(version)
         return version.model
+
+    def version(self, name: str, tag: str = "") -> Version:
+        """Return the version of a name and a tag, in memory or not. Raises `Refused` FS202."""
+        return self._found.get(name, {}).get(tag) or self._find(name, tag)
 
     def versions(self, name: str) -> list[str]:
         """Return the versions of a model, lowest first. Raises `Refused` FS202 where there is none."""

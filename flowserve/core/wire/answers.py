@@ -26,7 +26,7 @@ from flowserve.core.wire.routes import (
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
 
-_STATUS = {"FS103": 503, "FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500}
+_STATUS = {"FS103": 503, "FS260": 503, "FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500}
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ def describe(route: Route, table: Table, ready: bool, server_version: str) -> An
         case RepositoryIndex():
             return _json([_indexed(version) for version in table])
         case ModelReady(name, version):
-            table.resolve(name, version)
+            table.version(name, version)  # one that is loaded when it is asked for is ready to be asked
             return Answer(200 if ready else 503)
         case ModelMetadata(name, version):
             return _json(_metadata(table.resolve(name, version), table.versions(name)))

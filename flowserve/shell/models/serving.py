@@ -27,7 +27,7 @@ class Serving:
         self._table = table
         self._staged: Table | None = None
         self._waiting: dict[Version, list[Callable[[Model | Refused], None]]] = {}
-        self._load: Callable[[Key], Model | Refused] | None = None
+        self._load: Callable[[Version], Model | Refused] | None = None
         self._threads: Executor | None = None
 
     @classmethod
@@ -35,8 +35,8 @@ class Serving:
         """Serve these models and no others, ever."""
         return cls(Table([Version(Key(model.name, model.version), model) for model in models]))
 
-    def lazily(self, load: Callable[[Key], Model | Refused], threads: Executor) -> None:
-        """Load what is asked for and not in memory, on these threads."""
+    def lazily(self, load: Callable[[Version], Model | Refused], threads: Executor) -> None:
+        """Have what is asked for and not in memory loaded on a thread of these; `load` gives it its model."""
         self._load, self._threads = load, threads
 
     @property
@@ -64,12 +64,10 @@ class Serving:
         waiting.append(then)
         if len(waiting) == 1:
             loop = asyncio.get_running_loop()
-            task = loop.run_in_executor(self._threads, self._load, version.key)
+            task = loop.run_in_executor(self._threads, self._load, version)
             task.add_done_callback(lambda done: self._fetched(version, done.result()))
 
     def _fetched(self, version: Version, outcome: Model | Refused) -> None:
-        if isinstance(outcome, Model):
-            version.model = outcome
         for then in self._waiting.pop(version):
             then(outcome)
 

@@ -14,14 +14,21 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     repository: str
     server_version: str
     limits: dict[str, float] = {}
+    tier: int = 2
+    tiers: dict[str, int] = {}
+    """By model, where it is not `tier`."""
+    memory_bytes: int = 0
+    grace_s: float = 300.0
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
-    """Have these versions in memory, and a table of them ready."""
+    """Have a table of these versions ready, and in memory those of tiers 1 and 2, and `proven` whatever
+    their tier."""
 
     generation: int
     versions: list[Key]
     aliases: dict[str, dict[str, int]]
+    proven: list[Key] = []
 
 
 class Serve(msgspec.Struct, frozen=True, tag="serve"):

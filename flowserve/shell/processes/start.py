@@ -64,7 +64,17 @@ def start_server(config: Config, host: str, port: int) -> None:
     listener = bind(host, port)
     port = listener.getsockname()[1]
     drain_s = config.limits.get("drain_s", _DRAIN_S)
-    settings = Settings(models, version("flow-toolchain"), config.processes, drain_s, config.limits)
+    settings = Settings(
+        repository=models,
+        server_version=version("flow-toolchain"),
+        processes=config.processes,
+        drain_s=drain_s,
+        limits=config.limits,
+        tier=config.tier,
+        tiers=config.tiers,
+        memory_mb=config.memory_mb,
+        grace_s=config.grace_s,
+    )
     supervisor = Supervisor(settings, listener)
 
     def announce(rows: list[str]) -> None:

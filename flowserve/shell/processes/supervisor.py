@@ -53,6 +53,10 @@ class Settings(msgspec.Struct, frozen=True):
     processes: int = 1
     drain_s: float = 10.0
     limits: dict[str, float] = {}
+    tier: int = 2
+    tiers: dict[str, int] = {}
+    memory_mb: int = 0
+    grace_s: float = 300.0
 
 
 class _Worker:
@@ -193,7 +197,7 @@ class Supervisor:
         diagnostics: list[Diagnostic] = []
         settled = settle(proposal, failed)
         while proposal.load or settled.catalog.generation != proposal.before.generation:
-            new = await self._prepared(settled.catalog, set(proposal.load) - set(failed))
+            new = await self._prepared(settled.catalog, set(proposal.load) - set(failed), proposal.whole)
             for key, of in new.items():
                 failed[key] = "; ".join(diagnostic.message for diagnostic in of)
                 diagnostics += of
@@ -208,9 +212,15 @@ class Supervisor:
                 worker.tell(Moved(self._catalog.generation))
         return settled, diagnostics
 
-    async def _prepared(self, catalog: Catalog, loading: set[Key]) -> dict[Key, tuple[Diagnostic, ...]]:
-        """Have every process load a catalog; return what failed in one of them."""
-        prepare = Prepare(catalog.generation, catalog.serving(), catalog.aliases())
+    async def _prepared(
+        self, catalog: Catalog, loading: set[Key], proven: bool
+    ) -> dict[Key, tuple[Diagnostic, ...]]:
+        """Have every process load a catalog; return what failed in one of them.
+
+        What is `loading` and must be `proven` is loaded even where its tier would have it wait for a request.
+        """
+        must = sorted(loading) if proven else []
+        prepare = Prepare(catalog.generation, catalog.serving(), catalog.aliases(), must)
         first = not self._catalog.generation
         failed: dict[Key, tuple[Diagnostic, ...]] = {}
         asked: set[_Worker] = set()
@@ -245,7 +255,17 @@ class Supervisor:
         worker = self._workers[index] = _Worker(process, ours)
         reader, worker.writer = await asyncio.open_unix_connection(sock=ours, limit=_LINE_BYTES_MAX)
         settings = self._settings
-        worker.tell(Begin(str(settings.repository), settings.server_version, settings.limits))
+        worker.tell(
+            Begin(
+                repository=str(settings.repository),
+                server_version=settings.server_version,
+                limits=settings.limits,
+                tier=settings.tier,
+                tiers=settings.tiers,
+                memory_bytes=settings.memory_mb * 2**20 // settings.processes,
+                grace_s=settings.grace_s,
+            )
+        )
         task = asyncio.get_running_loop().create_task(self._follow(index, worker, reader))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

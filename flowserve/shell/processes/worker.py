@@ -6,14 +6,12 @@ python -m flowserve.shell.processes.worker LISTENER CHANNEL WORD       three inh
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
-import gc
 import os
 import signal
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,9 +19,10 @@ import uvloop
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Table, Version
+from flowserve.core.models.tiers import EAGER, PINNED, Budget
 from flowserve.shell.models.loading import load_proven
+from flowserve.shell.models.memory import Memory, disk_bytes
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.messages import (
@@ -42,6 +41,7 @@ from flowserve.shell.wire.connection import Limits
 from flowserve.shell.wire.http import serve
 
 _LINE_BYTES_MAX = 256 * 2**20
+_LOOK_S = 1.0
 
 
 def main() -> None:
@@ -63,7 +63,6 @@ class Worker:
         self._versions: dict[Key, Version] = {}
         self._begin = Begin("", "")
         self._threads = ThreadPoolExecutor(1, "loading")
-        self._serving.lazily(self._load, self._threads)
         self._serve: asyncio.Task[bool] | None = None
 
     async def run(self, channel: socket.socket) -> bool:
@@ -72,8 +71,10 @@ class Worker:
         Returns whether all requests were answered.
         """
         reader, self._writer = await asyncio.open_unix_connection(sock=channel, limit=_LINE_BYTES_MAX)
+        looking = asyncio.get_running_loop().create_task(self._looking())
         listening = asyncio.get_running_loop().create_task(self._listen(reader))
         await listening
+        looking.cancel()
         return await self._serve if self._serve else True
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
@@ -81,6 +82,13 @@ class Worker:
             match read_for_worker(text):
                 case Begin() as begin:
                     self._begin = begin
+                    repository = Path(begin.repository)
+                    self._memory = Memory(
+                        partial(load_proven, repository),
+                        partial(disk_bytes, repository),
+                        Budget(begin.memory_bytes, begin.grace_s),
+                    )
+                    self._serving.lazily(self._memory.load, self._threads)
                 case Prepare() as prepare:
                     await self._prepare(prepare)
                 case Serve():
@@ -113,43 +121,46 @@ class Worker:
         """
         loop = asyncio.get_running_loop()
         failures: list[Failure] = []
+        proven = set(prepare.proven)
         for key in prepare.versions:
-            version = self._versions.setdefault(key, Version(key))
-            if version.model is not None:
+            version = self._versions.get(key)
+            if version is None:
+                tier = self._begin.tiers.get(key.name, self._begin.tier)
+                version = self._versions[key] = Version(key, tier=tier)
+            if version.model is not None or not self._eager(version, key in proven):
                 continue
-            outcome = await loop.run_in_executor(self._threads, self._load, key)
-            if isinstance(outcome, Model):
-                version.model = outcome
-            else:
+            outcome = await loop.run_in_executor(self._threads, self._memory.load, version)
+            if isinstance(outcome, Refused):
                 failures.append(Failure(key, outcome.diagnostics))
         versions = [self._versions[key] for key in prepare.versions]
         self._serving.stage(Table(versions, prepare.aliases, prepare.generation))
         self._tell(Prepared(prepare.generation, failures))
 
-    def _load(self, key: Key) -> Model | Refused:
-        """Runs on a thread."""
-        try:
-            return load_proven(Path(self._begin.repository), key)
-        except Refused as refused:
-            return refused
+    def _eager(self, version: Version, proven: bool) -> bool:
+        """Whether a version is loaded before anybody asks for it."""
+        return proven or version.tier <= PINNED or (version.tier <= EAGER and self._memory.fits(version))
 
     async def _forget(self) -> None:
         """Drop what the current table does not have; a request that holds such a model keeps it."""
         current = {version.key: version for version in self._serving.table}
-        fewer = len(current) < len(self._versions)
+        gone = [version for key, version in self._versions.items() if current.get(key) is not version]
         self._versions = current
-        if fewer:
-            await asyncio.get_running_loop().run_in_executor(self._threads, _trim)
+        if gone:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._drop, gone)
+
+    def _drop(self, versions: list[Version]) -> None:
+        """Runs on the loading thread."""
+        for version in versions:
+            self._memory.forget(version)
+        self._memory.trim()
+
+    async def _looking(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            self._memory.look()
 
     def _tell(self, message: ToSupervisor) -> None:
         self._writer.write(line(message))
-
-
-def _trim() -> None:
-    """Return to the system what was freed."""
-    gc.collect()
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 if __name__ == "__main__":

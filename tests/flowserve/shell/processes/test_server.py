@@ -22,14 +22,18 @@ FLOWSERVE = str(Path(sys.executable).parent / "flowserve")
 PATIENCE_S = 30
 
 
-def scaling(scale: float) -> bytes:
-    """`y = scale * x`."""
+def scaling(scale: float, padding_mb: int = 0) -> bytes:
+    """`y = scale * x`, with weights that nobody needs."""
+    padding = np.zeros(padding_mb * 2**18, np.float32)
     graph = helper.make_graph(
         [helper.make_node("Mul", ["x", "scale"], ["y"])],
         "scaling",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
-        [numpy_helper.from_array(np.float32(scale), "scale")],
+        [
+            numpy_helper.from_array(np.float32(scale), "scale"),
+            *([numpy_helper.from_array(padding, "padding")] if padding_mb else []),
+        ],
     )
     opsets = [helper.make_opsetid("", 17)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
@@ -209,6 +213,25 @@ def test_no_request_fails_while_versions_come_and_a_process_is_not_the_same_for_
             thread.join()
         assert wrong == []
         assert answers[-1] == 5.0
+
+
+def test_cold_models_are_loaded_when_they_are_asked_for_and_go_when_there_is_no_room(models, tmp_path):
+    for number in range(4):
+        publish(models, f"large{number}", scaling(number, padding_mb=8))
+    (tmp_path / "c.toml").write_text("tier = 3\nmemory_mb = 36\n[tiers]\nm = 1\n")
+    with serving(tmp_path, "--config", "c.toml") as server:
+        assert server.predict("large3/versions/1") == 3.0
+        for _ in range(3):
+            assert [server.predict(f"large{number}") for number in range(4)] == [0.0, 1.0, 2.0, 3.0]
+        assert server.predict() == 1.0
+
+
+def test_a_model_that_has_no_room_is_refused(models, tmp_path):
+    publish(models, "huge", scaling(2, padding_mb=9))
+    (tmp_path / "c.toml").write_text("memory_mb = 8\n")
+    with serving(tmp_path, "--config", "c.toml") as server:
+        assert "[FS260]" in server.predict("huge")
+        assert server.predict() == 1.0
 
 
 def test_the_workers_end_with_a_supervisor_that_is_killed(models, tmp_path):
