@@ -1,7 +1,8 @@
-"""From a question to its answer: status and body. Pure but for running the model that it is given."""
+"""From a question to its answer: status and body."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 import msgspec
@@ -10,7 +11,7 @@ from flowc.plan.diagnostics import Refused
 from flowserve.core.models.pbtxt import config_json
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.models.signature import TensorSpec
-from flowserve.core.wire.protocol import encode_response, parse_request
+from flowserve.core.wire.protocol import InferRequest, encode_response
 from flowserve.core.wire.routes import (
     Infer,
     ModelConfig,
@@ -22,6 +23,7 @@ from flowserve.core.wire.routes import (
     ServerMetadata,
     ServerReady,
 )
+from flowserve.core.wire.tensors import Array
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
 
@@ -56,15 +58,13 @@ def describe(route: Route, registry: Registry, ready: bool, server_version: str)
         case ModelConfig(name, version):
             return _json(config_json(name, registry.get(name, version).signature))
         case Infer():
-            raise AssertionError("inference is answered by `infer`")
+            raise AssertionError("inference is answered by `answer_infer`")
         case _:
             assert_never(route)
 
 
-def infer(model: Model, body: bytes, header_bytes: int | None) -> Answer:
-    """Answer an inference request. Raises `Refused` FS201 to FS210."""
-    request = parse_request(body, header_bytes, model.signature)
-    outputs = model.run(request.feed, [wanted.spec.name for wanted in request.wanted])
+def answer_infer(model: Model, request: InferRequest, outputs: Sequence[Array]) -> Answer:
+    """Answer an inference request with what the model gave for it."""
     response = encode_response(model.name, model.version, request, outputs)
     if not response.binary:
         return Answer(body=response.header)

@@ -1,33 +1,39 @@
-"""The HTTP data plane: the Open Inference Protocol v2 on an event loop, with models on a few threads.
+"""The HTTP data plane: the Open Inference Protocol v2 on an event loop.
 
-Reading, routing and descriptions run on the loop; an inference request is decoded, run and encoded on a
-thread, so that health is answered while a model runs.
+What is short runs on the loop: reading, routing, descriptions, small models. The engine puts longer runs on
+threads, so that health and other models are answered meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.engine.calls import Call, rows_of
 from flowserve.core.models.registry import Model, Registry
-from flowserve.core.wire.answers import Answer, describe, failure, infer, refusal
+from flowserve.core.wire.answers import Answer, answer_infer, describe, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
+from flowserve.core.wire.protocol import InferRequest, parse_request
 from flowserve.core.wire.routes import Infer, parse_route
+from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
+from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.wire.connection import Connection, Limits, Received
 
 _log = logging.getLogger("flowserve")
 _BACKLOG = 1024
 _SWEEP_S_MAX = 1.0
+# Up to this, bodies are read and written on the loop, in about a millisecond at most.
+_INLINE_BYTES_MAX = 64 * 2**10
+_GONE = Answer()  # whatever it is: there is nobody to read it
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -86,7 +92,7 @@ async def serve(
 
 
 class Server:
-    """Every connection of a process, and the threads that run its models."""
+    """Every connection of a process, and the engine that runs its models."""
 
     def __init__(self, registry: Registry, version: str, limits: Limits) -> None:
         self.limits = limits
@@ -94,8 +100,10 @@ class Server:
         self._registry = registry
         self._version = version
         self._connections: set[Connection] = set()
-        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "model")
         self._loop = asyncio.get_running_loop()
+        self.engine = LoopEngine(self._loop)
+        self.exchanges: dict[Connection, Exchange] = {}
+        """What connections wait for."""
         self._changed = asyncio.Event()
 
     def opened(self, connection: Connection) -> bool:
@@ -106,6 +114,8 @@ class Server:
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+        if (exchange := self.exchanges.pop(connection, None)) is not None:
+            exchange.cancel()
         self.settled()
 
     def settled(self) -> None:
@@ -114,7 +124,7 @@ class Server:
             self._changed.set()
 
     def answer(self, received: Received, connection: Connection) -> Answer | None:
-        """Answer now what is only a description; give an inference request to a thread and return None."""
+        """Answer now what is only a description or runs inline; of the rest `connection` hears later."""
         try:
             route = parse_route(received.method, received.target.decode("latin-1"))
             if not isinstance(route, Infer):
@@ -122,8 +132,7 @@ class Server:
             model = self._registry.get(route.name, route.version)
         except Refused as refused:
             return refusal(refused)
-        self._threads.submit(self._infer, model, received, connection)
-        return None
+        return Exchange(self, model, received, connection).begin()
 
     async def sweep(self) -> None:
         """Check every connection's deadline, again and again: with one timer for all, setting one is free."""
@@ -151,23 +160,89 @@ class Server:
                 await asyncio.wait_for(self._changed.wait(), left)
         return not self._connections
 
-    def _infer(self, model: Model, received: Received, connection: Connection) -> None:
-        """Runs on a thread."""
-        answer = _answer_infer(model, received, self.limits.body_bytes)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the server ended in a hurry
-            self._loop.call_soon_threadsafe(connection.answered, answer)
+
+class Exchange:
+    """One inference request, from its bytes to its answer. All methods run on the loop.
+
+    Everything is called back and most is over before `begin` returns: a future, a task or a thread would cost
+    more than a small model does. What is long, by its bytes, is read and written on a thread.
+    """
+
+    __slots__ = ("_answer", "_call", "_connection", "_later", "_model", "_received", "_request", "_server")
+
+    def __init__(self, server: Server, model: Model, received: Received, connection: Connection) -> None:
+        self._server = server
+        self._model = model
+        self._received = received
+        self._connection = connection
+        self._answer: Answer | None = None
+        self._call: Call | None = None
+        self._later = False
+
+    def begin(self) -> Answer | None:
+        """Answer now, or return None and tell the connection later."""
+        received = self._received
+        if len(received.body) <= _INLINE_BYTES_MAX and received.coding in ("", "identity"):
+            self._submit(self._read())
+        else:
+            self._server.engine.aside(self._read, self._submit)
+        if self._answer is None:
+            self._later = True
+            self._server.exchanges[self._connection] = self
+        return self._answer
+
+    def cancel(self) -> None:
+        """Hear that the client has left."""
+        if self._call is not None:
+            self._server.engine.cancel(self._call)
+        self._answer = _GONE
+
+    def _read(self) -> InferRequest | Answer:
+        received = self._received
+        try:
+            body = unpacked(received.body, received.coding, self._server.limits.body_bytes)
+            return parse_request(body, _header_bytes(received.header_bytes), self._model.signature)
+        except Refused as refused:
+            return refusal(refused)
+        except Exception:
+            return _broken(self._model)
+
+    def _submit(self, request: InferRequest | Answer) -> None:
+        if isinstance(request, Answer):
+            self._finish(request)
+        elif self._answer is None:  # else the client left while its body was read
+            self._request = request
+            names = tuple([wanted.spec.name for wanted in request.wanted])
+            self._call = Call(self._model, request.feed, names, rows_of(request.feed), self._done)
+            self._server.engine.submit(self._call)
+
+    def _done(self, outputs: list[Array] | Refused) -> None:
+        if isinstance(outputs, Refused):
+            self._finish(refusal(outputs))
+        elif sum([array.nbytes for array in outputs]) <= _INLINE_BYTES_MAX:
+            self._finish(self._write(outputs))
+        else:
+            self._server.engine.aside(functools.partial(self._write, outputs), self._finish)
+
+    def _write(self, outputs: list[Array]) -> Answer:
+        try:
+            answer = answer_infer(self._model, self._request, outputs)
+            return _packed(answer, self._received.accept_coding)
+        except Exception:
+            return _broken(self._model)
+
+    def _finish(self, answer: Answer) -> None:
+        self._call = None  # it holds `self._done`: without the circle, all is freed at once
+        if self._answer is None:
+            self._answer = answer
+            if self._later:
+                del self._server.exchanges[self._connection]
+                self._connection.answered(answer)
 
 
-def _answer_infer(model: Model, received: Received, body_bytes_max: int) -> Answer:
-    try:
-        body = unpacked(received.body, received.coding, body_bytes_max)
-        answer = infer(model, body, _header_bytes(received.header_bytes))
-    except Refused as refused:
-        return refusal(refused)
-    except Exception:
-        _log.exception("a request to model %s, version %s, failed", model.name, model.version)
-        return failure(500, "the server failed while answering; its log has the reason")
-    return _packed(answer, received.accept_coding)
+def _broken(model: Model) -> Answer:
+    _log.exception("a request to model %s, version %s, failed", model.name, model.version)
+    return failure(500, "the server failed while answering; its log has the reason")
 
 
 def _packed(answer: Answer, accepted: str) -> Answer:
