@@ -31,12 +31,18 @@ def main() -> None:
     app()
 
 
-@app.command(_MODELS, _ADDRESS)
-def start(models: Path, http: str) -> None:
+@app.command(
+    _MODELS,
+    _ADDRESS,
+    argument("--grpc", default="", metavar="HOST:PORT", help="answer gRPC too, at this address"),
+)
+def start(models: Path, http: str, grpc: str) -> None:
     """Serve every model of a repository until SIGTERM or Ctrl-C. Port 0 takes a free one."""
     host, port = _address(http, "FS104")
+    grpc_address = _address(grpc, "FS104") if grpc else None
 
     import asyncio
+    import functools
     import os
     from importlib.metadata import version
 
@@ -48,15 +54,25 @@ def start(models: Path, http: str) -> None:
 
     folders = scan(models)
     listener = bind(host, port)
+    beside, lines = [], []
+    if grpc_address is not None:
+        listen = _grpc_listen()
+        reserved = bind(*grpc_address, "--grpc")
+        beside.append(functools.partial(listen, reserved=reserved))
+        lines.append(f"listening on grpc://{_written(grpc_address[0], reserved.getsockname()[1])}")
     registry = load_all(folders)
 
     def announce() -> None:
         for model in registry:
             print(f"{model.name}  version {model.version}  {model.signature}")
+        for line in lines:
+            print(line)
         print(f"listening on http://{_written(host, listener.getsockname()[1])}", flush=True)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        finished = runner.run(serve(registry, listener, version("flow-toolchain"), on_listening=announce))
+        finished = runner.run(
+            serve(registry, listener, version("flow-toolchain"), on_listening=announce, beside=beside)
+        )
     if not finished:
         print("stopped before every request was answered", file=sys.stderr, flush=True)
         sys.stdout.flush()
@@ -104,6 +120,17 @@ def list_models(models: Path, as_json: bool) -> None:
         labels = [label for names in folder.labels.values() for label in names]
         table.append((folder.name, ", ".join(map(str, folder.versions)), ", ".join(labels) or "-"))
     print("\n".join(columns(table)))
+
+
+def _grpc_listen() -> Any:
+    try:
+        from flowserve.shell.wire.grpc import listen
+    except ModuleNotFoundError as missing:
+        from flowc.plan.diagnostics import refuse
+
+        hint = "`pip install 'flow-toolchain[grpc]'` installs it"
+        refuse("FS250", f"`--grpc` needs the extra `grpc`: there is no module `{missing.name}`", hint=hint)
+    return listen
 
 
 def _described(folder: ModelFolder) -> dict[str, Any]:

@@ -16,6 +16,7 @@ _spec.loader.exec_module(error_pages)
 # Codes whose page is prose only, and why nothing on a command line provokes them.
 NOT_YET_SHOWN: dict[str, str] = {
     "FR158": "the extras are installed where the pages are tested",
+    "FS250": "the extra is installed where the pages are tested",
     "FR209": "a preempted node goes on by itself: no command fails by it",
     "FR218": "a node that comes too late waits: no command fails by it",
 }

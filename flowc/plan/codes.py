@@ -172,6 +172,7 @@ CODES: dict[str, str] = {
     "FS208": "the request is too large",
     "FS209": "there is no such route or method",
     "FS210": "the model failed while running",
+    "FS250": "gRPC is not installed",
     # FS3: asking from the command line
     "FS301": "the server does not answer",
     "FS302": "the rows are not a JSON array of numbers",

@@ -48,7 +48,9 @@ class InferResponse(msgspec.Struct, frozen=True):
     binary: bool = False
 
 
-class _Tensor(msgspec.Struct):
+class AskedTensor(msgspec.Struct):
+    """An input as a request has it."""
+
     name: str
     shape: list[int]
     datatype: str
@@ -56,16 +58,20 @@ class _Tensor(msgspec.Struct):
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Output(msgspec.Struct):
+class AskedOutput(msgspec.Struct):
+    """An output that a request asks for."""
+
     name: str
     parameters: dict[str, Any] = {}
 
 
-class _Request(msgspec.Struct):
-    inputs: list[_Tensor]
+class AskedRequest(msgspec.Struct):
+    """A request as it came, whatever the model."""
+
+    inputs: list[AskedTensor]
     id: str = ""
     parameters: dict[str, Any] = {}
-    outputs: list[_Output] = []
+    outputs: list[AskedOutput] = []
 
 
 class _ResponseTensor(msgspec.Struct):
@@ -83,7 +89,7 @@ class _Response(msgspec.Struct):
     id: str | msgspec.UnsetType = msgspec.UNSET
 
 
-_request_decoder = msgspec.json.Decoder(_Request)
+_request_decoder = msgspec.json.Decoder(AskedRequest)
 _response_encoder = msgspec.json.Encoder()
 
 
@@ -103,7 +109,7 @@ def parse_request(body: bytes, header_bytes: int | None, signature: Signature) -
     view = memoryview(body)
     request = _decode(body if header_bytes is None else view[:header_bytes])
     feed = _feed(request.inputs, view[len(body) if header_bytes is None else header_bytes :], signature)
-    return InferRequest(request.id, feed, _wanted(request, signature))
+    return InferRequest(request.id, feed, wanted_outputs(request, signature))
 
 
 def encode_response(
@@ -127,7 +133,7 @@ def encode_response(
     return InferResponse(_response_encoder.encode(response), tuple(tensors), bool(tensors))
 
 
-def _decode(header: bytes | memoryview) -> _Request:
+def _decode(header: bytes | memoryview) -> AskedRequest:
     try:
         return _request_decoder.decode(header)
     except msgspec.ValidationError as error:
@@ -140,7 +146,7 @@ def _decode(header: bytes | memoryview) -> _Request:
         refuse("FS201", f"the request is not JSON: {error}")
 
 
-def _feed(tensors: list[_Tensor], binary: memoryview, signature: Signature) -> dict[str, Array]:
+def _feed(tensors: list[AskedTensor], binary: memoryview, signature: Signature) -> dict[str, Array]:
     specs = {spec.name: spec for spec in signature.inputs}
     feed: dict[str, Array] = {}
     start = 0
@@ -151,7 +157,7 @@ def _feed(tensors: list[_Tensor], binary: memoryview, signature: Signature) -> d
             refuse("FS203", f"`{at}.name` must be one of {listed(list(specs))}, got {shown(tensor.name)}")
         if spec.name in feed:
             refuse("FS203", f"`{at}.name` gives input `{spec.name}` a second time")
-        _check_form(tensor, spec, at)
+        check_form(tensor, spec, at)
         size = _binary_size(tensor, len(binary) - start, at)
         if size is None:
             assert isinstance(tensor.data, msgspec.Raw), "_binary_size refuses a tensor without data"
@@ -170,7 +176,8 @@ def _feed(tensors: list[_Tensor], binary: memoryview, signature: Signature) -> d
     return feed
 
 
-def _check_form(tensor: _Tensor, spec: TensorSpec, at: str) -> None:
+def check_form(tensor: AskedTensor, spec: TensorSpec, at: str) -> None:
+    """Refuse a datatype (FS204) or a shape (FS205) that the input does not take."""
     if tensor.datatype != spec.datatype.name:
         expected = f"`{spec.datatype.name}` for input `{spec.name}`"
         refuse("FS204", f"`{at}.datatype` must be {expected}, got {shown(tensor.datatype)}")
@@ -181,7 +188,7 @@ def _check_form(tensor: _Tensor, spec: TensorSpec, at: str) -> None:
         refuse("FS205", f"`{at}.shape` must be of at most 2^40 elements, got {shown_shape(tensor.shape)}")
 
 
-def _binary_size(tensor: _Tensor, left: int, at: str) -> int | None:
+def _binary_size(tensor: AskedTensor, left: int, at: str) -> int | None:
     """How many bytes after the header are this tensor's; None when its data is in the header."""
     if "shared_memory_region" in tensor.parameters:
         refuse("FS201", f"`{at}.parameters.shared_memory_region` is not supported: send the data itself")
@@ -200,7 +207,8 @@ def _binary_size(tensor: _Tensor, left: int, at: str) -> int | None:
     return size
 
 
-def _wanted(request: _Request, signature: Signature) -> tuple[Wanted, ...]:
+def wanted_outputs(request: AskedRequest, signature: Signature) -> tuple[Wanted, ...]:
+    """Return the outputs that are asked for, all where none is named. Raises `Refused` FS201, FS207."""
     binary = _flag(request.parameters, "binary_data_output", False, "parameters")
     if not request.outputs:
         return tuple(Wanted(spec, binary) for spec in signature.outputs)

@@ -12,7 +12,8 @@ import functools
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -36,7 +37,14 @@ _INLINE_BYTES_MAX = 64 * 2**10
 _GONE = Answer()  # whatever it is: there is nobody to read it
 
 
-def bind(host: str, port: int) -> socket.socket:
+class Endpoint(Protocol):
+    """Another way to the same models, beside HTTP."""
+
+    async def drain(self) -> bool:
+        """Finish what was begun, within the limits' `drain_s`. Returns whether that was enough."""
+
+
+def bind(host: str, port: int, option: str = "--http") -> socket.socket:
     """Reserve an address, without listening yet. Port 0 takes a free one. Raises `Refused` FS104."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -50,7 +58,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        hint = "`--http 127.0.0.1:0` takes a free port"
+        hint = f"`{option} 127.0.0.1:0` takes a free port"
         refuse("FS104", f"the server cannot listen on `{host}:{port}`: {_reason(error)}", hint=hint)
     return listener
 
@@ -61,10 +69,12 @@ async def serve(
     version: str,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_listening: Callable[[], None] = lambda: None,
+    beside: Sequence[Callable[[Server], Awaitable[Endpoint]]] = (),
 ) -> bool:
     """Serve until SIGTERM or SIGINT, then finish what was begun; a second signal ends at once.
 
-    `version` is the server's own. Returns whether everything that was begun was also finished.
+    `version` is the server's own; `beside` opens what else answers for it. Returns whether everything
+    that was begun was also finished.
     """
     loop = asyncio.get_running_loop()
     server = Server(registry, version, limits)
@@ -80,15 +90,22 @@ async def serve(
         acceptor = await loop.create_server(lambda: Connection(server), sock=listener, backlog=_BACKLOG)
     except OSError as error:  # another process has bound the same address meanwhile, and listens already
         refuse("FS104", f"the server cannot listen: {_reason(error)}")
+    endpoints: list[Endpoint] = [server]
+    for opening in beside:
+        endpoints.append(await opening(server))  # noqa: PERF401 - what one refuses ends the server
     on_listening()
     await stop.wait()
     acceptor.close()
-    draining = loop.create_task(server.drain())
+    draining = loop.create_task(_drain(endpoints))
     hurrying = loop.create_task(hurry.wait())
     await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
     for task in (sweeper, hurrying, draining):
         task.cancel()
     return draining.done() and draining.result()
+
+
+async def _drain(endpoints: Sequence[Endpoint]) -> bool:
+    return all(await asyncio.gather(*(endpoint.drain() for endpoint in endpoints)))
 
 
 class Server:
@@ -97,8 +114,8 @@ class Server:
     def __init__(self, registry: Registry, version: str, limits: Limits) -> None:
         self.limits = limits
         self.draining = False
-        self._registry = registry
-        self._version = version
+        self.registry = registry
+        self.version = version
         self._connections: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
         self.engine = LoopEngine(self._loop)
@@ -128,8 +145,8 @@ class Server:
         try:
             route = parse_route(received.method, received.target.decode("latin-1"))
             if not isinstance(route, Infer):
-                return describe(route, self._registry, not self.draining, self._version)
-            model = self._registry.get(route.name, route.version)
+                return describe(route, self.registry, not self.draining, self.version)
+            model = self.registry.get(route.name, route.version)
         except Refused as refused:
             return refusal(refused)
         return Exchange(self, model, received, connection).begin()

@@ -1,0 +1,238 @@
+"""The gRPC data plane: the Open Inference Protocol v2 on the event loop that serves HTTP.
+
+Requests and responses go through grpc as bytes: what is not a message is refused here, with a reason. This
+module is imported only by a server that was asked for gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+# Before grpc is loaded: it writes to stderr what it also raises, and guards forks that never happen here.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+import grpc
+import grpc.aio
+
+from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.engine.calls import Call, Engine, Overloaded, rows_of
+from flowserve.core.models.registry import Model, Registry
+from flowserve.core.wire.answers import describe
+from flowserve.core.wire.grpc import (
+    DESCRIBED,
+    SERVICE,
+    code_of,
+    describe_method,
+    infer_response,
+    parse_infer,
+    read_infer,
+    stream_failure,
+    stream_response,
+    urgency,
+)
+from flowserve.core.wire.protocol import InferRequest
+from flowserve.core.wire.service import health_service
+from flowserve.core.wire.tensors import Array
+from flowserve.shell.wire.connection import Limits
+from flowserve.shell.wire.http import Server
+
+_log = logging.getLogger("flowserve")
+
+Context = Any
+"""A `grpc.aio.ServicerContext`; grpc has no types."""
+
+# Requests of one stream that may run at once; more wait in the client, by flow control.
+_STREAM_AHEAD = 16
+_FAILED = "the server failed while answering; its log has the reason"
+
+
+async def listen(server: Server, reserved: socket.socket) -> GrpcServer:
+    """Serve what an HTTP server serves at another address too. Raises `Refused` FS104."""
+    endpoint = GrpcServer(server.registry, server.engine, server.version, server.limits)
+    await endpoint.listen(reserved)
+    return endpoint
+
+
+class GrpcServer:
+    """Every gRPC call of a process. Lives on the running loop."""
+
+    def __init__(self, models: Registry, engine: Engine, version: str, limits: Limits) -> None:
+        self._models = models
+        self._engine = engine
+        self._version = version
+        self._limits = limits
+        self._draining = False
+        self._active = 0
+        self._server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.connections)
+        self._server.add_generic_rpc_handlers((self._inference(), self._health()))
+
+    async def listen(self, reserved: socket.socket) -> None:
+        """Begin to answer at a reserved address, which is closed. Raises `Refused` FS104."""
+        with reserved:
+            host, port, *_ = reserved.getsockname()
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            try:
+                self._server.add_insecure_port(address)
+            except RuntimeError as error:  # another process listens there meanwhile
+                refuse("FS104", f"the server cannot listen on `{address}`: {error}")
+        await self._server.start()
+
+    async def drain(self) -> bool:
+        """Finish what was begun, within `drain_s`. Returns whether that was enough."""
+        self._draining = True
+        stopping = asyncio.ensure_future(self._server.stop(self._limits.drain_s))
+        await asyncio.wait((stopping,), timeout=self._limits.drain_s)
+        finished = not self._active
+        await stopping
+        return finished
+
+    def _inference(self) -> Any:
+        handlers = {name: _unary(self._described(name)) for name in DESCRIBED}
+        handlers["ModelInfer"] = _unary(self._infer)
+        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
+        return grpc.method_handlers_generic_handler(SERVICE.name, handlers)
+
+    def _health(self) -> Any:
+        service = health_service()
+        response = service.methods["Check"].response
+
+        async def check(_: bytes, __: Context) -> bytes:
+            return bytes(response(status="NOT_SERVING" if self._draining else "SERVING").SerializeToString())
+
+        return grpc.method_handlers_generic_handler(service.name, {"Check": _unary(check)})
+
+    def _described(self, name: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        async def answer(data: bytes, context: Context) -> bytes:
+            try:
+                return describe_method(
+                    name,
+                    data,
+                    lambda route: describe(route, self._models, not self._draining, self._version),
+                )
+            except Refused as refused:
+                await _abort(context, refused)
+                raise
+
+        return answer
+
+    async def _infer(self, data: bytes, context: Context) -> bytes:
+        self._active += 1
+        try:
+            response = await self._answered(read_infer(data), context)
+            return bytes(response.SerializeToString())
+        except Refused as refused:
+            await _abort(context, refused)
+            raise
+        except Exception as error:
+            if isinstance(error, grpc.aio.AbortError):
+                raise
+            _log.exception("a gRPC request failed")
+            await context.abort(grpc.StatusCode.INTERNAL, _FAILED)
+            raise
+        finally:
+            self._active -= 1
+
+    async def _stream(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        """Answer requests in their order, some of them running at once."""
+        running: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(_STREAM_AHEAD)
+
+        async def read() -> None:
+            async for data in requests:
+                await running.put(asyncio.create_task(self._streamed(data, context)))
+            await running.put(None)
+
+        reader = asyncio.create_task(read())
+        self._active += 1
+        try:
+            while (task := await running.get()) is not None:
+                yield await task
+        finally:
+            self._active -= 1
+            reader.cancel()
+            while not running.empty():
+                if task := running.get_nowait():
+                    task.cancel()
+
+    async def _streamed(self, data: bytes, context: Context) -> bytes:
+        request_id = ""
+        try:
+            message = read_infer(data)
+            request_id = message.id
+            return stream_response(await self._answered(message, context))
+        except Refused as refused:
+            return stream_failure(str(refused), request_id)
+        except Exception:
+            _log.exception("a request of a gRPC stream failed")
+            return stream_failure(_FAILED, request_id)
+
+    async def _answered(self, message: Any, context: Context) -> Any:
+        model = self._models.get(message.model_name, message.model_version)
+        request = parse_infer(message, model.signature)
+        outputs = await self._run(model, request, message, context)
+        return infer_response(model.name, model.version, request, outputs)
+
+    async def _run(self, model: Model, request: InferRequest, message: Any, context: Context) -> list[Array]:
+        urgent = urgency(message)
+        left_ms = [urgent.timeout_ms] if urgent.timeout_ms is not None else []
+        if (left_s := context.time_remaining()) is not None:
+            left_ms.append(left_s * 1000)
+        landed: list[list[Array] | Refused] = []
+        waiting: asyncio.Future[None] | None = None
+
+        def done(outcome: list[Array] | Refused) -> None:
+            landed.append(outcome)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+
+        call = Call(
+            model,
+            request.feed,
+            tuple(wanted.spec.name for wanted in request.wanted),
+            rows_of(request.feed),
+            done,
+            self._engine.now_ms() + min(left_ms) if left_ms else None,
+            urgent.priority,
+        )
+        self._engine.submit(call)
+        if not landed:  # a small model has run within `submit`
+            waiting = asyncio.get_running_loop().create_future()
+            try:
+                await waiting
+            except asyncio.CancelledError:  # the client has left, or its deadline has passed
+                self._engine.cancel(call)
+                raise
+        if isinstance(landed[0], Refused):
+            raise landed[0]
+        return landed[0]
+
+
+def _unary(answer: Callable[[bytes, Context], Awaitable[bytes]]) -> Any:
+    return grpc.unary_unary_rpc_method_handler(answer)
+
+
+async def _abort(context: Context, refused: Refused) -> None:
+    """End a call with a refusal. Raises."""
+    pushback: tuple[tuple[str, str], ...] = ()
+    if isinstance(refused, Overloaded):  # what gRPC's own retries heed
+        pushback = (("grpc-retry-pushback-ms", str(refused.retry_after_s * 1000)),)
+    await context.abort(grpc.StatusCode[code_of(refused)], str(refused), pushback)
+
+
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", limits.body_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", limits.head_bytes),
+        ("grpc.max_connection_idle_ms", round(limits.idle_s * 1000)),
+        # Otherwise a second server takes the same port in silence, and half of the calls with it.
+        ("grpc.so_reuseport", 0),
+        # Clients may ask whether the connection lives, as often as Triton lets them.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 300_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
