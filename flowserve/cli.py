@@ -20,8 +20,8 @@ _MODELS = argument(
 _ADDRESS = argument(
     "--http",
     default=_DEFAULT_ADDRESS,
-    metavar="HOST:PORT",
-    help=f"the server's address (default: {_DEFAULT_ADDRESS})",
+    metavar="ADDRESS",
+    help=f"the server's address, HOST:PORT or unix:PATH (default: {_DEFAULT_ADDRESS})",
 )
 _JSON = argument("--json", dest="as_json", action="store_true", help="print JSON for machines")
 
@@ -34,12 +34,28 @@ def main() -> None:
 @app.command(
     _MODELS,
     _ADDRESS,
-    argument("--grpc", default="", metavar="HOST:PORT", help="answer gRPC too, at this address"),
+    argument("--grpc", default="", metavar="ADDRESS", help="answer gRPC too, at this address"),
+    argument("--tls-cert", type=Path, metavar="FILE", help="the server's certificate chain, as PEM"),
+    argument("--tls-key", type=Path, metavar="FILE", help="the certificate's key, as PEM"),
+    argument(
+        "--tokens", type=Path, metavar="FILE", help="who may ask: a token a line (or $FLOWSERVE_TOKENS)"
+    ),
+    argument("--trust-network", action="store_true", help="let other hosts ask without TLS and tokens"),
 )
-def start(models: Path, http: str, grpc: str) -> None:
+def start(
+    models: Path,
+    http: str,
+    grpc: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tokens: Path | None,
+    trust_network: bool,
+) -> None:
     """Serve every model of a repository until SIGTERM or Ctrl-C. Port 0 takes a free one."""
-    host, port = _address(http, "FS104")
-    grpc_address = _address(grpc, "FS104") if grpc else None
+    from flowserve.core.wire.addresses import parse_address
+
+    http_address = parse_address(http, "FS104")
+    grpc_address = parse_address(grpc, "FS104") if grpc else None
 
     import asyncio
     import functools
@@ -50,29 +66,38 @@ def start(models: Path, http: str, grpc: str) -> None:
 
     from flowserve.shell.models.repository import scan
     from flowserve.shell.models.sessions import load_all
-    from flowserve.shell.wire.http import bind, serve
+    from flowserve.shell.wire.http import serve
+    from flowserve.shell.wire.listening import reserve, url_of
+    from flowserve.shell.wire.security import check_reach, read_security
 
+    security = read_security(tls_cert, tls_key, tokens, os.environ)
     folders = scan(models)
-    listener = bind(host, port)
-    beside, lines = [], []
+    listener = reserve(http_address)
+    check_reach(listener, security, trust_network)
+    beside, lines = [], [f"listening on {url_of(listener, 'http', security.tls is not None)}"]
     if grpc_address is not None:
         listen = _grpc_listen()
-        reserved = bind(*grpc_address, "--grpc")
+        reserved = reserve(grpc_address, "--grpc")
+        check_reach(reserved, security, trust_network)
         beside.append(functools.partial(listen, reserved=reserved))
-        lines.append(f"listening on grpc://{_written(grpc_address[0], reserved.getsockname()[1])}")
+        lines.insert(0, f"listening on {url_of(reserved, 'grpc', security.tls is not None)}")
     registry = load_all(folders)
 
     def announce() -> None:
         for model in registry:
             print(f"{model.name}  version {model.version}  {model.signature}")
-        for line in lines:
-            print(line)
-        print(f"listening on http://{_written(host, listener.getsockname()[1])}", flush=True)
+        print("\n".join(lines), flush=True)
 
+    serving = serve(
+        registry,
+        listener,
+        version("flow-toolchain"),
+        on_listening=announce,
+        beside=beside,
+        security=security,
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        finished = runner.run(
-            serve(registry, listener, version("flow-toolchain"), on_listening=announce, beside=beside)
-        )
+        finished = runner.run(serving)
     if not finished:
         print("stopped before every request was answered", file=sys.stderr, flush=True)
         sys.stdout.flush()
@@ -88,11 +113,12 @@ def start(models: Path, http: str, grpc: str) -> None:
 def predict(model: str, rows: str, http: str, as_json: bool) -> None:
     """Ask a running server for predictions: one line a row."""
     import json
+    import os
 
-    from flowserve.shell.wire.client import Client, parse_rows
+    from flowserve.shell.wire.client import Client, parse_rows, parse_server
 
-    host, port = _address(http, "FS301")
-    prediction = Client(host, port).predict(model, parse_rows(rows))
+    client = Client(parse_server(http), os.environ.get("FLOWSERVE_TOKEN", ""))
+    prediction = client.predict(model, parse_rows(rows))
     if as_json:
         print(json.dumps(prediction.rows, ensure_ascii=False))
         return
@@ -136,18 +162,3 @@ def _grpc_listen() -> Any:
 def _described(folder: ModelFolder) -> dict[str, Any]:
     labels = {output: list(names) for output, names in folder.labels.items()}
     return {"name": folder.name, "versions": list(folder.versions), "labels": labels}
-
-
-def _address(text: str, code: str) -> tuple[str, int]:
-    """Split HOST:PORT; an IPv6 host stands in brackets."""
-    from flowc.plan.diagnostics import refuse
-
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
-        refuse(code, f"the address must be HOST:PORT, as in `{_DEFAULT_ADDRESS}`, got `{text}`")
-    return host, int(port)
-
-
-def _written(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

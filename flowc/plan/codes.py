@@ -173,6 +173,10 @@ CODES: dict[str, str] = {
     "FS209": "there is no such route or method",
     "FS210": "the model failed while running",
     "FS250": "gRPC is not installed",
+    "FS251": "the tokens cannot be used",
+    "FS252": "the request has no valid token",
+    "FS253": "an address that other hosts reach needs TLS and tokens",
+    "FS254": "the server's certificate cannot be used",
     # FS3: asking from the command line
     "FS301": "the server does not answer",
     "FS302": "the rows are not a JSON array of numbers",

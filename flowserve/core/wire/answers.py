@@ -27,7 +27,7 @@ from flowserve.core.wire.tensors import Array
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
 
-_STATUS = {"FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500}
+_STATUS = {"FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500, "FS252": 401}
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.wire.answers import Answer, failure, refusal
 from flowserve.core.wire.coding import REQUEST_CODINGS
+from flowserve.core.wire.tokens import REFUSED
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -51,6 +52,7 @@ class Received(msgspec.Struct):
     """The value of `Inference-Header-Content-Length`."""
     coding: str = ""
     accept_coding: str = ""
+    authorization: bytes = b""
     keep_alive: bool = True
     http_1_0: bool = False
     expects_continue: bool = False
@@ -70,6 +72,9 @@ class Host(Protocol):
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
 
+    def admits(self, received: Received) -> bool:
+        """Whether a request may be asked, by its head."""
+
     def settled(self) -> None:
         """Hear that a connection has nothing to do any more."""
 
@@ -82,6 +87,7 @@ _LINE = {
     for status, reason in {
         200: "OK",
         400: "Bad Request",
+        401: "Unauthorized",
         404: "Not Found",
         408: "Request Timeout",
         413: "Content Too Large",
@@ -251,6 +257,8 @@ class Connection(asyncio.Protocol):
                 received.accept_coding = value.decode("latin-1")
             case b"inference-header-content-length":
                 received.header_bytes = value
+            case b"authorization":
+                received.authorization = value
             case b"expect":
                 received.expects_continue = value.strip().lower() == b"100-continue"
 
@@ -270,6 +278,9 @@ class Connection(asyncio.Protocol):
             if self._parser.should_upgrade() and received.length != 0:
                 self._upgrading = received
                 return
+        if not self._host.admits(received):
+            self._refuse_all(refusal(REFUSED))
+            return
         length = self._limits.body_bytes if received.length is None else received.length
         if length > self._limits.body_bytes:
             self._refuse_body()
@@ -347,10 +358,13 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, code: str, message: str, status: int | None = None) -> None:
         """Queue a refusal of what is arriving. What the client sends after it has no meaning any more."""
+        self._refuse_all(refusal(Refused(Diagnostic(code, message)), status))
+
+    def _refuse_all(self, answer: Answer) -> None:
         if not self._deaf:
             self._forget_reading()
             self._deaf = True
-            self._queue.append(refusal(Refused(Diagnostic(code, message)), status))
+            self._queue.append(answer)
 
     def _forget_reading(self) -> None:
         self._reading = None
@@ -403,6 +417,8 @@ def _head(answer: Answer, connection: str) -> bytes:
         lines += "Content-Type: application/json\r\n"
     if answer.encoding:
         lines += f"Content-Encoding: {answer.encoding}\r\n"
+    if answer.status == 401:
+        lines += "WWW-Authenticate: Bearer\r\n"
     if connection:
         lines += f"Connection: {connection}\r\n"
     return _LINE[answer.status] + lines.encode() + b"\r\n"

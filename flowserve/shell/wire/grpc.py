@@ -23,6 +23,7 @@ import grpc.aio
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Call, Engine, Overloaded, rows_of
 from flowserve.core.models.registry import Model, Registry
+from flowserve.core.wire.addresses import Address, Unix
 from flowserve.core.wire.answers import describe
 from flowserve.core.wire.grpc import (
     DESCRIBED,
@@ -39,13 +40,18 @@ from flowserve.core.wire.grpc import (
 from flowserve.core.wire.protocol import InferRequest
 from flowserve.core.wire.service import health_service
 from flowserve.core.wire.tensors import Array
+from flowserve.core.wire.tokens import OPEN_METHODS, REFUSED, Tokens
 from flowserve.shell.wire.connection import Limits
 from flowserve.shell.wire.http import Server
+from flowserve.shell.wire.listening import address_of, private_sockets, remove_unix
+from flowserve.shell.wire.security import Security
 
 _log = logging.getLogger("flowserve")
 
 Context = Any
 """A `grpc.aio.ServicerContext`; grpc has no types."""
+_Answer = Callable[[bytes, Context], Awaitable[bytes]]
+_StreamAnswer = Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]
 
 # Requests of one stream that may run at once; more wait in the client, by flow control.
 _STREAM_AHEAD = 16
@@ -54,7 +60,7 @@ _FAILED = "the server failed while answering; its log has the reason"
 
 async def listen(server: Server, reserved: socket.socket) -> GrpcServer:
     """Serve what an HTTP server serves at another address too. Raises `Refused` FS104."""
-    endpoint = GrpcServer(server.registry, server.engine, server.version, server.limits)
+    endpoint = GrpcServer(server.registry, server.engine, server.version, server.limits, server.security)
     await endpoint.listen(reserved)
     return endpoint
 
@@ -62,8 +68,18 @@ async def listen(server: Server, reserved: socket.socket) -> GrpcServer:
 class GrpcServer:
     """Every gRPC call of a process. Lives on the running loop."""
 
-    def __init__(self, models: Registry, engine: Engine, version: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        models: Registry,
+        engine: Engine,
+        version: str,
+        limits: Limits,
+        security: Security = Security(),  # noqa: B008 - frozen
+    ) -> None:
         self._models = models
+        self._security = security
+        self._address: Address | None = None
+        self._inode = 0
         self._engine = engine
         self._version = version
         self._limits = limits
@@ -73,13 +89,20 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((self._inference(), self._health()))
 
     async def listen(self, reserved: socket.socket) -> None:
-        """Begin to answer at a reserved address, which is closed. Raises `Refused` FS104."""
-        with reserved:
-            host, port, *_ = reserved.getsockname()
-            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        """Begin to answer at a reserved address; the socket is closed. Raises `Refused` FS104."""
+        self._address = address = address_of(reserved)
+        with reserved, private_sockets():
             try:
-                self._server.add_insecure_port(address)
-            except RuntimeError as error:  # another process listens there meanwhile
+                if isinstance(address, Unix):  # grpc makes its own
+                    os.unlink(address.path)
+                    self._server.add_insecure_port(str(address))
+                    self._inode = os.stat(address.path).st_ino
+                elif (tls := self._security.tls) is None:
+                    self._server.add_insecure_port(str(address))
+                else:
+                    pair = (tls.key, tls.certificates)
+                    self._server.add_secure_port(str(address), grpc.ssl_server_credentials([pair]))
+            except (OSError, RuntimeError) as error:  # another process listens there meanwhile
                 refuse("FS104", f"the server cannot listen on `{address}`: {error}")
         await self._server.start()
 
@@ -90,12 +113,18 @@ class GrpcServer:
         await asyncio.wait((stopping,), timeout=self._limits.drain_s)
         finished = not self._active
         await stopping
+        if self._address is not None:
+            remove_unix(self._address, self._inode)
         return finished
 
     def _inference(self) -> Any:
-        handlers = {name: _unary(self._described(name)) for name in DESCRIBED}
-        handlers["ModelInfer"] = _unary(self._infer)
-        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
+        tokens = self._security.tokens
+        answers = {name: self._described(name) for name in DESCRIBED} | {"ModelInfer": self._infer}
+        if tokens is not None:
+            answers = {n: f if n in OPEN_METHODS else _guarded(f, tokens) for n, f in answers.items()}
+        handlers = {name: _unary(answer) for name, answer in answers.items()}
+        stream = self._stream if tokens is None else _guarded_stream(self._stream, tokens)
+        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(stream)
         return grpc.method_handlers_generic_handler(SERVICE.name, handlers)
 
     def _health(self) -> Any:
@@ -107,7 +136,7 @@ class GrpcServer:
 
         return grpc.method_handlers_generic_handler(service.name, {"Check": _unary(check)})
 
-    def _described(self, name: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    def _described(self, name: str) -> _Answer:
         async def answer(data: bytes, context: Context) -> bytes:
             try:
                 return describe_method(
@@ -212,7 +241,30 @@ class GrpcServer:
         return landed[0]
 
 
-def _unary(answer: Callable[[bytes, Context], Awaitable[bytes]]) -> Any:
+def _guarded(answer: _Answer, tokens: Tokens) -> _Answer:
+    async def guarded(data: bytes, context: Context) -> bytes:
+        await _check_token(context, tokens)
+        return await answer(data, context)
+
+    return guarded
+
+
+def _guarded_stream(answer: _StreamAnswer, tokens: Tokens) -> _StreamAnswer:
+    async def guarded(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        await _check_token(context, tokens)
+        async for response in answer(requests, context):
+            yield response
+
+    return guarded
+
+
+async def _check_token(context: Context, tokens: Tokens) -> None:
+    given = dict(context.invocation_metadata()).get("authorization", "")
+    if not tokens.admit(given.encode() if isinstance(given, str) else given):
+        await _abort(context, REFUSED)
+
+
+def _unary(answer: _Answer) -> Any:
     return grpc.unary_unary_rpc_method_handler(answer)
 
 

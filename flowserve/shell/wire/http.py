@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,14 +21,18 @@ import msgspec
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Call, rows_of
 from flowserve.core.models.registry import Model, Registry
+from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.answers import Answer, answer_infer, describe, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
 from flowserve.core.wire.protocol import InferRequest, parse_request
 from flowserve.core.wire.routes import Infer, parse_route
 from flowserve.core.wire.tensors import Array
+from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.core.wording import cut
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.wire.listening import address_of, reason, remove_unix
+from flowserve.shell.wire.security import Security
 
 _log = logging.getLogger("flowserve")
 _BACKLOG = 1024
@@ -44,25 +49,6 @@ class Endpoint(Protocol):
         """Finish what was begun, within the limits' `drain_s`. Returns whether that was enough."""
 
 
-def bind(host: str, port: int, option: str = "--http") -> socket.socket:
-    """Reserve an address, without listening yet. Port 0 takes a free one. Raises `Refused` FS104."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:
-        refuse("FS104", f"the server cannot listen on `{cut(host)}:{port}`: {_reason(error)}")
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        hint = f"`{option} 127.0.0.1:0` takes a free port"
-        refuse("FS104", f"the server cannot listen on `{host}:{port}`: {_reason(error)}", hint=hint)
-    return listener
-
-
 async def serve(
     registry: Registry,
     listener: socket.socket,
@@ -70,6 +56,7 @@ async def serve(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_listening: Callable[[], None] = lambda: None,
     beside: Sequence[Callable[[Server], Awaitable[Endpoint]]] = (),
+    security: Security = Security(),  # noqa: B008 - frozen
 ) -> bool:
     """Serve until SIGTERM or SIGINT, then finish what was begun; a second signal ends at once.
 
@@ -77,7 +64,7 @@ async def serve(
     that was begun was also finished.
     """
     loop = asyncio.get_running_loop()
-    server = Server(registry, version, limits)
+    server = Server(registry, version, limits, security)
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
@@ -86,16 +73,22 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     sweeper = loop.create_task(server.sweep())
+    address = address_of(listener)
+    create = loop.create_unix_server if isinstance(address, Unix) else loop.create_server
+    inode = os.stat(address.path).st_ino if isinstance(address, Unix) else 0
     try:
-        acceptor = await loop.create_server(lambda: Connection(server), sock=listener, backlog=_BACKLOG)
+        # What comes by a Unix socket has crossed no network, and its permissions say who may ask.
+        tls = security.tls.context if security.tls and isinstance(address, Tcp) else None
+        acceptor = await create(lambda: Connection(server), sock=listener, backlog=_BACKLOG, ssl=tls)
     except OSError as error:  # another process has bound the same address meanwhile, and listens already
-        refuse("FS104", f"the server cannot listen: {_reason(error)}")
+        refuse("FS104", f"the server cannot listen: {reason(error)}")
     endpoints: list[Endpoint] = [server]
     for opening in beside:
         endpoints.append(await opening(server))  # noqa: PERF401 - what one refuses ends the server
     on_listening()
     await stop.wait()
     acceptor.close()
+    remove_unix(address, inode)
     draining = loop.create_task(_drain(endpoints))
     hurrying = loop.create_task(hurry.wait())
     await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
@@ -111,8 +104,15 @@ async def _drain(endpoints: Sequence[Endpoint]) -> bool:
 class Server:
     """Every connection of a process, and the engine that runs its models."""
 
-    def __init__(self, registry: Registry, version: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        version: str,
+        limits: Limits,
+        security: Security = Security(),  # noqa: B008 - frozen
+    ) -> None:
         self.limits = limits
+        self.security = security
         self.draining = False
         self.registry = registry
         self.version = version
@@ -134,6 +134,15 @@ class Server:
         if (exchange := self.exchanges.pop(connection, None)) is not None:
             exchange.cancel()
         self.settled()
+
+    def admits(self, received: Received) -> bool:
+        """Whether the client may ask that, by its token."""
+        tokens = self.security.tokens
+        return (
+            tokens is None
+            or tokens.admit(received.authorization)
+            or received.target.partition(b"?")[0] in OPEN_PATHS
+        )
 
     def settled(self) -> None:
         """Let `drain` look again."""
@@ -276,7 +285,3 @@ def _header_bytes(value: bytes | None) -> int | None:
         text = cut(value.decode("latin-1"))
         refuse("FS201", f"`Inference-Header-Content-Length` must be a number of bytes, got `{text}`")
     return int(value)
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()

@@ -21,7 +21,7 @@ from flowserve.core.wire.service import health_service
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.wire.connection import Limits
 from flowserve.shell.wire.grpc import GrpcServer
-from flowserve.shell.wire.http import bind
+from flowserve.shell.wire.listening import bind
 
 FP32 = DATATYPES["FP32"]
 SIGNATURE = Signature((TensorSpec("x", FP32, (-1,)),), (TensorSpec("y", FP32, (-1,)),))
