@@ -121,7 +121,7 @@ def encode_response(
             tensors.append(to_binary(array, datatype))
             tensor.parameters = {"binary_data_size": len(tensors[-1])}
         else:
-            tensor.data = to_json(array)
+            tensor.data = to_json(array, datatype)
         described.append(tensor)
     response = _Response(name, str(version), described, request.id or msgspec.UNSET)
     return InferResponse(_response_encoder.encode(response), tuple(tensors), bool(tensors))
