@@ -138,7 +138,12 @@ def _matching(
 
 
 def _named(nodes: list[Any], arrays: list[Any]) -> list[tuple[str, str, Any]]:
-    return [(node.name, _DATATYPES[node.type], array) for node, array in zip(nodes, arrays, strict=False)]
+    from onnx import TensorProto, numpy_helper
+
+    return [
+        (node.name, _DATATYPES[node.type], numpy_helper.to_array(a) if isinstance(a, TensorProto) else a)
+        for node, a in zip(nodes, arrays, strict=False)
+    ]
 
 
 def _session(content: bytes) -> Any:
@@ -159,9 +164,9 @@ def _runs(session: Any, named: list[Any], expected: list[Any], tolerance: tuple[
 
     def value(datatype: str, array: Any) -> Any:
         if datatype == "BF16":
-            bits = np.ascontiguousarray(array).view(np.uint16)
+            bits = np.asarray(array, order="C").view(np.uint16)
             return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, 16)
-        return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array).reshape(np.shape(array)))
+        return onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
 
     try:
         if any(datatype == "BF16" for _, datatype, _ in (*named, *expected)):

@@ -172,6 +172,11 @@ CODES: dict[str, str] = {
     "FS208": "the request is too large",
     "FS209": "there is no such route or method",
     "FS210": "the model failed while running",
+    "FS230": "the server's models cannot be changed",
+    "FS231": "the shared memory cannot be registered",
+    "FS232": "there is no such shared memory, or too little of it",
+    "FS233": "the setting cannot be changed so",
+    "FS234": "the rows or columns do not fit the model",
     # FS3: asking from the command line
     "FS301": "the server does not answer",
     "FS302": "the rows are not a JSON array of numbers",

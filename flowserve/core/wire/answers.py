@@ -10,22 +10,37 @@ from flowc.plan.diagnostics import Refused
 from flowserve.core.models.pbtxt import config_json
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.models.signature import TensorSpec
+from flowserve.core.wire.openapi import document
+from flowserve.core.wire.pages import index_page, model_page
+from flowserve.core.wire.plain import encode_plain, parse_plain
 from flowserve.core.wire.protocol import encode_response, parse_request
 from flowserve.core.wire.routes import (
-    Infer,
+    Description,
     ModelConfig,
     ModelMetadata,
     ModelReady,
-    RepositoryIndex,
-    Route,
+    OpenApi,
+    Page,
     ServerLive,
     ServerMetadata,
     ServerReady,
 )
+from flowserve.core.wire.shared import Regions, no_regions
 
-EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "logging",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+    "system_shared_memory",
+]
 
 _STATUS = {"FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500}
+_HTML = "text/html; charset=utf-8"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -35,10 +50,11 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes = b""
     header_bytes: int | None = None
     encoding: str = ""
+    content_type: str = "application/json"
 
 
-def describe(route: Route, registry: Registry, ready: bool, server_version: str) -> Answer:
-    """Answer everything but `Infer`. Raises `Refused` FS202."""
+def describe(route: Description, registry: Registry, ready: bool, server_version: str) -> Answer:
+    """Answer what only reads what models there are. Raises `Refused` FS202."""
     match route:
         case ServerLive():
             return Answer()
@@ -46,8 +62,6 @@ def describe(route: Route, registry: Registry, ready: bool, server_version: str)
             return Answer(200 if ready else 503)
         case ServerMetadata():
             return _json({"name": "flowserve", "version": server_version, "extensions": EXTENSIONS})
-        case RepositoryIndex():
-            return _json([_indexed(model) for model in registry])
         case ModelReady(name, version):
             registry.get(name, version)
             return Answer(200 if ready else 503)
@@ -55,20 +69,31 @@ def describe(route: Route, registry: Registry, ready: bool, server_version: str)
             return _json(_metadata(registry.get(name, version), registry.versions(name)))
         case ModelConfig(name, version):
             return _json(config_json(name, registry.get(name, version).signature))
-        case Infer():
-            raise AssertionError("inference is answered by `infer`")
+        case Page(""):
+            return Answer(body=index_page(list(registry)), content_type=_HTML)
+        case Page(name, version):
+            return Answer(body=model_page(registry.get(name, version)), content_type=_HTML)
+        case OpenApi():
+            return _json(document(list(registry), server_version))
         case _:
             assert_never(route)
 
 
-def infer(model: Model, body: bytes, header_bytes: int | None) -> Answer:
-    """Answer an inference request. Raises `Refused` FS201 to FS210."""
-    request = parse_request(body, header_bytes, model.signature)
+def infer(model: Model, body: bytes, header_bytes: int | None, regions: Regions = no_regions) -> Answer:
+    """Answer an inference request. Raises `Refused` FS201 to FS210, FS232."""
+    request = parse_request(body, header_bytes, model.signature, regions)
     outputs = model.run(request.feed, [wanted.spec.name for wanted in request.wanted])
     response = encode_response(model.name, model.version, request, outputs)
     if not response.binary:
         return Answer(body=response.header)
     return Answer(body=b"".join((response.header, *response.tensors)), header_bytes=len(response.header))
+
+
+def predict(model: Model, body: bytes) -> Answer:
+    """Answer a request with plain rows or columns. Raises `Refused` FS201, FS210, FS234."""
+    request = parse_plain(body, model.signature)
+    outputs = model.run(request.feed, [wanted.spec.name for wanted in request.wanted])
+    return Answer(body=encode_plain(model, request, outputs))
 
 
 def refusal(refused: Refused, status: int | None = None) -> Answer:
@@ -83,10 +108,6 @@ def failure(status: int, message: str) -> Answer:
 
 def _json(value: Any) -> Answer:
     return Answer(body=msgspec.json.encode(value))
-
-
-def _indexed(model: Model) -> dict[str, str]:
-    return {"name": model.name, "version": str(model.version), "state": "READY", "reason": ""}
 
 
 def _metadata(model: Model, versions: list[str]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _run_bits(
     make = onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type
     kinds = {spec.name: spec.datatype for spec in (*signature.inputs, *signature.outputs)}
     values = {
-        name: make(np.ascontiguousarray(array), kinds[name].onnx)
+        name: make(np.asarray(array, order="C"), kinds[name].onnx)
         if kinds[name].name == "BF16"
         else onnxruntime.OrtValue.ortvalue_from_numpy(array)
         for name, array in feed.items()

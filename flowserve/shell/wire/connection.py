@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from ipaddress import ip_address
 from typing import Protocol, cast
 
 import httptools
@@ -123,6 +124,12 @@ class Connection(asyncio.Protocol):
     def active(self) -> bool:
         """Whether a request is arriving, waiting or being answered."""
         return bool(self._running or self._queue or (self._reading and not self._deaf))
+
+    @property
+    def local(self) -> bool:
+        """Whether the client is on this host: it came by a Unix socket or over the loopback interface."""
+        peer = self._transport.get_extra_info("peername")
+        return not isinstance(peer, tuple) or ip_address(peer[0].partition("%")[0]).is_loopback
 
     def close(self) -> None:
         """Close once what was written is sent."""
@@ -400,7 +407,7 @@ def _head(answer: Answer, connection: str) -> bytes:
         lines += "Content-Type: application/octet-stream\r\n"
         lines += f"Inference-Header-Content-Length: {answer.header_bytes}\r\n"
     elif answer.body:
-        lines += "Content-Type: application/json\r\n"
+        lines += f"Content-Type: {answer.content_type}\r\n"
     if answer.encoding:
         lines += f"Content-Encoding: {answer.encoding}\r\n"
     if connection:

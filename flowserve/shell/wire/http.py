@@ -19,11 +19,15 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.models.registry import Model, Registry
-from flowserve.core.wire.answers import Answer, describe, failure, infer, refusal
+from flowserve.core.wire.answers import Answer, describe, failure, infer, predict, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
-from flowserve.core.wire.routes import Infer, parse_route
+from flowserve.core.wire.extension_routes import ExtensionRoute
+from flowserve.core.wire.hosting import Repository
+from flowserve.core.wire.routes import Infer, Predict, parse_route
+from flowserve.core.wire.shared import Regions, no_regions
 from flowserve.core.wording import cut
 from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.wire.extensions import Extensions, FixedRepository
 
 _log = logging.getLogger("flowserve")
 _BACKLOG = 1024
@@ -88,7 +92,10 @@ async def serve(
 class Server:
     """Every connection of a process, and the threads that run its models."""
 
-    def __init__(self, registry: Registry, version: str, limits: Limits) -> None:
+    def __init__(
+        self, registry: Registry, version: str, limits: Limits, repository: Repository | None = None
+    ) -> None:
+        self._extensions = Extensions(repository or FixedRepository(registry))
         self.limits = limits
         self.draining = False
         self._registry = registry
@@ -117,13 +124,30 @@ class Server:
         """Answer now what is only a description; give an inference request to a thread and return None."""
         try:
             route = parse_route(received.method, received.target.decode("latin-1"))
-            if not isinstance(route, Infer):
+            if isinstance(route, ExtensionRoute):
+                return self._extend(route, received, connection)
+            if not isinstance(route, Infer | Predict):
                 return describe(route, self._registry, not self.draining, self._version)
             model = self._registry.get(route.name, route.version)
         except Refused as refused:
             return refusal(refused)
-        self._threads.submit(self._infer, model, received, connection)
+        self._threads.submit(self._infer, model, isinstance(route, Predict), received, connection)
         return None
+
+    def _extend(self, route: ExtensionRoute, received: Received, connection: Connection) -> Answer | None:
+        """Raises `Refused`. A load may end before it returns, or later."""
+        body = unpacked(received.body, received.coding, self.limits.body_bytes)
+        asked, early = True, []
+
+        def done(answer: Answer) -> None:
+            if asked:
+                early.append(answer)
+            else:
+                connection.answered(answer)
+
+        answer = self._extensions.answer(route, body, connection.local, done)
+        asked = False
+        return answer or (early[0] if early else None)
 
     async def sweep(self) -> None:
         """Check every connection's deadline, again and again: with one timer for all, setting one is free."""
@@ -151,17 +175,23 @@ class Server:
                 await asyncio.wait_for(self._changed.wait(), left)
         return not self._connections
 
-    def _infer(self, model: Model, received: Received, connection: Connection) -> None:
+    def _infer(self, model: Model, plain: bool, received: Received, connection: Connection) -> None:
         """Runs on a thread."""
-        answer = _answer_infer(model, received, self.limits.body_bytes)
+        regions = self._extensions.shared_memory.get if connection.local else no_regions
+        answer = _answer_infer(model, plain, received, self.limits.body_bytes, regions)
         with contextlib.suppress(RuntimeError):  # the loop is closed: the server ended in a hurry
             self._loop.call_soon_threadsafe(connection.answered, answer)
 
 
-def _answer_infer(model: Model, received: Received, body_bytes_max: int) -> Answer:
+def _answer_infer(
+    model: Model, plain: bool, received: Received, body_bytes_max: int, regions: Regions
+) -> Answer:
     try:
         body = unpacked(received.body, received.coding, body_bytes_max)
-        answer = infer(model, body, _header_bytes(received.header_bytes))
+        if plain:
+            answer = predict(model, body)
+        else:
+            answer = infer(model, body, _header_bytes(received.header_bytes), regions)
     except Refused as refused:
         return refusal(refused)
     except Exception:

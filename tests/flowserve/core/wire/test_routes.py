@@ -3,12 +3,12 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.wire.extension_routes import RepositoryIndex
 from flowserve.core.wire.routes import (
     Infer,
     ModelConfig,
     ModelMetadata,
     ModelReady,
-    RepositoryIndex,
     ServerLive,
     ServerMetadata,
     ServerReady,
