@@ -27,13 +27,14 @@ def index_page(models: Sequence[Model]) -> bytes:
 
 def model_page(model: Model) -> bytes:
     """A page with a form: the request as JSON, filled in with an example, and the answer below it."""
+    text = _example(model)
     title = f"{model.name}, version {model.version}"
     parts = [
         f'<p><a href="/">all models</a></p><h1>{escape(model.name)}</h1><p>version {model.version}</p>',
         _described("Inputs", model.signature.inputs),
         _described("Outputs", model.signature.outputs),
         f'<h2>Try it</h2><label for="body">Request: <code>POST /predict/{escape(model.name)}</code></label>',
-        f'<textarea id="body" spellcheck="false" rows="12">{escape(_example(model))}</textarea>',
+        f'<textarea id="body" spellcheck="false" rows="{text.count(chr(10)) + 4}">{escape(text)}</textarea>',
         '<p><button id="ask">Predict</button> <span id="took"></span></p>',
         '<div id="answer" aria-live="polite"></div>',
         f"<script>{_SCRIPT}</script>",

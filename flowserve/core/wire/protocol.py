@@ -1,9 +1,9 @@
 """Inference requests and responses of the Open Inference Protocol v2, over HTTP.
 
 Sources: the protocol's `required_api.md`, and Triton's `extension_binary_data.md`,
-`extension_classification.md`, `extension_shared_memory.md` and `extension_schedule_policy.md`. A body is JSON,
-or a JSON header of `Inference-Header-Content-Length` bytes with raw tensors after it, in the order of the
-header's tensors.
+`extension_classification.md`, `extension_shared_memory.md` and `extension_schedule_policy.md`.
+A body is JSON, or a JSON header of `Inference-Header-Content-Length` bytes with raw tensors after it, in the
+order of the header's tensors.
 """
 
 from __future__ import annotations

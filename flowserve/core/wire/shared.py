@@ -39,7 +39,7 @@ class Slot(msgspec.Struct, frozen=True):
     def put(self, data: bytes, at: str) -> dict[str, str | int]:
         """Write an output, and return the parameters that say so. Raises `Refused` FS232 if it is larger."""
         if len(data) > self.size:
-            refuse("FS232", f"`{at}` needs {len(data)} bytes, but {self.size} were given to it")
+            refuse("FS232", f"{at} needs {len(data)} bytes, but {self.size} were given to it")
         self.region.write(self.offset, data)
         where: dict[str, str | int] = {
             "shared_memory_region": self.name,

@@ -58,7 +58,7 @@ class ModelStatistics(msgspec.Struct):
     memory_usage: list[int] = msgspec.field(default_factory=list)
 
     def succeeded(
-        self, rows: int, now_ms: int, queue_ns: int, infer_ns: int, wire_ns: tuple[int, int]
+        self, rows: int, now_ms: int, queue_ns: int, infer_ns: int, wire_ns: tuple[int, int] = (0, 0)
     ) -> None:
         """Count a request that was answered; `wire_ns` is what decoding and encoding took."""
         self.last_inference = now_ms
