@@ -52,7 +52,7 @@ class Repository:
 
 
 def ask(*requests):
-    """The (status, JSON) of each request (method, path, body), asked one after the other; and the repository."""
+    """The (status, JSON) of each (method, path, body), asked one after the other; and the repository."""
 
     async def talk():
         repository = Repository()
