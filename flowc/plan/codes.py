@@ -172,6 +172,9 @@ CODES: dict[str, str] = {
     "FS208": "the request is too large",
     "FS209": "there is no such route or method",
     "FS210": "the model failed while running",
+    "FS220": "too many requests wait for the model",
+    "FS221": "the model could not answer in time",
+    "FS222": "the deadline passed while the request waited",
     # FS3: asking from the command line
     "FS301": "the server does not answer",
     "FS302": "the rows are not a JSON array of numbers",

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 import msgspec
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.engine.calls import Overloaded
 from flowserve.core.models.pbtxt import config_json
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.models.signature import TensorSpec
@@ -27,7 +28,7 @@ from flowserve.core.wire.tensors import Array
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
 
-_STATUS = {"FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500}
+_STATUS = {"FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500, "FS220": 429, "FS221": 503, "FS222": 504}
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -37,6 +38,8 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes = b""
     header_bytes: int | None = None
     encoding: str = ""
+    retry_after_s: int = 0
+    """For what is refused though the request is well-formed."""
 
 
 def describe(route: Route, registry: Registry, ready: bool, server_version: str) -> Answer:
@@ -73,7 +76,10 @@ def answer_infer(model: Model, request: InferRequest, outputs: Sequence[Array]) 
 
 def refusal(refused: Refused, status: int | None = None) -> Answer:
     """Answer with a refusal: 400 unless its code has a status of its own or one is given."""
-    return failure(status or _STATUS.get(refused.diagnostics[0].code, 400), str(refused))
+    answer = failure(status or _STATUS.get(refused.diagnostics[0].code, 400), str(refused))
+    if isinstance(refused, Overloaded):
+        return msgspec.structs.replace(answer, retry_after_s=refused.retry_after_s)
+    return answer
 
 
 def failure(status: int, message: str) -> Answer:

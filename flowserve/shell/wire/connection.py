@@ -86,8 +86,10 @@ _LINE = {
         408: "Request Timeout",
         413: "Content Too Large",
         415: "Unsupported Media Type",
+        429: "Too Many Requests",
         500: "Internal Server Error",
         503: "Service Unavailable",
+        504: "Gateway Timeout",
     }.items()
 }
 # Up to this size, copying head and body into one packet costs less than writing twice.
@@ -403,6 +405,8 @@ def _head(answer: Answer, connection: str) -> bytes:
         lines += "Content-Type: application/json\r\n"
     if answer.encoding:
         lines += f"Content-Encoding: {answer.encoding}\r\n"
+    if answer.retry_after_s:
+        lines += f"Retry-After: {answer.retry_after_s}\r\n"
     if connection:
         lines += f"Connection: {connection}\r\n"
     return _LINE[answer.status] + lines.encode() + b"\r\n"

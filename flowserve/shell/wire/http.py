@@ -26,6 +26,7 @@ from flowserve.core.wire.routes import Infer, parse_route
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
 from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.engine.warmup import measure
 from flowserve.shell.wire.connection import Connection, Limits, Received
 
 _log = logging.getLogger("flowserve")
@@ -68,6 +69,8 @@ async def serve(
     """
     loop = asyncio.get_running_loop()
     server = Server(registry, version, limits)
+    for model in registry:
+        server.engine.adopt(model, measure(model))
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
