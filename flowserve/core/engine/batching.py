@@ -224,7 +224,7 @@ class Batcher:
 
     def _cost_ms(self, rows: int) -> float:
         """What a call adds to the work: under load it shares a full batch."""
-        full = self.policy.rows_max
+        full, rows = self.policy.rows_max, max(1, rows)
         return self._expected_ms(full) * rows / full if rows < full else self._expected_ms(rows)
 
     def _took_ms(self, rows: int) -> float:

@@ -8,9 +8,6 @@ from flowc.plan.diagnostics import Diagnostic
 from flowserve.core.engine.batching import Reason, Refusal
 from flowserve.core.engine.calls import Overloaded
 
-PRIORITIES = 10
-"""Levels of priority: from 0, which goes first, to 9."""
-
 _RETRY_S_MAX = 60
 _TOLD = {
     Reason.FULL: ("FS220", "model `{name}` has as many requests waiting as it may: try again in {s} s"),

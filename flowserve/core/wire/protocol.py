@@ -38,6 +38,10 @@ class InferRequest(msgspec.Struct, frozen=True):
     id: str
     feed: dict[str, Array]
     wanted: tuple[Wanted, ...]
+    timeout_us: int = 0
+    """So long the answer is of use; 0 for as long as it takes."""
+    priority: int = 0
+    """1 goes first; 0 leaves it to the server."""
 
 
 class InferResponse(msgspec.Struct, frozen=True):
@@ -103,7 +107,11 @@ def parse_request(body: bytes, header_bytes: int | None, signature: Signature) -
     view = memoryview(body)
     request = _decode(body if header_bytes is None else view[:header_bytes])
     feed = _feed(request.inputs, view[len(body) if header_bytes is None else header_bytes :], signature)
-    return InferRequest(request.id, feed, _wanted(request, signature))
+    wanted = _wanted(request, signature)
+    if not request.parameters:
+        return InferRequest(request.id, feed, wanted)
+    timeout_us, priority = _number(request.parameters, "timeout"), _number(request.parameters, "priority")
+    return InferRequest(request.id, feed, wanted, timeout_us, priority)
 
 
 def encode_response(
@@ -224,6 +232,13 @@ def _flag(parameters: dict[str, Any], name: str, default: bool, at: str) -> bool
     value = parameters.get(name, default)
     if not isinstance(value, bool):
         refuse("FS201", f"`{at}.{name}` must be true or false, got {shown(value)}")
+    return value
+
+
+def _number(parameters: dict[str, Any], name: str) -> int:
+    value = parameters.get(name, 0)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        refuse("FS201", f"`parameters.{name}` must be a whole number from 0, got {shown(value)}")
     return value
 
 

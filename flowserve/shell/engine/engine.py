@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from flowserve.core.engine.batching import Batch, Batcher, Entry, Policy, Refusal
-from flowserve.core.engine.calls import Call
+from flowserve.core.engine.calls import PRIORITIES, Call
 from flowserve.core.engine.costs import Costs
 from flowserve.core.engine.joining import is_plain, join_key
-from flowserve.core.engine.overload import PRIORITIES, explained
+from flowserve.core.engine.overload import explained
 from flowserve.core.engine.profile import Profile, policy_for
 from flowserve.core.models.registry import Model
 from flowserve.shell.engine.running import Ran, run, run_batch

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.calls import Call, rows_of
+from flowserve.core.engine.calls import PRIORITY, Call, rows_of
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.wire.answers import Answer, answer_infer, describe, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
@@ -215,9 +215,13 @@ class Exchange:
             self._finish(request)
         elif self._answer is None:  # else the client left while its body was read
             self._request = request
+            engine = self._server.engine
             names = tuple([wanted.spec.name for wanted in request.wanted])
-            self._call = Call(self._model, request.feed, names, rows_of(request.feed), self._done)
-            self._server.engine.submit(self._call)
+            deadline_ms = engine.now_ms() + request.timeout_us / 1e3 if request.timeout_us else None
+            priority = request.priority - 1 if request.priority else PRIORITY
+            rows = rows_of(request.feed)
+            self._call = Call(self._model, request.feed, names, rows, self._done, deadline_ms, priority)
+            engine.submit(self._call)
 
     def _done(self, outputs: list[Array] | Refused) -> None:
         if isinstance(outputs, Refused):
