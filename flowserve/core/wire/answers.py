@@ -1,19 +1,21 @@
-"""From a question to its answer: status and body. Pure but for running the model that it is given."""
+"""From a question to its answer: status and body."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 import msgspec
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.engine.calls import Overloaded
 from flowserve.core.models.pbtxt import config_json
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.models.signature import TensorSpec
 from flowserve.core.wire.openapi import document
 from flowserve.core.wire.pages import index_page, model_page
-from flowserve.core.wire.plain import encode_plain, parse_plain
-from flowserve.core.wire.protocol import encode_response, parse_request
+from flowserve.core.wire.plain import encode_plain
+from flowserve.core.wire.protocol import InferRequest, encode_response
 from flowserve.core.wire.routes import (
     Description,
     ModelConfig,
@@ -25,7 +27,7 @@ from flowserve.core.wire.routes import (
     ServerMetadata,
     ServerReady,
 )
-from flowserve.core.wire.shared import Regions, no_regions
+from flowserve.core.wire.tensors import Array
 
 EXTENSIONS = [
     "binary_tensor_data",
@@ -39,7 +41,7 @@ EXTENSIONS = [
     "system_shared_memory",
 ]
 
-_STATUS = {"FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500}
+_STATUS = {"FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500, "FS220": 429, "FS221": 503, "FS222": 504}
 _HTML = "text/html; charset=utf-8"
 
 
@@ -51,6 +53,8 @@ class Answer(msgspec.Struct, frozen=True):
     header_bytes: int | None = None
     encoding: str = ""
     content_type: str = "application/json"
+    retry_after_s: int = 0
+    """For what is refused though the request is well-formed."""
 
 
 def describe(route: Description, registry: Registry, ready: bool, server_version: str) -> Answer:
@@ -79,26 +83,25 @@ def describe(route: Description, registry: Registry, ready: bool, server_version
             assert_never(route)
 
 
-def infer(model: Model, body: bytes, header_bytes: int | None, regions: Regions = no_regions) -> Answer:
-    """Answer an inference request. Raises `Refused` FS201 to FS210, FS232."""
-    request = parse_request(body, header_bytes, model.signature, regions)
-    outputs = model.run(request.feed, [wanted.spec.name for wanted in request.wanted])
+def answer_infer(model: Model, request: InferRequest, outputs: Sequence[Array]) -> Answer:
+    """Answer an inference request with what the model gave for it. Raises `Refused` FS232."""
     response = encode_response(model.name, model.version, request, outputs)
     if not response.binary:
         return Answer(body=response.header)
     return Answer(body=b"".join((response.header, *response.tensors)), header_bytes=len(response.header))
 
 
-def predict(model: Model, body: bytes) -> Answer:
-    """Answer a request with plain rows or columns. Raises `Refused` FS201, FS210, FS234."""
-    request = parse_plain(body, model.signature)
-    outputs = model.run(request.feed, [wanted.spec.name for wanted in request.wanted])
+def answer_predict(model: Model, request: InferRequest, outputs: Sequence[Array]) -> Answer:
+    """Answer a request of plain rows or columns."""
     return Answer(body=encode_plain(model, request, outputs))
 
 
 def refusal(refused: Refused, status: int | None = None) -> Answer:
     """Answer with a refusal: 400 unless its code has a status of its own or one is given."""
-    return failure(status or _STATUS.get(refused.diagnostics[0].code, 400), str(refused))
+    answer = failure(status or _STATUS.get(refused.diagnostics[0].code, 400), str(refused))
+    if isinstance(refused, Overloaded):
+        return msgspec.structs.replace(answer, retry_after_s=refused.retry_after_s)
+    return answer
 
 
 def failure(status: int, message: str) -> Answer:

@@ -51,8 +51,8 @@ class InferRequest(msgspec.Struct, frozen=True):
     id: str
     feed: dict[str, Array]
     wanted: tuple[Wanted, ...]
-    priority: int = 0
     timeout_us: int = 0
+    priority: int = 0
     parameters: Mapping[str, bool | int | float | str] = {}
 
 
@@ -126,8 +126,8 @@ def parse_request(
     wanted = _wanted(request, signature, regions)
     if not request.parameters:
         return InferRequest(request.id, feed, wanted)
-    priority, timeout_us = (_number(request.parameters, name) for name in ("priority", "timeout"))
-    return InferRequest(request.id, feed, wanted, priority, timeout_us, request.parameters)
+    timeout_us, priority = _number(request.parameters, "timeout"), _number(request.parameters, "priority")
+    return InferRequest(request.id, feed, wanted, timeout_us, priority, request.parameters)
 
 
 def encode_response(

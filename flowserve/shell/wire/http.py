@@ -1,37 +1,45 @@
-"""The HTTP data plane: the Open Inference Protocol v2 on an event loop, with models on a few threads.
+"""The HTTP data plane: the Open Inference Protocol v2 on an event loop.
 
-Reading, routing and descriptions run on the loop; an inference request is decoded, run and encoded on a
-thread, so that health is answered while a model runs.
+What is short runs on the loop: reading, routing, descriptions, small models. The engine puts longer runs on
+threads, so that health and other models are answered meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.engine.calls import PRIORITY, Call, rows_of
 from flowserve.core.models.registry import Model, Registry
-from flowserve.core.wire.answers import Answer, describe, failure, infer, predict, refusal
+from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, describe, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
 from flowserve.core.wire.extension_routes import ExtensionRoute
 from flowserve.core.wire.hosting import Repository
+from flowserve.core.wire.plain import parse_plain
+from flowserve.core.wire.protocol import InferRequest, parse_request
 from flowserve.core.wire.routes import Infer, Predict, parse_route
-from flowserve.core.wire.shared import Regions, no_regions
+from flowserve.core.wire.shared import Region, no_regions
+from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
+from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.engine.warmup import measure
 from flowserve.shell.wire.connection import Connection, Limits, Received
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
 
 _log = logging.getLogger("flowserve")
 _BACKLOG = 1024
 _SWEEP_S_MAX = 1.0
+# Up to this, bodies are read and written on the loop, in about a millisecond at most.
+_INLINE_BYTES_MAX = 64 * 2**10
+_GONE = Answer()  # whatever it is: there is nobody to read it
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -66,6 +74,8 @@ async def serve(
     """
     loop = asyncio.get_running_loop()
     server = Server(registry, version, limits)
+    for model in registry:
+        server.engine.adopt(model, measure(model))
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
@@ -90,19 +100,21 @@ async def serve(
 
 
 class Server:
-    """Every connection of a process, and the threads that run its models."""
+    """Every connection of a process, and the engine that runs its models."""
 
     def __init__(
         self, registry: Registry, version: str, limits: Limits, repository: Repository | None = None
     ) -> None:
-        self._extensions = Extensions(repository or FixedRepository(registry))
+        self.extensions = Extensions(repository or FixedRepository(registry))
         self.limits = limits
         self.draining = False
         self._registry = registry
         self._version = version
         self._connections: set[Connection] = set()
-        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "model")
         self._loop = asyncio.get_running_loop()
+        self.engine = LoopEngine(self._loop)
+        self.exchanges: dict[Connection, Exchange] = {}
+        """What connections wait for."""
         self._changed = asyncio.Event()
 
     def opened(self, connection: Connection) -> bool:
@@ -113,6 +125,8 @@ class Server:
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+        if (exchange := self.exchanges.pop(connection, None)) is not None:
+            exchange.cancel()
         self.settled()
 
     def settled(self) -> None:
@@ -121,18 +135,18 @@ class Server:
             self._changed.set()
 
     def answer(self, received: Received, connection: Connection) -> Answer | None:
-        """Answer now what is only a description; give an inference request to a thread and return None."""
+        """Answer now what is only a description or runs inline; of the rest `connection` hears later."""
         try:
             route = parse_route(received.method, received.target.decode("latin-1"))
-            if isinstance(route, ExtensionRoute):
+            if isinstance(route, Infer) or isinstance(route, Predict):  # noqa: SIM101 - a union costs 0.2 us
+                model = self._registry.get(route.name, route.version)
+            elif isinstance(route, ExtensionRoute):
                 return self._extend(route, received, connection)
-            if not isinstance(route, Infer | Predict):
+            else:
                 return describe(route, self._registry, not self.draining, self._version)
-            model = self._registry.get(route.name, route.version)
         except Refused as refused:
             return refusal(refused)
-        self._threads.submit(self._infer, model, isinstance(route, Predict), received, connection)
-        return None
+        return Exchange(self, model, received, connection, isinstance(route, Predict)).begin()
 
     def _extend(self, route: ExtensionRoute, received: Received, connection: Connection) -> Answer | None:
         """Raises `Refused`. A load may end before it returns, or later."""
@@ -145,7 +159,7 @@ class Server:
             else:
                 connection.answered(answer)
 
-        answer = self._extensions.answer(route, body, connection.local, done)
+        answer = self.extensions.answer(route, body, connection.local, done)
         asked = False
         return answer or (early[0] if early else None)
 
@@ -175,29 +189,116 @@ class Server:
                 await asyncio.wait_for(self._changed.wait(), left)
         return not self._connections
 
-    def _infer(self, model: Model, plain: bool, received: Received, connection: Connection) -> None:
-        """Runs on a thread."""
-        regions = self._extensions.shared_memory.get if connection.local else no_regions
-        answer = _answer_infer(model, plain, received, self.limits.body_bytes, regions)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the server ended in a hurry
-            self._loop.call_soon_threadsafe(connection.answered, answer)
 
+class Exchange:
+    """One inference request, from its bytes to its answer. All methods run on the loop.
 
-def _answer_infer(
-    model: Model, plain: bool, received: Received, body_bytes_max: int, regions: Regions
-) -> Answer:
-    try:
-        body = unpacked(received.body, received.coding, body_bytes_max)
-        if plain:
-            answer = predict(model, body)
+    Everything is called back and most is over before `begin` returns: a future, a task or a thread would cost
+    more than a small model does. What is long, by its bytes, is read and written on a thread.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_call",
+        "_connection",
+        "_later",
+        "_model",
+        "_plain",
+        "_received",
+        "_request",
+        "_server",
+    )
+
+    def __init__(
+        self, server: Server, model: Model, received: Received, connection: Connection, plain: bool
+    ) -> None:
+        self._plain = plain
+        self._server = server
+        self._model = model
+        self._received = received
+        self._connection = connection
+        self._answer: Answer | None = None
+        self._call: Call | None = None
+        self._later = False
+
+    def begin(self) -> Answer | None:
+        """Answer now, or return None and tell the connection later."""
+        received = self._received
+        if len(received.body) <= _INLINE_BYTES_MAX and received.coding in ("", "identity"):
+            self._submit(self._read())
         else:
-            answer = infer(model, body, _header_bytes(received.header_bytes), regions)
-    except Refused as refused:
-        return refusal(refused)
-    except Exception:
-        _log.exception("a request to model %s, version %s, failed", model.name, model.version)
-        return failure(500, "the server failed while answering; its log has the reason")
-    return _packed(answer, received.accept_coding)
+            self._server.engine.aside(self._read, self._submit)
+        if self._answer is None:
+            self._later = True
+            self._server.exchanges[self._connection] = self
+        return self._answer
+
+    def cancel(self) -> None:
+        """Hear that the client has left."""
+        if self._call is not None:
+            self._server.engine.cancel(self._call)
+        self._answer = _GONE
+
+    def _read(self) -> InferRequest | Answer:
+        received = self._received
+        try:
+            body = unpacked(received.body, received.coding, self._server.limits.body_bytes)
+            signature = self._model.signature
+            if self._plain:
+                return parse_plain(body, signature)
+            return parse_request(body, _header_bytes(received.header_bytes), signature, self._region)
+        except Refused as refused:
+            return refusal(refused)
+        except Exception:
+            return _broken(self._model)
+
+    def _region(self, name: str) -> Region:
+        """Shared memory is for clients on this host."""
+        memory = self._server.extensions.shared_memory
+        return memory.get(name) if self._connection.local else no_regions(name)
+
+    def _submit(self, request: InferRequest | Answer) -> None:
+        if isinstance(request, Answer):
+            self._finish(request)
+        elif self._answer is None:  # else the client left while its body was read
+            self._request = request
+            engine = self._server.engine
+            names = tuple([wanted.spec.name for wanted in request.wanted])
+            deadline_ms = engine.now_ms() + request.timeout_us / 1e3 if request.timeout_us else None
+            priority = request.priority - 1 if request.priority else PRIORITY
+            rows = rows_of(request.feed)
+            self._call = Call(self._model, request.feed, names, rows, self._done, deadline_ms, priority)
+            engine.submit(self._call)
+
+    def _done(self, outputs: list[Array] | Refused) -> None:
+        if isinstance(outputs, Refused):
+            self._finish(refusal(outputs))
+        elif sum([array.nbytes for array in outputs]) <= _INLINE_BYTES_MAX:
+            self._finish(self._write(outputs))
+        else:
+            self._server.engine.aside(functools.partial(self._write, outputs), self._finish)
+
+    def _write(self, outputs: list[Array]) -> Answer:
+        try:
+            write = answer_predict if self._plain else answer_infer
+            return _packed(write(self._model, self._request, outputs), self._received.accept_coding)
+        except Refused as refused:  # an output larger than the shared memory for it
+            return refusal(refused)
+        except Exception:
+            return _broken(self._model)
+
+    def _finish(self, answer: Answer) -> None:
+        self._call = None  # it holds `self._done`: without the circle, all is freed at once
+        if self._answer is None:
+            self._answer = answer
+            if self._later:
+                del self._server.exchanges[self._connection]
+                self._connection.answered(answer)
+
+
+def _broken(model: Model) -> Answer:
+    _log.exception("a request to model %s, version %s, failed", model.name, model.version)
+    return failure(500, "the server failed while answering; its log has the reason")
 
 
 def _packed(answer: Answer, accepted: str) -> Answer:

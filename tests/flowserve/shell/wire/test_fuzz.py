@@ -7,6 +7,8 @@ and a connection never holds more than its limits.
 import asyncio
 import json
 from itertools import pairwise
+from socket import AF_UNIX
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -15,9 +17,11 @@ from hypothesis import strategies as st
 from flowc.plan.diagnostics import Refused
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.answers import describe, infer, predict, refusal
+from flowserve.core.wire.answers import answer_infer, answer_predict, describe, refusal
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.extension_routes import ExtensionRoute
+from flowserve.core.wire.plain import parse_plain
+from flowserve.core.wire.protocol import parse_request
 from flowserve.core.wire.routes import Infer, Predict, parse_route
 from flowserve.shell.wire.connection import Connection, Limits
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
@@ -49,11 +53,8 @@ class Wire:
     def answer(self, received, connection):
         try:
             route = parse_route(received.method, received.target.decode("latin-1"))
-            if isinstance(route, Infer):
-                length = received.header_bytes
-                return infer(REGISTRY.get(route.name), received.body, int(length) if length else None)
-            if isinstance(route, Predict):
-                return predict(REGISTRY.get(route.name), received.body)
+            if isinstance(route, Infer | Predict):
+                return infer(REGISTRY.get(route.name), isinstance(route, Predict), received)
             if isinstance(route, ExtensionRoute):
                 return self.extensions.answer(route, received.body, True, lambda answer: None)
             return describe(route, REGISTRY, True, "1")
@@ -83,7 +84,18 @@ class Wire:
         return 0
 
     def get_extra_info(self, name):
-        return ("127.0.0.1", 1)
+        return SimpleNamespace(family=AF_UNIX)
+
+
+def infer(model, plain, received):
+    """As the server does, without its engine."""
+    length = int(received.header_bytes) if received.header_bytes else None
+    signature = model.signature
+    request = (
+        parse_plain(received.body, signature) if plain else parse_request(received.body, length, signature)
+    )
+    outputs = model.run(request.feed, [wanted.spec.name for wanted in request.wanted])
+    return (answer_predict if plain else answer_infer)(model, request, outputs)
 
 
 def exchange(pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
