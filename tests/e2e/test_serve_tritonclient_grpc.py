@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing import shared_memory
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,8 @@ def test_health_and_descriptions(client):
             "label_filename": "labels.txt",
         }
     ]
+    statistics = client.get_inference_statistics("iris", as_json=True)["model_stats"]
+    assert [model["version"] for model in statistics] == ["1", "2"]
     index = client.get_model_repository_index(as_json=True)["models"]
     assert {"name": "iris", "version": "2", "state": "READY"} in index
 
@@ -206,6 +209,30 @@ def test_requests_beside_each_other(client):
         assert error is None
         expected = softmax((ROWS + int(result.get_response().id)) @ WEIGHTS * 2)
         np.testing.assert_allclose(result.as_numpy("probabilities"), expected, rtol=1e-4)
+
+
+def test_shared_memory(client):
+    with contextlib.closing(shared_memory.SharedMemory(create=True, size=64)) as memory:
+        try:
+            memory.buf[:32] = ROWS.tobytes()
+            key = f"/{memory.name.lstrip('/')}"
+            client.register_system_shared_memory("rows", key, 64)
+            assert client.get_system_shared_memory_status().regions["rows"].byte_size == 64
+            given = triton.InferInput("x", [2, 4], "FP32")
+            given.set_shared_memory("rows", 32)
+            wanted = triton.InferRequestedOutput("probabilities")
+            wanted.set_shared_memory("rows", 24, 32)
+            response = client.infer("iris", [given], outputs=[wanted]).get_response()
+            assert response.outputs[0].parameters["shared_memory_region"].string_param == "rows"
+            back = np.frombuffer(bytes(memory.buf[32:56]), np.float32).reshape(2, 3)
+            np.testing.assert_allclose(back, softmax(ROWS @ WEIGHTS * 2), rtol=1e-5)
+            client.unregister_system_shared_memory("rows")
+            client.unregister_cuda_shared_memory()
+            assert not client.get_system_shared_memory_status().regions
+            with pytest.raises(InferenceServerException, match="FS232"):
+                client.infer("iris", [given])
+        finally:
+            memory.unlink()
 
 
 def test_a_stream(client):

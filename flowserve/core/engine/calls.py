@@ -13,6 +13,10 @@ from flowserve.core.wire.tensors import Array
 
 Done = Callable[[list[Array] | Refused], None]
 
+PRIORITIES = 10
+PRIORITY = 4
+"""Where the client asks for none."""
+
 
 class Call(msgspec.Struct, eq=False):
     """A request that fits its model: run it, and tell `done` of the outputs or why there are none."""
@@ -25,8 +29,8 @@ class Call(msgspec.Struct, eq=False):
     done: Done
     deadline_ms: float | None = None
     """By when the answer is of use, on the clock of `Engine.now_ms`; None waits as long as it takes."""
-    priority: int = 0
-    """Lower goes first."""
+    priority: int = PRIORITY
+    """From 0, which goes first, to `PRIORITIES - 1`, which everything beyond is taken for."""
 
 
 class Engine(Protocol):

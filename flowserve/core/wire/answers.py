@@ -8,26 +8,50 @@ from typing import Any, assert_never
 import msgspec
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.engine.calls import Overloaded
 from flowserve.core.models.pbtxt import config_json
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.models.signature import TensorSpec
+from flowserve.core.wire.openapi import document
+from flowserve.core.wire.pages import index_page, model_page
+from flowserve.core.wire.plain import encode_plain
 from flowserve.core.wire.protocol import InferRequest, encode_response
 from flowserve.core.wire.routes import (
-    Infer,
+    Description,
     ModelConfig,
     ModelMetadata,
     ModelReady,
-    RepositoryIndex,
-    Route,
+    OpenApi,
+    Page,
     ServerLive,
     ServerMetadata,
     ServerReady,
 )
 from flowserve.core.wire.tensors import Array
 
-EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "logging",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+    "system_shared_memory",
+]
 
-_STATUS = {"FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500, "FS252": 401}
+_STATUS = {
+    "FS202": 404,
+    "FS208": 413,
+    "FS209": 404,
+    "FS210": 500,
+    "FS220": 429,
+    "FS221": 503,
+    "FS222": 504,
+    "FS252": 401,
+}
+_HTML = "text/html; charset=utf-8"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -37,10 +61,13 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes = b""
     header_bytes: int | None = None
     encoding: str = ""
+    content_type: str = "application/json"
+    retry_after_s: int = 0
+    """For what is refused though the request is well-formed."""
 
 
-def describe(route: Route, registry: Registry, ready: bool, server_version: str) -> Answer:
-    """Answer everything but `Infer`. Raises `Refused` FS202."""
+def describe(route: Description, registry: Registry, ready: bool, server_version: str) -> Answer:
+    """Answer what only reads what models there are. Raises `Refused` FS202."""
     match route:
         case ServerLive():
             return Answer()
@@ -48,8 +75,6 @@ def describe(route: Route, registry: Registry, ready: bool, server_version: str)
             return Answer(200 if ready else 503)
         case ServerMetadata():
             return _json({"name": "flowserve", "version": server_version, "extensions": EXTENSIONS})
-        case RepositoryIndex():
-            return _json([_indexed(model) for model in registry])
         case ModelReady(name, version):
             registry.get(name, version)
             return Answer(200 if ready else 503)
@@ -57,23 +82,35 @@ def describe(route: Route, registry: Registry, ready: bool, server_version: str)
             return _json(_metadata(registry.get(name, version), registry.versions(name)))
         case ModelConfig(name, version):
             return _json(config_json(name, registry.get(name, version).signature))
-        case Infer():
-            raise AssertionError("inference is answered by `answer_infer`")
+        case Page(""):
+            return Answer(body=index_page(list(registry)), content_type=_HTML)
+        case Page(name, version):
+            return Answer(body=model_page(registry.get(name, version)), content_type=_HTML)
+        case OpenApi():
+            return _json(document(list(registry), server_version))
         case _:
             assert_never(route)
 
 
 def answer_infer(model: Model, request: InferRequest, outputs: Sequence[Array]) -> Answer:
-    """Answer an inference request with what the model gave for it."""
+    """Answer an inference request with what the model gave for it. Raises `Refused` FS232."""
     response = encode_response(model.name, model.version, request, outputs)
     if not response.binary:
         return Answer(body=response.header)
     return Answer(body=b"".join((response.header, *response.tensors)), header_bytes=len(response.header))
 
 
+def answer_predict(model: Model, request: InferRequest, outputs: Sequence[Array]) -> Answer:
+    """Answer a request of plain rows or columns."""
+    return Answer(body=encode_plain(model, request, outputs))
+
+
 def refusal(refused: Refused, status: int | None = None) -> Answer:
     """Answer with a refusal: 400 unless its code has a status of its own or one is given."""
-    return failure(status or _STATUS.get(refused.diagnostics[0].code, 400), str(refused))
+    answer = failure(status or _STATUS.get(refused.diagnostics[0].code, 400), str(refused))
+    if isinstance(refused, Overloaded):
+        return msgspec.structs.replace(answer, retry_after_s=refused.retry_after_s)
+    return answer
 
 
 def failure(status: int, message: str) -> Answer:
@@ -83,10 +120,6 @@ def failure(status: int, message: str) -> Answer:
 
 def _json(value: Any) -> Answer:
     return Answer(body=msgspec.json.encode(value))
-
-
-def _indexed(model: Model) -> dict[str, str]:
-    return {"name": model.name, "version": str(model.version), "state": "READY", "reason": ""}
 
 
 def _metadata(model: Model, versions: list[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ of the protobuf message. Descriptions are HTTP's own answers, whose JSON has the
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,32 +17,41 @@ import numpy as np
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError
 
-from flowc.plan.diagnostics import Refused, refuse
+from flowc.plan.diagnostics import refuse
 from flowserve.core.models.signature import Signature
-from flowserve.core.wire.answers import Answer, refusal
 from flowserve.core.wire.classification import best_classes
 from flowserve.core.wire.datatypes import DATATYPES, Datatype
+from flowserve.core.wire.extension_routes import (
+    RepositoryIndex,
+    RepositoryLoad,
+    RepositoryUnload,
+    SharedMemoryRegister,
+    SharedMemoryStatus,
+    SharedMemoryUnregister,
+    Statistics,
+)
 from flowserve.core.wire.protocol import (
     AskedOutput,
     AskedRequest,
     AskedTensor,
     InferRequest,
     check_form,
+    number_of,
+    slot_of,
     wanted_outputs,
 )
 from flowserve.core.wire.routes import (
     ModelConfig,
     ModelMetadata,
     ModelReady,
-    RepositoryIndex,
     Route,
     ServerLive,
     ServerMetadata,
     ServerReady,
 )
 from flowserve.core.wire.service import inference_service
-from flowserve.core.wire.tensors import Array, from_binary
-from flowserve.core.wire.tensors import to_binary as raw_of
+from flowserve.core.wire.shared import Regions, no_regions
+from flowserve.core.wire.tensors import Array, from_binary, to_binary
 from flowserve.core.wording import listed, shown
 
 SERVICE = inference_service()
@@ -75,13 +85,6 @@ _CODES = {
 }
 
 
-class Urgency(msgspec.Struct, frozen=True):
-    """What a request's parameters say of it: Triton's `priority` and `timeout` (in microseconds there)."""
-
-    priority: int = 0
-    timeout_ms: float | None = None
-
-
 # Inference
 
 
@@ -93,40 +96,37 @@ def read_infer(data: bytes) -> Any:
         refuse("FS201", f"the request is not a ModelInferRequest: {error}")
 
 
-def parse_infer(message: Any, signature: Signature) -> InferRequest:
-    """Read a `ModelInferRequest` for a model of this signature. Raises `Refused` FS201 to FS207."""
-    feed = _feed(message, signature)
-    asked = AskedRequest(
-        [],
-        message.id,
-        _parameters(message.parameters),
-        [AskedOutput(output.name, _parameters(output.parameters)) for output in message.outputs],
-    )
-    return InferRequest(asked.id, feed, wanted_outputs(asked, signature))
-
-
-def urgency(message: Any) -> Urgency:
-    """Read a request's parameters `priority` and `timeout`. Raises `Refused` FS201."""
-    if not message.parameters:
-        return Urgency()
-    values = _parameters(message.parameters)
-    for name in ("priority", "timeout"):
-        value = values.get(name, 0)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            refuse("FS201", f"`parameters.{name}` must be a whole number of at least 0, got {shown(value)}")
-    timeout_us = values.get("timeout", 0)
-    return Urgency(values.get("priority", 0), timeout_us / 1000 if timeout_us else None)
+def parse_infer(message: Any, signature: Signature, regions: Regions = no_regions) -> InferRequest:
+    """Read a `ModelInferRequest` for a model of this signature. Raises `Refused` FS201 to FS207, FS232."""
+    feed = _feed(message, signature, regions)
+    outputs = [AskedOutput(output.name, _parameters(output.parameters)) for output in message.outputs]
+    asked = AskedRequest([], message.id, _parameters(message.parameters), outputs)
+    wanted = wanted_outputs(asked, signature, regions)
+    if not asked.parameters:
+        return InferRequest(asked.id, feed, wanted)
+    timeout_us, priority = number_of(asked.parameters, "timeout"), number_of(asked.parameters, "priority")
+    return InferRequest(asked.id, feed, wanted, timeout_us, priority, asked.parameters)
 
 
 def infer_response(name: str, version: int, request: InferRequest, outputs: Sequence[Array]) -> Any:
-    """Make the `ModelInferResponse`; `outputs` are in the order of `request.wanted`. Tensors are raw."""
+    """Make the `ModelInferResponse`; `outputs` are in the order of `request.wanted`. Tensors are raw.
+
+    Raises `Refused` FS232 for an output that is larger than the shared memory for it.
+    """
     response = _InferResponse(model_name=name, model_version=str(version), id=request.id)
     for wanted, array in zip(request.wanted, outputs, strict=True):
         datatype = wanted.spec.datatype
         if wanted.classes:
             array, datatype = best_classes(array, wanted.classes, wanted.spec.labels), DATATYPES["BYTES"]
-        response.outputs.add(name=wanted.spec.name, datatype=datatype.name, shape=array.shape)
-        response.raw_output_contents.append(raw_of(array, datatype))
+        output = response.outputs.add(name=wanted.spec.name, datatype=datatype.name, shape=array.shape)
+        data = to_binary(array, datatype)
+        if wanted.slot is not None:
+            for key, value in wanted.slot.put(data, f"output `{wanted.spec.name}`").items():
+                setattr(
+                    output.parameters[key], "string_param" if key.endswith("region") else "int64_param", value
+                )
+            data = b""  # clients count: each output has its entry
+        response.raw_output_contents.append(data)
     return response
 
 
@@ -145,74 +145,118 @@ def stream_failure(message: str, request_id: str) -> bytes:
 # Descriptions
 
 
+class Question(msgspec.Struct, frozen=True):
+    """What a method asks, in HTTP's terms: a route, and the JSON of its body."""
+
+    method: str
+    asked: Any
+    """The method's message."""
+    route: Route
+    body: bytes
+
+
 class _Description(msgspec.Struct, frozen=True):
-    """How a method is answered: the route that HTTP would take, and the response's fields from its answer."""
+    """How a method is answered: the route and body that HTTP would have, and the fields from its answer."""
 
     route: Callable[[Any], Route]
-    fields: Callable[[Any, Answer], dict[str, Any]] = lambda _, answer: dict(msgspec.json.decode(answer.body))
+    fields: Callable[[int, Any], dict[str, Any]] = lambda _, value: dict(value or {})
+    """From HTTP's status and JSON to what `ParseDict` makes a message of."""
+    body: Callable[[Any], dict[str, Any]] = lambda _: {}
 
 
-def _index(asked: Any, answer: Answer) -> dict[str, Any]:
-    models = msgspec.json.decode(answer.body)
-    return {"models": [model for model in models if model["state"] == "READY" or not asked.ready]}
+def _load_parameters(asked: Any) -> dict[str, Any]:
+    values = _parameters(asked.parameters)  # HTTP has files as base64
+    return {
+        "parameters": {
+            name: b64encode(value).decode() if isinstance(value, bytes) else value
+            for name, value in values.items()
+        }
+    }
 
 
 _DESCRIPTIONS = {
-    "ServerLive": _Description(lambda _: ServerLive(), lambda _, answer: {"live": answer.status == 200}),
-    "ServerReady": _Description(lambda _: ServerReady(), lambda _, answer: {"ready": answer.status == 200}),
+    "ServerLive": _Description(lambda _: ServerLive(), lambda status, _: {"live": status == 200}),
+    "ServerReady": _Description(lambda _: ServerReady(), lambda status, _: {"ready": status == 200}),
     "ModelReady": _Description(
-        lambda asked: ModelReady(asked.name, asked.version), lambda _, answer: {"ready": answer.status == 200}
+        lambda asked: ModelReady(asked.name, asked.version), lambda status, _: {"ready": status == 200}
     ),
     "ServerMetadata": _Description(lambda _: ServerMetadata()),
     "ModelMetadata": _Description(lambda asked: ModelMetadata(asked.name, asked.version)),
     "ModelConfig": _Description(
-        lambda asked: ModelConfig(asked.name, asked.version),
-        lambda _, answer: {"config": msgspec.json.decode(answer.body)},
+        lambda asked: ModelConfig(asked.name, asked.version), lambda _, value: {"config": value}
     ),
-    "RepositoryIndex": _Description(lambda _: RepositoryIndex(), _index),
+    "ModelStatistics": _Description(lambda asked: Statistics(asked.name, asked.version)),
+    "RepositoryIndex": _Description(
+        lambda _: RepositoryIndex(), lambda _, value: {"models": value}, lambda asked: {"ready": asked.ready}
+    ),
+    "RepositoryModelLoad": _Description(
+        lambda asked: RepositoryLoad(asked.model_name), body=_load_parameters
+    ),
+    "RepositoryModelUnload": _Description(
+        lambda asked: RepositoryUnload(asked.model_name), body=_load_parameters
+    ),
+    "SystemSharedMemoryStatus": _Description(
+        lambda asked: SharedMemoryStatus(False, asked.name),
+        lambda _, value: {"regions": {region["name"]: region for region in value}},
+    ),
+    "SystemSharedMemoryRegister": _Description(
+        lambda asked: SharedMemoryRegister(False, asked.name),
+        body=lambda asked: {"key": asked.key, "offset": asked.offset, "byte_size": asked.byte_size},
+    ),
+    "SystemSharedMemoryUnregister": _Description(lambda asked: SharedMemoryUnregister(False, asked.name)),
+    "CudaSharedMemoryStatus": _Description(
+        lambda asked: SharedMemoryStatus(True, asked.name), lambda *_: {"regions": {}}
+    ),
+    "CudaSharedMemoryRegister": _Description(lambda asked: SharedMemoryRegister(True, asked.name)),
+    "CudaSharedMemoryUnregister": _Description(lambda asked: SharedMemoryUnregister(True, asked.name)),
 }
 
 DESCRIBED = frozenset(_DESCRIPTIONS)
-"""The methods that `describe_method` answers."""
+"""The methods whose answers are HTTP's."""
 
 
-def describe_method(name: str, data: bytes, describe: Callable[[Route], Answer]) -> bytes:
-    """Answer a method of `DESCRIBED` with what `describe` says over HTTP. Raises `Refused` FS201, FS202.
-
-    Whether a model that does not exist is ready has an answer, as in Triton: it is not.
-    """
-    method, description = SERVICE.methods[name], _DESCRIPTIONS[name]
+def question(method: str, data: bytes) -> Question:
+    """Read what a method of `DESCRIBED` asks. Raises `Refused` FS201."""
+    description = _DESCRIPTIONS[method]
     try:
-        asked = method.request.FromString(data)
+        asked = SERVICE.methods[method].request.FromString(data)
     except DecodeError as error:
-        refuse("FS201", f"the request is not a {name}Request: {error}")
-    try:
-        answer = describe(description.route(asked))
-    except Refused:
-        if name != "ModelReady":
-            raise
-        answer = Answer(404)
-    fields = description.fields(asked, answer)
+        refuse("FS201", f"the request is not a {method}Request: {error}")
+    return Question(method, asked, description.route(asked), msgspec.json.encode(description.body(asked)))
+
+
+def said_not_ready(asked: Question) -> bool:
+    """Whether a refusal has an answer, as in Triton: a model that does not exist is not ready."""
+    return asked.method == "ModelReady"
+
+
+def method_response(asked: Question, status: int, body: bytes) -> bytes:
+    """Write the method's message from HTTP's answer."""
+    value = msgspec.json.decode(body) if body else None
+    fields = _DESCRIPTIONS[asked.method].fields(status, value)
+    message = SERVICE.methods[asked.method].response()
     # What HTTP's JSON has beyond the message, a message of that version of the protocol has no place for.
-    return bytes(ParseDict(fields, method.response(), ignore_unknown_fields=True).SerializeToString())
+    return bytes(ParseDict(fields, message, ignore_unknown_fields=True).SerializeToString())
 
 
-def code_of(refused: Refused) -> str:
-    """Return the name of gRPC's status code for a refusal."""
-    return _CODES.get(refusal(refused).status, "INTERNAL")
+def code_of(status: int) -> str:
+    """Return the name of gRPC's status code for a status of HTTP."""
+    return _CODES.get(status, "INTERNAL")
 
 
 # Tensors
 
 
-def _feed(message: Any, signature: Signature) -> dict[str, Array]:
+def _feed(message: Any, signature: Signature, regions: Regions) -> dict[str, Array]:
     specs = {spec.name: spec for spec in signature.inputs}
     feed: dict[str, Array] = {}
     raw, inputs = message.raw_input_contents, message.inputs
-    if raw and len(raw) != len(inputs):
+    shared = sum("shared_memory_region" in given.parameters for given in inputs if given.parameters)
+    taken = 0
+    if raw and len(raw) != len(inputs) - shared:
+        inputs_with = f"{len(inputs) - shared} inputs outside shared memory"
         refuse(
-            "FS206",
-            f"`raw_input_contents` must have an entry for each of the {len(inputs)} inputs, got {len(raw)}",
+            "FS206", f"`raw_input_contents` must have an entry for each of the {inputs_with}, got {len(raw)}"
         )
     for index, given in enumerate(inputs):
         at = f"inputs[{index}]"
@@ -223,16 +267,19 @@ def _feed(message: Any, signature: Signature) -> dict[str, Array]:
             refuse("FS203", f"`{at}.name` gives input `{spec.name}` a second time")
         tensor = AskedTensor(given.name, list(given.shape), given.datatype)
         check_form(tensor, spec, at)
-        if given.parameters and "shared_memory_region" in given.parameters:
-            refuse("FS201", f"`{at}.parameters.shared_memory_region` is not supported: send the data itself")
-        if not raw:
+        if shared and "shared_memory_region" in given.parameters:
+            slot = slot_of(_parameters(given.parameters), f"{at}.parameters", regions)
+            size_at = f"{at}.parameters.shared_memory_byte_size"
+            data = slot.region.read(slot.offset, slot.size)
+            feed[spec.name] = from_binary(data, spec.datatype, tensor.shape, size_at)
+        elif not raw:
             feed[spec.name] = _from_contents(given.contents, spec.datatype, tensor.shape, f"{at}.contents")
         elif given.HasField("contents"):
             refuse("FS206", f"`{at}` must have either `contents` or raw_input_contents, got both")
         else:
-            feed[spec.name] = from_binary(
-                raw[index], spec.datatype, tensor.shape, f"raw_input_contents[{index}]"
-            )
+            raw_at = f"raw_input_contents[{taken}]"
+            feed[spec.name] = from_binary(raw[taken], spec.datatype, tensor.shape, raw_at)
+            taken += 1
     missing = [name for name in specs if name not in feed]
     if missing:
         refuse("FS203", f"`inputs` must have {listed(list(specs))}, but {listed(missing)} is missing")

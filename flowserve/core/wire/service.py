@@ -58,6 +58,10 @@ service GRPCInferenceService {
     returns (SystemSharedMemoryRegisterResponse);
   rpc SystemSharedMemoryUnregister(SystemSharedMemoryUnregisterRequest)
     returns (SystemSharedMemoryUnregisterResponse);
+  rpc CudaSharedMemoryStatus(CudaSharedMemoryStatusRequest) returns (CudaSharedMemoryStatusResponse);
+  rpc CudaSharedMemoryRegister(CudaSharedMemoryRegisterRequest) returns (CudaSharedMemoryRegisterResponse);
+  rpc CudaSharedMemoryUnregister(CudaSharedMemoryUnregisterRequest)
+    returns (CudaSharedMemoryUnregisterResponse);
 }
 
 // Health
@@ -247,4 +251,19 @@ message SystemSharedMemoryRegisterRequest {
 message SystemSharedMemoryRegisterResponse {}
 message SystemSharedMemoryUnregisterRequest { string name = 1; }
 message SystemSharedMemoryUnregisterResponse {}
+
+message CudaSharedMemoryStatusRequest { string name = 1; }
+message CudaSharedMemoryStatusResponse {
+  message RegionStatus { string name = 1; uint64 device_id = 2; uint64 byte_size = 3; }
+  map<string, RegionStatus> regions = 1;
+}
+message CudaSharedMemoryRegisterRequest {
+  string name = 1;
+  bytes raw_handle = 2;
+  int64 device_id = 3;
+  uint64 byte_size = 4;
+}
+message CudaSharedMemoryRegisterResponse {}
+message CudaSharedMemoryUnregisterRequest { string name = 1; }
+message CudaSharedMemoryUnregisterResponse {}
 """

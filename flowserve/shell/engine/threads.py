@@ -19,8 +19,12 @@ class Threads:
     `concurrent.futures` makes a future with a lock and a condition for each job; nobody waits for these.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, bound: int) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, bound: int, freed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`freed` hears on the loop of every end of a job."""
         self._loop = loop
+        self._freed = freed
         self._bound = bound
         self._started = 0
         self._busy = 0  # jobs that were given and have not ended
@@ -56,3 +60,4 @@ class Threads:
     def _end(self, ended: Callable[[Any], None], result: Any) -> None:
         self._busy -= 1
         ended(result)
+        self._freed()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from ipaddress import ip_address
+from socket import AF_UNIX
 from typing import Protocol, cast
 
 import httptools
@@ -92,8 +94,10 @@ _LINE = {
         408: "Request Timeout",
         413: "Content Too Large",
         415: "Unsupported Media Type",
+        429: "Too Many Requests",
         500: "Internal Server Error",
         503: "Service Unavailable",
+        504: "Gateway Timeout",
     }.items()
 }
 # Up to this size, copying head and body into one packet costs less than writing twice.
@@ -124,11 +128,19 @@ class Connection(asyncio.Protocol):
         self._unsent_bytes = 0
         self._paused = False
         self._deadline = math.inf
+        self._peer: object = None
 
     @property
     def active(self) -> bool:
         """Whether a request is arriving, waiting or being answered."""
         return bool(self._running or self._queue or (self._reading and not self._deaf))
+
+    @property
+    def local(self) -> bool:
+        """Whether the client is on this host: it came by a Unix socket or over the loopback interface."""
+        if isinstance(self._peer, tuple):
+            return ip_address(self._peer[0].partition("%")[0]).is_loopback
+        return self._peer is AF_UNIX
 
     def close(self) -> None:
         """Close once what was written is sent."""
@@ -165,6 +177,9 @@ class Connection(asyncio.Protocol):
         """Begin, or refuse when there are too many connections."""
         # uvloop's transports have the methods of asyncio's, but are not a subclass.
         self._transport = cast(asyncio.Transport, transport)
+        # Asked for now: once the client has left, nobody knows who it was.
+        by_path = transport.get_extra_info("socket").family == AF_UNIX
+        self._peer = AF_UNIX if by_path else transport.get_extra_info("peername")
         self._deadline = self._now() + self._limits.idle_s
         if not self._host.opened(self):
             message = f"the server has {self._limits.connections} connections, which is its limit"
@@ -414,11 +429,13 @@ def _head(answer: Answer, connection: str) -> bytes:
         lines += "Content-Type: application/octet-stream\r\n"
         lines += f"Inference-Header-Content-Length: {answer.header_bytes}\r\n"
     elif answer.body:
-        lines += "Content-Type: application/json\r\n"
+        lines += f"Content-Type: {answer.content_type}\r\n"
     if answer.encoding:
         lines += f"Content-Encoding: {answer.encoding}\r\n"
     if answer.status == 401:
         lines += "WWW-Authenticate: Bearer\r\n"
+    if answer.retry_after_s:
+        lines += f"Retry-After: {answer.retry_after_s}\r\n"
     if connection:
         lines += f"Connection: {connection}\r\n"
     return _LINE[answer.status] + lines.encode() + b"\r\n"

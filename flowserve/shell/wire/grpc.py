@@ -11,7 +11,9 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import unquote
 
 # Before grpc is loaded: it writes to stderr what it also raises, and guards forks that never happen here.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -19,29 +21,36 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc
 import grpc.aio
+import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.calls import Call, Engine, Overloaded, rows_of
+from flowserve.core.engine.calls import PRIORITY, Call, Engine, Overloaded, rows_of
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.wire.addresses import Address, Unix
-from flowserve.core.wire.answers import describe
+from flowserve.core.wire.answers import Answer, describe, refusal
+from flowserve.core.wire.extension_routes import ExtensionRoute
 from flowserve.core.wire.grpc import (
     DESCRIBED,
     SERVICE,
+    Question,
     code_of,
-    describe_method,
     infer_response,
+    method_response,
     parse_infer,
+    question,
     read_infer,
+    said_not_ready,
     stream_failure,
     stream_response,
-    urgency,
 )
 from flowserve.core.wire.protocol import InferRequest
+from flowserve.core.wire.routes import Infer, Predict
 from flowserve.core.wire.service import health_service
+from flowserve.core.wire.shared import no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wire.tokens import OPEN_METHODS, REFUSED, Tokens
 from flowserve.shell.wire.connection import Limits
+from flowserve.shell.wire.extensions import Extensions, FixedRepository
 from flowserve.shell.wire.http import Server
 from flowserve.shell.wire.listening import address_of, private_sockets, remove_unix
 from flowserve.shell.wire.security import Security
@@ -60,7 +69,9 @@ _FAILED = "the server failed while answering; its log has the reason"
 
 async def listen(server: Server, reserved: socket.socket) -> GrpcServer:
     """Serve what an HTTP server serves at another address too. Raises `Refused` FS104."""
-    endpoint = GrpcServer(server.registry, server.engine, server.version, server.limits, server.security)
+    endpoint = GrpcServer(
+        server.registry, server.engine, server.version, server.limits, server.security, server.extensions
+    )
     await endpoint.listen(reserved)
     return endpoint
 
@@ -75,8 +86,10 @@ class GrpcServer:
         version: str,
         limits: Limits,
         security: Security = Security(),  # noqa: B008 - frozen
+        extensions: Extensions | None = None,
     ) -> None:
         self._models = models
+        self._extensions = extensions or Extensions(FixedRepository(models))
         self._security = security
         self._address: Address | None = None
         self._inode = 0
@@ -139,21 +152,40 @@ class GrpcServer:
     def _described(self, name: str) -> _Answer:
         async def answer(data: bytes, context: Context) -> bytes:
             try:
-                return describe_method(
-                    name,
-                    data,
-                    lambda route: describe(route, self._models, not self._draining, self._version),
-                )
+                asked = question(name, data)
+                answered = await self._ask(asked, context)
             except Refused as refused:
                 await _abort(context, refused)
                 raise
+            if answered.status >= 400 and not said_not_ready(asked):
+                said = msgspec.json.decode(answered.body)["error"]
+                await context.abort(grpc.StatusCode[code_of(answered.status)], said)
+            return method_response(asked, answered.status, answered.body)
 
         return answer
+
+    async def _ask(self, asked: Question, context: Context) -> Answer:
+        """What HTTP would answer. Raises `Refused`."""
+        route = asked.route
+        if not isinstance(route, ExtensionRoute):
+            assert not isinstance(route, Infer | Predict)
+            try:
+                return describe(route, self._models, not self._draining, self._version)
+            except Refused as refused:
+                return refusal(refused)
+        ended: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def done(answer: Answer) -> None:
+            if not ended.done():
+                ended.set_result(answer)
+
+        answer = self._extensions.answer(route, asked.body, _is_local(context), done)
+        return answer if answer is not None else await ended
 
     async def _infer(self, data: bytes, context: Context) -> bytes:
         self._active += 1
         try:
-            response = await self._answered(read_infer(data), context)
+            response = await self._answered(read_infer(data), data, context)
             return bytes(response.SerializeToString())
         except Refused as refused:
             await _abort(context, refused)
@@ -193,22 +225,23 @@ class GrpcServer:
         try:
             message = read_infer(data)
             request_id = message.id
-            return stream_response(await self._answered(message, context))
+            return stream_response(await self._answered(message, data, context))
         except Refused as refused:
             return stream_failure(str(refused), request_id)
         except Exception:
             _log.exception("a request of a gRPC stream failed")
             return stream_failure(_FAILED, request_id)
 
-    async def _answered(self, message: Any, context: Context) -> Any:
+    async def _answered(self, message: Any, data: bytes, context: Context) -> Any:
         model = self._models.get(message.model_name, message.model_version)
-        request = parse_infer(message, model.signature)
-        outputs = await self._run(model, request, message, context)
+        local = _is_local(context) if b"shared_memory" in data else False
+        regions = self._extensions.shared_memory.get if local else no_regions
+        request = parse_infer(message, model.signature, regions)
+        outputs = await self._run(model, request, context)
         return infer_response(model.name, model.version, request, outputs)
 
-    async def _run(self, model: Model, request: InferRequest, message: Any, context: Context) -> list[Array]:
-        urgent = urgency(message)
-        left_ms = [urgent.timeout_ms] if urgent.timeout_ms is not None else []
+    async def _run(self, model: Model, request: InferRequest, context: Context) -> list[Array]:
+        left_ms = [request.timeout_us / 1e3] if request.timeout_us else []
         if (left_s := context.time_remaining()) is not None:
             left_ms.append(left_s * 1000)
         landed: list[list[Array] | Refused] = []
@@ -226,7 +259,7 @@ class GrpcServer:
             rows_of(request.feed),
             done,
             self._engine.now_ms() + min(left_ms) if left_ms else None,
-            urgent.priority,
+            request.priority - 1 if request.priority else PRIORITY,
         )
         self._engine.submit(call)
         if not landed:  # a small model has run within `submit`
@@ -273,7 +306,13 @@ async def _abort(context: Context, refused: Refused) -> None:
     pushback: tuple[tuple[str, str], ...] = ()
     if isinstance(refused, Overloaded):  # what gRPC's own retries heed
         pushback = (("grpc-retry-pushback-ms", str(refused.retry_after_s * 1000)),)
-    await context.abort(grpc.StatusCode[code_of(refused)], str(refused), pushback)
+    await context.abort(grpc.StatusCode[code_of(refusal(refused).status)], str(refused), pushback)
+
+
+def _is_local(context: Context) -> bool:
+    """Whether the client is on this host, by gRPC's way to write where it is."""
+    kind, _, peer = unquote(context.peer()).partition(":")
+    return kind == "unix" or ip_address(peer.rpartition(":")[0].strip("[]").partition("%")[0]).is_loopback
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:

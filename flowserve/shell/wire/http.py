@@ -19,18 +19,24 @@ from typing import Protocol
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.calls import Call, rows_of
+from flowserve.core.engine.calls import PRIORITY, Call, rows_of
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.wire.addresses import Tcp, Unix
-from flowserve.core.wire.answers import Answer, answer_infer, describe, failure, refusal
+from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, describe, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
+from flowserve.core.wire.extension_routes import ExtensionRoute
+from flowserve.core.wire.hosting import Repository
+from flowserve.core.wire.plain import parse_plain
 from flowserve.core.wire.protocol import InferRequest, parse_request
-from flowserve.core.wire.routes import Infer, parse_route
+from flowserve.core.wire.routes import Infer, Predict, parse_route
+from flowserve.core.wire.shared import Region, no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.core.wording import cut
 from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.engine.warmup import measure
 from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.wire.extensions import Extensions, FixedRepository
 from flowserve.shell.wire.listening import address_of, reason, remove_unix
 from flowserve.shell.wire.security import Security
 
@@ -65,6 +71,8 @@ async def serve(
     """
     loop = asyncio.get_running_loop()
     server = Server(registry, version, limits, security)
+    for model in registry:
+        server.engine.adopt(model, measure(model))
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
@@ -110,7 +118,9 @@ class Server:
         version: str,
         limits: Limits,
         security: Security = Security(),  # noqa: B008 - frozen
+        repository: Repository | None = None,
     ) -> None:
+        self.extensions = Extensions(repository or FixedRepository(registry))
         self.limits = limits
         self.security = security
         self.draining = False
@@ -153,12 +163,30 @@ class Server:
         """Answer now what is only a description or runs inline; of the rest `connection` hears later."""
         try:
             route = parse_route(received.method, received.target.decode("latin-1"))
-            if not isinstance(route, Infer):
+            if isinstance(route, Infer) or isinstance(route, Predict):  # noqa: SIM101 - a union costs 0.2 us
+                model = self.registry.get(route.name, route.version)
+            elif isinstance(route, ExtensionRoute):
+                return self._extend(route, received, connection)
+            else:
                 return describe(route, self.registry, not self.draining, self.version)
-            model = self.registry.get(route.name, route.version)
         except Refused as refused:
             return refusal(refused)
-        return Exchange(self, model, received, connection).begin()
+        return Exchange(self, model, received, connection, isinstance(route, Predict)).begin()
+
+    def _extend(self, route: ExtensionRoute, received: Received, connection: Connection) -> Answer | None:
+        """Raises `Refused`. A load may end before it returns, or later."""
+        body = unpacked(received.body, received.coding, self.limits.body_bytes)
+        asked, early = True, []
+
+        def done(answer: Answer) -> None:
+            if asked:
+                early.append(answer)
+            else:
+                connection.answered(answer)
+
+        answer = self.extensions.answer(route, body, connection.local, done)
+        asked = False
+        return answer or (early[0] if early else None)
 
     async def sweep(self) -> None:
         """Check every connection's deadline, again and again: with one timer for all, setting one is free."""
@@ -194,9 +222,22 @@ class Exchange:
     more than a small model does. What is long, by its bytes, is read and written on a thread.
     """
 
-    __slots__ = ("_answer", "_call", "_connection", "_later", "_model", "_received", "_request", "_server")
+    __slots__ = (
+        "_answer",
+        "_call",
+        "_connection",
+        "_later",
+        "_model",
+        "_plain",
+        "_received",
+        "_request",
+        "_server",
+    )
 
-    def __init__(self, server: Server, model: Model, received: Received, connection: Connection) -> None:
+    def __init__(
+        self, server: Server, model: Model, received: Received, connection: Connection, plain: bool
+    ) -> None:
+        self._plain = plain
         self._server = server
         self._model = model
         self._received = received
@@ -227,20 +268,32 @@ class Exchange:
         received = self._received
         try:
             body = unpacked(received.body, received.coding, self._server.limits.body_bytes)
-            return parse_request(body, _header_bytes(received.header_bytes), self._model.signature)
+            signature = self._model.signature
+            if self._plain:
+                return parse_plain(body, signature)
+            return parse_request(body, _header_bytes(received.header_bytes), signature, self._region)
         except Refused as refused:
             return refusal(refused)
         except Exception:
             return _broken(self._model)
+
+    def _region(self, name: str) -> Region:
+        """Shared memory is for clients on this host."""
+        memory = self._server.extensions.shared_memory
+        return memory.get(name) if self._connection.local else no_regions(name)
 
     def _submit(self, request: InferRequest | Answer) -> None:
         if isinstance(request, Answer):
             self._finish(request)
         elif self._answer is None:  # else the client left while its body was read
             self._request = request
+            engine = self._server.engine
             names = tuple([wanted.spec.name for wanted in request.wanted])
-            self._call = Call(self._model, request.feed, names, rows_of(request.feed), self._done)
-            self._server.engine.submit(self._call)
+            deadline_ms = engine.now_ms() + request.timeout_us / 1e3 if request.timeout_us else None
+            priority = request.priority - 1 if request.priority else PRIORITY
+            rows = rows_of(request.feed)
+            self._call = Call(self._model, request.feed, names, rows, self._done, deadline_ms, priority)
+            engine.submit(self._call)
 
     def _done(self, outputs: list[Array] | Refused) -> None:
         if isinstance(outputs, Refused):
@@ -252,8 +305,10 @@ class Exchange:
 
     def _write(self, outputs: list[Array]) -> Answer:
         try:
-            answer = answer_infer(self._model, self._request, outputs)
-            return _packed(answer, self._received.accept_coding)
+            write = answer_predict if self._plain else answer_infer
+            return _packed(write(self._model, self._request, outputs), self._received.accept_coding)
+        except Refused as refused:  # an output larger than the shared memory for it
+            return refusal(refused)
         except Exception:
             return _broken(self._model)
 

@@ -1,5 +1,7 @@
 """gRPC messages and the values that they are read into. Messages are written by NVIDIA's generated code."""
 
+import json
+
 import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as theirs
@@ -7,18 +9,26 @@ from tritonclient.grpc import service_pb2 as theirs
 from flowc.plan.diagnostics import Refused
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.answers import describe
+from flowserve.core.wire.answers import describe, refusal
 from flowserve.core.wire.datatypes import DATATYPES
+from flowserve.core.wire.extension_routes import (
+    RepositoryIndex,
+    RepositoryLoad,
+    RepositoryUnload,
+    SharedMemoryRegister,
+    SharedMemoryStatus,
+    SharedMemoryUnregister,
+    Statistics,
+)
 from flowserve.core.wire.grpc import (
-    Urgency,
     code_of,
-    describe_method,
     infer_response,
+    method_response,
     parse_infer,
+    question,
     read_infer,
     stream_failure,
     stream_response,
-    urgency,
 )
 
 
@@ -107,7 +117,7 @@ def test_no_elements():
         ),
         (
             {"FP32": (1, b"1234"), "INT8": (1, ("int_contents", [1]))},
-            "[FS206] `raw_input_contents` must have an entry for each of the 2 inputs, got 1",
+            "[FS206] `raw_input_contents` must have an entry for each of the 2 inputs outside shared memory, got 1",
         ),
     ],
 )
@@ -130,9 +140,6 @@ def test_other_refusals():
     twice = request(FP32=(0, None))
     twice.inputs.append(twice.inputs[0])
     assert refused(twice, signature("FP32")) == "[FS203] `inputs[1].name` gives input `fp32` a second time"
-    region = request(FP32=(1, None))
-    region.inputs[0].parameters["shared_memory_region"].string_param = "r"
-    assert "shared_memory_region` is not supported" in refused(region, signature("FP32"))
     with pytest.raises(Refused, match=r"\[FS201\] the request is not a ModelInferRequest"):
         read_infer(b"\x0a\xff")
 
@@ -166,15 +173,50 @@ def test_the_response():
     assert (failed.error_message, failed.infer_response.id) == ("no", "7")
 
 
-def test_urgency():
-    message = request()
-    assert urgency(message) == Urgency()
+def test_priority_and_timeout():
+    message = request(FP32=(0, None))
     message.parameters["priority"].uint64_param = 2
     message.parameters["timeout"].int64_param = 1500
-    assert urgency(message) == Urgency(2, 1.5)
+    request_ = parsed(message, signature("FP32"))
+    assert (request_.priority, request_.timeout_us) == (2, 1500)
     message.parameters["timeout"].string_param = "soon"
-    with pytest.raises(Refused, match=r"\[FS201\] `parameters.timeout` must be a whole number"):
-        urgency(message)
+    assert refused(message, signature("FP32")).startswith(
+        "[FS201] `parameters.timeout` must be a whole number"
+    )
+
+
+class Memory:
+    """A region, as the host would have it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = bytearray(data)
+
+    def read(self, offset: int, size: int) -> bytes:
+        return bytes(self.data[offset : offset + size])
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.data[offset : offset + len(data)] = data
+
+
+def test_shared_memory():
+    message = request(FP32=(1, None), INT8=(1, b"\5"))
+    given = message.inputs[0].parameters
+    given["shared_memory_region"].string_param = "in"
+    given["shared_memory_byte_size"].int64_param = 4
+    given["shared_memory_offset"].int64_param = 4
+    wanted = message.outputs.add(name="int8_out").parameters
+    wanted["shared_memory_region"].string_param = "out"
+    wanted["shared_memory_byte_size"].int64_param = 1
+    message.outputs.add(name="fp32_out")
+    memory = {"in": Memory(b"1234" + np.float32(0.5).tobytes()), "out": Memory(bytes(2))}
+    of = signature("FP32", "INT8")
+    request_ = parse_infer(read_infer(message.SerializeToString()), of, memory.__getitem__)
+    assert {name: array.tolist() for name, array in request_.feed.items()} == {"fp32": [0.5], "int8": [5]}
+    response = infer_response("m", 1, request_, [np.array([7], np.int8), np.array([1], np.float32)])
+    assert bytes(memory["out"].data) == b"\7\0"
+    assert response.outputs[0].parameters["shared_memory_byte_size"].int64_param == 1
+    assert [len(data) for data in response.raw_output_contents] == [0, 4]
+    assert "[FS232] there is no shared-memory region `in`" in refused(message, of)
 
 
 # Descriptions
@@ -183,9 +225,17 @@ REGISTRY = Registry([Model("m", version, signature("FP32"), lambda feed, outputs
 
 
 def described(method: str, /, serving: bool = True, **asked):
-    data = getattr(theirs, f"{method}Request")(**asked).SerializeToString()
-    answered = describe_method(method, data, lambda route: describe(route, REGISTRY, serving, "1.2"))
-    return getattr(theirs, f"{method}Response").FromString(answered)
+    given = question(method, getattr(theirs, f"{method}Request")(**asked).SerializeToString())
+    try:
+        answer = describe(given.route, REGISTRY, serving, "1.2")
+    except Refused as refused:
+        answer = refusal(refused)
+    return answered(given, answer.status, answer.body)
+
+
+def answered(given, status: int, body: bytes):
+    name = f"{given.method}Response"
+    return getattr(theirs, name).FromString(method_response(given, status, body))
 
 
 def test_health():
@@ -205,9 +255,6 @@ def test_metadata():
     model = described("ModelMetadata", name="m")
     assert (list(model.versions), model.platform) == (["1", "2"], "onnxruntime_onnx")
     assert [(t.name, t.datatype, list(t.shape)) for t in model.inputs] == [("fp32", "FP32", [-1])]
-    with pytest.raises(Refused, match="FS202") as caught:
-        described("ModelMetadata", name="none")
-    assert code_of(caught.value) == "NOT_FOUND"
 
 
 def test_configuration():
@@ -216,11 +263,65 @@ def test_configuration():
     assert list(config.output[0].dims) == [-1]
 
 
-def test_index():
-    models = described("RepositoryIndex", ready=True).models
-    assert [(m.name, m.version, m.state) for m in models] == [("m", "1", "READY"), ("m", "2", "READY")]
+@pytest.mark.parametrize(
+    ("method", "asked", "route", "body"),
+    [
+        ("RepositoryIndex", {"ready": True}, RepositoryIndex(), {"ready": True}),
+        ("ModelStatistics", {"name": "m", "version": "2"}, Statistics("m", "2"), {}),
+        (
+            "RepositoryModelLoad",
+            {"model_name": "m", "parameters": {"file:1/model.onnx": {"bytes_param": b"onnx"}}},
+            RepositoryLoad("m"),
+            {"parameters": {"file:1/model.onnx": "b25ueA=="}},
+        ),
+        (
+            "RepositoryModelUnload",
+            {"model_name": "m", "parameters": {"unload_dependents": {"bool_param": True}}},
+            RepositoryUnload("m"),
+            {"parameters": {"unload_dependents": True}},
+        ),
+        ("SystemSharedMemoryStatus", {"name": "r"}, SharedMemoryStatus(False, "r"), {}),
+        (
+            "SystemSharedMemoryRegister",
+            {"name": "r", "key": "/r", "byte_size": 8},
+            SharedMemoryRegister(False, "r"),
+            {"key": "/r", "offset": 0, "byte_size": 8},
+        ),
+        ("SystemSharedMemoryUnregister", {}, SharedMemoryUnregister(False, ""), {}),
+        ("CudaSharedMemoryUnregister", {}, SharedMemoryUnregister(True, ""), {}),
+    ],
+)
+def test_what_extensions_ask(method, asked, route, body):
+    given = question(method, getattr(theirs, f"{method}Request")(**asked).SerializeToString())
+    assert (given.route, json.loads(given.body)) == (route, body)
+
+
+def test_what_extensions_answer():
+    index = [{"name": "m", "version": "1", "state": "READY", "reason": ""}]
+    models = answered(question("RepositoryIndex", b""), 200, json.dumps(index).encode()).models
+    assert [(m.name, m.version, m.state) for m in models] == [("m", "1", "READY")]
+    statistics = {
+        "model_stats": [{"name": "m", "inference_stats": {"success": {"count": 3, "ns": 5}}, "new": 1}]
+    }
+    stats = answered(question("ModelStatistics", b""), 200, json.dumps(statistics).encode()).model_stats
+    assert (stats[0].name, stats[0].inference_stats.success.count) == ("m", 3)
+    region = {"name": "r", "key": "/r", "offset": 0, "byte_size": 8}
+    regions = answered(question("SystemSharedMemoryStatus", b""), 200, json.dumps([region]).encode()).regions
+    assert (regions["r"].key, regions["r"].byte_size) == ("/r", 8)
+    assert answered(question("RepositoryModelLoad", b""), 200, b"") == theirs.RepositoryModelLoadResponse()
 
 
 def test_a_request_that_is_none():
     with pytest.raises(Refused, match=r"\[FS201\] the request is not a ModelReadyRequest"):
-        describe_method("ModelReady", b"\xff", lambda route: describe(route, REGISTRY, True, ""))
+        question("ModelReady", b"\xff")
+
+
+def test_codes():
+    assert [code_of(status) for status in (400, 404, 429, 503, 500, 599)] == [
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "RESOURCE_EXHAUSTED",
+        "UNAVAILABLE",
+        "INTERNAL",
+        "INTERNAL",
+    ]
