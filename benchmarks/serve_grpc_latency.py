@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -18,8 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness
-from benchmarks.serve_latency import _percentiles, perceptron
+from benchmarks import harness, serving
 
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -31,17 +31,18 @@ def measure(requests: int) -> dict[str, Any]:
     harness.byte_compile()
     with tempfile.TemporaryDirectory() as name:
         models = Path(name) / "models"
-        publish(models, "small", perceptron())
+        publish(models, "small", serving.perceptron(serving.SMALL))
         served = [str(Path(sys.executable).parent / "flowserve"), "start", "--models", str(models)]
         served += ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
         empty = [sys.executable, "-c", "from benchmarks.serve_grpc_latency import floor; floor()"]
         with _address(served) as address, _address(empty) as floor_address:
             sides = _sides(models / "small" / "1" / "model.onnx", address, floor_address)
+            os.sched_setaffinity(0, serving.cores()[1])
             figures = _alternate(sides, requests)
     return {
         "benchmark": "serve_grpc_latency",
         "requests": requests,
-        **{f"{name}_us": _percentiles(values) for name, values in figures.items()},
+        **{f"{name}_us": serving.percentiles(values) for name, values in figures.items()},
         **harness.machine(),
     }
 
@@ -82,7 +83,12 @@ def floor() -> None:
 
 @contextlib.contextmanager
 def _address(command: list[str]) -> Iterator[str]:
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=harness.ROOT) as server:
+    def pin() -> None:
+        os.sched_setaffinity(0, serving.cores()[0])
+
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=harness.ROOT, preexec_fn=pin
+    ) as server:
         try:
             assert server.stdout is not None
             found = next(filter(None, (re.search(r"grpc://(\S+)", line) for line in server.stdout)), None)

@@ -117,7 +117,8 @@ def test_no_elements():
         ),
         (
             {"FP32": (1, b"1234"), "INT8": (1, ("int_contents", [1]))},
-            "[FS206] `raw_input_contents` must have an entry for each of the 2 inputs outside shared memory, got 1",
+            "[FS206] `raw_input_contents` must have an entry for each of the 2 inputs "
+            "outside shared memory, got 1",
         ),
     ],
 )

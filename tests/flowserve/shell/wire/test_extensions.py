@@ -16,7 +16,8 @@ from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.hosting import Indexed
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.wire.connection import Connection, Limits
-from flowserve.shell.wire.http import Server, bind
+from flowserve.shell.wire.http import Server
+from flowserve.shell.wire.listening import bind
 
 FP32 = DATATYPES["FP32"]
 SIGNATURE = Signature((TensorSpec("x", FP32, (-1,)),), (TensorSpec("y", FP32, (-1,)),))
