@@ -70,7 +70,7 @@ async def serve(
     that was begun was also finished.
     """
     loop = asyncio.get_running_loop()
-    server = Server(registry, version, limits, security)
+    server = Server(registry, version, limits, security=security)
     for model in registry:
         server.engine.adopt(model, measure(model))
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -117,8 +117,8 @@ class Server:
         registry: Registry,
         version: str,
         limits: Limits,
-        security: Security = Security(),  # noqa: B008 - frozen
         repository: Repository | None = None,
+        security: Security = Security(),  # noqa: B008 - frozen
     ) -> None:
         self.extensions = Extensions(repository or FixedRepository(registry))
         self.limits = limits
