@@ -61,6 +61,9 @@ class Wire:
         except Refused as refused:
             return refusal(refused)
 
+    def admits(self, received):
+        return True
+
     def settled(self):
         pass
 
