@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness
-from benchmarks.serve_latency import BODY, percentiles, perceptron
+from benchmarks import harness, serving
 
 
 @contextmanager
@@ -49,7 +48,7 @@ def measure(models: int, asked: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         os.environ["XDG_RUNTIME_DIR"] = name
         one, many = Path(name) / "one", Path(name) / "many"
-        publish(one, "m0", perceptron())
+        publish(one, "m0", serving.perceptron(serving.SMALL))
         for index in range(models):
             shutil.copytree(one / "m0" / "1", many / f"m{index}" / "1")
         with started(one) as (port, _, ready_one_s):
@@ -70,7 +69,7 @@ def measure(models: int, asked: int) -> dict[str, Any]:
         },
         "kb_per_model": round((kb - base_kb) / max(1, models - 1), 1),
         "threads": threads,
-        "first_answer_us": percentiles(first) | {"max": round(max(first), 1)},
+        "first_answer_us": serving.percentiles(first) | {"max": round(max(first), 1)},
         **harness.machine(),
     }
 
@@ -93,7 +92,7 @@ def _ask(port: int, model: str) -> float:
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.connect()
     began = time.perf_counter()
-    connection.request("POST", f"/v2/models/{model}/infer", BODY)
+    connection.request("POST", f"/v2/models/{model}/infer", serving.json_body(serving.SMALL[0]))
     response = connection.getresponse()
     response.read()
     assert response.status == 200, response.status
@@ -103,9 +102,10 @@ def _ask(port: int, model: str) -> float:
 
 
 def _worker(port: int) -> int:
+    from flowserve.core.wire.addresses import Tcp
     from flowserve.shell.processes.control import Status, ask
 
-    return ask(port, Status()).processes[0]
+    return ask(Tcp("127.0.0.1", port), Status()).processes[0]
 
 
 def _worker_kb(port: int) -> int:

@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness
+from benchmarks import harness, serving
 from benchmarks.many_models import started
-from benchmarks.serve_latency import BODY, percentiles, perceptron
 
 
 def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
     """Ask without and with reloads."""
+    from flowserve.core.wire.addresses import Tcp
     from flowserve.shell.models.repository import publish
     from flowserve.shell.processes.control import Alias, Unload, ask
 
@@ -29,9 +29,10 @@ def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         os.environ["XDG_RUNTIME_DIR"] = name
         models = Path(name) / "models"
-        publish(models, "small", perceptron())
+        publish(models, "small", serving.perceptron(serving.SMALL))
         with started(models, "--processes", str(processes)) as (port, _, _):
-            ask(port, Alias("small", "production", 1))
+            address = Tcp("127.0.0.1", port)
+            ask(address, Alias("small", "production", 1))
             first = models / "small" / "1"
 
             def reload() -> None:
@@ -39,8 +40,8 @@ def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
                     # As a publisher does it, but without its waiting for the disk.
                     shutil.copytree(first, models / "small" / f".{version}")
                     (models / "small" / f".{version}").rename(models / "small" / str(version))
-                    ask(port, Alias("small", "production", version))
-                    ask(port, Unload("small", version - 1))
+                    ask(address, Alias("small", "production", version))
+                    ask(address, Unload("small", version - 1))
                     time.sleep(pause_ms / 1000)
 
             began = time.perf_counter()
@@ -54,8 +55,8 @@ def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
         "reload_ms": round(took_s / reloads * 1000 - pause_ms, 1),
         "requests": {"quiet": len(quiet), "reloading": len(changing)},
         "failed": {"quiet": failed_quiet, "reloading": failed_changing},
-        "quiet_us": percentiles(quiet),
-        "reloading_us": percentiles(changing),
+        "quiet_us": serving.percentiles(quiet),
+        "reloading_us": serving.percentiles(changing),
         **harness.machine(),
     }
 
@@ -76,12 +77,13 @@ def _load(port: int, until: Any) -> tuple[list[float], int]:
     thread = threading.Thread(target=until)
     thread.start()
     connection = http.client.HTTPConnection("127.0.0.1", port)
+    body = serving.json_body(serving.SMALL[0])
     took: list[float] = []
     failed = 0
     while thread.is_alive():
         began = time.perf_counter()
         try:
-            connection.request("POST", "/v2/models/small@production/infer", BODY)
+            connection.request("POST", "/v2/models/small@production/infer", body)
             response = connection.getresponse()
             response.read()
             failed += response.status != 200

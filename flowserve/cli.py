@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from flowc.plan.command import App, argument
 
 if TYPE_CHECKING:
+    from flowserve.core.wire.addresses import Address
     from flowserve.shell.models.repository import ModelFolder
 
-app = App("flowserve", "Serve predictions of ONNX models over HTTP.")
+app = App("flowserve", "Serve predictions of ONNX models over HTTP and gRPC.")
 
 _DEFAULT_ADDRESS = "127.0.0.1:8000"
 _MODELS = argument(
@@ -19,8 +20,8 @@ _MODELS = argument(
 _ADDRESS = argument(
     "--http",
     default=_DEFAULT_ADDRESS,
-    metavar="HOST:PORT",
-    help=f"the server's address (default: {_DEFAULT_ADDRESS})",
+    metavar="ADDRESS",
+    help=f"the server's address, HOST:PORT or unix:PATH (default: {_DEFAULT_ADDRESS})",
 )
 _JSON = argument("--json", dest="as_json", action="store_true", help="print JSON for machines")
 
@@ -32,16 +33,27 @@ def main() -> None:
 
 @app.command(
     argument("--models", metavar="DIR", help="the model repository (default: models)"),
-    argument("--http", metavar="HOST:PORT", help=f"where to listen (default: {_DEFAULT_ADDRESS})"),
+    argument(
+        "--http",
+        metavar="ADDRESS",
+        help=f"where to listen, HOST:PORT or unix:PATH (default: {_DEFAULT_ADDRESS})",
+    ),
+    argument("--grpc", metavar="ADDRESS", help="answer gRPC too, at this address"),
     argument("--processes", type=int, metavar="N", help="how many processes answer (default: 1)"),
+    argument("--tls-cert", metavar="FILE", help="the server's certificate chain, as PEM"),
+    argument("--tls-key", metavar="FILE", help="the certificate's key, as PEM"),
+    argument("--tokens", metavar="FILE", help="who may ask: a token a line (or $FLOWSERVE_TOKENS)"),
+    argument("--trust-network", action="store_true", help="let other hosts ask without TLS and tokens"),
+    argument("--model-control", action="store_true", help="let requests load and unload models"),
     argument("--config", type=Path, metavar="FILE", help="a TOML file; options go before what it says"),
 )
-def start(models: str | None, http: str | None, processes: int | None, config: Path | None) -> None:
+def start(config: Path | None, **options: Any) -> None:
     """Serve every model of a repository until SIGTERM or Ctrl-C. Port 0 takes a free one."""
+    import os
+
     from flowserve.shell.processes.start import configured, start_server
 
-    settings = configured(config, {"models": models, "http": http, "processes": processes})
-    start_server(settings, *_address(settings.http, "FS104"))
+    start_server(configured(config, options), os.environ)
 
 
 @app.command(
@@ -53,11 +65,12 @@ def start(models: str | None, http: str | None, processes: int | None, config: P
 def predict(model: str, rows: str, http: str, as_json: bool) -> None:
     """Ask a running server for predictions: one line a row."""
     import json
+    import os
 
-    from flowserve.shell.wire.client import Client, parse_rows
+    from flowserve.shell.wire.client import Client, parse_rows, parse_server
 
-    host, port = _address(http, "FS301")
-    prediction = Client(host, port).predict(model, parse_rows(rows))
+    client = Client(parse_server(http), os.environ.get("FLOWSERVE_TOKEN", ""))
+    prediction = client.predict(model, parse_rows(rows))
     if as_json:
         print(json.dumps(prediction.rows, ensure_ascii=False))
         return
@@ -84,7 +97,7 @@ def list_models(models: Path, running: bool, http: str, as_json: bool) -> None:
     if running:
         from flowserve.shell.processes.asking import show_models
 
-        show_models(_address(http, "FS301")[1], as_json)
+        show_models(_address(http), as_json)
         return
     from flowserve.shell.models.repository import scan
 
@@ -108,7 +121,7 @@ def load(model: str, http: str) -> None:
     """Have a running server load a model that is on disk, all of its versions unless one is named."""
     from flowserve.shell.processes.asking import load
 
-    load(_address(http, "FS301")[1], model)
+    load(_address(http), model)
 
 
 @app.command(_MODEL, _ADDRESS)
@@ -116,7 +129,7 @@ def unload(model: str, http: str) -> None:
     """Have a running server serve a model no longer, all of its versions unless one is named."""
     from flowserve.shell.processes.asking import unload
 
-    unload(_address(http, "FS301")[1], model)
+    unload(_address(http), model)
 
 
 @app.command(
@@ -130,7 +143,7 @@ def alias(model: str, alias: str, version: int, remove: bool, http: str) -> None
     """Let MODEL@ALIAS mean a version, in all processes of a running server at the same instant."""
     from flowserve.shell.processes.asking import point
 
-    point(_address(http, "FS301")[1], model, alias, version, remove)
+    point(_address(http), model, alias, version, remove)
 
 
 @app.command(
@@ -143,7 +156,7 @@ def deploy(model: str, version: int, alias: str, http: str) -> None:
     """Load a version, check it, and let the alias `production` name it; if it fails nothing changes."""
     from flowserve.shell.processes.asking import point
 
-    point(_address(http, "FS301")[1], model, alias, version, remove=False)
+    point(_address(http), model, alias, version, remove=False)
 
 
 @app.command(_ADDRESS, _JSON)
@@ -151,7 +164,7 @@ def status(http: str, as_json: bool) -> None:
     """Say how a running server is, and what happened to it last."""
     from flowserve.shell.processes.asking import show_status
 
-    show_status(_address(http, "FS301")[1], as_json)
+    show_status(_address(http), as_json)
 
 
 @app.command(_ADDRESS)
@@ -159,7 +172,7 @@ def stop(http: str) -> None:
     """End a running server once it has answered what was begun."""
     from flowserve.shell.processes.asking import stop
 
-    stop(_address(http, "FS301")[1])
+    stop(_address(http))
 
 
 def _described(folder: ModelFolder) -> dict[str, Any]:
@@ -167,12 +180,8 @@ def _described(folder: ModelFolder) -> dict[str, Any]:
     return {"name": folder.name, "versions": list(folder.versions), "labels": labels}
 
 
-def _address(text: str, code: str) -> tuple[str, int]:
-    """Split HOST:PORT; an IPv6 host stands in brackets."""
-    from flowc.plan.diagnostics import refuse
+def _address(text: str) -> Address:
+    """Where a server's HTTP is, which is how its control socket is found."""
+    from flowserve.shell.wire.client import parse_server
 
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
-        refuse(code, f"the address must be HOST:PORT, as in `{_DEFAULT_ADDRESS}`, got `{text}`")
-    return host, int(port)
+    return parse_server(text).address

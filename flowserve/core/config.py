@@ -20,6 +20,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     models: str = "models"
     http: str = "127.0.0.1:8000"
+    grpc: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tokens: str = ""
+    trust_network: bool = False
+    model_control: bool = False
     processes: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
     tier: Tier = 2
     tiers: dict[str, Tier] = {}

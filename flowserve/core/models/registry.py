@@ -13,7 +13,7 @@ Run = Callable[[Mapping[str, Any], Sequence[str]], list[Any]]
 """From a numpy array for every input, and the names of outputs, to those outputs in that order."""
 
 
-class Model(msgspec.Struct, frozen=True):
+class Model(msgspec.Struct, frozen=True, weakref=True):
     """One loaded version of a model. `run` raises `Refused` FS205 or FS210 when the model fails."""
 
     name: str

@@ -63,6 +63,10 @@ class Table:
         """By name, then version."""
         return (version for of in self._versions.values() for version in of.values())
 
+    def defaults(self) -> list[Version]:
+        """What every name means without a tag, by name."""
+        return [self._found[name][""] for name in self._versions]
+
     def resolve(self, name: str, tag: str = "") -> Model:
         """Return the model of a name and a tag: "", a version or an alias.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ from flowserve.shell.models.repository import look_at, stamps
 from flowserve.shell.models.sessions import load
 
 GOLDEN_FILE = "golden.json"  # in a version's folder
-
-_log = logging.getLogger("flowserve")
 
 
 class _Output(msgspec.Struct, forbid_unknown_fields=True):
@@ -44,11 +41,10 @@ _golden_decoder = msgspec.json.Decoder(_Golden)
 
 
 def load_proven(repository: Path, key: Key) -> Model:
-    """Load a version, run it, and compare with its golden vectors, if it has some.
+    """Load a version, and run its golden vectors, if it has some.
 
-    Without golden vectors it runs once on ones, so that its first request is not its first run; a model that
-    does not like that may still be a good one. Raises `Refused` FS103 when the version does not load, has
-    other files than `key.stamp` says, does not run on its golden inputs or gives something else.
+    Raises `Refused` FS103 when the version does not load, has other files than `key.stamp` says, does not run
+    on its golden inputs or gives something else.
     """
     folder = look_at(repository, key.name)
     file = repository / key.name / str(key.version) / "model.onnx"
@@ -58,26 +54,9 @@ def load_proven(repository: Path, key: Key) -> Model:
     golden = folder.path / str(key.version) / GOLDEN_FILE
     if golden.is_file():
         _check_golden(model, key, golden)
-    else:
-        _warm_up(model)
     if key.stamp and stamps(folder).get(key.version) != key.stamp:
         refuse("FS103", f"{key} does not load: its files changed meanwhile", Place(str(file)))
     return model
-
-
-def _warm_up(model: Model) -> None:
-    try:
-        feed = {
-            spec.name: np.full(
-                [1 if size == -1 else size for size in spec.shape],
-                "1" if spec.datatype.name == "BYTES" else 1,
-                spec.datatype.numpy,
-            )
-            for spec in model.signature.inputs
-        }
-        model.run(feed, [spec.name for spec in model.signature.outputs])
-    except (Refused, MemoryError, ValueError) as error:
-        _log.info("version %d of model %s was not warmed up with ones: %s", model.version, model.name, error)
 
 
 def _check_golden(model: Model, key: Key, file: Path) -> None:

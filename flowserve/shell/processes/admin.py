@@ -13,10 +13,11 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.models import catalog
+from flowserve.core.wire.addresses import Address
 from flowserve.shell.models.repository import write_aliases
 from flowserve.shell.models.watch import Watch
 from flowserve.shell.processes import control
-from flowserve.shell.processes.control import Alias, ModelRow, Refusal, State, Status, Stop, line
+from flowserve.shell.processes.control import Alias, Refusal, State, Status, Stop, line, model_rows
 from flowserve.shell.processes.supervisor import Supervisor
 
 _LOOK_S = 1.0
@@ -26,17 +27,18 @@ _LOOK_SHARE = 0.02  # looking takes at most so much of one core
 class Admin:
     """Changes a server, one operation after the other."""
 
-    def __init__(self, supervisor: Supervisor, watch: Watch, port: int) -> None:
+    def __init__(self, supervisor: Supervisor, watch: Watch, address: Address) -> None:
         self._supervisor = supervisor
         self._watch = watch
-        self._port = port
+        self._address = address
         self._began = time.monotonic()
 
     @contextlib.asynccontextmanager
     async def administered(self) -> AsyncIterator[None]:
         """Answer requests and look at the repository meanwhile. Raises `Refused` FS108."""
-        listener = control.listen(self._port)
-        path = control.socket_path(self._port)
+        listener = control.listen(self._address)
+        path = control.socket_path(self._address)
+        self._supervisor.on_request = self._asked
         server = await asyncio.start_unix_server(self._converse, sock=listener, limit=control.LINE_BYTES_MAX)
         watching = asyncio.get_running_loop().create_task(self._watching())
         try:
@@ -86,6 +88,14 @@ class Admin:
         except Refused as refused:
             return Refusal(refused.diagnostics)
 
+    async def _asked(self, request: control.Load | control.Unload) -> tuple[Diagnostic, ...]:
+        """Do what a client of a process asks for. What was not all done is a failure to it."""
+        try:
+            notes = await self._do(request)
+        except Refused as refused:
+            return refused.diagnostics
+        return (Diagnostic("FS107", "; ".join(notes)),) if notes else ()
+
     async def _do(self, request: control.Request) -> list[str]:
         """Do what is asked; return what did not go as asked. Raises `Refused`."""
         match request:
@@ -133,17 +143,7 @@ class Admin:
             processes=supervisor.pids(),
             restarts=supervisor.restarts,
             waiting=supervisor.waiting,
-            models=[
-                ModelRow(
-                    name,
-                    number,
-                    entry.state,
-                    sorted(alias for alias, to in named.aliases.items() if to == number),
-                    entry.reason,
-                )
-                for name, named in sorted(supervisor.catalog.models.items())
-                for number, entry in sorted(named.versions.items())
-            ],
+            models=model_rows(supervisor.catalog),
             events=list(supervisor.events),
             notes=notes,
         )

@@ -11,6 +11,7 @@ import msgspec
 
 from flowc.plan.diagnostics import refuse
 from flowc.plan.text import columns
+from flowserve.core.wire.addresses import Address
 from flowserve.core.wording import cut
 from flowserve.shell.processes.control import Alias, Load, State, Status, Stop, Unload, ask
 
@@ -18,37 +19,37 @@ _MODEL = re.compile(r"(?P<name>[^@/]+)(?:(?:@|/versions/)(?P<version>[1-9][0-9]{
 _STOP_S_MAX = 120.0
 
 
-def load(port: int, model: str) -> None:
+def load(address: Address, model: str) -> None:
     """`flowserve load`. Raises `Refused` FS107 and FS108, as all of these do."""
     name, version = _named(model)
-    _show(ask(port, Load(name, version)), name)
+    _show(ask(address, Load(name, version)), name)
 
 
-def unload(port: int, model: str) -> None:
+def unload(address: Address, model: str) -> None:
     """`flowserve unload`."""
     name, version = _named(model)
-    _show(ask(port, Unload(name, version)), name)
+    _show(ask(address, Unload(name, version)), name)
 
 
-def point(port: int, model: str, alias: str, version: int, remove: bool) -> None:
+def point(address: Address, model: str, alias: str, version: int, remove: bool) -> None:
     """`flowserve alias` and `flowserve deploy`."""
     if (version < 1) != remove:
         refuse("FS107", "an alias needs either a version from 1 on or `--remove`")
-    _show(ask(port, Alias(model, alias, version)), model)
+    _show(ask(address, Alias(model, alias, version)), model)
 
 
-def show_models(port: int, as_json: bool) -> None:
+def show_models(address: Address, as_json: bool) -> None:
     """`flowserve models --running`."""
-    state = ask(port, Status())
+    state = ask(address, Status())
     if as_json:
         print(msgspec.json.encode(state.models).decode())
     else:
         print("\n".join(columns(_rows(state))))
 
 
-def show_status(port: int, as_json: bool) -> None:
+def show_status(address: Address, as_json: bool) -> None:
     """`flowserve status`."""
-    state = ask(port, Status())
+    state = ask(address, Status())
     if as_json:
         print(msgspec.json.encode(state).decode())
         return
@@ -60,9 +61,9 @@ def show_status(port: int, as_json: bool) -> None:
         print(f"  {event}")
 
 
-def stop(port: int) -> None:
+def stop(address: Address) -> None:
     """`flowserve stop`: returns when the server has ended."""
-    state = ask(port, Stop())
+    state = ask(address, Stop())
     end = time.monotonic() + _STOP_S_MAX
     while _lives(state.process):
         if time.monotonic() > end:

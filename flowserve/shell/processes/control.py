@@ -1,12 +1,13 @@
 """Asking a running server to change: a Unix socket of the supervisor, a JSON object a line.
 
-The socket lies in a folder that only its user can enter, under the server's port, so that a command finds the
-server by the address that requests go to.
+The socket lies in a folder that only its user can enter, named after the port or the Unix socket of the
+server's HTTP, so that a command finds the server by the address that requests go to.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
 import stat
@@ -15,6 +16,8 @@ from pathlib import Path
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
+from flowserve.core.models.catalog import Catalog
+from flowserve.core.wire.addresses import Address, Tcp
 
 LINE_BYTES_MAX = 16 * 2**20
 _PATIENCE_S = 600.0  # loading a large model takes its time
@@ -61,6 +64,8 @@ class ModelRow(msgspec.Struct, frozen=True):
     state: str
     aliases: list[str]
     reason: str
+    serving: bool = True
+    """Whether it takes traffic; `reason` may say why other bytes than those on disk do."""
 
 
 class State(msgspec.Struct, frozen=True, tag="state"):
@@ -95,8 +100,24 @@ def line(message: Request | Answer) -> bytes:
     return msgspec.json.encode(message) + b"\n"
 
 
-def socket_path(port: int) -> Path:
-    """Where the server of a port is asked. Raises `Refused` FS108 where the folder is not ours alone."""
+def model_rows(catalog: Catalog) -> list[ModelRow]:
+    """Every version that a server knows, by name and version."""
+    return [
+        ModelRow(
+            name,
+            number,
+            entry.state,
+            sorted(alias for alias, to in named.aliases.items() if to == number),
+            entry.reason,
+            bool(entry.serving),
+        )
+        for name, named in sorted(catalog.models.items())
+        for number, entry in sorted(named.versions.items())
+    ]
+
+
+def socket_path(address: Address) -> Path:
+    """Where the server of an address is asked. Raises `Refused` FS108 where the folder is not ours alone."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     folder = Path(runtime) / "flowserve" if runtime else Path(f"/tmp/flowserve-{os.getuid()}")
     try:
@@ -108,20 +129,23 @@ def socket_path(port: int) -> Path:
         hint = "remove it, or let XDG_RUNTIME_DIR name another"
         message = "the folder of control sockets must be only its user's"
         refuse("FS108", message, Place(str(folder)), hint=hint)
-    return folder / f"{port}.sock"
+    if isinstance(address, Tcp):
+        return folder / f"{address.port}.sock"
+    name = hashlib.sha256(os.path.realpath(address.path).encode()).hexdigest()[:16]
+    return folder / f"unix-{name}.sock"
 
 
-def listen(port: int) -> socket.socket:
-    """The socket of the server of a port. What an earlier server left behind is removed.
+def listen(address: Address) -> socket.socket:
+    """The socket of the server of an address. What an earlier server left behind is removed.
 
     Raises `Refused` FS108 when another server has it: one of another host's address, with the same port.
     """
-    path = socket_path(port)
+    path = socket_path(address)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking, contextlib.suppress(OSError):
             asking.connect(str(path))
-            refuse("FS108", f"another server of port {port} is controlled there", Place(str(path)))
+            refuse("FS108", f"another server of {_said(address)} is controlled there", Place(str(path)))
         path.unlink(missing_ok=True)
         listener.bind(str(path))
         path.chmod(0o600)
@@ -132,12 +156,12 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def ask(port: int, request: Request) -> State:
-    """Return the answer of the server of a port.
+def ask(address: Address, request: Request) -> State:
+    """Return the answer of the server of an address.
 
     Raises `Refused` FS108 when there is none, and with what the server refuses.
     """
-    path = socket_path(port)
+    path, said = socket_path(address), _said(address)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.settimeout(_PATIENCE_S)
@@ -146,13 +170,17 @@ def ask(port: int, request: Request) -> State:
             with asking.makefile("rb") as answers:
                 text = answers.readline()
     except (FileNotFoundError, ConnectionRefusedError):
-        hint = "`flowserve start` starts one; `--http` names another port"
-        refuse("FS108", f"no server of port {port} runs here as this user", hint=hint)
+        hint = "`flowserve start` starts one; `--http` names another address"
+        refuse("FS108", f"no server of {said} runs here as this user", hint=hint)
     except OSError as error:
-        refuse("FS108", f"the server of port {port} does not answer: {error}", Place(str(path)))
+        refuse("FS108", f"the server of {said} does not answer: {error}", Place(str(path)))
     if not text.endswith(b"\n"):
-        refuse("FS108", f"the server of port {port} ended before it answered", Place(str(path)))
+        refuse("FS108", f"the server of {said} ended before it answered", Place(str(path)))
     answer = _answers.decode(text)
     if isinstance(answer, Refusal):
         raise Refused(*answer.diagnostics)
     return answer
+
+
+def _said(address: Address) -> str:
+    return f"port {address.port}" if isinstance(address, Tcp) else f"`{address}`"

@@ -6,6 +6,8 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic
 from flowserve.core.models.key import Key
+from flowserve.shell.processes.control import Load, ModelRow, Unload
+from flowserve.shell.wire.security import Credentials
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
@@ -19,6 +21,10 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     """By model, where it is not `tier`."""
     memory_bytes: int = 0
     grace_s: float = 300.0
+    processes: int = 1
+    """How many answer."""
+    model_control: bool = False
+    credentials: Credentials = Credentials()
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
@@ -41,6 +47,19 @@ class Moved(msgspec.Struct, frozen=True, tag="moved"):
     generation: int
 
 
+class Known(msgspec.Struct, frozen=True, tag="known"):
+    """What the server has of models now."""
+
+    models: list[ModelRow]
+
+
+class Told(msgspec.Struct, frozen=True, tag="told"):
+    """The answer to what was `Asked`: nothing for done, or why not."""
+
+    number: int
+    diagnostics: tuple[Diagnostic, ...]
+
+
 class Failure(msgspec.Struct, frozen=True):
     """A version that cannot be served."""
 
@@ -61,8 +80,21 @@ class Listening(msgspec.Struct, frozen=True, tag="listening"):
     models: list[str]
 
 
-ToWorker = Begin | Prepare | Serve | Moved
-ToSupervisor = Prepared | Listening
+class Unable(msgspec.Struct, frozen=True, tag="unable"):
+    """No connections can be accepted; the process ends."""
+
+    diagnostics: tuple[Diagnostic, ...]
+
+
+class Asked(msgspec.Struct, frozen=True, tag="asked"):
+    """A client of this process asks for it."""
+
+    number: int
+    request: Load | Unload
+
+
+ToWorker = Begin | Prepare | Serve | Moved | Known | Told
+ToSupervisor = Prepared | Listening | Unable | Asked
 
 _encoder = msgspec.json.Encoder()
 read_for_worker = msgspec.json.Decoder(ToWorker).decode

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,26 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.models.catalog import Catalog, Operation, Refresh, Settled, changes, propose, settle
 from flowserve.core.models.key import Key
+from flowserve.core.wire.addresses import Unix
 from flowserve.shell.processes import generation
+from flowserve.shell.processes.control import Load, Unload, model_rows
 from flowserve.shell.processes.messages import (
+    Asked,
     Begin,
+    Known,
     Listening,
     Moved,
     Prepare,
     Prepared,
     Serve,
+    Told,
     ToWorker,
+    Unable,
     line,
     read_for_supervisor,
 )
+from flowserve.shell.wire.listening import BACKLOG, address_of, reason, remove_stale, remove_unix
+from flowserve.shell.wire.security import Credentials
 
 _log = logging.getLogger("flowserve")
 _LINE_BYTES_MAX = 64 * 2**20
@@ -43,6 +52,8 @@ _QUEUE_MAX = 32
 _EVENTS_MAX = 100
 _DELAY_S_MAX = 30.0
 _STEADY_S = 10.0  # a process that lived so long died of something new
+
+OnRequest = Callable[[Load | Unload], Awaitable[tuple[Diagnostic, ...]]]
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -57,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True):
     tiers: dict[str, int] = {}
     memory_mb: int = 0
     grace_s: float = 300.0
+    model_control: bool = False
+    credentials: Credentials = Credentials()
 
 
 class _Worker:
@@ -68,7 +81,8 @@ class _Worker:
         self.began = asyncio.get_running_loop().time()
         self.writer: asyncio.StreamWriter | None = None
         self.serving = False
-        self.listening: list[str] = []
+        self.listening: list[str] | None = None
+        self.unable: tuple[Diagnostic, ...] = ()
         self.ended = False
         self.sent_generation = 0
         self.answer: asyncio.Future[Prepared | None] = asyncio.get_running_loop().create_future()
@@ -95,14 +109,23 @@ class _Worker:
 class Supervisor:
     """The server as a whole."""
 
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+    def __init__(
+        self, settings: Settings, listener: socket.socket, grpc: socket.socket | None = None
+    ) -> None:
+        """Both sockets are bound and do not listen yet; `grpc` keeps the address for the processes' own."""
         self._settings = settings
         self._listener = listener
+        self._grpc = grpc
+        self._address = address_of(listener)
+        self._inode = os.stat(self._address.path).st_ino if isinstance(self._address, Unix) else 0
         self._descriptor = generation.make()
         self._word = generation.attach(self._descriptor)
         self._catalog = Catalog()
         self._workers: list[_Worker | None] = [None] * settings.processes
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: set[asyncio.Task[None]] = set()
+        self.on_request: OnRequest | None = None
+        """Does what clients of the processes ask for; what it returns is why it did not."""
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._deaths = [0] * settings.processes
@@ -145,13 +168,17 @@ class Supervisor:
             settled = await self._until_stop(self._first(found))
             if settled is None:
                 return True
+            self._listen()
             for worker in self._workers:
                 self._admit(worker)
-            while not self._stop.is_set() and not all(w and w.listening for w in self._workers):
+            while not self._stop.is_set() and not all(w and w.listening is not None for w in self._workers):
+                for worker in self._workers:
+                    if worker and worker.unable:
+                        raise Refused(*worker.unable)
                 await asyncio.sleep(0.005)
             if not self._stop.is_set():
                 first = self._workers[0]
-                on_listening(first.listening if first else [])
+                on_listening((first and first.listening) or [])
             await self._stop.wait()
         finally:
             finished = await self._end()
@@ -207,9 +234,12 @@ class Supervisor:
         # No `await` since the last process was ready: none can have come to serve without this table.
         self._catalog = settled.catalog
         self._word[0] = self._catalog.generation
+        known = Known(model_rows(self._catalog)) if self._catalog != proposal.before else None
         for worker in self._workers:
             if worker and (proposal.load or settled.catalog.generation != proposal.before.generation):
                 worker.tell(Moved(self._catalog.generation))
+            if worker and worker.serving and known:
+                worker.tell(known)
         return settled, diagnostics
 
     async def _prepared(
@@ -241,13 +271,23 @@ class Supervisor:
         """Let a process serve that has the current table."""
         if worker and not worker.serving:
             worker.serving = True
+            worker.tell(Known(model_rows(self._catalog)))
             worker.tell(Serve())
+
+    def _listen(self) -> None:
+        """From now on connections wait in the socket's queue, for whichever process accepts them."""
+        try:
+            self._listener.listen(BACKLOG)
+        except OSError as error:  # another process has bound the same address meanwhile, and listens already
+            refuse("FS104", f"the server cannot listen on `{self._address}`: {reason(error)}")
 
     # Processes
 
     async def _start(self, index: int) -> None:
         ours, theirs = socket.socketpair()
-        passed = (self._listener.fileno(), theirs.fileno(), self._descriptor)
+        passed = [self._listener.fileno(), theirs.fileno(), self._descriptor]
+        if self._grpc is not None:
+            passed.append(self._grpc.fileno())
         command = [sys.executable, "-P", "-m", "flowserve.shell.processes.worker", *map(str, passed)]
         # A group of its own: Ctrl-C is for the supervisor, which passes it on in its way.
         process = subprocess.Popen(command, pass_fds=passed, process_group=0, stdin=subprocess.DEVNULL)
@@ -264,6 +304,9 @@ class Supervisor:
                 tiers=settings.tiers,
                 memory_bytes=settings.memory_mb * 2**20 // settings.processes,
                 grace_s=settings.grace_s,
+                processes=settings.processes,
+                model_control=settings.model_control,
+                credentials=settings.credentials,
             )
         )
         task = asyncio.get_running_loop().create_task(self._follow(index, worker, reader))
@@ -279,6 +322,14 @@ class Supervisor:
                         worker.prepared(prepared)
                     case Listening(models):
                         worker.listening = models
+                    case Unable(diagnostics):
+                        worker.unable = diagnostics
+                        for diagnostic in diagnostics:
+                            self.note(diagnostic.message)
+                    case Asked(number, request):
+                        asked = asyncio.get_running_loop().create_task(self._tell(worker, number, request))
+                        self._asked.add(asked)
+                        asked.add_done_callback(self._asked.discard)
         await asyncio.to_thread(worker.process.wait)
         assert worker.writer is not None
         worker.writer.close()
@@ -288,6 +339,10 @@ class Supervisor:
         if self._stopping or not worker.serving:
             return
         await self._again(index, worker)
+
+    async def _tell(self, worker: _Worker, number: int, request: Load | Unload) -> None:
+        assert self.on_request is not None
+        worker.tell(Told(number, await self.on_request(request)))
 
     async def _again(self, index: int, dead: _Worker) -> None:
         lived_s = asyncio.get_running_loop().time() - dead.began
@@ -329,7 +384,10 @@ class Supervisor:
 
     async def _end(self) -> bool:
         self._stopping = True
+        for task in self._asked:
+            task.cancel()
         self._listener.close()
+        remove_unix(self._address, self._inode)
         self._signal(signal.SIGTERM)
         processes = [worker.process for worker in self._workers if worker]
         waits = [asyncio.to_thread(process.wait, self._settings.drain_s + 5) for process in processes]
@@ -338,6 +396,12 @@ class Supervisor:
             if process.poll() is None:
                 process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._grpc is not None:
+            address = address_of(self._grpc)
+            self._grpc.close()
+            if isinstance(address, Unix):  # of a process that was killed
+                with contextlib.suppress(OSError):
+                    remove_stale(address.path)
         return all(code in (0, -signal.SIGTERM) for code in codes)
 
 

@@ -1,6 +1,6 @@
 """A process that answers requests: it has in memory what the supervisor says, and serves it.
 
-python -m flowserve.shell.processes.worker LISTENER CHANNEL WORD       three inherited descriptors
+python -m flowserve.shell.processes.worker LISTENER CHANNEL WORD [GRPC]       inherited descriptors
 """
 
 from __future__ import annotations
@@ -19,35 +19,46 @@ import uvloop
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.models.key import Key
+from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Table, Version
 from flowserve.core.models.tiers import EAGER, PINNED, Budget
+from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.engine.warmup import measure
 from flowserve.shell.models.loading import load_proven
 from flowserve.shell.models.memory import Memory, disk_bytes
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.processes import generation
+from flowserve.shell.processes.hosting import SupervisedRepository
 from flowserve.shell.processes.messages import (
     Begin,
     Failure,
+    Known,
     Listening,
     Moved,
     Prepare,
     Prepared,
     Serve,
+    Told,
     ToSupervisor,
+    Unable,
     line,
     read_for_worker,
 )
 from flowserve.shell.wire.connection import Limits
-from flowserve.shell.wire.http import serve
+from flowserve.shell.wire.http import Server, serve
+from flowserve.shell.wire.security import security_of
 
 _LINE_BYTES_MAX = 256 * 2**20
 _LOOK_S = 1.0
+_MEASURE_MS = 200.0
+_MEASURE_COLD_MS = 10.0  # somebody waits
 
 
 def main() -> None:
     """Entry point."""
-    listener, channel, word = map(int, sys.argv[1:])
-    worker = Worker(socket.socket(fileno=listener), generation.attach(word))
+    listener, channel, word, *grpc = map(int, sys.argv[1:])
+    sockets = [socket.socket(fileno=descriptor) for descriptor in (listener, *grpc)]
+    worker = Worker(sockets[0], generation.attach(word), *sockets[1:])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         finished = runner.run(worker.run(socket.socket(fileno=channel)))
     sys.stderr.flush()
@@ -57,8 +68,9 @@ def main() -> None:
 class Worker:
     """A process of a server."""
 
-    def __init__(self, listener: socket.socket, word: memoryview) -> None:
+    def __init__(self, listener: socket.socket, word: memoryview, grpc: socket.socket | None = None) -> None:
         self._listener = listener
+        self._grpc = grpc
         self._serving = Serving(Table([]), word)
         self._versions: dict[Key, Version] = {}
         self._begin = Begin("", "")
@@ -72,8 +84,8 @@ class Worker:
         """
         reader, self._writer = await asyncio.open_unix_connection(sock=channel, limit=_LINE_BYTES_MAX)
         looking = asyncio.get_running_loop().create_task(self._looking())
-        listening = asyncio.get_running_loop().create_task(self._listen(reader))
-        await listening
+        self._engine = LoopEngine(asyncio.get_running_loop())
+        await self._listen(reader)
         looking.cancel()
         return await self._serve if self._serve else True
 
@@ -81,35 +93,65 @@ class Worker:
         while text := await reader.readline():
             match read_for_worker(text):
                 case Begin() as begin:
-                    self._begin = begin
-                    repository = Path(begin.repository)
-                    self._memory = Memory(
-                        partial(load_proven, repository),
-                        partial(disk_bytes, repository),
-                        Budget(begin.memory_bytes, begin.grace_s),
-                    )
-                    self._serving.lazily(self._memory.load, self._threads)
+                    self._set_up(begin)
                 case Prepare() as prepare:
                     await self._prepare(prepare)
                 case Serve():
                     self._serve = asyncio.get_running_loop().create_task(self._accept())
                 case Moved():
                     await self._forget()
+                case Known(models):
+                    self._repository.known(models)
+                case Told(number, diagnostics):
+                    self._repository.told(number, diagnostics)
         # The supervisor is gone, in whatever way: what was begun is finished.
         if self._serve and not self._serve.done():
             os.kill(os.getpid(), signal.SIGTERM)
 
+    def _set_up(self, begin: Begin) -> None:
+        self._begin = begin
+        budget = Budget(begin.memory_bytes, begin.grace_s)
+        self._memory = Memory(self._load, partial(disk_bytes, Path(begin.repository)), budget)
+        self._serving.lazily(self._memory.load, self._threads)
+        self._repository = SupervisedRepository(self._serving, self._engine, begin.model_control, self._tell)
+        self._loop = asyncio.get_running_loop()
+
+    def _load(self, key: Key) -> Model:
+        """Load a version and measure it, which also warms it up. Runs on the loading thread."""
+        model = load_proven(Path(self._begin.repository), key)
+        profile = measure(model, _MEASURE_MS if self._tier(key) <= EAGER else _MEASURE_COLD_MS)
+        self._loop.call_soon_threadsafe(self._engine.adopt, model, profile)
+        return model
+
+    def _tier(self, key: Key) -> int:
+        return self._begin.tiers.get(key.name, self._begin.tier)
+
     async def _accept(self) -> bool:
-        limits = msgspec.convert(self._begin.limits, Limits)
+        begin, several = self._begin, self._begin.processes > 1
+        server = Server(
+            self._serving,
+            begin.server_version,
+            msgspec.convert(begin.limits, Limits),
+            self._repository,
+            security_of(begin.credentials),
+            self._engine,
+            alone=not several,
+        )
+        beside = []
+        if self._grpc is not None:
+            from flowserve.shell.wire.grpc import listen
+
+            beside.append(partial(listen, reserved=self._grpc, shared=several))
         models = [
             f"{version.key.name}  version {version.key.version}  "
             f"{version.model.signature if version.model else 'when it is asked for'}"
             for version in self._serving.table
         ]
-        on_listening = lambda: self._tell(Listening(models))  # noqa: E731
-        finished = await serve(
-            self._serving, self._listener, self._begin.server_version, limits, on_listening
-        )
+        finished = False
+        try:
+            finished = await serve(server, self._listener, lambda: self._tell(Listening(models)), beside)
+        except Refused as refused:
+            self._tell(Unable(refused.diagnostics))
         self._writer.close()  # ends `run`
         return finished
 
@@ -125,8 +167,7 @@ class Worker:
         for key in prepare.versions:
             version = self._versions.get(key)
             if version is None:
-                tier = self._begin.tiers.get(key.name, self._begin.tier)
-                version = self._versions[key] = Version(key, tier=tier)
+                version = self._versions[key] = Version(key, tier=self._tier(key))
             if version.model is not None or not self._eager(version, key in proven):
                 continue
             outcome = await loop.run_in_executor(self._threads, self._memory.load, version)

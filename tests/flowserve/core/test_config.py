@@ -10,7 +10,9 @@ LIMITS = ("body_bytes", "drain_s")
 
 def test_everything():
     text = 'models = "m"\nhttp = "[::1]:80"\nprocesses = 4\n[limits]\ndrain_s = 2.5\n'
-    assert parse_config(text, "c.toml", LIMITS) == Config("m", "[::1]:80", 4, limits={"drain_s": 2.5})
+    assert parse_config(text, "c.toml", LIMITS) == Config(
+        "m", "[::1]:80", processes=4, limits={"drain_s": 2.5}
+    )
     assert parse_config("", "c.toml", LIMITS) == Config()
 
 
