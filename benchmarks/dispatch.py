@@ -24,7 +24,8 @@ from typing import Any
 
 from benchmarks import harness
 from flowrun.core.changes import Finish, Start
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 
 WORKFLOW = """
 from flowc import operator, workflow

@@ -15,7 +15,8 @@ from typing import Any
 
 from benchmarks import harness
 from flowrun.core.changes import Exited, Start
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 
 WORKFLOW = """
 from flowc import operator, workflow

@@ -143,7 +143,7 @@ FLOORS = [
     {"values", "reasons", "execution", "loop"},
     {"chart", "showing"},
     {"exporting", "keeping"},
-    {"again", "cancelling", "launch", "repair"},
+    {"again", "cancelling", "demands", "launch", "presenting", "repair"},
     {"simulating"},
 ]
 

@@ -94,6 +94,7 @@ CODES: dict[str, str] = {
     "FR124": "a team is part of one that is not there, or of itself",
     "FR125": "teams are guaranteed more than there is",
     "FR126": "a team counts on a resource that the host does not have",
+    "FR128": "a daemon tells of a run by URLs only",
     "FR130": "a sweep is not a dimension and its amounts",
     "FR131": "a deadline is not a time",
     "FR132": "an assumption fits nothing that the plan leaves open",
@@ -127,6 +128,7 @@ CODES: dict[str, str] = {
     "FR165": "what is to be computed afresh is no node of the plan",
     "FR166": "there is no node, artifact or model of which the lineage could be shown",
     "FR167": "a model does not say where it comes from, or the log does not have that",
+    "FR168": "another process has written to the log of a run that is being executed",
     # FR2: nodes that fail
     "FR201": "an operator raised an exception",
     "FR202": "a node's process died",

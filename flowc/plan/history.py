@@ -53,7 +53,7 @@ class Record(
 
 
 class Module(msgspec.Struct, frozen=True, tag_field="kind", tag="module", forbid_unknown_fields=True):
-    """What it took to load a module that operators import, once a run: the median of `runs` times."""
+    """What it took to load a module that operators import, mostly once a run: the median of `runs` times."""
 
     module: str
     runs: Amount
@@ -68,10 +68,10 @@ class Runner(
     forbid_unknown_fields=True,
     omit_defaults=True,
 ):
-    """What the runner adds to a call: medians of `runs` calls, without the modules loaded for them.
+    """What the runner adds to a call: medians of `runs` calls for which no modules had to be loaded.
 
     `start_ms` if its process was started at once; `fork_ms`, from then on, if it had to wait until those of
-    others were. 0: not known.
+    others were. Of 0 runs nothing is known.
     """
 
     runs: Amount

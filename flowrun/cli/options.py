@@ -42,6 +42,19 @@ CACHE = (
         help="compute this node, or all nodes of this call, even if another run has",
     ),
 )
+TAG = argument(
+    "--tag", dest="tags", action="append", default=[], metavar="NAME=VALUE", help="to find the run by later"
+)
+ON_END = argument(
+    "--on-end",
+    action="append",
+    default=[],
+    metavar="COMMAND|URL",
+    help="at the end, run this with a summary as JSON on its standard input, or POST that to a URL",
+)
+_OTEL = argument("--otel", default="", metavar="URL", help="send spans to this OpenTelemetry endpoint (OTLP)")
+_LINEAGE = argument("--openlineage", default="", metavar="URL|FILE", help="send OpenLineage events there")
+SENT = (ON_END, _OTEL, _LINEAGE)
 STATE = argument(
     "--state",
     type=Path,
@@ -54,7 +67,8 @@ JSON = argument("--json", dest="as_json", action="store_true", help="print JSON 
 
 def open_log(folder: Path) -> RunLog:
     """The run log of a project, to read."""
-    from flowrun.shell.log.runlog import Home, RunLog
+    from flowrun.shell.log.home import Home
+    from flowrun.shell.log.runlog import RunLog
 
     return RunLog(Home(folder))
 

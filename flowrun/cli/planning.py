@@ -56,13 +56,13 @@ def simulate(
     flowrun simulate --trace jobs.csv --devices "16 hosts: 8xH100-80GB, 96 cores, 1 TiB" --teams teams.toml
     """
     if trace is not None:
-        from flowrun.shell.simulating import traces
+        from flowrun.shell.simulating import replaying
 
-        replayed = traces.run(trace, devices, teams)
+        replayed = replaying.run(trace, devices, teams)
         if as_json:
             print_json(replayed)
         else:
-            print(traces.show(replayed))
+            print(replaying.show(replayed))
         return
     if plan is None:
         from flowc.plan.diagnostics import refuse

@@ -9,31 +9,18 @@ from typing import Any, NoReturn
 
 from flowc.plan.command import argument
 from flowrun.cli import app
-from flowrun.cli.options import CACHE, DEVICES, INPUTS, JSON, PLAN, RESUME, RUN, STATE
+from flowrun.cli.options import CACHE, DEVICES, INPUTS, JSON, PLAN, RESUME, RUN, SENT, STATE, TAG
 
 _EXPLAIN = argument(
     "--explain-schedule", action="store_true", help="at the end, say which nodes waited for what"
 )
-_TAG = argument(
-    "--tag", dest="tags", action="append", default=[], metavar="NAME=VALUE", help="to find the run by later"
-)
-_ON_END = argument(
-    "--on-end",
-    action="append",
-    default=[],
-    metavar="COMMAND|URL",
-    help="at the end, run this with a summary as JSON on its standard input, or POST that to a URL",
-)
-_OTEL = argument("--otel", default="", metavar="URL", help="send spans to this OpenTelemetry endpoint (OTLP)")
-_LINEAGE = argument("--openlineage", default="", metavar="URL|FILE", help="send OpenLineage events there")
 _DRY = argument("--dry-run", dest="dry", action="store_true", help="only say what would run")
 _NO_PICKLE = argument(
     "--no-pickle", action="store_true", help="refuse a plan of which some results would be pickled"
 )
-_SENT = (_ON_END, _OTEL, _LINEAGE)
 
 
-@app.command(PLAN, INPUTS, RESUME, *CACHE, _NO_PICKLE, _TAG, *_SENT, DEVICES, _EXPLAIN, STATE, JSON)
+@app.command(PLAN, INPUTS, RESUME, *CACHE, _NO_PICKLE, TAG, *SENT, DEVICES, _EXPLAIN, STATE, JSON)
 def execute(plan: Path, inputs: list[str], resume: str, tags: list[str], **rest: Any) -> None:
     """Execute a plan.
 
@@ -46,7 +33,7 @@ def execute(plan: Path, inputs: list[str], resume: str, tags: list[str], **rest:
     RUN,
     argument("--from", dest="again", action="append", default=[], metavar="NODE", help="run this node, too"),
     _DRY,
-    *_SENT,
+    *SENT,
     DEVICES,
     _EXPLAIN,
     STATE,
@@ -61,7 +48,7 @@ def retry(run: str, again: list[str], **rest: Any) -> None:
     _launch(plan=None, resume=run, again=again, **rest)
 
 
-@app.command(RUN, INPUTS, *CACHE, _TAG, _DRY, *_SENT, DEVICES, _EXPLAIN, STATE, JSON)
+@app.command(RUN, INPUTS, *CACHE, TAG, _DRY, *SENT, DEVICES, _EXPLAIN, STATE, JSON)
 def rerun(run: str, inputs: list[str], tags: list[str], **rest: Any) -> None:
     """Execute the plan of a run once more, as a new run, with some inputs changed.
 
@@ -89,7 +76,8 @@ def _launch(**asked: Any) -> NoReturn:
 @app.command(RUN, STATE)
 def cancel(run: str, state: Path) -> None:
     """End a run that a process here or the daemon executes; asked again, at once."""
-    from flowrun.shell.log.runlog import Home, RunLog
+    from flowrun.shell.log.home import Home
+    from flowrun.shell.log.runlog import RunLog
 
     log = RunLog(Home(state))
     row = log.find(run)

@@ -7,7 +7,19 @@ from pathlib import Path
 
 from flowc.plan.command import argument
 from flowrun.cli import app
-from flowrun.cli.options import CACHE, DEVICES, INPUTS, JSON, PLAN, RESUME, STATE, print_json
+from flowrun.cli.options import (
+    CACHE,
+    DEVICES,
+    INPUTS,
+    JSON,
+    ON_END,
+    PLAN,
+    RESUME,
+    SENT,
+    STATE,
+    TAG,
+    print_json,
+)
 
 
 @app.command(
@@ -21,9 +33,10 @@ from flowrun.cli.options import CACHE, DEVICES, INPUTS, JSON, PLAN, RESUME, STAT
         default=30,
         help="how long what runs may go on at the end",
     ),
+    ON_END,
     STATE,
 )
-def daemon(teams: Path | None, devices: str, grace_s: float, state: Path) -> None:
+def daemon(teams: Path | None, devices: str, grace_s: float, on_end: list[str], state: Path) -> None:
     """Execute what `flowrun submit` queues, for many teams on one host, until a signal comes.
 
     After the first signal nothing starts any more, and what runs may come to its end; the second ends all at
@@ -31,7 +44,7 @@ def daemon(teams: Path | None, devices: str, grace_s: float, state: Path) -> Non
     """
     from flowrun.service.daemon import Settings, serve
 
-    serve(Settings(teams, devices, state, grace_s))
+    serve(Settings(teams, devices, state, grace_s, tuple(on_end)))
 
 
 @app.command(
@@ -44,6 +57,8 @@ def daemon(teams: Path | None, devices: str, grace_s: float, state: Path) -> Non
     argument("--priority", type=int, default=0, metavar="N", help="among runs: more goes first (default: 0)"),
     RESUME,
     *CACHE,
+    TAG,
+    *SENT,
     argument("--wait", action="store_true", help="show how it goes, and exit with its status"),
     STATE,
     JSON,
@@ -57,15 +72,35 @@ def submit(
     resume: str,
     cached: bool,
     refresh: list[str],
+    tags: list[str],
+    on_end: list[str],
+    otel: str,
+    openlineage: str,
     wait: bool,
     state: Path,
     as_json: bool,
 ) -> None:
-    """Have the daemon execute a plan."""
+    """Have the daemon execute a plan.
+
+    It sends the run, when that has ended, to the URLs that are named. A command is run here: with `--wait`.
+    """
     from flowrun.service import commands
     from flowrun.service.messages import Submit
 
-    request = Submit(str(plan), tuple(inputs), team, tier, priority, resume, cached, tuple(refresh))
+    request = Submit(
+        str(plan),
+        tuple(inputs),
+        team,
+        tier,
+        priority,
+        resume,
+        cached,
+        tuple(refresh),
+        tuple(tags),
+        otel,
+        openlineage,
+        tuple(on_end),
+    )
     sys.exit(commands.submit(request, state, wait, as_json))
 
 

@@ -47,11 +47,17 @@ class Outsider(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whose a run is, and how important, where many share a host."""
+    """Whose a run is, and how important, where many share a host.
+
+    When it has ended, it is sent to the URLs of `otel` and `openlineage`, and those of `on_end` are told.
+    """
 
     team: str
     tier: int
     priority: int = 0
+    otel: str = ""
+    openlineage: str = ""
+    on_end: tuple[str, ...] = ()
 
 
 class Opened(Change, frozen=True, tag="opened"):
@@ -108,6 +114,15 @@ class Resolved(Change, frozen=True, tag="resolved"):
     names: tuple[str, ...] = ()
     truth: bool = False
     failure: Failure | None = None
+
+
+class Verified(Change, frozen=True, tag="verified"):
+    """Whether an artifact, which a node could take, is there with all its parts as their hashes say."""
+
+    at_ms: int
+    node: str
+    artifact: str
+    sound: bool
 
 
 class Elsewhere(Change, frozen=True, tag="elsewhere"):
@@ -182,6 +197,18 @@ class Start(Change, frozen=True, tag="start"):
 
 class Reuse(Change, frozen=True, tag="reuse"):
     """A node need not run: its `origin` computed the same before."""
+
+    at_ms: int
+    node: str
+    artifact: Artifact
+    origin: Origin
+
+
+class Verify(Change, frozen=True, tag="verify"):
+    """A node need not run if the artifact of its `origin`, which computed the same, is sound.
+
+    `Verified` is to follow; until then the node does not start.
+    """
 
     at_ms: int
     node: str
@@ -264,6 +291,8 @@ class Finish(Change, frozen=True, tag="finish"):
     status: RunStatus
 
 
-Event = Opened | Exited | Exceeded | Resolved | Logged | Elsewhere | Woke | CancelRequested
-Command = Reorder | Start | Reuse | Resolve | Kill | Retry | Redo | Fail | Block | Skip | Cancel | Finish
+Event = Opened | Exited | Exceeded | Resolved | Verified | Logged | Elsewhere | Woke | CancelRequested
+Command = (
+    Reorder | Start | Reuse | Verify | Resolve | Kill | Retry | Redo | Fail | Block | Skip | Cancel | Finish
+)
 AnyChange = Event | Command

@@ -26,6 +26,8 @@ from flowrun.core.changes import (
     Reuse,
     Skip,
     Start,
+    Verified,
+    Verify,
     Woke,
 )
 from flowrun.core.damage import after_damage
@@ -46,7 +48,8 @@ def decide(state: State, event: Event) -> list[Command]:
     """Apply an event and return what is to be done about it, already applied to the state."""
     commands = react(state, event)
     commands += [command for _, command in dispatch(state.scheduler, {state.run: state}, event.at_ms)]
-    commands += conclude(state, event.at_ms)
+    if not state.unfinished:
+        commands += conclude(state, event.at_ms)
     return commands
 
 
@@ -55,7 +58,7 @@ def react(state: State, event: Event) -> list[Command]:
     news = state.apply(event)
     commands: list[Command] = []
     match event:
-        case Exited() | Exceeded() | Resolved() if not news:
+        case Exited() | Exceeded() | Resolved() | Verified() if not news:
             pass
         case Exited(failure=failure, node=node_id) if failure is not None:
             _carry_out(state, commands, [_after_failure(state, state.by_id[node_id], event.at_ms)])
@@ -67,19 +70,46 @@ def react(state: State, event: Event) -> list[Command]:
             damaged = failure.code == DAMAGED
             command = _after_failure(state, state.by_id[node_id], event.at_ms) if damaged else Fail(node_id)
             _carry_out(state, commands, [command])
+        case Verified(node=node_id, sound=True):
+            artifact, origin, _ = state.verifying[node_id]
+            _carry_out(state, commands, [Reuse(event.at_ms, node_id, artifact, origin)])
         case CancelRequested():
             _carry_out(state, commands, _cancel(state, event.at_ms))
         case Woke():
             _carry_out(state, commands, _enforce_limits(state, event.at_ms))
-        case Opened() | Exited() | Resolved() | Logged() | Elsewhere():
+        case Opened() | Exited() | Resolved() | Verified() | Logged() | Elsewhere():
             pass
         case _:
             assert_never(event)
-    _follow(state, commands, event.at_ms)
+    follow(state, commands, event.at_ms)
     reorder = (foresee if isinstance(event, Opened) else foresee_again)(state, event.at_ms)
     if reorder is not None:
         _carry_out(state, commands, [reorder])
     return commands
+
+
+def follow(state: State, commands: list[Command], now_ms: int) -> None:
+    """Give up the tasks that cannot run any more, and ask for what control nodes have to know.
+
+    What others computed before is taken from there.
+    """
+    while state.doomed or state.unresolved or state.hopeful:
+        while state.doomed:
+            index, how, by = heapq.heappop(state.doomed)
+            task = state.tasks[index]
+            if _is_to_come(task):
+                node = task.node.id
+                _carry_out(state, commands, [Block(node, by) if how == "blocked" else Skip(node, by)])
+        hopeful, state.hopeful = state.hopeful, []
+        for task in hopeful:
+            if task.state == "ready" and (hit := look_up(state, task)):
+                artifact, origin, verified = hit
+                take = Reuse if verified else Verify
+                _carry_out(state, commands, [take(now_ms, task.node.id, artifact, origin)])
+        unresolved, state.unresolved = state.unresolved, []
+        _carry_out(
+            state, commands, [Resolve(now_ms, task.node.id) for task in unresolved if task.state == "ready"]
+        )
 
 
 def dispatch(scheduler: Scheduler, runs: Mapping[str, State], now_ms: int) -> list[tuple[str, Command]]:
@@ -102,7 +132,7 @@ def dispatch(scheduler: Scheduler, runs: Mapping[str, State], now_ms: int) -> li
             stuck = True
             carry_out(ref, Fail(ref.node, Failure(STUCK, f"it can never start: {why}")))
             commands: list[Command] = []
-            _follow(runs[ref.run], commands, now_ms)
+            follow(runs[ref.run], commands, now_ms)
             decided += [(ref.run, command) for command in commands]
     for victim, by in scheduler.preemptions(now_ms):
         attempt = runs[victim.run].by_id[victim.node].attempt
@@ -125,30 +155,8 @@ def _carry_out(state: State, commands: list[Command], decided: Iterable[Command]
         commands.append(command)
 
 
-def _follow(state: State, commands: list[Command], now_ms: int) -> None:
-    """Give up the tasks that cannot run any more, and ask for what control nodes have to know.
-
-    What others computed before is taken from there.
-    """
-    while state.doomed or state.unresolved or state.hopeful:
-        while state.doomed:
-            index, how, by = heapq.heappop(state.doomed)
-            task = state.tasks[index]
-            if _is_to_come(task):
-                node = task.node.id
-                _carry_out(state, commands, [Block(node, by) if how == "blocked" else Skip(node, by)])
-        hopeful, state.hopeful = state.hopeful, []
-        for task in hopeful:
-            if task.state == "ready" and (hit := look_up(state, task)):
-                _carry_out(state, commands, [Reuse(now_ms, task.node.id, *hit)])
-        unresolved, state.unresolved = state.unresolved, []
-        _carry_out(
-            state, commands, [Resolve(now_ms, task.node.id) for task in unresolved if task.state == "ready"]
-        )
-
-
 def _after_failure(state: State, task: Task, now_ms: int) -> Command:
-    if state.cancelling and (task.node.trigger != "always" or state.cancelling > 1):
+    if state.is_cancelled(task):
         return Cancel(task.node.id)
     command = after_failure(task, now_ms, state.could_have)
     if isinstance(command, Retry) and command.kind == "damaged":
@@ -160,10 +168,10 @@ def _cancel(state: State, now_ms: int) -> Iterator[Command]:
     """What runs is asked to end, and at the second request made to. Nothing starts but what always should."""
     force = state.cancelling > 1
     for task in state.running.values():
-        if force or task.node.trigger != "always":
+        if state.is_cancelled(task):
             yield Kill(now_ms, task.node.id, task.attempt, "cancelled", force)
     for task in state.tasks:  # one may be over by the end of another
-        if (force or task.node.trigger != "always") and _is_to_come(task):
+        if state.is_cancelled(task) and _is_to_come(task):
             yield Cancel(task.node.id)
 
 

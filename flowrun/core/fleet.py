@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from flowc.plan.model import Resources
-from flowrun.core.changes import GRACE_MS, Command, Event, Kill, Opened, Submission
+from flowrun.core.changes import GRACE_MS, CancelRequested, Command, Event, Kill, Opened, Submission
 from flowrun.core.decide import conclude, dispatch, react
 from flowrun.core.scheduler.order import Fair
 from flowrun.core.scheduler.request import Lane
@@ -79,6 +79,13 @@ def decide(fleet: Fleet, run: str, event: Event) -> Decided:
 def look(fleet: Fleet, now_ms: int) -> Decided:
     """What is to be done by time alone: waiting makes more urgent, and lets more be taken."""
     return _share(fleet, now_ms, [], [])
+
+
+def abandon(fleet: Fleet, run: str, now_ms: int) -> Decided:
+    """Make all of a run end at once: not even what always runs at the end begins."""
+    twice = (CancelRequested(now_ms), CancelRequested(now_ms))
+    commands = [command for request in twice for command in react(fleet.runs[run], request)]
+    return _share(fleet, now_ms, [run], [(run, command) for command in commands])
 
 
 def evict(fleet: Fleet, now_ms: int) -> Decided:

@@ -124,8 +124,12 @@ def modules(measured: Iterable[Call]) -> list[Module]:
 
 
 def runner(measured: Iterable[Call]) -> Runner | None:
-    """What the runner adds to a call; `None` if no log tells."""
+    """What the runner adds to a call; `None` if no log tells.
+
+    Of a call for which modules were loaded it cannot be told: that may have begun before it was wanted.
+    """
     told = [call for call in measured if call.own_ms]
+    told = [call for call in told if not call.imports] or told
     alone = [call.start_ms for call in told if not call.queued]
     queued = [call.start_ms for call in told if call.queued]
     return Runner(len(told), _median(alone), _median(queued)) if told else None

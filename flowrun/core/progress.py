@@ -64,23 +64,24 @@ class Progress:
     def see(self, state: State, changes: Iterable[AnyChange]) -> None:
         """Take note of what happened."""
         touched: set[str] = set()
+        by_id = state.by_id
         for change in changes:
-            node = getattr(change, "node", "")
-            if node:
-                touched.add(state.by_id[node].site.site)
-            match change:
+            match change:  # what happens most often comes first
+                case Start():
+                    self._begun.add(by_id[change.node].site.site)
+                case Exited():
+                    self._exited(by_id[change.node], change)
                 case Opened():
                     touched.update(self._sites)
-                case Start():
-                    self._begun.add(state.by_id[node].site.site)
                 case Retry():
                     self.retries += 1
-                case Exited():
-                    self._exited(state.by_id[change.node], change)
                 case Fail():
-                    failure = state.by_id[change.node].failure
+                    failure = by_id[change.node].failure
                     if failure is not None:
                         self.failures.append(Failed(change.node, failure))
+            node = getattr(change, "node", "")
+            if node:
+                touched.add(by_id[node].site.site)
         for name in touched:
             if name in self._sites:
                 self._touch(state, name)

@@ -38,17 +38,6 @@ def carry_over(
     return carried
 
 
-def adopt(
-    before: State, state: State, is_sound: Callable[[Artifact], bool], refresh: frozenset[str] = frozenset()
-) -> dict[str, Earlier]:
-    """What a new run need not do, as an earlier one did it: what that carries over, but no attempts."""
-    return {
-        node: msgspec.structs.replace(was, attempt=0, started_ms=0, ended_ms=0)
-        for node, was in carry_over(before, state, is_sound, refresh).items()
-        if was.artifact is not None
-    }
-
-
 def from_there_on(state: State, nodes: Iterable[str]) -> set[str]:
     """Nodes and all that comes of them, by their ids in the plan.
 

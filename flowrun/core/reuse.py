@@ -27,10 +27,11 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Hit(NamedTuple):
-    """A result that is there, and whose it is."""
+    """A result that is there, and whose it is. Whether it is intact may be known, or yet to be verified."""
 
     artifact: Artifact
     origin: Origin
+    verified: bool = True
 
 
 class Cache(NamedTuple):

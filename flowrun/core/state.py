@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
@@ -34,6 +34,8 @@ from flowrun.core.changes import (
     Reuse,
     Skip,
     Start,
+    Verified,
+    Verify,
     Woke,
 )
 from flowrun.core.control import flat, unfold
@@ -42,7 +44,7 @@ from flowrun.core.derived import Derived, derive
 from flowrun.core.keys import key_of, versions_by_operator
 from flowrun.core.model import Artifact, Capacity, Inputs, RunStatus, TaskState
 from flowrun.core.pool import Pool
-from flowrun.core.reuse import Cache
+from flowrun.core.reuse import Cache, Hit
 from flowrun.core.scheduler.request import Lane, Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.task import Doomed, Task, effect, is_due, is_part
@@ -68,7 +70,8 @@ class State:
     """A run as it stands. Changed only by `apply`.
 
     `doomed` (a heap), `unresolved` and `hopeful` are tasks about which a decision is due; those that are
-    hopeful may find their results in a `cache`, if there is one. `earlier` is what nodes did before the run
+    hopeful may find their results in a `cache`, if there is one; of some that has to be verified first, these
+    are `verifying`. `earlier` is what nodes did before the run
     was resumed that cannot count yet: they are not there, or it is open whether they run.
     Places are given out by `scheduler`: one that is shared with other runs, or the run's own for the capacity
     that it was opened with. What is `derived` already is not computed once more, and is the state's own then.
@@ -104,6 +107,7 @@ class State:
         self.unresolved: list[Task] = []
         self.metrics: dict[str, float] = {}  # the last value that an operator logged of each
         self.hopeful: list[Task] = []
+        self.verifying: dict[str, Hit] = {}
         self.contents: dict[str, bytes] = {}  # keys of what nodes compute, if that may be kept for other runs
         self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
         self._measured: dict[str, tuple[int, int]] = {}  # of sites: calls that succeeded here, their total ms
@@ -126,6 +130,7 @@ class State:
         self.counts = Counts(self.tasks)
         self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
         self._again: set[int] = set()  # tasks that were done, and run again
+        self._lost: list[Task] = []  # those of them that ended without success then
         self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
 
     def wanted(self) -> Counter[Resources]:
@@ -143,6 +148,10 @@ class State:
     def could_have(self, needs: Resources) -> bool:
         """Whether there could be a place with some needs for a node of this run, if nothing else ran."""
         return self.scheduler.ever_refused(self.shared.lane if self.shared else _ALONE, needs) is None
+
+    def is_cancelled(self, task: Task) -> bool:
+        """Whether the user wants a task not to run any more."""
+        return self.cancelling > (task.node.trigger == "always")
 
     def due(self, now_ms: int) -> list[Task]:
         """Running tasks whose time limit, or whose grace after a gentle kill, is over."""
@@ -163,7 +172,7 @@ class State:
             return -1 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
         return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -1
 
-    def awaits(self, event: Exited | Exceeded | Resolved) -> bool:
+    def awaits(self, event: Exited | Exceeded | Resolved | Verified) -> bool:
         """Whether an exit or an answer tells something new.
 
         The exit of an attempt that is over, or an answer to what was answered, may come late, or twice: it
@@ -181,6 +190,11 @@ class State:
                 if task is None or task.state != "running" or task.site.control == "none":
                     return False
                 return not task.parts and task.failure is None
+            case Verified(node=node):
+                hit, task = self.verifying.get(node), self.by_id.get(node)
+                if hit is None or task is None or hit.artifact.hash != event.artifact:
+                    return False
+                return task.state == "pending" and not task.missing  # else it was ended, or waits again
 
     def apply(self, change: AnyChange) -> bool:
         """Bring the state up to date with a change. Whether it told something new."""
@@ -226,7 +240,21 @@ class State:
             case Reuse():
                 task = self.by_id[change.node]
                 task.origin, task.started_ms, task.ended_ms = change.origin, change.at_ms, change.at_ms
+                self.verifying.pop(change.node, None)
                 self._succeed(task, change.artifact)
+            case Verify():
+                task = self.by_id[change.node]
+                task.state = "pending"
+                self.scheduler.withdraw(task.ref)
+                self.verifying[change.node] = Hit(change.artifact, change.origin)
+            case Verified():
+                if not self.awaits(change):
+                    return False
+                if not change.sound:
+                    del self.verifying[change.node]
+                    task = self.by_id[change.node]
+                    task.state = "ready"
+                    self.scheduler.submit(self._request(task))
             case Resolve():
                 task = self.by_id[change.node]
                 task.state, task.started_ms, task.failure = "running", change.at_ms, None
@@ -244,7 +272,8 @@ class State:
                 task.retried[change.kind] = task.retried.get(change.kind, 0) + 1
                 task.more = change.needs or task.more
                 task.ready_at_ms = change.ready_at_ms
-                task.missing = self._comes_after_again(task)
+                task.missing = self._due_before(task)
+                self._doom(task, (lost for lost in self._lost if task.index in self.dependents[lost.index]))
                 if change.ready_at_ms <= change.at_ms and not task.missing:
                     self._make_ready(task)
                 elif change.ready_at_ms > change.at_ms:
@@ -299,11 +328,15 @@ class State:
                 self.dependents[source.index].append(finder.index)
             if source.state == "succeeded":  # else another task found out, too
                 self._begin_again(source)
-        finder.state, finder.missing = "pending", self._comes_after_again(finder)
+        finder.state, finder.missing = "pending", self._due_before(finder)
 
-    def _comes_after_again(self, task: Task) -> int:
-        """How many dependencies of a task were done and are not any more."""
-        return sum(self.dependents[index].count(task.index) for index in self._again)
+    def _due_before(self, task: Task) -> int:
+        """How many dependencies of a task that ran before are to come to their end, maybe once more.
+
+        If it was kept from before the run was resumed, all that it waits for may be still to come.
+        """
+        others = self._again | {self.by_id[ref].index for ref in waited_for(task.node)}
+        return sum(self.dependents[i].count(task.index) for i in others if is_due(self.tasks[i]))
 
     def _begin_again(self, task: Task) -> None:
         """A task that is done is so no more. What has used its result stays, what has not waits for the next.
@@ -323,7 +356,16 @@ class State:
                 waiting.state = "pending"
             if waiting.state == "pending" or is_part(task, waiting):
                 waiting.missing += 1
-        self._make_ready(task)
+        task.state, task.missing = "pending", self._due_before(task)
+        if not task.missing:
+            self._make_ready(task)
+
+    def _doom(self, task: Task, over: Iterable[Task]) -> None:
+        """A task that depends on what did not succeed is not to run."""
+        for other in over:
+            how = effect(task, other)
+            if how != "go":
+                heapq.heappush(self.doomed, Doomed(task.index, how, other.blocked_by or other.node.id))
 
     def _own(self, capacity: Capacity) -> Scheduler:
         return Scheduler(Pool((capacity,), self.wanted()))
@@ -434,7 +476,10 @@ class State:
             self.scheduler.withdraw(task.ref)
         task.state = state
         self.counts.end(task, state)
-        self._again.discard(task.index)
+        if task.index in self._again:
+            self._again.discard(task.index)
+            if state != "succeeded":
+                self._lost.append(task)
         self.unfinished -= 1
         self._over.append(task)
 
@@ -471,6 +516,8 @@ class State:
 
     def _make_ready(self, task: Task) -> None:
         task.state, task.ready_at_ms = "ready", self.now_ms
+        if self.verifying:  # what it is to compute may be something else by now
+            self.verifying.pop(task.node.id, None)
         match task.site.control:
             case "none":
                 earlier = self.earlier.pop(task.node.id, None)

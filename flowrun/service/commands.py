@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,19 +24,24 @@ from flowrun.service.messages import (
     TeamsAnswer,
 )
 from flowrun.service.tables import QueueTable
-from flowrun.shell.launch import DEFAULT_STATE, conclude, watcher
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.exporting.ending import is_url
+from flowrun.shell.launch import DEFAULT_STATE
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
+from flowrun.shell.presenting import conclude, watcher
 from flowrun.shell.showing.watchers import say
 
 _INTERRUPTED = 130
 
 
 def submit(request: Submit, state: Path, wait: bool, as_json: bool) -> int:
-    """Queue a run, and maybe follow it; the exit status."""
+    """Queue a run, and maybe follow it; the exit status. Commands that are told of its end are run here."""
     home = Home(state)
+    commands = tuple(target for target in request.on_end if not is_url(target)) if wait else ()
+    told = tuple(target for target in request.on_end if target not in commands)
     since = RunLog(home).length(request.resume) if request.resume else 0
     file = Path(request.plan)
-    answer = sockets.ask(home, msgspec.structs.replace(request, plan=str(file.absolute())))
+    answer = sockets.ask(home, msgspec.structs.replace(request, plan=str(file.absolute()), on_end=told))
     assert isinstance(answer, Submitted)
     if as_json:
         say([msgspec.json.encode(msgspec.structs.asdict(answer)).decode()])
@@ -43,7 +49,7 @@ def submit(request: Submit, state: Path, wait: bool, as_json: bool) -> int:
         kept = f", {counted(answer.kept, 'result')} kept" if request.resume else ""
         whose = f"for team `{answer.team}` in tier {answer.tier}"
         say([f"{answer.run}: {counted(answer.nodes, 'node')}{kept}, {whose}"])
-    return _wait(home, answer, since, file, as_json) if wait else 0
+    return _wait(home, answer, since, file, as_json, commands) if wait else 0
 
 
 def cancel(run: str, state: Path) -> str:
@@ -54,12 +60,16 @@ def cancel(run: str, state: Path) -> str:
         refuse("FR146", f"run `{row.run}` is over: it {'was ' * (row.status == 'cancelled')}{row.status}")
     answer = sockets.ask(home, Cancel(row.run))
     assert isinstance(answer, Cancelling)
-    if not answer.running:
-        return f"{answer.run}: cancelled"
     running = counted(answer.running, "node")
-    if answer.forced:
-        return f"{answer.run}: {running} {'is' if answer.running == 1 else 'are'} made to end"
-    return f"{answer.run}: {running} {'is' if answer.running == 1 else 'are'} asked to end; again: at once"
+    verb = "is" if answer.running == 1 else "are"
+    if not answer.running:
+        said = f"{answer.run}: cancelled"
+    elif answer.forced:
+        said = f"{answer.run}: {running} {verb} made to end"
+    else:
+        said = f"{answer.run}: {running} {verb} asked to end; again: at once"
+    later = f"; that is written when the run log can be ({answer.outage})" if answer.outage else ""
+    return said + later
 
 
 def queue(state: Path) -> QueueTable:
@@ -76,7 +86,7 @@ def teams(state: Path) -> list[TeamRow]:
     return answer.rows
 
 
-def _wait(home: Home, answer: Submitted, since: int, plan: Path, as_json: bool) -> int:
+def _wait(home: Home, answer: Submitted, since: int, plan: Path, as_json: bool, on_end: Sequence[str]) -> int:
     run = answer.run
     where = f" --state {home.folder}" if home.folder != DEFAULT_STATE else ""
     try:
@@ -85,9 +95,9 @@ def _wait(home: Home, answer: Submitted, since: int, plan: Path, as_json: bool) 
         print(f"\n{run} goes on; end it with `flowrun cancel {run}{where}`", file=sys.stderr)
         return _INTERRUPTED
     if ended is None:
-        print(
-            f"\nthe daemon is gone; with the next one {run} goes on: `flowrun daemon{where}`", file=sys.stderr
-        )
+        next_one = f"the next one goes on with it: `flowrun daemon{where}`"
+        print(f"\nthe daemon is gone, or has set {run} aside; {next_one}", file=sys.stderr)
         return 1
     team = f" --team {answer.team}" if answer.team != "default" else ""
-    return conclude(run, ended, home, as_json, f"flowrun submit {plan} --resume {run}{team}{where}")
+    again = f"flowrun submit {plan} --resume {run}{team}{where}"
+    return conclude(run, ended, home, as_json, again, on_end)

@@ -34,22 +34,28 @@ from flowrun.shell import teams
 from flowrun.shell.clock import now_ms
 from flowrun.shell.host import devices
 from flowrun.shell.host.leases import Leases
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.loop import PATIENCE_MS, Signals
 from flowrun.shell.showing.watchers import say
 
+_PATIENCE_S = 0.5  # with who has the run log's database: nobody else is served meanwhile
 _ENDING = Diagnostic(
     "FR147", "the daemon is about to end, and takes no more runs", hint="submit it to the next one"
 )
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the command line asks for. What runs at the end of the daemon may go on for `grace_s`."""
+    """What the command line asks for. What runs at the end of the daemon may go on for `grace_s`.
+
+    `on_end` are commands and URLs that are told of the end of every run.
+    """
 
     teams: Path | None
     devices: str
     state: Path
     grace_s: float
+    on_end: tuple[str, ...] = ()
 
 
 def serve(settings: Settings) -> None:
@@ -60,7 +66,8 @@ def serve(settings: Settings) -> None:
     capacity = devices.host(settings.devices)
     sharing = teams.read(settings.teams, capacity) if settings.teams else Sharing()
     leases = Leases(capacity, devices.is_pretended(settings.devices, capacity))
-    runs = Runs(home, RunLog(home, writable=True), capacity, sharing, leases)
+    log = RunLog(home, writable=True, patience_s=_PATIENCE_S)
+    runs = Runs(home, log, capacity, sharing, leases, settings.on_end)
     listener = sockets.listen(home)
     signals = Signals()
     try:
@@ -133,11 +140,18 @@ class _Daemon:
             client.answer(Refusal(refusal.diagnostics))
 
     def _give(self, client: sockets.Client, answer: Answer) -> None:
-        """Answer, once that is durable which a client may count on."""
-        if isinstance(answer, (Submitted, Cancelling)):
-            self._runs.loop.when_durable(lambda: client.answer(answer))
-        else:
-            client.answer(answer)
+        """Answer, once that is durable which a client may count on. That a run is ended need not be."""
+        loop = self._runs.loop
+        match answer:
+            case Submitted():
+                loop.when_durable(lambda: client.answer(answer))
+            case Cancelling():
+                asked = msgspec.structs.replace
+                loop.when_durable(
+                    lambda: client.answer(answer), lambda: client.answer(asked(answer, outage=loop.outage))
+                )
+            case _:
+                client.answer(answer)
 
     def _answer(self, request: Cancel | AskQueue | AskTeams) -> Answer:
         runs = self._runs

@@ -11,7 +11,9 @@ import time
 from flowrun.core.changes import AnyChange, Opened
 from flowrun.core.state import State
 from flowrun.shell.execution import Watcher
-from flowrun.shell.log.runlog import Home, RunLog, is_locked
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.locks import is_locked
+from flowrun.shell.log.runlog import RunLog
 
 _PATIENCE_S = 0.1
 

@@ -18,7 +18,8 @@ class _Request(msgspec.Struct, frozen=True, tag_field="request", forbid_unknown_
 class Submit(_Request, frozen=True, tag="submit"):
     """Execute a plan, named by its absolute path, maybe going on with the run `resume`.
 
-    Without a team it is for the only one or the default one, and in its team's tier if that is 0.
+    Without a team it is for the only one or the default one, and in its team's tier if that is 0. Who is told
+    of it is named by URLs: a daemon runs no command that comes over its socket, and writes no file for it.
     """
 
     plan: str
@@ -29,6 +30,10 @@ class Submit(_Request, frozen=True, tag="submit"):
     resume: str = ""
     cached: bool = True
     refresh: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    otel: str = ""
+    openlineage: str = ""
+    on_end: tuple[str, ...] = ()
 
 
 class Cancel(_Request, frozen=True, tag="cancel"):
@@ -60,11 +65,15 @@ class Submitted(_Answer, frozen=True, tag="submitted"):
 
 
 class Cancelling(_Answer, frozen=True, tag="cancelling"):
-    """A run is going to end; what runs of it was asked to, or made to if that was asked before."""
+    """A run is going to end; what runs of it was asked to, or made to if that was asked before.
+
+    `outage` says why that is not written down yet: the log cannot be.
+    """
 
     run: str
     running: int
     forced: bool
+    outage: str = ""
 
 
 class QueueAnswer(_Answer, frozen=True, tag="queue"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from flowc.plan.model import Plan
 from flowrun.shell.execution import prepare
-from flowrun.shell.log.runlog import Home
+from flowrun.shell.log.home import Home
 from flowrun.shell.readiness import Readiness
 from flowrun.shell.workers.forkserver import start_zygote
 from flowrun.shell.workers.pool import Pool

@@ -23,15 +23,10 @@ from flowrun.core.sharing.teams import Sharing
 from flowrun.core.state import State
 from flowrun.service import admission
 from flowrun.service.aside import Aside
-from flowrun.shell.launch import (
-    bound,
-    demand_environment,
-    demand_feasible,
-    demand_named,
-    reopened,
-    versions_for,
-)
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.demands import bound, demand_environment, demand_feasible, demand_named, versions_for
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.reopening import reopened
+from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.teams import fair
 
 

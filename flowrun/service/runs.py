@@ -12,7 +12,7 @@ from flowc.plan.diagnostics import Refused, print_refusal, refuse
 from flowc.plan.model import Plan
 from flowc.plan.text import counted
 from flowrun.core import pool as places
-from flowrun.core.changes import AnyChange, CancelRequested, Exited, Finish, Kill, Opened, Start, Submission
+from flowrun.core.changes import CancelRequested, Opened, Submission
 from flowrun.core.derived import derive
 from flowrun.core.fleet import Fleet, part
 from flowrun.core.model import Capacity
@@ -20,21 +20,25 @@ from flowrun.core.resume import carry_over
 from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.preempting import ByShares
 from flowrun.core.scheduler.scheduler import Scheduler
-from flowrun.core.sharing.finish import FinishTimes, alone_ms
-from flowrun.core.sharing.shares import Shares
+from flowrun.core.sharing.finish import FinishTimes
 from flowrun.core.sharing.teams import Sharing
 from flowrun.core.state import State
 from flowrun.service import admission
 from flowrun.service.aside import Aside
 from flowrun.service.messages import Cancelling, Submit, Submitted
+from flowrun.service.outcomes import Teller
 from flowrun.service.pools import Pools
 from flowrun.service.preparing import Order, Prepared, Wanted, elsewhere, prepare, prepared
+from flowrun.service.telling import Telling, receivers
 from flowrun.shell.clock import now_ms
+from flowrun.shell.demands import demand_environment, versions_for
 from flowrun.shell.execution import Execution
 from flowrun.shell.host.affinity import Cpus
 from flowrun.shell.host.leases import Leases
-from flowrun.shell.launch import demand_environment, versions_for
-from flowrun.shell.log.runlog import Home, RunLock, RunLog, refuse_unwritten
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.locks import RunLock
+from flowrun.shell.log.runlog import RunLog, disputed, refuse_unwritten
+from flowrun.shell.log.tags import tags_of
 from flowrun.shell.loop import Loop
 from flowrun.shell.readiness import Readiness
 from flowrun.shell.showing.watchers import say
@@ -51,12 +55,21 @@ class _Held(NamedTuple):
     submission: Submission
     lock: RunLock
     pool: Pool
+    since: int  # the position in its log
 
 
 class Runs:
     """The runs that share the host."""
 
-    def __init__(self, home: Home, log: RunLog, capacity: Capacity, sharing: Sharing, leases: Leases) -> None:
+    def __init__(
+        self,
+        home: Home,
+        log: RunLog,
+        capacity: Capacity,
+        sharing: Sharing,
+        leases: Leases,
+        on_end: Sequence[str] = (),
+    ) -> None:
         self._home = home
         self._log = log
         self._results = log.results()
@@ -72,6 +85,7 @@ class Runs:
         self.loop = Loop(Fleet(scheduler), log, leases, readiness)
         self.finished = {name: FinishTimes() for name in sharing.teams}
         self._pools = Pools(home, readiness)
+        self._telling = Telling(home, on_end)
         self._held: dict[str, _Held] = {}
         self._arriving: set[str] = set()  # runs that are about to be resumed
 
@@ -86,6 +100,7 @@ class Runs:
             refuse("FR303", f"run `{request.resume}` is being executed by this daemon", hint=hint)
         file = self._file(request.plan)
         of = admission.submission(self._sharing, request.team, request.tier, request.priority)
+        of, tags = receivers(of, request), tags_of(request.tags)
         lock = None
         if request.resume:
             lock = RunLock(self._home, self._log.find(request.resume).run)
@@ -101,6 +116,8 @@ class Runs:
             )
             run = request.resume or self._log.create(plan.header.name, str(file), now_ms())
             lock = lock or RunLock(self._home, run)
+            if tags:
+                self._log.tag(run, tags, now_ms())
         except BaseException:  # or it is not waited for any more
             if lock is not None:
                 lock.release()
@@ -111,9 +128,9 @@ class Runs:
         return Submitted(run, len(plan.nodes), of.team, of.tier, kept)
 
     def _prepared(self, wanted: Wanted) -> Generator[Aside, None, Prepared]:
-        """What is large is read by another process: it takes some seconds."""
+        """What is large is read by another process, and what a run has verified: it takes seconds."""
         try:
-            large = os.stat(wanted.file).st_size > LARGE
+            large = bool(wanted.resume) or os.stat(wanted.file).st_size > LARGE
         except OSError:
             large = False
         if not large:
@@ -161,11 +178,19 @@ class Runs:
             held = self._held.pop(run)
             held.lock.release()
             self._pools.release(held.pool)
+            if run in self.loop.disputed:
+                say([f"{run}: set aside, as another process has written to its log"])
+                print_refusal(Refused(disputed(run, self._log.place)))
+            else:
+                self._telling.put(run, held.since, held.submission)
+        if said := list(self._telling.look()):
+            say(said)
 
     def close(self) -> None:
         """End everything at once. What has not ended goes on with the next daemon."""
         self._pools.close()
         self.loop.close()
+        say(self._telling.close())
         for held in self._held.values():
             held.lock.release()
 
@@ -214,9 +239,9 @@ class Runs:
         )
         kept = sum(was.artifact is not None for was in earlier.values())
         pool = self._pools.take(plan, versions)
-        self._held[run] = _Held(of, lock, pool)
-        watcher = _Teller(run, of, self.order.shares, self.finished[of.team])
         position = self._log.length(run)
+        self._held[run] = _Held(of, lock, pool, position)
+        watcher = Teller(run, of, self.order.shares, self.finished[of.team])
         again = f", {counted(kept, 'result')} kept" if position else ""
         say([f"{run}: {counted(len(plan.nodes), 'node')}{again}, for team `{of.team}` in tier {of.tier}"])
         self.loop.open(
@@ -244,43 +269,3 @@ class Runs:
             team, state = self._held[run].submission.team, execution.state
             waiting[team] = waiting.get(team, 0) + state.unfinished - len(state.running)
         return waiting
-
-
-class _Teller:
-    """Tells on the daemon's output what becomes of a run, and measures how fair it was."""
-
-    def __init__(self, run: str, of: Submission, shares: Shares, finished: FinishTimes) -> None:
-        self._run = run
-        self._entitled = float(shares.dominant(shares.entitled[shares.index[of.team]].amounts))
-        self._shares = shares
-        self._finished = finished
-        self._since: dict[str, int] = {}  # when nodes first began to wait
-
-    def see(self, state: State, changes: Sequence[AnyChange]) -> None:
-        """Called after each step."""
-        for change in changes:
-            match change:
-                case Start():
-                    self._since.setdefault(change.node, state.by_id[change.node].ready_at_ms)
-                case Exited() if change.artifact is not None:
-                    self._ended(state, change)
-                case Kill(reason="preempted", force=False):
-                    whom = f"`{change.by}`" if change.by else "the daemon's end"
-                    say([f"{self._run}/{change.node}: preempted for {whom}"])
-                case Finish():
-                    took = (change.at_ms - state.opened_ms) / 1000
-                    say([f"{self._run}: {change.status} in {took:.2f} s"])
-                case _:
-                    pass
-
-    def tick(self, state: State) -> None:
-        """Nothing happened: nothing is told."""
-
-    def _ended(self, state: State, exited: Exited) -> None:
-        task = state.by_id[exited.node]
-        since_ms = self._since.pop(exited.node, task.started_ms)
-        needs = task.needs
-        used = {"cpus": needs.cpus, "memory_mb": needs.memory_mb, "gpus": needs.gpus, **dict(needs.uses)}
-        share = self._shares.dominant([used.get(name, 0) for name in self._shares.resources])
-        alone = alone_ms(exited.at_ms - task.started_ms, float(share), max(self._entitled, 1e-6))
-        self._finished.add(exited.at_ms - since_ms, alone)

@@ -18,7 +18,7 @@ from typing import IO
 
 from flowc.plan.diagnostics import Place, refuse
 from flowrun.service.messages import MAX_REQUEST, Answer, Refusal, Request, decode_answer, line
-from flowrun.shell.log.runlog import Home
+from flowrun.shell.log.home import Home
 
 _SOCKET, _LOCK = "daemon.sock", "daemon.lock"
 _MOST_CLIENTS = 64

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from flowc.plan.diagnostics import refuse
 from flowc.plan.text import columns, counted
-from flowrun.core.changes import Earlier
+from flowrun.core.changes import Opened, Resolve, Resolved, Verified, Verify
+from flowrun.core.foretelling import foretell
 from flowrun.core.model import Inputs
 from flowrun.core.resume import from_there_on
 from flowrun.core.state import State
+from flowrun.core.task import Task
 from flowrun.shell.log.finding import task_of
+from flowrun.shell.store.artifacts import Store
+from flowrun.shell.values import Values
 
 _MOST_SITES = 12  # that a line names
 _WIDEST = 60  # characters of a value
+_TO_COME = ("pending", "ready")
 
 
 def chosen(before: State, run: str, nodes: Sequence[str]) -> set[str]:
@@ -41,46 +46,54 @@ def changed(before: Inputs, now: Inputs) -> list[str]:
     ]
 
 
-def kept(state: State, earlier: Mapping[str, Earlier]) -> dict[str, list[str]]:
-    """The nodes that stay as they were, and those that are going to run, by name."""
-    nodes = [task.node.id for task in state.tasks]
+def look_ahead(state: State, opened: Opened, store: Store) -> None:
+    """Bring a run as far as it comes by what is there already, before anything runs.
+
+    What is large is looked for, and not verified: if it turns out to be damaged, it is made again after all.
+    """
+    values = Values(state, store)
+
+    def answer(asked: Resolve | Verify) -> Resolved | Verified:
+        if isinstance(asked, Resolve):
+            return values.resolve(state.by_id[asked.node], opened.at_ms)
+        return Verified(opened.at_ms, asked.node, asked.artifact.hash, store.has(asked.artifact))
+
+    foretell(state, opened, answer)
+
+
+def kept(state: State) -> dict[str, list[str]]:
+    """The nodes that need not run, those that are to, and the loops that have no nodes yet, by name."""
     return {
-        "kept": [node for node in nodes if _kept(earlier.get(node))],
-        "to_run": [node for node in nodes if not _kept(earlier.get(node))],
+        "kept": [task.node.id for task in _nodes(state) if task.state == "succeeded"],
+        "to_run": [task.node.id for task in _nodes(state) if task.state in _TO_COME],
+        "loops": [task.node.id for task in state.tasks if _is_folded(task)],
     }
 
 
-def beforehand(before: State, state: State, earlier: Mapping[str, Earlier]) -> str:
+def beforehand(state: State) -> str:
     """What stays as it was, and what is going to run, by site."""
-    loops = {
-        task.node.id
-        for task in state.tasks
-        if task.site.control in ("map", "reduce") and _key(before, task.node.id) == state.keys[task.index]
-    }
-    keeps = [task.site.site for task in state.tasks if _kept(earlier.get(task.node.id))]
-    runs = [task.site.site for task in state.tasks if not _kept(earlier.get(task.node.id))]
-    parts = sum(
-        node not in state.by_id and _kept(was) and node[: node.rindex("[")] in loops
-        for node, was in earlier.items()
+    keeps = [task.site.site for task in _nodes(state) if task.state == "succeeded"]
+    runs = [task.site.site for task in _nodes(state) if task.state in _TO_COME]
+    folded = [f"`{task.node.id}`" for task in state.tasks if _is_folded(task)]
+    lines = columns(
+        [
+            ("kept", counted(len(keeps), "node"), _sites(keeps)),
+            ("to run", counted(len(runs), "node"), _sites(runs)),
+        ]
     )
-    rows = [
-        ("kept", counted(len(keeps), "node"), _sites(keeps)),
-        ("to run", counted(len(runs), "node"), _sites(runs)),
-    ]
-    lines = columns(rows)
-    if parts:
-        lines.append(
-            f"of loops, {counted(parts, 'node')} more are kept if the loops have the same items again"
-        )
+    if folded:
+        more = f" and {len(folded) - _MOST_SITES} more" if len(folded) > _MOST_SITES else ""
+        lines.append(f"what nodes {', '.join(folded[:_MOST_SITES])}{more} will have is seen when it unfolds")
     return "\n".join(lines)
 
 
-def _key(state: State, node: str) -> str:
-    return state.keys[state.by_id[node].index] if node in state.by_id else ""
+def _nodes(state: State) -> list[Task]:
+    """What has a process."""
+    return [task for task in state.tasks if task.site.control == "none"]
 
 
-def _kept(was: Earlier | None) -> bool:
-    return was is not None and was.artifact is not None
+def _is_folded(task: Task) -> bool:
+    return task.site.control in ("map", "reduce") and task.state in _TO_COME and not task.parts
 
 
 def _sites(names: Iterable[str]) -> str:

@@ -8,7 +8,9 @@ import signal
 from typing import NoReturn
 
 from flowc.plan.diagnostics import refuse
-from flowrun.shell.log.runlog import Home, RunRow, executing
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.locks import executing
+from flowrun.shell.log.runlog import RunRow
 
 
 def cancel(home: Home, row: RunRow) -> str:

@@ -35,16 +35,18 @@ from flowrun.core.changes import (
     Reuse,
     Skip,
     Start,
+    Verified,
+    Verify,
     Woke,
 )
 from flowrun.core.failures import TAKEN
-from flowrun.core.model import Failure
+from flowrun.core.model import Artifact, Failure
 from flowrun.core.state import State
 from flowrun.core.task import Task
 from flowrun.shell.clock import now_ms
 from flowrun.shell.host.affinity import Cpus
 from flowrun.shell.host.leases import Leases
-from flowrun.shell.log.runlog import Home
+from flowrun.shell.log.home import Home
 from flowrun.shell.reasons import with_reason
 from flowrun.shell.values import Unfit, Values
 from flowrun.shell.workers.messages import Spawn
@@ -63,12 +65,15 @@ class Watcher(Protocol):
     def tick(self, state: State) -> None:
         """Called now and then while nothing changes."""
 
+    def suffer(self, outage: str) -> None:
+        """Called when the run log cannot be written, with the reason; and with none when it can be again."""
+
 
 class Execution:
     """One execution of a run, from `Opened` to `Finish`.
 
     `position` is where its next change goes in the log; `known` are events that came of carrying out changes:
-    what control nodes asked for, and what cannot even start.
+    what control nodes asked for, and what cannot even start. `unverified` are what nodes could take.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class Execution:
         self.watcher = watcher
         self.position = position
         self.known: list[Event] = []
+        self.unverified: list[tuple[str, Artifact]] = []
         self._home = home
         self._leases = leases
         self._cpus = cpus
@@ -117,12 +123,15 @@ class Execution:
                 self.pool.kill(self.run, node, attempt, force)
             case Resolve(node=node):
                 self.known.append(self._values.resolve(self.state.by_id[node], now_ms()))
+            case Verify(node=node, artifact=artifact):
+                self.unverified.append((node, artifact))
             case Opened():
                 self._has_gpus = bool(change.capacity.gpus)
             case (
                 Resolved()
                 | Reorder()
                 | Reuse()
+                | Verified()
                 | Skip()
                 | Exceeded()
                 | Elsewhere()
@@ -146,13 +155,13 @@ class Execution:
         An exit that came too late counts for nothing: what it was made from may be another by now.
         """
         by_id, contents = self.state.by_id, self.state.contents
-        return {
-            self.position + i: key
-            for i, change in enumerate(changes)
-            if isinstance(change, (Exited, Reuse))
-            if change.artifact is not None and change.artifact is by_id[change.node].artifact
-            if (key := contents.get(change.node))
-        }
+        found: dict[int, bytes] = {}
+        for i, change in enumerate(changes, self.position):
+            if isinstance(change, (Exited, Reuse)) and (artifact := change.artifact) is not None:
+                key = contents.get(change.node)
+                if key and artifact is by_id[change.node].artifact:
+                    found[i] = key
+        return found
 
     def tell(self, changes: Sequence[AnyChange]) -> None:
         """The changes are durable now: show them."""

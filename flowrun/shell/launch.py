@@ -6,49 +6,53 @@ import os
 import select
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from flowc.plan import codec
-from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_refusal, refuse
-from flowc.plan.host import lacking, nearest
-from flowc.plan.model import Plan, site_of
-from flowc.plan.packages import installed
-from flowc.plan.registry import examine
+from flowc.plan.diagnostics import Refused, refuse
+from flowc.plan.model import Plan
 from flowc.plan.text import counted
 from flowrun.core import pool as places
 from flowrun.core.changes import CancelRequested, Earlier, Opened
 from flowrun.core.failures import MAX_LOSSES
 from flowrun.core.fleet import Fleet
-from flowrun.core.inputs import bind
-from flowrun.core.model import Capacity, Inputs
-from flowrun.core.pool import can_ever_fit
-from flowrun.core.resume import adopt, carry_over
+from flowrun.core.resume import carry_over
 from flowrun.core.reuse import Cache
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State
 from flowrun.shell.clock import now_ms
-from flowrun.shell.execution import Execution, Watcher, prepare
+from flowrun.shell.demands import (
+    bound,
+    demand_environment,
+    demand_feasible,
+    demand_forms,
+    demand_named,
+    versions_for,
+)
+from flowrun.shell.execution import Execution, prepare
 from flowrun.shell.host import devices
 from flowrun.shell.host.affinity import Cpus
 from flowrun.shell.host.leases import Leases
-from flowrun.shell.log.runlog import Home, RunLock, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.locks import RunLock
+from flowrun.shell.log.reopening import reopen
+from flowrun.shell.log.runlog import RunLog, disputed
 from flowrun.shell.loop import Loop, Signals
+from flowrun.shell.presenting import conclude, watcher
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.showing.report import failures, is_result_damaged, report
-from flowrun.shell.showing.views import summary
-from flowrun.shell.showing.watchers import JsonWatcher, LiveWatcher, PlainWatcher, say
+from flowrun.shell.showing.report import is_result_damaged
+from flowrun.shell.showing.watchers import say
 from flowrun.shell.workers.forkserver import ZygoteProcess
 from flowrun.shell.workers.pool import Pool
 
 if TYPE_CHECKING:
     from flowrun.shell.exporting.sending import Exports
 
-_EXIT_STATUS = {"succeeded": 0, "failed": 1, "cancelled": 130}
 DEFAULT_STATE = Path(".flow")
 
 
@@ -100,8 +104,9 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         cpus = Cpus(capacity.cpus, reserve=leases.take_cpu)
         versions = versions_for(plan)
         if request.dry:
-            state = State(plan, inputs, versions)
-            say(_beforehand(request, before, state, _earlier(request, home, before, state, afresh)))
+            earlier = _earlier(request, home, before, State(plan, inputs, versions), afresh)
+            opened = Opened(now_ms(), "", inputs, capacity, earlier, versions)
+            say(_beforehand(request, RunLog(home), plan, before, opened, afresh))
             return 0
         log = RunLog(home, writable=True)
         run = request.resume or log.create(plan.header.name, file, now_ms())
@@ -129,12 +134,14 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
             )
             _announce(request, run, opened, len(plan.nodes), before is not None)
             if request.like:
-                say(_beforehand(request, before, state, earlier))
+                say(_beforehand(request, log, plan, before, opened, afresh))
             teller = watcher(request.as_json, run)
             execution = Execution(run, state, home, pool, leases, cpus, teller, log.length(run))
             loop = Loop(fleet, log, leases, readiness)
             _execute(loop, execution, opened)
             loop.close()
+            if loop.disputed:
+                raise Refused(disputed(run, log.place))
             if not repairs_left or not is_result_damaged(state, home):
                 break
             _complain("what the run came to is damaged by now: what is damaged is made again")
@@ -197,29 +204,27 @@ def _is_sound(before: State, home: Home) -> bool:
 def _earlier(
     request: Request, home: Home, before: State | None, state: State, afresh: frozenset[str]
 ) -> dict[str, Earlier]:
-    """What need not run, as it did before."""
-    if before is None:
+    """What a run that is gone on with has done already. A new one has done nothing, whatever it is like."""
+    if before is None or request.like:
         return {}
-    if request.like:
-        return adopt(before, state, home.store.is_sound, afresh)
     return carry_over(before, state, home.store.is_sound, afresh)
 
 
 def _beforehand(
-    request: Request, before: State | None, state: State, earlier: Mapping[str, Earlier]
+    request: Request, log: RunLog, plan: Plan, before: State | None, opened: Opened, afresh: frozenset[str]
 ) -> list[str]:
     """What is going to run and what not, in words or as JSON."""
-    from flowrun.shell.again import beforehand, changed, kept
+    from flowrun.shell.again import beforehand, changed, kept, look_ahead
 
     assert before is not None, "there was a run before"
+    cache = Cache(log.results().look_up, not request.cached, afresh)
+    state = State(plan, opened.inputs, opened.versions, cache=cache)
+    look_ahead(state, opened, log.home.store)
     if request.as_json:
-        return [msgspec.json.encode(kept(state, earlier)).decode()]
-    differs = (
-        [f"as {request.like}, but {', '.join(changes)}"]
-        if (changes := changed(before.inputs, state.inputs))
-        else []
-    )
-    return [*differs, beforehand(before, state, earlier)]
+        return [msgspec.json.encode(kept(state)).decode()]
+    changes = changed(before.inputs, state.inputs)
+    differs = [f"as {request.like}, but {', '.join(changes)}"] if changes else []
+    return [*differs, beforehand(state)]
 
 
 def _tags(texts: Sequence[str]) -> dict[str, str]:
@@ -265,116 +270,8 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     signals.close()
 
 
-def bound(plan: Plan, given: Sequence[str], before: State | None) -> Inputs:
-    """The values of a plan's inputs: as given, as they were before, or by default; or `Refused`."""
-    classes = {structure.type: structure for structure in plan.structures}
-    return bind(plan.header, given, before.inputs if before else None, classes, examine)
-
-
-def versions_for(plan: Plan) -> dict[str, str]:
-    """The installed versions of the packages that a plan's operators import."""
-    return installed({package for code in plan.codes for package in code.packages})
-
-
 def _complain(line: str) -> None:
     print(f"note: {line}", file=sys.stderr, flush=True)
-
-
-def demand_feasible(plan: Plan, capacity: Capacity) -> None:
-    """Refuse (FR110) a plan with sites that the whole host could not run, and say which and why."""
-    spans = {span.site: span for span in plan.spans}
-    problems = []
-    for site in plan.sites:
-        if can_ever_fit(site.needs, capacity) is not None:
-            message = f"`{site.site}` can never run on this host: it needs {lacking(site.needs, capacity)}"
-            fits = nearest(site.needs, capacity)
-            hint = f"it would fit with `{fits}`; or run the plan on a larger host"
-            problems.append(
-                Diagnostic("FR110", message, (Label(Place.parse(spans[site.site].at)),), hint=hint)
-            )
-    if problems:
-        raise Refused(*problems)
-
-
-def demand_forms(plan: Plan) -> None:
-    """Refuse (FR160) a plan with sites whose results have no stored form but a pickle."""
-    spans = {span.site: span for span in plan.spans}
-    problems = []
-    for site in plan.sites:
-        if site.pickles:
-            classes = " and ".join(f"`{name}`" for name in site.pickles)
-            message = f"what `{site.site}` gives would be pickled: {classes}"
-            label = Label(Place.parse(spans[site.site].at))
-            hint = "execute it without `--no-pickle`, or see `flowc explain FC262` for other forms"
-            problems.append(Diagnostic("FR160", message, (label,), hint=hint))
-    if problems:
-        raise Refused(*problems)
-
-
-def demand_environment(plan: Plan, environment: Mapping[str, str]) -> None:
-    """Refuse (FR112) a plan whose operators read environment variables or secrets that are not set."""
-    spans = {span.site: span for span in plan.spans}
-    wanting: dict[str, list[Label]] = {}
-    for site in plan.sites:
-        for name in (*site.secrets, *site.env):
-            if name not in environment:
-                wanting.setdefault(name, []).append(Label(Place.parse(spans[site.site].at)))
-    problems = [
-        Diagnostic(
-            "FR112",
-            f"the environment variable `{name}` is not set",
-            tuple(places[:3]),
-            hint=f"set it where `flowrun` is started: `export {name}=...`",
-        )
-        for name, places in sorted(wanting.items())
-    ]
-    if problems:
-        raise Refused(*problems)
-
-
-def demand_named(plan: Plan, refresh: Iterable[str]) -> None:
-    """Refuse (FR165) to compute afresh what is no node of a plan, no site and no node of a loop."""
-    loops = {site.site for site in plan.sites if site.control in ("map", "reduce")}
-    known = {site.site for site in plan.sites} | {node.id for node in plan.nodes}
-    unknown = [name for name in refresh if name not in known and site_of(name) not in loops]
-    if not unknown:
-        return
-    import difflib
-
-    problems = []
-    for name in unknown:
-        close = difflib.get_close_matches(name, known, 1)
-        shown = ", ".join(f"`{site.site}`" for site in plan.sites[:20])
-        hint = f"did you mean `{close[0]}`?" if close else f"its nodes are of {shown}"
-        problems.append(Diagnostic("FR165", f"`--refresh {name}`: the plan has no such node", hint=hint))
-    raise Refused(*problems)
-
-
-def reopen(home: Home, run: str, plan: Plan | None) -> tuple[State | None, RunLock]:
-    """The state of the run that is to be resumed, and its lock: nobody else goes on with it meanwhile.
-
-    It must be of the plan's workflow; without one, its own plan counts.
-    """
-    log = RunLog(home)
-    log.find(run)
-    lock = RunLock(home, run)
-    state = reopened(log, run, plan)
-    log.close()
-    return state, lock
-
-
-def reopened(log: RunLog, run: str, plan: Plan | None) -> State | None:
-    """The state of a run that a plan is to go on with; `Refused` (FR304) if it is of another workflow.
-
-    Without a plan, the run's own counts.
-    """
-    row = log.find(run)
-    state = log.state_of(run)
-    if plan is not None and state is not None and state.plan.header.workflow != plan.header.workflow:
-        hint = f"`flowrun execute {row.plan_file} --resume {run}`"
-        message = f"run `{run}` is of `{state.plan.header.workflow}`, the plan of `{plan.header.workflow}`"
-        refuse("FR304", message, hint=hint)
-    return state
 
 
 def _announce(request: Request, run: str, opened: Opened, nodes: int, again: bool) -> None:
@@ -384,14 +281,6 @@ def _announce(request: Request, run: str, opened: Opened, nodes: int, again: boo
     kept = sum(earlier.artifact is not None for earlier in opened.earlier.values())
     note = f", {counted(kept, 'result')} kept" if again else ""
     say([f"{run}: {counted(nodes, 'node')}{note}, on {devices.describe(opened.capacity)}"])
-
-
-def watcher(as_json: bool, run: str) -> Watcher:
-    """What shows a run on standard output."""
-    if as_json:
-        return JsonWatcher()
-    can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    return LiveWatcher(run) if can_redraw else PlainWatcher()
 
 
 def _again(request: Request, run: str) -> str:
@@ -409,22 +298,3 @@ def _explain(request: Request, run: str, log: RunLog, state: State) -> None:
         say([msgspec.json.encode({"schedule": waits}).decode()])
     else:
         say([f"\n{schedule(state, waits)}"])
-
-
-def conclude(
-    run: str, state: State, home: Home, as_json: bool, resume: str, on_end: Sequence[str] = ()
-) -> int:
-    """Show what came of a run, and tell `on_end`; the exit status. `resume` is the command that goes on."""
-    found = report(run, state.status, state, home, now_ms())
-    say([msgspec.json.encode({"summary": found}).decode() if as_json else f"\n{summary(found, home)}"])
-    problems = failures(run, state, home)
-    if problems:
-        print(file=sys.stderr)
-        print_refusal(Refused(*problems))
-    if state.status != "succeeded":
-        print(f"\nwhat is done is kept: go on with `{resume}`", file=sys.stderr)
-    if on_end:
-        from flowrun.shell.exporting.ending import tell
-
-        tell(on_end, found)
-    return _EXIT_STATUS[state.status]

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn
 
-from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Logged, Opened, Woke
-from flowrun.core.fleet import Fleet, decide, look
+from flowrun.core.changes import AnyChange, Elsewhere, Event, Exited, Finish, Logged, Opened, Verified, Woke
+from flowrun.core.fleet import Fleet, abandon, decide, look
 from flowrun.shell.clock import now_ms
 from flowrun.shell.execution import Execution
 from flowrun.shell.host.leases import Leases
@@ -19,6 +19,7 @@ from flowrun.shell.log.database import Batch
 from flowrun.shell.log.outage import Outage, unwritten
 from flowrun.shell.log.runlog import RunLog, demand_written, refuse_unwritten
 from flowrun.shell.readiness import Readiness
+from flowrun.shell.store.verifier import Verifier
 from flowrun.shell.workers.descendants import tree
 from flowrun.shell.workers.pool import Pool
 
@@ -58,12 +59,15 @@ class Loop:
         self.fleet = fleet
         self._readiness = readiness or Readiness()
         self.executions: dict[str, Execution] = {}
+        self.disputed: set[str] = set()  # runs that another process has written to, and that end here by that
         self._home = log.home
         self._leases = leases
         self._writer = log.writer()
         self._readiness.add(self._writer.woken, self._writer.heard)
+        self._verifier = Verifier(log.home.store)
+        self._readiness.add(self._verifier.woken, self._verifier.heard)
         self._untold: deque[tuple[int, list[Batch]]] = deque()  # batches that may not be durable yet
-        self._then: deque[tuple[int, Callable[[], None]]] = deque()
+        self._then: deque[tuple[int, Callable[[], None], Callable[[], None] | None]] = deque()
         self._outage = Outage()
         self._looked_ms = now_ms()
         self._watch = Watch(tree)
@@ -75,6 +79,7 @@ class Loop:
 
     def open(self, execution: Execution, opened: Opened) -> None:
         """Take up a run. It is taken out when it has ended, and that is durable."""
+        self.disputed.discard(execution.run)
         self.executions[execution.run] = execution
         self.fleet.runs[execution.run] = execution.state
         self.step([(execution.run, opened)])
@@ -145,20 +150,31 @@ class Loop:
         batches: list[Batch] = []
         for run, made in of.items():
             execution = self.executions[run]
-            batches.append(Batch(run, execution.position, made, execution.results_in(made)))
-            execution.position += len(made)
+            while execution.unverified:
+                self._verifier.put(run, *execution.unverified.pop())
+            if run not in self.disputed:
+                batches.append(Batch(run, execution.position, made, execution.results_in(made)))
+                execution.position += len(made)
             if execution.state.status != "running":
                 del self.fleet.runs[run]
                 self._writer.hurry()
-        self._writer.put(batches)
-        self._untold.append((self._writer.handed, batches))
+                if run in self.disputed:  # that will never be durable
+                    del self.executions[run]
+        if batches:
+            self._writer.put(batches)
+            self._untold.append((self._writer.handed, batches))
 
-    def when_durable(self, then: Callable[[], None]) -> None:
-        """Call something as soon as all that is decided by now is durable."""
+    def when_durable(self, then: Callable[[], None], in_outage: Callable[[], None] | None = None) -> None:
+        """Call something as soon as all that is decided by now is durable.
+
+        What is to be done `in_outage` is done instead when the log cannot be written.
+        """
         if self._writer.durable == self._writer.handed:
             then()
+        elif self.outage and in_outage is not None:
+            in_outage()
         else:
-            self._then.append((self._writer.handed, then))
+            self._then.append((self._writer.handed, then, in_outage))
             self._writer.hurry()
 
     def settle(self) -> None:
@@ -181,14 +197,24 @@ class Loop:
     def close(self) -> None:
         """Wait until all that is decided is durable, if it can be; nothing more is going to be."""
         self._writer.close()
+        self._verifier.close()
 
     def _mind_the_log(self) -> None:
         """While the log cannot be written, nothing starts, and people know why."""
         news, paused = self._outage.news(self._writer.outage, now_ms()), self.fleet.paused
         if news:
             print(news, file=sys.stderr, flush=True)
+            for execution in self.executions.values():
+                execution.watcher.suffer(self.outage)
         if self.outage:
             paused.add("outage")
+            if news:
+                waiting, self._then = self._then, deque()
+                for handed, then, in_outage in waiting:
+                    if in_outage is None:
+                        self._then.append((handed, then, None))
+                    else:
+                        in_outage()
         elif "outage" in paused:
             paused.remove("outage")
             self.look()
@@ -197,6 +223,8 @@ class Loop:
         """Tell of what is durable by now."""
         demand_written(self._writer, self._home)
         durable = self._writer.durable
+        while self._writer.disputes:
+            self._set_aside(self._writer.disputes.popleft())
         told: dict[str, list[AnyChange]] = {}
         while self._untold and self._untold[0][0] <= durable:
             for run, _, made, _ in self._untold.popleft()[1]:
@@ -208,6 +236,19 @@ class Loop:
             execution.tell(made)
         while self._then and self._then[0][0] <= durable:
             self._then.popleft()[1]()
+
+    def _set_aside(self, run: str) -> None:
+        """What another process goes on with is not ours any more: it ends here, and nobody is told how."""
+        if run in self.disputed:
+            return
+        self.disputed.add(run)
+        self._untold = deque(
+            (n, [batch for batch in batches if batch.run != run]) for n, batches in self._untold
+        )
+        if run in self.fleet.runs:
+            self.commit(abandon(self.fleet, run, now_ms()))
+        else:
+            del self.executions[run]  # it had come to its end
 
     def _happened(self, pools: Iterable[Pool]) -> Iterable[tuple[str, Event]]:
         for execution in self.executions.values():
@@ -223,6 +264,8 @@ class Loop:
             for end in pool.exits():
                 usage = self._watch.usage((end.run, end.node, end.attempt), end.usage)
                 yield end.run, Exited(now, end.node, end.attempt, end.artifact, end.failure, usage)
+        for run, node, artifact, sound in self._verifier.verdicts():
+            yield run, Verified(now, node, artifact.hash, sound)
         for execution in self.executions.values():
             wake = execution.wakes_ms()
             if wake is not None and wake <= now:

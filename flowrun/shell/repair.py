@@ -8,7 +8,8 @@ from pathlib import Path
 from flowc.plan.diagnostics import Refused, print_refusal
 from flowrun.shell.keeping.verify import Damage, Verified, verify
 from flowrun.shell.launch import Request, launch
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.workers.forkserver import start_zygote
 
 _INTERRUPTED = 130

@@ -3,9 +3,6 @@
 import os
 import signal
 
-import pytest
-from project import Project
-
 FLOW = """
 @operator
 def load(n: int) -> list[int]:
@@ -33,14 +30,6 @@ def main(n: int = 3, seed: int = 1):
 """
 
 
-@pytest.fixture
-def project(tmp_path):
-    project = Project(tmp_path, FLOW)
-    yield project
-    for process in project.processes():
-        process.kill()
-
-
 def test_a_rerun_keeps_what_its_inputs_do_not_change_and_says_so_beforehand(project):
     project.execute()
     said = project.flowrun("rerun", "main-1", "-i", "seed=5", "--tag", "team=ads").stdout
@@ -60,8 +49,48 @@ def test_a_dry_rerun_runs_nothing_and_leaves_nothing(project):
     assert project.json("rerun", "main-1", "-i", "n=4", "--dry-run") == {
         "kept": [],
         "to_run": ["load", "train", "other"],
+        "loops": [],
     }
     assert len(project.json("runs")) == 1
+
+
+def test_a_rerun_takes_what_any_run_computed_and_what_always_runs_is_no_reason_to_keep_what_follows(project):
+    """`read` is never taken from earlier: what it gives now decides whether `double` runs."""
+    project.write(
+        """
+@operator(cache=False)
+def read() -> int:
+    note("read")
+    return int((project() / "number").read_text())
+
+@operator
+def double(n: int, factor: int) -> int:
+    note("double")
+    return n * factor
+
+@workflow
+def main(factor: int = 2):
+    return double(read(), factor)
+"""
+    )
+    project.compile()
+    number = project.folder / "number"
+    number.write_text("1")
+    project.execute()
+    number.write_text("4")
+    assert project.json("rerun", "main-1", "--dry-run")["to_run"] == ["read", "double"]
+    project.flowrun("rerun", "main-1")
+    assert project.json("show", "main-2")["result"] == 8
+    number.write_text("1")
+    project.flowrun("rerun", "main-2")
+    assert (project.json("show", "main-3")["result"], project.ran()) == (2, {"read": 3, "double": 2})
+
+
+def test_of_a_rerun_without_cache_all_is_computed(project):
+    project.execute()
+    assert project.json("rerun", "main-1", "--no-cache", "--dry-run")["kept"] == []
+    project.flowrun("rerun", "main-1", "--refresh", "load")
+    assert project.ran() == {"load": 2, "other": 1, "train": 1}
 
 
 def test_a_retry_goes_on_with_what_failed_and_from_a_node_on(project):

@@ -61,14 +61,6 @@ def main(n: int = 4, limit: int = 10):
 
 
 @pytest.fixture
-def project(tmp_path):
-    project = Project(tmp_path, FLOW)
-    yield project
-    for process in project.processes():
-        process.kill()
-
-
-@pytest.fixture
 def open_project(project):
     (project.folder / "open").touch()
     return project

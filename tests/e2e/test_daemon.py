@@ -9,7 +9,7 @@ import stat
 
 import psutil
 import pytest
-from project import Project, is_gone
+from project import Project, end_all, follow, is_gone
 
 from flowrun.service.runs import LARGE
 
@@ -83,12 +83,6 @@ def wide(tmp_path):
     project = make(tmp_path, parts=24, cpus=4)
     yield project
     end_all(project)
-
-
-def end_all(project):
-    for process in project.processes():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
 
 
 def start(project):
@@ -218,22 +212,6 @@ class TestShares:
         (wide.folder / "teams.toml").write_text("[teams.vision]\nweight = 9\n[teams.speech]\n")
         vision, speech = self.compete(wide)
         assert self.most(speech, vision) == 1
-
-
-def follow(project, run):
-    """Wait for a run's end."""
-    from pathlib import Path
-
-    from flowrun.service.follow import follow as follow_run
-    from flowrun.shell.log.runlog import Home
-
-    class Quiet:
-        def see(self, state, changes): ...
-        def tick(self, state): ...
-
-    ended = follow_run(Home(Path(project.folder) / ".flow"), run, Quiet())
-    assert ended is not None
-    return ended.status
 
 
 class TestPreemption:

@@ -1,7 +1,7 @@
 """Results of other runs are taken, as people see it: with real processes, kills and a daemon."""
 
-import pytest
-from project import Project
+import json
+import os
 
 FLOW = """
 import numpy as np
@@ -41,14 +41,6 @@ def main(n: int = 10) -> float:
     return result
 """
 ALL = ["load", "parts", "scale0", "scale1", "scale2", "total", "publish"]
-
-
-@pytest.fixture
-def project(tmp_path):
-    project = Project(tmp_path, FLOW)
-    yield project
-    for process in project.processes():
-        process.kill()
 
 
 def ran(project):
@@ -101,6 +93,35 @@ def test_what_is_damaged_is_computed_again(project):
     project.execute("-i", "n=5000")
     assert ran(project)["load"] == 1
     assert project.artifacts("main-2") == project.artifacts("main-1")
+
+
+def test_what_is_large_is_verified_while_others_run(project):
+    """Two megabytes: one that is intact is taken, one of which a bit has flipped is computed."""
+    project.execute("-i", "n=250000")
+    ran(project)
+    project.execute("-i", "n=250000")
+    assert ran(project) == {"publish": 1}
+    rows = [json.loads(line)["change"] for line in project.flowrun("events", "main-2").stdout.splitlines()]
+    assert (rows.count("verify"), rows.count("verified")) == (4, 4)
+    (largest, *_) = sorted(
+        (project.folder / ".flow/artifacts").glob("??/*"), key=lambda path: (-path.stat().st_size, path)
+    )
+    damage(largest)
+    project.execute("-i", "n=250000")
+    assert sum(ran(project).values()) == 2
+    assert project.artifacts("main-3") == project.artifacts("main-1")
+
+
+def damage(path):
+    """Flip a bit, and leave the rest as it is."""
+    was = path.stat()
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)
+        file.seek(1000)
+        file.write(bytes([byte[0] ^ 1]))
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
 
 
 def test_a_run_that_was_killed_leaves_its_results_to_others(project):

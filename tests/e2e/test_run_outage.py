@@ -29,14 +29,19 @@ def main() -> int:
 
 
 @pytest.fixture
-def project(tmp_path):
+def project(project):
     """`go1` and `go2` are pipes: the first two nodes wait each for somebody to open theirs."""
     for k in (1, 2):
-        os.mkfifo(tmp_path / f"go{k}")
-    project = Project(tmp_path, FLOW)
-    yield project
-    for process in project.processes():
-        process.kill()
+        os.mkfifo(project.folder / f"go{k}")
+    return project
+
+
+def begun(project):
+    """A run whose first node waits."""
+    run = project.start()
+    run.until("start")
+    assert project.told() == "step1"
+    return run
 
 
 @contextlib.contextmanager
@@ -60,9 +65,7 @@ def warned(run):
 
 
 def test_a_locked_log_pauses_the_run(project):
-    run = project.start()
-    run.until("start")
-    assert project.told() == "step1"
+    run = begun(project)
     with locked(project):
         go(project, 1)
         warned(run)
@@ -78,9 +81,7 @@ def test_a_locked_log_pauses_the_run(project):
 
 
 def test_ctrl_c_meanwhile_ends_the_run_and_is_written_when_it_can_be(project):
-    run = project.start()
-    run.until("start")
-    assert project.told() == "step1"
+    run = begun(project)
     with locked(project):
         run.signal(signal.SIGINT)
         warned(run)
@@ -91,9 +92,7 @@ def test_ctrl_c_meanwhile_ends_the_run_and_is_written_when_it_can_be(project):
 
 
 def test_a_second_ctrl_c_does_not_wait_and_says_what_is_not_written(project):
-    run = project.start()
-    run.until("start")
-    assert project.told() == "step1"
+    run = begun(project)
     with locked(project):
         go(project, 1)
         warned(run)

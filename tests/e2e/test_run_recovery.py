@@ -50,14 +50,6 @@ def main(n: int = 100) -> float:
 ALL = ["load", "middle0", "middle1", "middle2", "last0", "last1", "last2", "join"]
 
 
-@pytest.fixture
-def project(tmp_path):
-    project = Project(tmp_path, FLOW)
-    yield project
-    for process in project.processes():
-        process.kill()
-
-
 def undisturbed(project, *words):
     """The artifacts of a run in which nothing goes wrong."""
     (project.folder / "open").touch()

@@ -6,7 +6,6 @@ import signal
 import subprocess
 from xml.etree import ElementTree
 
-import pytest
 from project import BIN, Project
 
 FLOW = """
@@ -28,14 +27,6 @@ def train(n: int) -> int:
 def main(n: int = 3):
     return train(load(n))
 """
-
-
-@pytest.fixture
-def project(tmp_path):
-    project = Project(tmp_path, FLOW)
-    yield project
-    for process in project.processes():
-        process.kill()
 
 
 def follow(project, *words):

@@ -345,7 +345,14 @@ def _disk(trial: Trial, size: str) -> Iterator[None]:
 
 
 def _mount(options: str, folder: Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+    """Mount, or mount anew. Who has just been killed may still be about to close its files."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    for _ in range(50):
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        time.sleep(0.1)
+    raise Broken(f"`{options}` cannot be mounted: {done.stderr}")
 
 
 def _keep(trial: Trial) -> None:

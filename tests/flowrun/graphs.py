@@ -40,6 +40,8 @@ from flowrun.core.changes import (
     Reuse,
     Skip,
     Start,
+    Verified,
+    Verify,
     Woke,
 )
 from flowrun.core.decide import decide
@@ -169,6 +171,10 @@ class Run:
             case _:
                 return self._step(Resolved(self.now, node, names=tuple(answer)))
 
+    def verified(self, node, sound, artifact=""):
+        hit = self.state.verifying.get(node)
+        return self._step(Verified(self.now, node, artifact or hit.artifact.hash, sound))
+
     def cancel(self):
         return self._step(CancelRequested(self.now))
 
@@ -202,6 +208,8 @@ def say(command):
             return f"start {node}.{attempt}{gpus}"
         case Reuse(node=node, origin=origin):
             return f"reuse {node} of {origin}"
+        case Verify(node=node, origin=origin):
+            return f"verify {node} of {origin}"
         case Resolve(node=node):
             return f"resolve {node}"
         case Reorder(starts_ms=starts, makespan_ms=ms):

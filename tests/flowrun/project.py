@@ -1,5 +1,6 @@
 """A project in a folder of its own, used as people use it: through the commands, as processes."""
 
+import contextlib
 import json
 import os
 import select
@@ -149,3 +150,24 @@ def is_gone(pid):
         return bool(select.select([descriptor], [], [], 10)[0])
     finally:
         os.close(descriptor)
+
+
+def end_all(project):
+    for process in project.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def follow(project, run):
+    """Wait for a run's end."""
+    from flowrun.service.follow import follow as follow_run
+    from flowrun.shell.log.home import Home
+
+    class Quiet:
+        def see(self, state, changes): ...
+        def tick(self, state): ...
+        def suffer(self, outage): ...
+
+    ended = follow_run(Home(Path(project.folder) / ".flow"), run, Quiet())
+    assert ended is not None
+    return ended.status

@@ -15,7 +15,7 @@ from flowrun.core.pool import can_ever_fit
 from flowrun.core.sharing.admission import admitted
 from flowrun.core.sharing.teams import Queue, Sharing, Team
 from flowrun.shell import teams
-from flowrun.shell.simulating import traces
+from flowrun.shell.simulating import replaying
 
 settings.register_profile("nonsense", derandomize=True, deadline=None, database=None, max_examples=100)
 settings.load_profile("nonsense")
@@ -327,12 +327,12 @@ class TestTraces:
     def test_any_bytes(self, tmp_path_factory, data):
         path = tmp_path_factory.mktemp("trace") / "jobs.csv"
         path.write_bytes(self.HEAD.encode() + b"\n" + data)
-        refused(traces.run, path, "8xH100-80GB, 64 cores, 1 TiB", None)
+        refused(replaying.run, path, "8xH100-80GB, 64 cores, 1 TiB", None)
 
     def run(self, folder, line, head=HEAD):
         path = folder / "jobs.csv"
         path.write_text(f"{head}\n{line}\n", encoding="utf-8")
-        return refused(traces.run, path, "8xH100-80GB, 64 cores, 1 TiB", None)
+        return refused(replaying.run, path, "8xH100-80GB, 64 cores, 1 TiB", None)
 
 
 def test_the_numbers_above_are_what_they_say():

@@ -6,6 +6,7 @@ Everything is worked out anew from what is held, each time that it is asked for.
 from collections import Counter
 
 DUST = 1e-6
+OUTSIDE = None  # in place of a run, in the keys of what others hold
 
 
 class Broken(AssertionError):
@@ -30,13 +31,25 @@ class Hosts:
         self._check_placement(placement, needs)
         demand(key not in self.held, key, "holds a place already")
         for part in (placement, *placement.parts):
+            cpus, memory, uses, gpus = self.free(part.host)
+            demand(part.cpus <= cpus + DUST, part.cpus, "CPUs of host", part.host, "are not free for", key)
+            demand(part.memory_mb <= max(0, memory), part.memory_mb, "MB are not free for", key)
+            demand(
+                all(amount <= uses[name] for name, amount in part.uses), part.uses, "are not free for", key
+            )
             for index in part.gpus:
-                free = self._free_gpus(part.host)[index]
+                free = gpus[index]
                 enough = free >= part.gpu_memory_mb if part.gpu_memory_mb else free == self._gpu(part, index)
                 demand(enough, "gpu", index, "of host", part.host, "is not free for", key)
         self.held[key], self.needs[key] = placement, needs
         for host in {part.host for part in (placement, *placement.parts)}:
             self._check_host(host)
+
+    def occupy(self, outsiders):
+        """Note what others are known to hold, who are not asked: for a moment it may be held by us, too."""
+        for key in [key for key in self.held if key[0] is OUTSIDE]:
+            del self.held[key]
+        self.held |= {(OUTSIDE, number): one.placement for number, one in enumerate(outsiders)}
 
     def release(self, key):
         return self.held.pop(key)
@@ -63,8 +76,9 @@ class Hosts:
             demand(not needs.linked or len({_domain(gpu) for gpu in gpus}) <= 1, "not linked:", placement)
 
     def _check_host(self, host):
-        """Nothing is held twice, and no more than there is."""
-        capacity, parts = self.capacities[host], self._parts(host)
+        """Nothing of ours is held twice, and no more than there is."""
+        outside = {key for key in self.held if key[0] is OUTSIDE}
+        capacity, parts = self.capacities[host], self._parts(host, outside)
         cpus, memory = sum(part.cpus for part in parts), sum(part.memory_mb for part in parts)
         demand(cpus <= capacity.cpus + DUST, cpus, "CPUs are held of host", host)
         demand(memory <= capacity.memory_mb, memory, "MB are held of host", host)
@@ -127,6 +141,8 @@ class Hosts:
     def _has(self, host, needs, part, without):
         """Whether a host has a part of the CPUs and of the memory, and all of the rest but GPUs."""
         cpus, memory, uses, _ = self.free(host, without)
+        # Of each part of a gang, CPUs are rounded up to thousandths.
+        cpus -= 0.001 * sum(bool(whole.parts) for key, whole in self.held.items() if key not in without)
         if any(uses.get(name, 0) < amount for name, amount in needs.uses):
             return False
         return needs.cpus * part <= cpus + DUST and needs.memory_mb * part <= memory

@@ -44,8 +44,8 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "if delays and ((not of.least_ms and now_ms + of.least_ms > promise.at_ms)):": _SPEED,
         "several, fruitless = len(self.queue.heads) > 1, 1": _BOUND,
         "pass  # hopeless.add(of)": _SPEED,
-        "if scheduler.refused is None and (not limited or order.allowed(request) is None):"
-        " self._refuse(request) pass  # continue": _SPEED,
+        "blocked = True self._refuse(request) pass  # continue": _SPEED,
+        "if (blocked or promise is None):": _SPEED,
         "if len(self._queue.heads) == 2:": _SPEED,
         "if (len(lower) <= len(need.classes)) or not self._hopeless.issuperset(lower):": _SPEED,
         "if delays and (not of.least_ms or (now_ms - of.least_ms) > promise.at_ms):": _SPEED,
@@ -71,7 +71,7 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "if missing > 1 and isinstance(lacks, Rejected):": _SPEED,
         "pass  # self._moves += 2 * len(self._freed) + 1": _BOUND,
         "self._moves += 3 * len(self._freed) + 1": _BOUND,
-        "return Promise(request, holding.ends_ms, freed, frozenset((0,)), by_sums=False)": _SPEED,
+        "self._moves += 2 * len(self._freed) + 2": _BOUND,
     },
     "scheduler/preempting.py": {
         "CONSIDERED = 513": _BOUND,

@@ -11,12 +11,13 @@ from random import Random
 from books import Hosts, demand
 from life import NEVER, Life
 from oracle import Oracle
+from outside import Outside
 from random_plans import random_source
 from random_teams import random_hosts, random_sharing, totals
 from standing import check_done
 from teams import Teams
 
-from flowrun.core.changes import CancelRequested, Kill, Opened, Woke
+from flowrun.core.changes import CancelRequested, Elsewhere, Kill, Opened, Woke
 from flowrun.core.fleet import Fleet, decide
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.order import Fair
@@ -46,6 +47,7 @@ class FleetWorld:
         self.faults = True
         self.preempted = 0
         self.lives = {}
+        self.outside = Outside(seed, capacities, self._placements)
         self._runs = 0
         chance = random.choice
         self.chances = {
@@ -64,6 +66,7 @@ class FleetWorld:
         for _ in range(self.random.randrange(10, 80)):
             self._random_step()
         self.faults = False
+        self.outside.leave()
         for _ in range(MOST_STEPS):
             if not self.lives:
                 break
@@ -97,6 +100,9 @@ class FleetWorld:
             if life.asked:
                 return self._step([(run, e) for e in life.answers(self.now, self.faults)], crash)
         moments = [moment for run in self.fleet.runs for moment in self.lives[run].moments()]
+        if self.outside.is_seen(self.fleet.scheduler, self.faults and moments):
+            run = next(iter(self.fleet.runs))
+            return self._step([(run, Elsewhere(self.now, self.outside.held))], crash)
         demand(moments, "runs have not ended, but nothing will ever happen:", *self.fleet.runs)
         soonest = min(moments)
         demand(soonest < NEVER, "a process hangs, and nobody will end it")
@@ -123,6 +129,7 @@ class FleetWorld:
         self._check_all({run for run, event in events if isinstance(event, Woke)})
         if crash == "after":
             return self._crash()
+        self.outside.act()
         for run, change in changes:
             self.lives[run].carry_out(change, self.now, self.faults)
         self._take_out()
@@ -160,7 +167,7 @@ class FleetWorld:
             allowed=lambda needs: self.teams.ever_allowed(lane, needs),
         )
         self.lives[run] = Life(
-            run, random, Oracle(source), self.hosts, self.teams, longest_ms=self.longest_ms
+            run, random, Oracle(source), self.hosts, self.outside, self.teams, longest_ms=self.longest_ms
         )
         self._open(run, {}, self.lives[run].cache())
 
@@ -169,6 +176,8 @@ class FleetWorld:
         self.hosts.held.clear()
         self.teams.claims.clear()
         self.teams.ledgers.clear()
+        for life in self.lives.values():
+            life.live = {}
         order = self._order()
         preempting = ByShares(order)
         scheduler = Scheduler(self._pool(), order, preempting, grace_ms=self.teams.notice_ms)
@@ -214,7 +223,11 @@ class FleetWorld:
         shadow = State(plan, {}, shared=self._shared(run, self.shadow))
         digest = life.open(state, shadow)
         self.fleet.runs[run], self.teams.ledgers[run] = state, life.ledger
-        self._step([(run, Opened(self.now, digest, {}, self.hosts.capacities[0], earlier))])
+        opened = Opened(self.now, digest, {}, self.hosts.capacities[0], earlier, elsewhere=self.outside.held)
+        self._step([(run, opened)])
+
+    def _placements(self):
+        return [placement for life in self.lives.values() for placement in life.placements()]
 
     def _shared(self, run, scheduler):
         urgency = (-self.teams.priorities[run], int(run.rpartition("-")[2]))

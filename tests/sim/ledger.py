@@ -18,11 +18,13 @@ from flowrun.core.changes import (
     Block,
     Cancel,
     CancelRequested,
+    Elsewhere,
     Exceeded,
     Exited,
     Fail,
     Finish,
     Kill,
+    Opened,
     Redo,
     Reorder,
     Resolve,
@@ -30,9 +32,11 @@ from flowrun.core.changes import (
     Reuse,
     Skip,
     Start,
+    Verified,
+    Verify,
 )
 from flowrun.core.control import flat
-from flowrun.core.failures import LEAST_MB, MAX_BACKOFF_MS, MAX_LOSSES
+from flowrun.core.failures import LEAST_MB, MAX_BACKOFF_MS, MAX_LOSSES, TAKEN_AGAIN_MS
 from flowrun.core.model import Artifact
 from flowrun.core.reuse import is_named
 
@@ -72,6 +76,7 @@ class Ledger:
         self.not_before_ms = defaultdict(int)
         self.fallen = {}  # node -> Exited: failed, and nothing was decided about that yet
         self.ends = {}  # node -> its end for good
+        self.unsure = {}  # node -> hash of what it could take, then "sound" or ""
         self.cancelled = 0
         self.kills = {}
         self.exceeded = {}  # (node, attempt) -> Exceeded: the first, before any kill
@@ -80,6 +85,10 @@ class Ledger:
         """Compare a change with the books, in which all changes before it stand, and enter it."""
         demand(self.shadow.status == "running", "after the end came", change)
         match change:
+            case Opened(elsewhere=held) if held:
+                self.hosts.occupy(held)
+            case Elsewhere(held=held):
+                self.hosts.occupy(held)
             case Exited():
                 self._enter_exit(change)
             case Exceeded(node=node, attempt=attempt):
@@ -94,7 +103,15 @@ class Ledger:
                 self.hosts.hold((self.run, node, change.attempt), change.placement, task.needs)
                 self.held[node, change.attempt] = change
                 self.attempts[node] = change.attempt
+            case Verify(node=node):
+                self._check_reuse(change, self.shadow.by_id[node])
+                self.unsure[node] = change.artifact.hash
+            case Verified(node=node, artifact=artifact, sound=sound):
+                if self.unsure.get(node) == artifact:
+                    self.unsure[node] = "sound" if sound else ""
             case Reuse(node=node):
+                if self.unsure.get(node):
+                    demand(self.unsure.pop(node) == "sound", node, "is taken without a look at it")
                 self._check_reuse(change, self.shadow.by_id[node])
                 self._end(node, change)
                 self.made[node] = Made(change.artifact, self.oracle.source_of(node))
@@ -155,16 +172,21 @@ class Ledger:
     def lacks(self, node):
         """What a node must still wait for, or what says that it is not to run at all."""
         of = self.shadow.by_id[node].node
-        lacking = {ref for ref in self.needs(node) if not self.is_in(ref, "succeeded")}
+        lacking = {ref for ref in self.needs(node) if not self._is_done(node, ref, "succeeded")}
         lacking |= {ref for ref in self.waits_for.get(node, ()) if not self.is_in(ref, *OVER)}
         lacking |= {ref for ref in of.when if not self.oracle.truth(ref)}
         lacking |= {ref for ref in of.unless if self.oracle.truth(ref)}
         if of.trigger == "success":
-            return lacking | {ref for ref in of.after if not self.is_in(ref, "succeeded", "skipped")}
+            return lacking | {ref for ref in of.after if not self._is_done(node, ref, "succeeded", "skipped")}
         lacking |= {ref for ref in self._above(node, all_of_it=True) if not self.is_in(ref, *OVER)}
         if of.trigger == "failure" and of.after and not self._is_alarmed(of):
             lacking.add("a failure")
         return lacking
+
+    def _is_done(self, node, ref, *states):
+        """Whether one is in some state; or was when a node began, which is tried again, and failed since."""
+        failed_since = self.retried[node] and self.redone[ref] and self.is_in(ref, *OVER)
+        return failed_since or self.is_in(ref, *states)
 
     def waiting(self):
         """What is ready and waits for a place."""
@@ -176,6 +198,8 @@ class Ledger:
             return  # it is told late, or twice
         self.order.after_exit(self, self.held.pop(key), exited)
         self.hosts.release((self.run, *key))
+        if exited.elsewhere is not None:
+            self.hosts.occupy(exited.elsewhere)
         if exited.artifact is None:
             self.fallen[exited.node] = exited
         else:
@@ -219,9 +243,8 @@ class Ledger:
 
     def _check_reuse(self, reuse, task):
         node, cache = reuse.node, self.state.cache
-        demand(
-            task.state == "ready" and task.site.control == "none", node, "is taken from elsewhere too early"
-        )
+        waits = task.state == "ready" or (task.state == "pending" and node in self.shadow.verifying)
+        demand(waits and task.site.control == "none", node, "is taken from elsewhere too early")
         demand(not self.is_cancelled(node), node, "is taken from elsewhere after the run was cancelled")
         demand(not self.lacks(node), node, "is taken from elsewhere before", self.lacks(node))
         demand(
@@ -248,7 +271,7 @@ class Ledger:
             match self.kind(task):
                 case "lost":
                     spent = self.retried[node].get("lost", 0) == MAX_LOSSES
-                case "preempted":
+                case "preempted" | "taken":
                     spent = False
                 case "damaged":
                     spent = self._is_beyond_repair(task)
@@ -268,13 +291,15 @@ class Ledger:
             anew = [made.ended_ms > task.started_ms and made.redone for made in self._makers(task)]
             demand(all(anew), node, "is to read again what is damaged")
         demand(
-            kind in ("lost", "preempted", "damaged") or self._is_chosen(task),
+            kind in ("lost", "preempted", "damaged", "taken") or self._is_chosen(task),
             node,
             "was not to be retried:",
             kind,
         )
         demand((retry.needs is not None) == (kind == "memory"), node, "needs something else:", retry)
-        if kind not in ("lost", "preempted", "memory", "damaged"):
+        if kind == "taken":
+            wait = TAKEN_AGAIN_MS
+        elif kind not in ("lost", "preempted", "memory", "damaged"):
             wait = min(task.site.backoff_ms * 2 ** self._failures(node), MAX_BACKOFF_MS)
             demand(self._failures(node) < task.site.retries, node, "is retried too often")
         if kind == "memory":
@@ -297,11 +322,11 @@ class Ledger:
         demand(set(redo.sources) == made, node, "has its values of", made, "not", redo.sources)
         for source in redo.sources:
             if self.is_in(source, "succeeded"):
+                demand(self._may_run_again(self.shadow.by_id[source]), source, "cannot run again")
                 self.redone[source] += 1
                 self.spoiled.add(source)
                 self.ends.pop(source, None)  # it may be kept from before
             demand(self.is_in(source, "succeeded", "pending", "ready", "running"), source, "cannot run again")
-            demand(self.redone[source] <= MAX_LOSSES, source, "runs again and again")
         self.waits_for[node] = redo.sources
         counts = self.retried[node]
         counts["damaged"] = counts.get("damaged", 0) + 1
@@ -322,7 +347,15 @@ class Ledger:
         if self.retried[task.node.id].get("damaged", 0) == MAX_LOSSES:
             return True
         made = [made for made in self._makers(task) if not self._is_anew(made, task)]
-        return any(self.redone[made.node.id] == MAX_LOSSES or made.state == "failed" for made in made)
+        return any(made.state in OVER and not self._may_run_again(made) for made in made)
+
+    def _may_run_again(self, made):
+        """What it waits for is there, or is to come; not so if it was kept, and that failed since."""
+        node, lost = made.node.id, ("failed", "blocked", "cancelled")
+        late = [ref for ref in made.node.after if made.node.trigger == "success" and self.is_in(ref, *lost)]
+        late += [ref for ref in self.needs(node) if self.is_in(ref, *lost, "skipped")]
+        spent = self.redone[node] == MAX_LOSSES or self.is_cancelled(node)
+        return made.state == "succeeded" and not late and not spent
 
     def kind(self, task):
         """What kind of failure an attempt ended with."""
@@ -402,12 +435,17 @@ class Ledger:
         self.ends[node] = how
 
     def _above(self, node, all_of_it=False):
-        """Everything that a node still waits for, or ever did, near or far."""
+        """Everything that a node still waits for, or ever did, near or far.
+
+        What a control node that is over came to may be made again: it is waited for through that.
+        """
         found, todo = set(), [node]
         while todo:
             waiting = todo.pop()
-            for source in waited_for(self.shadow.by_id[waiting].node) | {*self.parts(waiting)}:
-                if source not in found and (all_of_it or not self.is_in(source, "succeeded")):
+            waits = {*self.parts(waiting), *self.waits_for.get(waiting, ())}
+            for source in waited_for(self.shadow.by_id[waiting].node) | waits:
+                over = self.is_in(source, "succeeded") and self.shadow.by_id[source].site.control == "none"
+                if source not in found and (all_of_it or not over):
                     found.add(source)
                     todo.append(source)
         return found
@@ -426,4 +464,5 @@ _KINDS = {
     "FR213": "memory",
     "FR215": "hang",
     "FR216": "memory",
+    "FR218": "taken",
 }

@@ -10,11 +10,24 @@ from oracle import loop_of
 from standing import check_state, picture
 
 from flowc.plan.model import sources_of
-from flowrun.core.changes import AnyChange, Exceeded, Exited, Kill, Opened, Resolve, Resolved, Start, Woke
+from flowrun.core.changes import (
+    AnyChange,
+    Exceeded,
+    Exited,
+    Kill,
+    Opened,
+    Resolve,
+    Resolved,
+    Start,
+    Verified,
+    Verify,
+    Woke,
+)
 from flowrun.core.control import flat
 from flowrun.core.model import Failure, Origin, Usage
 from flowrun.core.resume import carry_over
 from flowrun.core.reuse import Cache, Hit
+from flowrun.core.task import is_due
 
 _decode = msgspec.json.Decoder(AnyChange).decode
 NEVER = float("inf")
@@ -38,11 +51,12 @@ class Process(msgspec.Struct):
 class Life:
     """A run, from its first opening on. `exact`: attempts last as long as their estimates say."""
 
-    def __init__(self, run, random: Random, oracle, hosts, order, exact=False, longest_ms=5000):
+    def __init__(self, run, random: Random, oracle, hosts, outside, order, exact=False, longest_ms=5000):
         self.run = run
         self.random = random
         self.oracle = oracle
         self.hosts = hosts
+        self.outside = outside
         self.order = order
         self.exact = exact
         self.longest_ms = longest_ms
@@ -50,7 +64,7 @@ class Life:
         self.log = []  # durable rows: JSON
         self.plans = {}  # digest -> plan
         self.store = set()  # hashes of artifacts
-        self.rots = random.choice([0, 0, 0.02, 0.1])  # how often one is damaged
+        self.rots = random.choice([0, 0, 0.1, 0.3])  # how often one is damaged
         self.rotten = set()  # those that ever were
         self.attempts = defaultdict(int)  # the last one of each node, ever
         self.made = {}  # node -> Made: the last one that is in the log, if it is in the store
@@ -62,10 +76,11 @@ class Life:
         self.luck = luck = Random(repr(random.getstate()))  # of its own: what it decides moves nothing else
         self.elsewhere = luck.choice([0] * 6 + [0.2, 0.7])  # how often another run has computed the same
         self.refresh = frozenset()
+        self.unsure = {}  # node -> when it is known whether what it could take is sound, and the hash of that
 
     def open(self, state, shadow):
         """Begin with empty books: no process survives the scheduler. The name of the plan, for `Opened`."""
-        self.live, self.asked = {}, []
+        self.live, self.asked, self.unsure = {}, [], {}
         self.state = state
         self.oracle.begin(state)
         books = (self.run, self.oracle, self.hosts, self.order, shadow, state, self.attempts, self.made)
@@ -90,7 +105,13 @@ class Life:
         if hit is None and self.luck.random() < self.elsewhere:
             self.store.add(artifact.hash)
             hit = self.results[key] = Hit(artifact, Origin("other-1", node))
+        if hit is not None and self.luck.random() < 0.3:
+            return hit._replace(verified=False)
         return hit if hit is not None and hit.artifact.hash in self.store else None
+
+    def placements(self):
+        """What its processes hold. What was refused has none."""
+        return [process.start.placement for process in self.live.values() if process.failure != _TAKEN]
 
     # What happens in the world
 
@@ -99,7 +120,8 @@ class Life:
         wake = self.state.next_wake_ms()
         exceeded = [p.exceeds.at_ms for p in self.live.values() if p.exceeds]
         ends = [process.ends_ms for process in self.live.values()]
-        return ends + exceeded + ([wake] if wake is not None else [])
+        known = [at_ms for at_ms, _ in self.unsure.values()]
+        return ends + exceeded + known + ([wake] if wake is not None else [])
 
     def happened(self, now):
         """The events of by now: how attempts ended, some told late or twice; and what time alone brings."""
@@ -114,6 +136,7 @@ class Life:
             at = events.index(told) + 1 if told in events else 0
             events.insert(random.randrange(at, len(events) + 1), again)
         events += self._exceeded(now)
+        events += self._verdicts(now)
         wake = self.state.next_wake_ms()
         if wake is not None and wake <= now:
             events.append(Woke(now))
@@ -149,6 +172,10 @@ class Life:
         """Do what was decided."""
         random = self.random
         match command:
+            case Verify(node=node, artifact=artifact):
+                self.unsure[node] = now + self.luck.choice([0, 1, 50, 3000]), artifact.hash
+            case Start(node=node, attempt=attempt) if self.outside.refuses(command.placement):
+                self.live[node, attempt] = Process(command, now, _TAKEN, stubborn=False)
             case Start(node=node, attempt=attempt):
                 site = self.state.by_id[node].site
                 ends = now + random.choice([0, 1, 10, random.randrange(1, self.longest_ms)])
@@ -170,7 +197,7 @@ class Life:
                     command, ends, failure, random.random() < 0.3, exceeds, damaged
                 )
                 if faults and self.store and random.random() < self.rots:
-                    self._rot(random.choice(sorted(self.store)))
+                    self._rot()
             case Kill(node=node, attempt=attempt, force=force):
                 process = self.live.get((node, attempt))
                 if process is not None:  # else it ended on its own just now
@@ -237,6 +264,9 @@ class Life:
 
     def _exit(self, now, node, attempt):
         process = self.live.pop((node, attempt))
+        if process.failure == _TAKEN:
+            taken = Failure(_TAKEN, "others were first")
+            return Exited(now, node, attempt, failure=taken, elsewhere=self.outside.held)
         if process.failure:
             code = process.failure
             if process.kill is not None and code == "FR202":
@@ -263,20 +293,32 @@ class Life:
             if (node, attempt) not in self.live:
                 yield Exceeded(now, node, attempt, "memory", 1)
 
-    def _rot(self, digest):
-        """An artifact is damaged, and nobody has noticed yet."""
+    def _verdicts(self, now):
+        """Whether what nodes could take is sound; some are told twice, or after nobody wants to know."""
+        for node, (at_ms, artifact) in list(self.unsure.items()):
+            if at_ms <= now:
+                del self.unsure[node]
+                told = Verified(now, node, artifact, artifact in self.store)
+                yield from [told] * self.luck.choice([1, 1, 1, 2])
+
+    def _rot(self):
+        """An artifact is damaged, and nobody has noticed yet; one that will be read, if there is any."""
+        to_come = [task.node.id for task in self.state.tasks if is_due(task)]
+        read = {digest for node in to_come for digest in self._taken(node)} & self.store
+        digest = self.random.choice(sorted(read or self.store))
         self.store.discard(digest)
         self.rotten.add(digest)
 
     def _damaged(self, node):
         """The hash of what a node takes and cannot read; empty if it can read all of it."""
+        return next((digest for digest in self._taken(node) if digest not in self.store), "")
+
+    def _taken(self, node):
+        """The hashes of what a node takes, as far as that is there."""
         state = self.state
-        for tree in state.by_id[node].node.args.values():
-            for ref in sources_of(flat(tree, state.results)):
-                artifact = state.by_id[ref].artifact
-                if artifact is not None and artifact.hash not in self.store:
-                    return artifact.hash
-        return ""
+        trees = [flat(tree, state.results) for tree in state.by_id[node].node.args.values()]
+        found = [state.by_id[ref].artifact for tree in trees for ref in sources_of(tree)]
+        return [artifact.hash for artifact in found if artifact is not None]
 
     def _answer(self, now, node, faults):
         if damaged := self._damaged(node):
@@ -289,4 +331,5 @@ class Life:
 
 
 _LOST = Failure("FR207", "lost")
+_TAKEN = "FR218"
 _CODES = {"timeout": "FR203", "memory": "FR213", "hang": "FR215"}

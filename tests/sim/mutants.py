@@ -31,7 +31,7 @@ from equivalent import EQUIVALENT
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "flowrun" / "core"
 FILES = [
-    *("decide.py", "failures.py", "state.py", "task.py", "fleet.py", "resume.py"),
+    *("decide.py", "damage.py", "failures.py", "state.py", "task.py", "fleet.py", "resume.py"),
     *(
         f"scheduler/{n}.py"
         for n in ("scheduler", "queue", "holdings", "order", "promise", "trial", "preempting")
@@ -186,7 +186,14 @@ def near(file: str) -> list[str]:
         return [str(tests / Path(file).parent)]
     return [
         str(tests / name)
-        for name in ("test_decide.py", "test_state.py", "test_control.py", "test_foresight.py")
+        for name in (
+            "test_decide.py",
+            "test_damage.py",
+            "test_elsewhere.py",
+            "test_state.py",
+            "test_control.py",
+            "test_foresight.py",
+        )
     ]
 
 

@@ -66,8 +66,9 @@ class Oracle:
         return Artifact(hashlib.sha256(repr((site, meaning, args)).encode()).hexdigest(), 10)
 
     def _given(self, source):
-        """What others are given of a node that is over."""
-        return self.artifact(source) if self.state.by_id[source].state == "succeeded" else None
+        """What others are given of a node that is over, or was before it had to run again."""
+        of = self.state.by_id[source]
+        return self.artifact(source) if of.state == "succeeded" or of.redone else None
 
     def truth(self, branch):
         """Whether a branch holds."""

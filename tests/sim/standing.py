@@ -11,7 +11,7 @@ def picture(state):
         state.tasks,
         sorted(state.running),
         (state.status, state.unfinished, state.cancelling, state.opened_ms, state.ended_ms),
-        (state.results, state.earlier),
+        (state.results, state.earlier, state.verifying),
         state.next_wake_ms(),
     )
 
@@ -71,7 +71,10 @@ def _check_task(ledger, task, asked, now):
         ]
         demand(not gone, node, "still waits, though", gone, "will never be done")
         demand(not ledger.is_cancelled(node), node, "still waits, though the run is cancelled")
-        if task.state == "pending" and not ledger.lacks(node) and ledger.not_before_ms[node] <= now:
+        verifying = node in ledger.state.verifying
+        demand(not (verifying and task.state == "ready"), node, "could start while its result is looked at")
+        ready = not ledger.lacks(node) and ledger.not_before_ms[node] <= now
+        if task.state == "pending" and ready and not verifying:
             chooses = task.site.control == "choose"
             not_before = ledger.not_before_ms[node]
             demand(chooses or not_before > 0, node, "is not ready")

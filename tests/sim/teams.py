@@ -6,7 +6,7 @@ Worked out anew from what is held each time, and from the configuration as `docs
 import math
 from collections import defaultdict
 
-from books import DUST, demand
+from books import DUST, OUTSIDE, demand
 
 
 class Teams:
@@ -121,6 +121,8 @@ class Teams:
         """What is held in all by some teams, and by those that are parts of them, in some tiers."""
         used = dict.fromkeys(self.capacity, 0)
         for key, placement in self.hosts.held.items():
+            if key[0] is OUTSIDE:
+                continue
             lane = self.lanes[key[0]]
             if (
                 key not in without

@@ -2,8 +2,9 @@
 
 It makes up a plan and a host, runs "processes" that end, fail, hang, get lost or are killed, tells of exits
 late or twice, answers what branches and loops ask, cancels, crashes before or after the log is written, and
-resumes, perhaps with changed source or with artifacts gone. Books that are kept apart are compared with the
-scheduler's after every change; `Broken` says what is wrong.
+resumes, perhaps with changed source or with artifacts gone; artifacts rot, and others on the host (`outside`)
+are quicker to take what is free. Books that are kept apart are compared with the scheduler's after every
+change; `Broken` says what is wrong.
 
     safety     while faults happen: every invariant in `ledger`, `standing`, `books` and `urgency`
     liveness   then, without faults: every task is done within a bound
@@ -14,11 +15,12 @@ from random import Random
 from books import Hosts, demand
 from life import NEVER, Life
 from oracle import Oracle
+from outside import Outside
 from random_plans import random_host, random_source
 from standing import check_done, is_hopeless
 from urgency import Urgency
 
-from flowrun.core.changes import CancelRequested, Opened, Woke
+from flowrun.core.changes import CancelRequested, Elsewhere, Opened, Woke
 from flowrun.core.decide import decide
 from flowrun.core.state import State
 
@@ -49,7 +51,8 @@ class World:
             "crash": chance([0, 1, 3]),
         }
         self.hosts = Hosts([self.capacity])
-        self.life = Life("", random, Oracle(source), self.hosts, None, self.exact)
+        self.outside = Outside(seed, [self.capacity], lambda: self.life.placements())
+        self.life = Life("", random, Oracle(source), self.hosts, self.outside, None, self.exact)
         self._open({}, self.life.cache())
 
     def play(self):
@@ -57,6 +60,7 @@ class World:
         for _ in range(self.random.randrange(10, 60)):
             self._random_step()
         self.faults = False
+        self.outside.leave()
         for _ in range(MOST_STEPS):
             status = self.life.state.status
             if status == "succeeded" or (self.hopeless and is_hopeless(self.life.ledger)):
@@ -85,6 +89,8 @@ class World:
         if self.life.asked:
             return self._step(self.life.answers(self.now, self.faults), crash)
         moments = self.life.moments()
+        if self.outside.is_seen(self.life.state.scheduler, self.faults and moments):
+            return self._step([Elsewhere(self.now, self.outside.held)], crash)
         demand(moments, "the run has not ended, but nothing will ever happen")
         soonest = min(moments)
         demand(soonest < NEVER, "a process hangs, and nobody will end it")
@@ -111,6 +117,7 @@ class World:
         self.hosts.check(life.ledger.shadow.scheduler.pool)
         if crash == "after":
             return self._resume()
+        self.outside.act()
         for change in changes:
             life.carry_out(change, self.now, self.faults)
 
@@ -127,7 +134,7 @@ class World:
     def _open(self, earlier, cache):
         self.hosts.held.clear()
         plan = self.life.oracle.plan
-        self.life.order = Urgency(self.hosts, self.exact)
+        self.life.order = Urgency(self.hosts, self.exact and not self.outside.restless)
         digest = self.life.open(State(plan, {}, cache=cache), State(plan, {}))
-        opened = Opened(self.now, digest, {}, self.capacity, earlier)
+        opened = Opened(self.now, digest, {}, self.capacity, earlier, elsewhere=self.outside.held)
         self._step([opened])

@@ -61,6 +61,8 @@ def _largest(rooms: Rooms, hosts_max: int, wanted: int) -> list[tuple[int, int]]
 
 def _room(kind: Kind, free: Free, request: Request) -> int:
     """How many GPUs of a gang have room on a host, with their part of CPUs and memory."""
+    if free.memory_mb < 0:  # others have some that was given out: whoever has it is about to be refused
+        return 0
     room = most_gpus(kind, free, request)
     if request.cpus:
         room = min(room, free.cpus * request.gpus // request.cpus)

@@ -1,9 +1,10 @@
 """Kinds of hosts and what is free of one, as whole numbers: the ground that matching and scoring stand on.
 
 CPUs are counted in thousandths, so that taking and giving back is exact. A GPU's number is its free memory in
-MB; `HELD` if a task has the whole of it. GPUs stand in slots: those of a class, alike in link domain, model
-and memory, side by side. Which of them are free does not matter then, only how many: a state in which the
-numbers of each class are sorted stands for all that are alike.
+MB; `HELD` if a task has the whole of it, and less while somebody outside is known to have some of it, too.
+GPUs stand in slots: those of a class, alike in link domain, model and memory, side by side. Which of them are
+free does not matter then, only how many: a state in which the numbers of each class are sorted stands for all
+that are alike.
 """
 
 from __future__ import annotations
@@ -84,10 +85,7 @@ class Kind:
             share = placement.gpu_memory_mb
             for index in placement.gpus:
                 slot = self.slot_of[index]
-                if share:
-                    left[slot] += sign * share
-                else:
-                    left[slot] = HELD if sign < 0 else self.whole[slot]
+                left[slot] += sign * (share or self.whole[slot] - HELD)
             gpus = tuple(left)
         uses = free.uses
         if placement.uses and uses:

@@ -67,7 +67,8 @@ class Holdings:
                 holding.ends_ms = now_ms + max(UNKNOWN_MS, now_ms - holding.started_ms)
                 self._push(holding)
         if len(ends) <= _FEW:
-            return (holding for _, number, holding in sorted(ends) if holding.entry == number)
+            ends.sort()  # still a heap, and nearly sorted the next time
+            return (holding for _, number, holding in ends if holding.entry == number)
         return _walk(ends)
 
     def _push(self, holding: Holding) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 
 from flowc.plan.model import Resources
 from flowrun.core.model import Placement, Rejected
@@ -13,6 +14,7 @@ from flowrun.core.scheduler.request import UNKNOWN_MS, Holding, Request
 from flowrun.core.scheduler.trial import Trial, amount_of, hosts_of
 
 MOVES = 256
+_ALONE = frozenset((0,))
 
 
 class Promise:
@@ -21,6 +23,9 @@ class Promise:
     Looking ahead is bounded: `at_ms` may be too early then, which lets less pass, and never too much. So is
     trying whether there is room beside it: once `MOVES` places were given back on trial in a round, what
     follows has to be over in time.
+
+    `sums` are given where CPUs and memory tell all about what is in its way: what is freed of them, less what
+    the request needs.
     """
 
     def __init__(
@@ -29,16 +34,14 @@ class Promise:
         at_ms: int,
         freed: Sequence[Holding] = (),
         hosts: frozenset[int] | None = None,
-        by_sums: bool = False,
+        sums: tuple[int, int] | None = None,
     ) -> None:
         self.request = request
         self.at_ms = at_ms
         self._hosts = hosts
         self._freed = {id(holding): holding for holding in freed}
-        self.by_sums = by_sums  # of CPUs and memory: they tell all about what is in its way
-        self._cpus = self._memory_mb = 0  # of all that is freed
-        for holding in freed:
-            self._count(holding, 1)
+        self.by_sums = sums is not None
+        self._cpus, self._memory_mb = sums or (0, 0)
         self._in_the_way: set[Placement] = set()  # what was found to be, while all else stays as it is
         self._moves = 0
 
@@ -76,7 +79,11 @@ class Promise:
         if self._hosts is None:
             return True
         if self.by_sums:
-            return not self._leaves_sums(request, pool) or self._is_reserved(request, order)
+            cpus, memory_mb = pool.spare()
+            needs = request.needs
+            if thousandths(needs.cpus) > cpus + self._cpus or needs.memory_mb > memory_mb + self._memory_mb:
+                return True
+            return self._is_reserved(request, order)
         assert placement is not None
         if placement in self._in_the_way:
             return True
@@ -92,15 +99,6 @@ class Promise:
     def _is_reserved(self, request: Request, order: Order) -> bool:
         return order.reserved(self.request, list(self._freed.values()), request) is not None
 
-    def _leaves_sums(self, request: Request, pool: Pool) -> bool:
-        """Where only sums of CPUs and memory matter."""
-        promised, needs = self.request.needs, request.needs
-        cpus, memory_mb = pool.spare()
-        return (
-            thousandths(promised.cpus) + thousandths(needs.cpus) <= cpus + self._cpus
-            and promised.memory_mb + needs.memory_mb <= memory_mb + self._memory_mb
-        )
-
     def _leaves_room(self, placement: Placement, pool: Pool) -> bool:
         pool.take(placement)
         with Trial(pool, self.request) as trial:
@@ -110,19 +108,14 @@ class Promise:
 
 
 def promise(request: Request, soonest: Iterable[Holding], pool: Pool, order: Order, at_ms: int) -> Promise:
-    """When a request is expected to fit: once enough of `soonest` have given back their places."""
-    freed: list[Holding] = []
+    """When a request is expected to fit: once enough of `soonest` have given back their places.
+
+    What is going to be over at that very moment is, too: there may be room beside it by that.
+    """
+    soonest = iter(soonest)
     if len(pool) == 1 and _is_plain(request.needs):
-        cpus, memory_mb = pool.spare()
-        cpus -= thousandths(request.needs.cpus)
-        memory_mb -= request.needs.memory_mb
-        for holding in soonest:
-            freed.append(holding)
-            cpus += thousandths(holding.placement.cpus)
-            memory_mb += holding.placement.memory_mb
-            if cpus >= 0 and memory_mb >= 0 and order.reserved(request, freed) is None:
-                return Promise(request, holding.ends_ms, freed, frozenset((0,)), by_sums=True)
-        return Promise(request, freed[-1].ends_ms if freed else at_ms, freed, by_sums=True)
+        return _promise_by_sums(request, soonest, pool, order, at_ms)
+    freed: list[Holding] = []
     lacks = pool.place(request.needs)
     # On a single host it is known how much has to come free before it is worth to look again.
     missing = lacks.need - lacks.have if isinstance(lacks, Rejected) and len(pool) == 1 else 0.0
@@ -135,8 +128,32 @@ def promise(request: Request, soonest: Iterable[Holding], pool: Pool, order: Ord
                 if missing > 1e-9:
                     continue
             if order.reserved(request, freed) is None and (found := trial.place(freed)) is not None:
+                freed += _until(at_ms, soonest)
                 return Promise(request, at_ms, freed, frozenset(hosts_of(found)))
     return Promise(request, at_ms, freed)
+
+
+def _promise_by_sums(
+    request: Request, soonest: Iterable[Holding], pool: Pool, order: Order, at_ms: int
+) -> Promise:
+    cpus, memory_mb = -thousandths(request.needs.cpus), -request.needs.memory_mb
+    spare_cpus, spare_mb = pool.spare()
+    freed: list[Holding] = []
+    fits = False
+    for holding in soonest:
+        if fits and holding.ends_ms > at_ms:
+            break
+        freed.append(holding)
+        at_ms = holding.ends_ms
+        cpus += thousandths(holding.placement.cpus)
+        memory_mb += holding.placement.memory_mb
+        if not fits and cpus + spare_cpus >= 0 and memory_mb + spare_mb >= 0:
+            fits = order.reserved(request, freed) is None
+    return Promise(request, at_ms, freed, _ALONE if fits else None, (cpus, memory_mb))
+
+
+def _until(at_ms: int, soonest: Iterator[Holding]) -> Iterator[Holding]:
+    return takewhile(lambda holding: holding.ends_ms <= at_ms, soonest)
 
 
 def _is_plain(needs: Resources) -> bool:

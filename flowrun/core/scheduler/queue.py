@@ -43,6 +43,7 @@ class Kind:
 
     def __init__(self, of: Class) -> None:
         self.of = of
+        self.need = of.need
         self.heap: list[Entry] = []
 
 

@@ -74,7 +74,10 @@ class Scheduler:
         self.order.started(request, placement)
         holding = self.holdings.add(request, placement, now_ms)
         if self._kept is not None:
-            self._kept.started(holding)
+            if self.refused is None and holding.ends_ms > self._kept.at_ms:
+                self._kept = None  # it is more urgent, and nobody asked whether it delays what was promised
+            else:
+                self._kept.started(holding)
         self.claims.pop(ref, None)
 
     def ended(self, ref: Ref) -> None:
@@ -129,6 +132,11 @@ class Scheduler:
                 found = step.claim(claimed)
                 if found is not None:
                     yield found
+        if not self.order.limited:  # one lane for all
+            for only in list(self.queue.heads):
+                while (given := step.next(only)) is not None:
+                    yield given
+            return
         turns = self.order.round(now_ms)
         several, fruitless = len(self.queue.heads) > 1, 0
         while fruitless < self.FRUITLESS and (lane := turns.next()) is not None:
@@ -268,7 +276,7 @@ class _Pass:
         if scheduler.order.allowed(request) is not None:
             del scheduler.claims[ref]  # its team has taken other places meanwhile
             return None
-        place = scheduler.place(self._queue.kind_of(ref).of.need)
+        place = scheduler.place(self._queue.kind_of(ref).need)
         if place is None or scheduler.order.reserved(request) is not None:
             self._refuse(request)
             return None
@@ -279,36 +287,39 @@ class _Pass:
         """The most urgent request of a lane that may have a place, from where the last search ended."""
         scheduler, hopeless = self._scheduler, self._hopeless
         heads, order = self._queue.heads.get(lane, ()), scheduler.order
-        limited = order.limited
+        limited, blocked, promise = order.limited, self.blocked, None
         # Of a host alone it is known at once if there is too little of what counts most often.
         cpus, memory_mb = scheduler.pool.spare() if scheduler.alone else _ANY
         for at in range(self._passed.get(lane, 0), len(heads)):
             _, _, request, kind = heads[at]
-            of = kind.of
-            need = of.need
-            if need.rejected or need.cpus > cpus or need.memory_mb > memory_mb:
-                if scheduler.refused is None and (not limited or order.allowed(request) is None):
+            need = kind.need
+            if need.cpus > cpus or need.rejected or need.memory_mb > memory_mb:
+                if not blocked and (not limited or order.allowed(request) is None):
+                    blocked = True
                     self._refuse(request)
                 continue
+            of = kind.of
             if of in hopeless or (limited and order.allowed(request) is not None):
                 continue
             if limited and order.reserved(request) is not None:
                 hopeless.add(of)
                 self._refuse(request)
+                blocked = True
                 continue
-            promise = self._promise() if scheduler.refused is not None else None
-            if promise is not None and promise.by_sums:  # cheaper to look at than to look for a place
-                if self._delays(promise, request, of, None):
-                    continue
-                promise = None
+            if blocked and promise is None:
+                promise = self._promise()
+            by_sums = promise is not None and promise.by_sums  # cheaper than to look for a place
+            if promise is not None and by_sums and self._delays(promise, request, of, None):
+                continue
             place = scheduler.place(need)
             if place is None:
                 self._refuse(request)
+                blocked = True
                 continue
             trimmed = scheduler.trimmed(request, place) if limited else place
             if isinstance(trimmed, Rejected):
                 continue
-            if promise is None or not self._delays(promise, request, of, trimmed):
+            if promise is None or by_sums or not self._delays(promise, request, of, trimmed):
                 self._passed[lane] = at  # where the next of its kind comes in, or later
                 return request, trimmed
         return None

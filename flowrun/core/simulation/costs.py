@@ -7,15 +7,15 @@ from math import log
 
 import msgspec
 
-from flowc.plan.history import History, Record
+from flowc.plan.history import History, Record, Runner
 from flowc.plan.model import Origin, Plan, Site
 
 DEFAULT_MS = 1000  # of what nothing is known; what `flowc.plan.graph.weights` takes it for, too
 # What the runner adds to a call where no history tells: until its process runs, and what that holds up the
-# next. Medians over 64 calls side by side that return at once, in a project that imports nothing, on a busy
-# machine of 2 CPUs; with torch and scikit-learn loaded, forking takes four times as long.
-START_MS = 12
-FORK_MS = 8
+# next. Of 64 calls side by side that return at once, in a project that imports nothing, on a busy machine of
+# 2 CPUs, most had a process that was warm, and took less than a millisecond together.
+START_MS = 1
+FORK_MS = 0
 _NORMAL_P90 = 1.2816  # the 90th percentile of the standard normal distribution
 
 
@@ -53,8 +53,8 @@ def costs_of(plan: Plan, history: History | None = None) -> Costs:
     sites = {
         site.site: _cost(site, same.get((site.op, site.code)), earlier.get(site.op)) for site in plan.sites
     }
-    runner = history.runner
-    return Costs(sites, history.modules, runner.start_ms or START_MS, runner.fork_ms or FORK_MS)
+    runner = history.runner if history.runner.runs else Runner(0, START_MS, FORK_MS)
+    return Costs(sites, history.modules, runner.start_ms, runner.fork_ms)
 
 
 def _cost(site: Site, same: Record | None, earlier: Record | None) -> Cost:

@@ -14,6 +14,7 @@ from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Capacity, Inputs, Usage
 from flowrun.core.simulation.answers import Answers, Assumption
 from flowrun.core.simulation.costs import Costs
+from flowrun.core.simulation.zygotes import Zygotes
 from flowrun.core.state import State
 from flowrun.core.task import Task
 from flowrun.core.timeline import Timeline, timeline_of
@@ -64,8 +65,8 @@ class _World:
         self._costs = costs
         self._answers = answers
         self._chance = chance
-        self._loaded: set[str] = set()  # modules, by the process that forks the workers
-        self._idle_ms = 0.0  # when that process has done all that it was told by now
+        self._zygotes = Zygotes(costs.modules)
+        self._cold = {site.imports for site in state.plan.sites if site.imports}  # nobody has them ready yet
         self.events: list[tuple[int, int, Event]] = []  # a heap; of the same time, the first said comes first
         self._said = 0
 
@@ -81,21 +82,25 @@ class _World:
             self._expect(command.at_ms, self._answers.resolve(self._state, task, command.at_ms))
 
     def _start(self, start: Start, task: Task) -> None:
-        """The zygote loads what the operator imports, then forks; one after the other. Then the call runs."""
+        """When what the operator imports is loaded, its process is forked; then the call runs."""
         cost, at_ms = self._costs.sites[task.site.site], float(start.at_ms)
-        imports = {
-            name: self._costs.modules[name]
-            for name in task.site.imports
-            if name in self._costs.modules and name not in self._loaded
-        }
-        self._loaded.update(imports)
+        began_ms = self._zygotes.fork(task.site.imports, at_ms, self._costs.fork_ms)
         if cost.adds_start:
-            began_ms = max(at_ms, self._idle_ms) + sum(imports.values())
-            self._idle_ms = began_ms + self._costs.fork_ms
             at_ms = began_ms + self._costs.start_ms
+        if self._cold:
+            self._look_ahead(task, start.at_ms)
         own_ms = cost.ms * math.exp(cost.spread * self._chance(start.node)) if self._chance else cost.ms
-        usage = Usage(wall_ms=round(own_ms), imports=imports)
+        usage = Usage(wall_ms=round(own_ms))
         self._expect(round(at_ms + own_ms), Exited(0, start.node, start.attempt, _SOMETHING, usage=usage))
+
+    def _look_ahead(self, task: Task, now_ms: int) -> None:
+        """What waits for a node that starts will start before long, and what it imports is begun with."""
+        self._cold.discard(task.site.imports)
+        for index in self._state.dependents[task.index]:
+            imports = self._state.tasks[index].site.imports
+            if imports in self._cold:
+                self._cold.discard(imports)
+                self._zygotes.foresee(imports, now_ms)
 
     def _expect(self, at_ms: int, event: Event) -> None:
         self._said += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -16,16 +15,21 @@ COMMAND_S, URL_S = 60.0, 10.0  # time limits
 _LAST = 500  # characters of what a command printed
 
 
-def tell(targets: Sequence[str], report: RunReport) -> None:
-    """Tell of a run's end; on standard error of what did not work."""
+def is_url(target: str) -> bool:
+    """Whether a target is a URL; else it is a command."""
+    return target.startswith(("http://", "https://"))
+
+
+def tell(targets: Sequence[str], report: RunReport) -> list[str]:
+    """Tell of a run's end; what did not work, in sentences."""
     if not targets:
-        return
-    body = summary(report)
+        return []
+    body, problems = summary(report), []
     for target in targets:
-        is_url = target.startswith(("http://", "https://"))
-        problem = _post(target, body) if is_url else _command(target, report, body)
+        problem = _post(target, body) if is_url(target) else _command(target, report, body)
         if problem:
-            print(f"note: `--on-end {target}` did not work: {problem}", file=sys.stderr)
+            problems.append(f"`--on-end {target}` did not work: {problem}")
+    return problems
 
 
 def summary(report: RunReport) -> bytes:

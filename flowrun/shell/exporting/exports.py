@@ -10,7 +10,8 @@ from pathlib import Path
 from flowc.plan.diagnostics import Place, refuse
 from flowrun.core.state import State
 from flowrun.shell.log.finding import state_of
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.showing.report import RunReport, failures
 
 

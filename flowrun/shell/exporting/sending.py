@@ -3,7 +3,7 @@
 So whatever becomes of a receiver, it can neither hold up the run nor fail it, and what happened while it was
 slow is sent later.
 
-    python -m flowrun.shell.exporting.sending STATE RUN SINCE otel=URL openlineage=TARGET
+    python -m flowrun.shell.exporting.sending STATE RUN SINCE otel=URL openlineage=TARGET on_end=TARGET
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,8 +22,11 @@ from typing import IO, Protocol
 from flowc.plan.diagnostics import refuse
 from flowrun.core.changes import AnyChange, Opened
 from flowrun.core.state import State
+from flowrun.shell.exporting.ending import COMMAND_S, tell
 from flowrun.shell.log.following import follow
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
+from flowrun.shell.showing.report import report
 
 PATIENCE_S = 10.0  # at the end of a run: what is not sent by then is lost
 _NEEDS = {"otel": "opentelemetry.exporter.otlp.proto.http", "openlineage": "openlineage.client"}
@@ -60,11 +64,17 @@ def wanted(otel: str, openlineage: str, environment: Mapping[str, str]) -> dict[
 
 
 class Exports:
-    """The process that sends a run."""
+    """The process that sends a run, and then tells `on_end` of it."""
 
-    def __init__(self, home: Home, run: str, since: int, targets: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Home, run: str, since: int, targets: Mapping[str, str], on_end: Sequence[str] = ()
+    ) -> None:
+        self.run = run
+        self.patience_s = PATIENCE_S + COMMAND_S * len(on_end)
+        self._began_s = time.monotonic()
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         words = [str(home.folder), run, str(since), *(f"{name}={to}" for name, to in targets.items())]
+        words += [f"on_end={target}" for target in on_end]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flowrun.shell.exporting.sending", *words],
             stdin=subprocess.DEVNULL,
@@ -83,10 +93,29 @@ class Exports:
             print(f"note: not all of the run was sent within {PATIENCE_S:g} s of its end", file=sys.stderr)
             return
         if status:
-            self._said.seek(0)
-            lines = self._said.read().decode("utf-8", "replace").strip().splitlines()
+            lines = self._lines()
             why = lines[-1] if lines else f"exit status {status}"
             print(f"note: the run could not be sent: {why}", file=sys.stderr)
+
+    def outcome(self) -> list[str] | None:
+        """For who does not wait: what went wrong, in lines; `None` while it goes on."""
+        status = self._process.poll()
+        if status is None:
+            if time.monotonic() - self._began_s < self.patience_s:
+                return None
+            self.end()
+            return [f"not all was sent within {self.patience_s:g} s"]
+        return (self._lines() or [f"exit status {status}"]) if status else []
+
+    def end(self) -> None:
+        """End it, whatever is not sent."""
+        self._process.kill()
+        self._process.wait()
+
+    def _lines(self) -> list[str]:
+        """What it said."""
+        self._said.seek(0)
+        return self._said.read().decode("utf-8", "replace").strip().splitlines()
 
 
 def export(log: RunLog, run: str, since: int, exporters: Sequence[Exporter]) -> list[str]:
@@ -125,12 +154,23 @@ def _is_installed(name: str) -> bool:
     return False
 
 
+def _tell(log: RunLog, run: str, on_end: Sequence[str]) -> list[str]:
+    """Tell of a run that is over; what went wrong."""
+    state = log.state_of(run)
+    if state is None or state.status == "running":  # who executed it is gone
+        return []
+    return tell(on_end, report(run, state.status, state, log.home, state.ended_ms))
+
+
 def main() -> None:
     """The process."""
     folder, run, since, *words = sys.argv[1:]
-    targets = dict(word.split("=", 1) for word in words)
+    pairs = [(name, target) for name, _, target in (word.partition("=") for word in words)]
+    targets = {name: target for name, target in pairs if name != "on_end"}
     log = RunLog(Home(Path(folder)))
     problems = export(log, run, int(since), exporters_for(targets, run, os.environ))
+    if on_end := [target for name, target in pairs if name == "on_end"]:
+        problems += _tell(log, run, on_end)
     for problem in problems:
         print(problem, file=sys.stderr)
     sys.stderr.flush()

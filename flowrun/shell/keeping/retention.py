@@ -18,7 +18,8 @@ from flowc.plan.diagnostics import Refused, refuse
 from flowc.plan.text import counted
 from flowrun.core.changes import AnyChange, Opened
 from flowrun.core.model import Artifact
-from flowrun.shell.log.runlog import RunLock, RunLog, RunRow
+from flowrun.shell.log.locks import RunLock
+from flowrun.shell.log.runlog import RunLog, RunRow
 from flowrun.shell.store.artifacts import Store
 from flowrun.shell.store.content import Damaged
 from flowrun.shell.store.files import PARTIAL, remove_left

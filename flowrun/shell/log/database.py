@@ -76,7 +76,11 @@ class Batch(NamedTuple):
 
 
 class Conflict(Exception):
-    """Another process has written to the run's log meanwhile."""
+    """Another process has written to the log of `run` meanwhile."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"another process has written to the log of `{run}`")
+        self.run = run
 
 
 class Mangled(Exception):
@@ -266,7 +270,7 @@ def _statements(batch: Batch) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
 
 def _execute(db: sqlite3.Connection, statement: str, rows: list[tuple[object, ...]]) -> None:
     if db.executemany(statement, rows).rowcount == 0 and statement is _APPEND:
-        raise Conflict(f"another process has written to the log of `{rows[0][0]}`")
+        raise Conflict(str(rows[0][0]))
 
 
 def _sum(body: bytes | None, *columns: object) -> int:

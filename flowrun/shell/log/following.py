@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from flowrun.core.changes import AnyChange, Finish
-from flowrun.shell.log.runlog import RunLog, is_locked
+from flowrun.shell.log.locks import is_locked
+from flowrun.shell.log.runlog import RunLog
 
 _LOOK_S = 0.1  # between looks at a number that SQLite keeps in memory: whether anything was written
 _ALONE_S = 1.0  # between looks at whether somebody still executes the run

@@ -40,6 +40,11 @@ class Outage:
         return ""
 
 
+def lasting(reason: str, for_ms: float) -> str:
+    """A line for as long as it lasts."""
+    return f"the run log cannot be written for {for_ms / 1000:.0f} s: {reason}; nothing starts until it can"
+
+
 def unwritten(changes: Iterable[tuple[str, AnyChange]]) -> tuple[str, ...]:
     """What is lost, and will be done again, if these changes of runs are never written."""
     results, ends = [], []

@@ -12,6 +12,7 @@ from flowrun.core.model import Origin
 from flowrun.core.reuse import Hit
 from flowrun.shell.log.database import Mangled, changes_at, result_of
 from flowrun.shell.store.artifacts import Store
+from flowrun.shell.store.files import LARGE_BYTES
 
 _MOST_ROWS = 16  # of the log, decoded: results of a run are often asked for one after the other
 
@@ -25,7 +26,10 @@ class Results:
         self._rows: OrderedDict[tuple[str, int], list[AnyChange]] = OrderedDict()
 
     def look_up(self, key: bytes) -> Hit | None:
-        """The latest result that was computed under a content key, if it is sound with all its parts."""
+        """The latest result that was computed under a content key.
+
+        It is sound with all its parts, or so large that this has yet to be verified.
+        """
         try:
             found = result_of(self._db, key)
             change = self._change(*found) if found else None
@@ -39,6 +43,8 @@ class Results:
                 hit = Hit(change.artifact, change.origin)
             case _:
                 return None
+        if hit.artifact.bytes > LARGE_BYTES:
+            return hit._replace(verified=False)
         return hit if self._store.is_sound(hit.artifact) else None
 
     def _change(self, run: str, position: int) -> AnyChange | None:

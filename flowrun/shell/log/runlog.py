@@ -8,34 +8,31 @@ specified in `docs/formats/run-log.md`.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
-from weakref import WeakValueDictionary
+from typing import Any, NoReturn
 
 import msgspec
 from blake3 import blake3
 
 from flowc.plan import codec, known
-from flowc.plan.diagnostics import Place, Refused, print_diagnostics, refuse
+from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_diagnostics, refuse
 from flowc.plan.model import Header, Plan
 from flowrun.core.changes import AnyChange, Opened, Tagged
 from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
 from flowrun.core.model import Capacity
 from flowrun.core.state import State
 from flowrun.shell.log import database, facts
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.locks import is_locked
 from flowrun.shell.log.made import Made
 from flowrun.shell.log.results import Results
 from flowrun.shell.log.writer import Writer
-from flowrun.shell.store.artifacts import Store
 
-_FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
-_TIMEOUT_S = 10.0
+_PATIENCE_S = 10.0
+_OTHERS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _RUNS = """
 SELECT run, number, workflow, plan_file, created_ms, status, ended_ms, sum FROM runs ORDER BY number
 """
@@ -56,38 +53,18 @@ class RunRow(msgspec.Struct, frozen=True):
     ended_ms: int
 
 
-class Home:
-    """The state folder of a project, `.flow` by default: run log, artifacts, node logs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store = Store(folder / "artifacts")
-
-    def prepare(self) -> Path:
-        """Make the folder; the file for what imports print. `Refused` (FR305) if that is not possible."""
-        log = self.folder / "zygote.log"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            log.open("a").close()
-        except OSError as error:
-            hint = "see to its permissions and the disk, or name another folder with --state"
-            refuse("FR305", f"the state folder cannot be used: {error.strerror}", Place(str(log)), hint=hint)
-        return log
-
-    def run_folder(self, run: str) -> Path:
-        """Where a run's plan and node logs lie."""
-        return self.folder / "runs" / run
-
-
 class RunLog:
-    """An open run log. Not to be carried over a fork."""
+    """An open run log. Not to be carried over a fork.
 
-    def __init__(self, home: Home, writable: bool = False) -> None:
+    Another process that has the database is waited for, but no longer than `patience_s`.
+    """
+
+    def __init__(self, home: Home, writable: bool = False, patience_s: float = _PATIENCE_S) -> None:
         self.home = home
-        self._path = Place(str(home.folder / "runs.db"))
+        self.place = Place(str(home.folder / "runs.db"))
         connect = database.connect if writable else database.connect_to_read
         with self._refusing():
-            self._db = connect(Path(self._path.file), _TIMEOUT_S)
+            self._db = connect(Path(self.place.file), patience_s)
 
     def close(self) -> None:
         """Close the database."""
@@ -109,7 +86,7 @@ class RunLog:
 
     def writer(self) -> Writer:
         """A thread of its own that appends; what this process then reads here may lag behind it."""
-        return Writer(Path(self._path.file))
+        return Writer(Path(self.place.file))
 
     def append(self, run: str, position: int, changes: Sequence[AnyChange]) -> int:
         """Write changes at a position, all or none, durable when this returns; the next position."""
@@ -167,7 +144,7 @@ class RunLog:
         rows = self.runs()
         found = [row for row in rows if row.run == run] if run else rows[-1:]
         if found and found[0].status == "damaged":
-            _refuse(database.Mangled(f"what it says of run `{found[0].run}` is damaged"), self._path)
+            _refuse(database.Mangled(f"what it says of run `{found[0].run}` is damaged"), self.place)
         if found:
             return found[0]
         if not rows:
@@ -193,13 +170,13 @@ class RunLog:
         with self._refusing():
             row = self._db.execute("SELECT body FROM plans WHERE hash = ?", (digest,)).fetchone()
         if row is None:
-            refuse("FR305", f"the run log has lost the plan {digest[:12]}", self._path)
+            refuse("FR305", f"the run log has lost the plan {digest[:12]}", self.place)
         if not isinstance(row[0], bytes) or blake3(row[0]).hexdigest() != digest:
-            _refuse(database.Mangled(f"the plan {digest[:12]} is damaged"), self._path)
+            _refuse(database.Mangled(f"the plan {digest[:12]} is damaged"), self.place)
         try:
             return known.decode(row[0])
         except msgspec.DecodeError:  # of another version, maybe: the codec says what is wrong
-            return codec.decode(row[0], self._path.file)
+            return codec.decode(row[0], self.place.file)
 
     def state_of(self, run: str) -> State | None:
         """The state of a run, rebuilt from its log; `None` if it was never opened."""
@@ -265,7 +242,7 @@ class RunLog:
         try:
             yield
         except Exception as error:
-            _refuse(error, self._path)
+            _refuse(error, self.place)
 
 
 def demand_written(writer: Writer, home: Home) -> None:
@@ -274,11 +251,23 @@ def demand_written(writer: Writer, home: Home) -> None:
         _refuse(writer.failure, Place(str(home.folder / "runs.db")))
 
 
+def disputed(run: str, path: Place) -> Diagnostic:
+    """Why a run (FR168) is not executed any more: its log is another process's, too."""
+    hint = "see what else uses that folder, then go on with the run: what is written of it counts"
+    return Diagnostic(
+        "FR168", f"another process has written to the log of `{run}` meanwhile", (Label(path),), hint=hint
+    )
+
+
 def refuse_unwritten(outage: str, home: Home, lost: Iterable[str]) -> NoReturn:
     """Refuse (FR310) what needs the log to be written, which it cannot be at the moment."""
+    raise Refused(_unwritten(outage, Place(str(home.folder / "runs.db")), lost))
+
+
+def _unwritten(outage: str, path: Place, lost: Iterable[str] = ()) -> Diagnostic:
     hint = "see to what holds the file, or to the disk; what is written is not lost, and can be gone on with"
     message = f"the run log cannot be written: {outage}"
-    refuse("FR310", message, Place(str(home.folder / "runs.db")), notes=lost, hint=hint)
+    return Diagnostic("FR310", message, (Label(path),), tuple(lost), hint)
 
 
 def _refuse(error: Exception, path: Place) -> NoReturn:
@@ -295,7 +284,11 @@ def _refuse(error: Exception, path: Place) -> NoReturn:
         case database.Foreign() | msgspec.DecodeError():
             hint = "use the flowrun that made it, or name another folder with --state"
             refuse("FR312", f"the run log is of another version of flowrun: {error}", path, hint=hint)
-        case sqlite3.Error() | OSError() | database.Conflict():
+        case database.Conflict():
+            raise Refused(disputed(error.run, path))
+        case sqlite3.OperationalError() if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OTHERS:
+            raise Refused(_unwritten(str(error), path))
+        case sqlite3.Error() | OSError():
             hint = "see to permissions and disk, or name another folder with --state: nothing is lost"
             refuse("FR305", f"the run log cannot be used: {error}", path, hint=hint)
         case _:
@@ -305,56 +298,3 @@ def _refuse(error: Exception, path: Place) -> NoReturn:
 def _divided(changes: list[AnyChange]) -> list[list[AnyChange]]:
     openings = [i for i, change in enumerate(changes) if isinstance(change, Opened)]
     return [changes[i:end] for i, end in pairwise([*openings, len(changes)])]
-
-
-class RunLock:
-    """Says that a process is executing a run. The kernel releases it however the process ends.
-
-    A record lock belongs to the process alone: forked workers do not inherit it. It is lost, too, when the
-    process closes the file anywhere, so `is_locked` does not look at those that are `held` here.
-    """
-
-    held: ClassVar[WeakValueDictionary[tuple[int, Path], RunLock]] = WeakValueDictionary()
-
-    def __init__(self, home: Home, run: str) -> None:
-        """Take the lock; `Refused` (FR303) if another process has it."""
-        folder = self._folder = home.run_folder(run)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / "lock").open("a")
-        except OSError as error:
-            refuse("FR305", f"the run's folder cannot be used: {error.strerror}", Place(str(folder)))
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            hint = "wait for that process, or end it"
-            refuse("FR303", f"run `{run}` is being executed by another process", hint=hint)
-        self.held[os.getpid(), folder] = self
-
-    def release(self) -> None:
-        """Nobody executes the run any more."""
-        self.held.pop((os.getpid(), self._folder), None)
-        self._file.close()
-
-
-def is_locked(home: Home, run: str) -> bool:
-    """Whether a process is executing a run."""
-    return executing(home, run) is not None
-
-
-def executing(home: Home, run: str) -> int | None:
-    """The process that is executing a run, if there is one; 0 if it is none that can be seen from here.
-
-    Only looks: to take the lock, be it for a moment, could make a process that is about to execute the run
-    give up.
-    """
-    folder = home.run_folder(run)
-    if (os.getpid(), folder) in RunLock.held:
-        return os.getpid()
-    try:
-        with (folder / "lock").open("rb") as file:
-            wanted = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-            found = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
-    except OSError:
-        return None
-    return None if found[0] == fcntl.F_UNLCK else max(0, found[-1])

@@ -8,7 +8,8 @@ from pathlib import Path
 from flowc.plan.diagnostics import refuse
 from flowrun.shell.clock import now_ms
 from flowrun.shell.log.finding import state_of
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 
 MAX_TAGS, MAX_LENGTH = 100, 1000
 

@@ -11,12 +11,14 @@ import os
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from weakref import WeakSet
 
-from flowrun.shell.log.database import Batch, append, connect, has
+from flowrun.core.changes import Opened
+from flowrun.shell.log.database import Batch, Conflict, append, connect, has
 
 Connect = Callable[[Path, float], sqlite3.Connection]
 
@@ -32,20 +34,24 @@ _BUSY = frozenset({5, 6})
 class Writer:
     """Writes batches of changes to the database at `path`.
 
-    `handed` batches were put, of which `durable` are. `outage` says why nothing can be written just now: it
-    is tried again and again. `failure` is why nothing can be any more. The thread starts with the first
-    batch, and ends before this process forks: a fork would copy what it holds, and not itself.
+    Something was put `handed` times, of which so many are `durable`. `outage` says why nothing can be written
+    just now: it is tried again and again. `failure` is why nothing can be any more. `disputes` are runs that
+    another process has written to, until they are taken from there: nothing of them is written up to their
+    next `Opened`, and they are told before what was put of them counts as durable. The thread starts with the
+    first batch, and ends before this process forks: a fork would copy what it holds, and not itself.
     """
 
     def __init__(self, path: Path, connect: Connect = connect) -> None:
         self.handed = self.durable = 0
         self.outage = ""
+        self.disputes: deque[str] = deque()
         self.failure: Exception | None = None
         self.woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._path = path
         self._connect = connect
         self._inbox: SimpleQueue[Sequence[Batch] | None] = SimpleQueue()
         self._left: list[Sequence[Batch]] = []  # what the thread before could not write
+        self._disputed: set[str] = set()
         self._ending = threading.Event()
         self._hurry = threading.Lock()  # free if the next commit is not to wait
         self._hurry.acquire()
@@ -97,7 +103,8 @@ class Writer:
         try:
             while group := self._left or self._next_group():
                 self._left = group
-                db = self._insist(db, [batch for batches in group for batch in batches])
+                wanted = [batch for batches in group for batch in batches if self._counts(batch)]
+                db = self._insist(db, wanted)
                 if db is None:
                     return
                 self._left = []
@@ -128,13 +135,18 @@ class Writer:
         """Write batches, however long it takes; the connection by then. None: the thread is to end first."""
         since, pause_s, tried = time.monotonic(), _PAUSES_S[0], False
         while True:
+            batches = [batch for batch in batches if batch.run not in self._disputed]
             try:
                 db = db or self._connect(self._path, _TIMEOUT_S)
                 # A commit that failed may have been one after all.
-                if not (tried and has(db, batches)):
+                if batches and not (tried and has(db, batches)):
                     append(db, batches)
                 self._tell("")
                 return db
+            except Conflict as conflict:  # nothing is written: once more, but for that run
+                self._disputed.add(conflict.run)
+                self.disputes.append(conflict.run)
+                continue
             except (sqlite3.Error, OSError) as error:
                 code = 14 if isinstance(error, OSError) else getattr(error, "sqlite_errorcode", 1) & 0xFF
                 if code not in _PASSING:
@@ -150,6 +162,15 @@ class Writer:
             elif self._ending.wait(pause_s):
                 return None
             pause_s = min(2 * pause_s, _PAUSES_S[1])
+
+    def _counts(self, batch: Batch) -> bool:
+        """Whether a batch is to be written: not if it is of a run that another process goes on with by now.
+
+        Who opens such a run again has read what that other one wrote.
+        """
+        if isinstance(batch.changes[0], Opened):
+            self._disputed.discard(batch.run)
+        return batch.run not in self._disputed
 
     def _tell(self, outage: str) -> None:
         if outage != self.outage:

@@ -40,12 +40,15 @@ def room(height: int) -> Room:
     )
 
 
-def frame(run: str, state: State, progress: Progress, now_ms: float, cells: int, lines: int) -> Text:
-    """The frame, of at most so many lines, each of at most so many cells."""
+def frame(
+    run: str, state: State, progress: Progress, now_ms: float, cells: int, lines: int, alert: str = ""
+) -> Text:
+    """The frame, of at most so many lines, each of at most so many cells; above all an alert, if any."""
     from rich.text import Text
 
     fits = room(lines)
     parts: list[list[Line]] = [
+        [[(printable(alert), "bold red")]] if alert else [],
         [_head(run, state, progress, now_ms, cells), _counts(state, progress, now_ms)],
         list(_devices(state, fits.gpus, cells)),
         list(_sites(state, progress, fits.sites)),

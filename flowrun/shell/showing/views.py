@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flowc.plan.history import Record
 from flowc.plan.text import columns, counted, printable
-from flowrun.shell.log.runlog import Home
+from flowrun.shell.log.home import Home
 from flowrun.shell.showing.report import NodeReport, RunReport, abbreviate
 
 if TYPE_CHECKING:

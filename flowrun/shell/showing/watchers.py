@@ -29,6 +29,7 @@ from flowrun.core.changes import (
 from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.shell.clock import now_ms
+from flowrun.shell.log.outage import lasting
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -65,12 +66,15 @@ class PlainWatcher:
                 say([self._lines.of(state, change)])
                 if self._problems == MOST_PROBLEMS:
                     say([f"{' ' * 11} ... what else goes wrong is counted"])
-        self._tell(state, over=any(isinstance(change, Finish) for change in changes))
+        self._tell(state, over=isinstance(changes[-1], Finish))
 
     def tick(self, state: State) -> None:
         """Nothing happened: of very many nodes, how far the run is."""
         if self._progress is not None:
             self._tell(state)
+
+    def suffer(self, outage: str) -> None:
+        """Standard error has it."""
 
     def _tell(self, state: State, over: bool = False) -> None:
         """More and more seldom: after a minute every 3 s, after an hour every 3 minutes."""
@@ -94,6 +98,9 @@ class JsonWatcher:
     def tick(self, state: State) -> None:
         """Nothing happened: nothing is printed."""
 
+    def suffer(self, outage: str) -> None:
+        """Standard error has it."""
+
 
 class LiveWatcher:
     """Finished nodes scroll by, or of very many those that went wrong; below them stands the live view."""
@@ -105,6 +112,7 @@ class LiveWatcher:
         self._progress: Progress | None = None
         self._next_s = 0.0
         self._problems = 0
+        self._outage, self._since_ms = "", 0
 
     def see(self, state: State, changes: Sequence[AnyChange]) -> None:
         """Print what ended, and draw."""
@@ -137,6 +145,12 @@ class LiveWatcher:
         if time.monotonic() >= self._next_s:
             self._draw(state)
 
+    def suffer(self, outage: str) -> None:
+        """A line of its own, as long as it lasts."""
+        if not self._outage:
+            self._since_ms = now_ms()
+        self._outage = outage
+
     def _draw(self, state: State) -> None:
         """At most every tenth of a second, and never for more than a hundredth of this process's time."""
         if self._live is None or self._progress is None or not self._live.is_started:
@@ -145,7 +159,9 @@ class LiveWatcher:
 
         began = time.thread_time()
         screen = self._live.console.size
-        picture = frame(self._run, state, self._progress, now_ms(), screen.width, screen.height)
+        now = now_ms()
+        alert = lasting(self._outage, now - self._since_ms) if self._outage else ""
+        picture = frame(self._run, state, self._progress, now, screen.width, screen.height, alert)
         self._live.update(picture, refresh=True)
         self._next_s = time.monotonic() + max(_REFRESH_S, 100 * (time.thread_time() - began))
 
@@ -176,9 +192,13 @@ class Lines:
 
 
 def _is_problem(change: AnyChange) -> bool:
-    return (isinstance(change, (Exited, Resolved)) and change.failure is not None) or isinstance(
-        change, Retry
-    )
+    match change:
+        case Start():  # every second change
+            return False
+        case Exited(failure=failure) | Resolved(failure=failure):
+            return failure is not None
+        case _:
+            return isinstance(change, Retry)
 
 
 def _line(state: State, change: AnyChange, width: int) -> str:

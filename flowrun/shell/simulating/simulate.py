@@ -23,8 +23,8 @@ from flowrun.core.simulation.whatif import DIMENSIONS, Deadline, Dimension, Swee
 from flowrun.core.simulation.world import Chance, Simulated, simulate
 from flowrun.core.timeline import Timeline
 from flowrun.shell.amounts import duration_ms, size_mb
+from flowrun.shell.demands import demand_feasible
 from flowrun.shell.host import devices
-from flowrun.shell.launch import demand_feasible
 
 _MOST_HOSTS = 100  # of a sweep
 _TRUTHS = {"then": True, "true": True, "otherwise": False, "false": False}

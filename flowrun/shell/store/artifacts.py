@@ -70,8 +70,15 @@ class Store:
         """
         if artifact.data and blake3(artifact.data).hexdigest() != artifact.hash:
             return False
+        return self._all(artifact, self.content.hold)
+
+    def has(self, artifact: Artifact) -> bool:
+        """Whether a value and all its parts are there, intact or not."""
+        return self._all(artifact, lambda digest: self.path(digest).exists())
+
+    def _all(self, artifact: Artifact, test: Callable[[str], bool]) -> bool:
         try:
-            return all(self.content.hold(digest) for digest in self.digests(artifact))
+            return all(map(test, self.digests(artifact)))
         except (Damaged, msgspec.DecodeError):
             return False
 

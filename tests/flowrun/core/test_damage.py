@@ -126,11 +126,57 @@ class TestDamage:
         run.finds_damage("b", A)
         assert run.state.status == "cancelled"
 
+    def test_nor_for_a_handler_that_runs_all_the_same(self):
+        run = done("a\nb\nz < a after=b trigger=always", a=A)
+        run.cancel()
+        assert started(run.fails("b", "FR202")) == ["z.1"]
+        run.now += 10
+        assert run.finds_damage("z", A)[0] == "fail z"
+
     def test_of_what_nobody_made_is_tried_again_and_given_up(self):
         run = Run("a")
         for _ in range(MAX_LOSSES):
             assert run.finds_damage("a", C)[0] == "retry a at 0 (damaged)"
         assert run.finds_damage("a", C)[0] == "fail a"
+
+
+class TestWhoMadeIt:
+    """It may lack what it needs itself: a run that was resumed kept it, or that is damaged as well."""
+
+    def kept(self):
+        earlier = {"b": Earlier(4, 1, 2, artifact=Artifact(B, 10))}
+        return Run("a\nb < a\nc < b", earlier=earlier, now=10)
+
+    def test_waits_for_what_it_needs(self):
+        run = self.kept()
+        commands = run.finds_damage("c", B)
+        assert commands[0] == "redo b, then c"
+        assert started(commands) == []
+        assert started(run.done("a", A)) == ["b.5"]
+        assert started(run.done("b", B)) == ["c.2"]
+
+    def test_cannot_run_if_that_fails(self):
+        run = self.kept()
+        run.finds_damage("c", B)
+        assert run.fails("a") == ["fail a", "block b by a", "block c by a", "finish failed"]
+
+    def test_cannot_run_if_that_has_failed(self):
+        run = self.kept()
+        run.fails("a")
+        assert run.finds_damage("c", B) == ["fail c", "finish failed"]
+        assert run["b"].state == "succeeded"
+
+    def test_waits_for_what_is_made_again(self):
+        run = done("a\nb < a\nc < b\nd < a", a=A, b=B)
+        assert started(run.finds_damage("d", A)) == ["a.2"]
+        assert started(run.finds_damage("c", B)) == []
+        assert started(run.done("a", A)) == ["b.2", "d.2"]
+
+    def test_waits_for_another_one_that_made_the_same(self):
+        run = done("b\na < b\nc < a b", b=A, a=A)
+        assert run.finds_damage("c", A)[0] == "redo a b, then c"
+        assert run["a"].state == "pending"
+        assert started(run.done("b", A)) == ["a.2"]
 
 
 class TestLoops:
@@ -196,3 +242,28 @@ def test_a_pause_that_is_over_before():
     run.finds_damage("c", A)
     assert started(run.wake(run["b"].ready_at_ms)) == []
     assert started(run.done("a", A)) == ["b.2", "c.2"]
+
+
+class TestResumed:
+    """`b` is kept, and `a`, from which it was made, is not: its artifact is gone."""
+
+    @pytest.fixture
+    def run(self):
+        earlier = {"a": Earlier(1), "b": Earlier(1, artifact=Artifact(B, 1))}
+        run = Run("a\nb < a\nc < b", on=host(cpus=4), earlier=earlier)
+        assert run.opened == ["start a.2", "start c.1"]
+        return run
+
+    def test_what_is_made_again_waits_for_what_it_is_made_from(self, run):
+        assert run.finds_damage("c", B) == ["redo b, then c"]
+        assert run.states() == {"running": "a", "pending": "b c"}
+        assert run.done("a") == ["start b.2"]
+        assert run.done("b", B) == ["start c.2"]
+
+
+def test_what_is_tried_again_does_not_start_without_what_could_not_be_made_again():
+    run = Run("a\nb < a retries=1 backoff=0\nc < a", on=host(cpus=4))
+    run.done("a", A)
+    assert run.finds_damage("c", A)[0] == "redo a, then c"
+    assert run.fails("a") == ["fail a", "block c by a"]
+    assert run.fails("b")[-2:] == ["block b by a", "finish failed"]

@@ -68,6 +68,17 @@ def test_two_that_were_taken_at_once():
     assert run.is_shared(holds(gpu=0), at=60) == ["start a.2 on gpu 1"]
 
 
+def test_a_part_of_what_another_node_was_to_have_whole():
+    """For as long as nobody has told that this one was refused, too, both are taken to hold the GPU."""
+    run = Host("a gpus=1\nb gpus=1", host(2, 1000, [80, 80]))
+    taken = holds(gpu=0, share=30), holds(gpu=1, share=30)
+    run.was_taken("a", *taken)
+    run.was_taken("b", *taken)
+    assert [gpu.memory_mb for gpu in run.state.scheduler.pool.left().gpus] == [50, 50]
+    assert run.wake(50) == []
+    assert run.is_shared(at=60) == ["start a.2 on gpu 0", "start b.2 on gpu 1"]
+
+
 def test_parts_of_a_gpu():
     run = Host("a gpus=1 gpu_memory=50", host(2, 1000, [80]))
     run.was_taken("a", holds(gpu=0, share=40))

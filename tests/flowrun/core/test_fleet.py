@@ -5,7 +5,7 @@ from graphs import host, plan, say
 
 from flowc.plan.model import Resources
 from flowrun.core.changes import CancelRequested, Exited, Opened
-from flowrun.core.fleet import Fleet, decide, evict, look
+from flowrun.core.fleet import Fleet, abandon, decide, evict, look
 from flowrun.core.model import Artifact, Failure
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.order import Fair
@@ -71,6 +71,16 @@ def test_a_cancelled_run_makes_room():
     runs.happens("main-1", CancelRequested(0))
     assert runs.dies("main-1", "x") == ["main-1: cancel x", "main-2: start z.1"]
     assert runs.dies("main-1", "y") == ["main-1: cancel y", "main-1: finish cancelled"]
+
+
+def test_a_run_that_is_abandoned_ends_at_once_and_makes_room():
+    runs = Runs()
+    runs.open("x\ny < x\nlast trigger=always after=x,y")
+    runs.open("z cpus=2", team=1)
+    decided = runs.text(abandon(runs.fleet, "main-1", 5))
+    assert "main-1: kill x.1 cancelled by force" in decided, decided
+    assert not any("start" in told for told in decided)
+    assert runs.dies("main-1", "x")[-2:] == ["main-2: start z.1", "main-1: finish cancelled"]
 
 
 class TestMix:

@@ -69,7 +69,8 @@ def test_own_times_imports_and_what_the_runner_adds():
         Record("flows:load", "c0de", 1, 900, 900, 7, 100, 100),
     ]
     assert modules(measured) == [Module("torch", 1, 700)]
-    assert runner(measured) == Runner(2, 70)
+    assert runner(measured) == Runner(1, 40)  # loading may have begun before `load` was wanted
+    assert runner(measured[:1]) == Runner(1, 100)
     # Of three that are wanted at once, one follows the other.
     threes = [start(f"fit[{i}]", 0) for i in range(3)]
     threes += [Exited(10 + 4 * i, f"fit[{i}]", 1, Artifact("h", 1), usage=Usage(wall_ms=1)) for i in range(3)]

@@ -3,7 +3,7 @@
 import pytest
 from graphs import Run, plan
 
-from flowrun.core.resume import adopt, carry_over, from_there_on
+from flowrun.core.resume import carry_over, from_there_on
 from flowrun.core.state import State
 
 GRAPH = "items\nm control=map < items\nsum < m\nother reads=n\nend trigger=always after=sum"
@@ -52,20 +52,3 @@ def test_running_again_from_a_node_on(nodes, run_again):
 def test_of_a_reduction_all_runs_again():
     before = finished("items\nr control=reduce < items\nlast < r")
     assert from_there_on(before, ["r[0.0]"]) == {"r", "last"}
-
-
-def test_a_new_run_takes_over_what_has_the_same_key_and_counts_its_own_attempts():
-    before = finished(n=1)
-    earlier = adopt(before, State(plan(GRAPH), {"n": 2}), sound)
-    assert kept(earlier) == set(earlier) == {"items", "m[0]", "m[1]", "m[2]", "sum"}
-    assert {was.attempt for was in earlier.values()} == {0}
-    run = Run(GRAPH, inputs={"n": 2}, earlier=earlier)
-    assert run.opened == ["resolve m", "start other.1"]
-    assert run.knows("m", 3) == ["start end.1"]
-    assert run.states() == {"succeeded": "items m sum m[0] m[1] m[2]", "running": "other end"}
-    third = adopt(run.state, State(plan(GRAPH), {"n": 3}), sound)  # what was taken over is handed on
-    assert kept(third) == kept(earlier)
-
-
-def test_what_is_damaged_is_not_taken_over():
-    assert adopt(finished(), State(plan(GRAPH), {}), lambda artifact: False) == {}

@@ -187,6 +187,53 @@ class TestMiss:
         assert known.asked == 0
 
 
+class TestLarge:
+    """What takes a while to verify is verified meanwhile."""
+
+    @pytest.fixture
+    def large(self, known):
+        done(CHAIN, known)
+        known.hits = {key: hit._replace(verified=False) for key, hit in known.hits.items()}
+        return Run(f"{CHAIN}\nother code=new", on=host(cpus=1), cache=Cache(known))
+
+    def test_it_is_taken_when_it_turned_out_to_be_sound_and_others_run_meanwhile(self, large):
+        assert large.opened == ["verify load of old-1/load", "start other.1"]
+        assert large.verified("load", True) == ["reuse load of old-1/load", "verify fit of old-1/fit"]
+
+    def test_or_else_it_waits_for_a_place_as_any_other(self, large):
+        assert large.verified("load", False) == []
+        assert large["load"].state == "ready"
+        assert large.done("other") == ["start load.1"]
+        assert large.done("load", f"{sum(map(ord, 'load')):064x}") == ["verify fit of old-1/fit"]
+
+    def test_what_comes_twice_or_is_of_something_else_tells_nothing(self, large):
+        assert large.verified("load", True, "f" * 64) == []
+        first = large.state.verifying["load"].artifact.hash
+        large.verified("load", True)
+        assert large.verified("load", True, first) == []
+        assert large.verified("other", True, first) == []
+
+    def test_cancelled_meanwhile_it_is_over(self, large):
+        hit = large.state.verifying["load"].artifact.hash
+        assert "cancel load" in large.cancel()
+        assert large.verified("load", True, hit) == []
+
+    def test_what_is_to_be_made_again_meanwhile_is_not_taken(self, known):
+        """`load` is damaged, as `other` finds out: what `fit` was to be taken for may be something else."""
+        text = "load\nfit < load\nother < load code=new"
+        done(text, known)
+        hits = {"fit": False}
+        known.hits = {
+            key: hit._replace(verified=hits.get(hit.origin.node, True)) for key, hit in known.hits.items()
+        }
+        run = Run(text.replace("new", "newer"), on=host(cpus=1), cache=Cache(known))
+        assert run.opened == ["reuse load of old-1/load", "verify fit of old-1/fit", "start other.1"]
+        artifact = run.state.verifying["fit"].artifact.hash
+        assert run.finds_damage("other", run["load"].artifact.hash)[0] == "redo load, then other"
+        assert run.verified("fit", True, artifact) == []
+        assert run.done("load", "d" * 64) == ["start fit.1"]
+
+
 class TestInALog:
     def test_replay_gives_the_state_and_asks_nobody(self, known):
         done("load\nother", known)

@@ -6,7 +6,7 @@ import pytest
 from graphs import plan
 
 from flowrun.service.pools import Pools
-from flowrun.shell.log.runlog import Home
+from flowrun.shell.log.home import Home
 from flowrun.shell.readiness import Readiness
 
 

@@ -10,7 +10,7 @@ import pytest
 from flowc.plan.diagnostics import Refused
 from flowrun.service import sockets
 from flowrun.service.messages import MAX_REQUEST, AskQueue, Refusal, Submit, decode_request, line
-from flowrun.shell.log.runlog import Home
+from flowrun.shell.log.home import Home
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from flowrun.core.changes import Exited, Finish, Opened
 from flowrun.core.decide import decide
 from flowrun.core.model import Artifact
 from flowrun.core.state import State
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 
 PLAN = plan("\n".join(f"n{i} < n{i - 1}" if i % 5 else f"n{i}" for i in range(30)))
 

@@ -13,7 +13,8 @@ from flowrun.core.state import Shared, State
 from flowrun.shell.execution import Execution, log_path, operators
 from flowrun.shell.host.affinity import Cpus
 from flowrun.shell.host.leases import Leases
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.loop import Loop
 from flowrun.shell.values import Values
 

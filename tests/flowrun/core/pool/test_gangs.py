@@ -59,6 +59,14 @@ def test_hosts_with_too_few_cpus_have_less_room():
     assert pool.place(Resources(26, 0, 13, hosts_max=2)) == Rejected("gpus", 13, 10)
 
 
+def test_hosts_on_which_more_is_held_than_there_is_have_none():
+    """For a moment, as others were quicker to take memory."""
+    pool = Pool([host(), host(), host(6)])
+    pool.take(Placement(0, 600, host=0))
+    pool.take(Placement(0, 300, host=0))
+    assert shape(pool.place(Resources(0, 0, 14, hosts_max=2))) == [(1, 8), (2, 6)]
+
+
 def test_named_resources_are_held_on_each_host_but_shared_ones_once():
     hosts = [Capacity(8, 8, host().gpus, (("disk", 1),))] * 2
     pool = Pool(hosts, shared={"licence": 1})

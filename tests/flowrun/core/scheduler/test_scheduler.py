@@ -20,10 +20,10 @@ class Desk:
         self.now = 0
         self._index = 0
 
-    def wants(self, node, cpus=1, lasts=0, **needs):
+    def wants(self, node, cpus=1, lasts=0, urgent=False, **needs):
         self._index += 1
         needs = Resources(cpus=cpus, **needs)
-        self.scheduler.submit(Request(Ref("", node), needs, (0, self._index), lasts, self.now))
+        self.scheduler.submit(Request(Ref("", node), needs, (-urgent, self._index), lasts, self.now))
 
     def gives(self, at=None):
         self.now = self.now if at is None else at
@@ -143,6 +143,41 @@ class TestPromise:
         desk.wants("fits beside", lasts=9999, **of(1))
         assert desk.gives(at=10) == "fits beside"
 
+    @pytest.mark.parametrize("gpus", [(), (8000,)])
+    def test_what_ends_together_makes_room_together(self, gpus):
+        desk = Desk(cpus=2, memory=100, gpus=gpus)
+        desk.wants("keeps", cpus=0, memory_mb=60, lasts=1000)
+        desk.wants("runs", cpus=1, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=1, memory_mb=100, gpus=len(gpus))
+        desk.wants("long", cpus=1, lasts=9999)
+        assert desk.gives() == "long"  # beside `large`, for which the memory is enough
+
+    def test_it_is_made_anew_when_what_is_more_urgent_takes_its_place(self):
+        desk = Desk(cpus=6)
+        desk.wants("runs", cpus=1, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=6)
+        desk.wants("other", cpus=2, lasts=4000)
+        assert desk.gives() == ""
+        desk.wants("urgent", cpus=3, lasts=5000, urgent=True)
+        assert desk.gives() == "urgent other"
+
+    def test_it_stays_when_what_is_more_urgent_is_over_in_time(self):
+        desk = Desk(cpus=6)
+        desk.wants("runs", cpus=3, lasts=2000)
+        desk.wants("ends early", cpus=1, lasts=3000)
+        desk.gives()
+        desk.wants("large", cpus=6)
+        desk.wants("other", cpus=2, lasts=2500)
+        assert desk.gives() == "other"
+        desk.ends("ends early")
+        desk.wants("urgent", cpus=1, lasts=10, urgent=True)
+        assert desk.gives(at=100) == "urgent"
+        desk.ends("urgent")
+        desk.wants("small", cpus=1, lasts=2700)
+        assert desk.gives(at=110) == "small"  # not with a new promise, which would be for 2500
+
     def test_it_is_made_anew_when_something_is_told_to_go(self):
         desk = Desk(cpus=4)
         desk.wants("runs", cpus=3, lasts=9000)
@@ -154,12 +189,13 @@ class TestPromise:
         desk.wants("other", cpus=1, lasts=3000)
         assert desk.gives() == ""  # `large` has its place at 2000
 
-    def test_what_passed_and_ends_in_time_makes_room_beside_it_again(self):
+    @pytest.mark.parametrize("lasts", [500, 1000])
+    def test_what_passed_and_ends_in_time_makes_room_beside_it_again(self, lasts):
         desk = Desk(cpus=4)
         desk.wants("runs", cpus=2, lasts=1000)
         desk.gives()
         desk.wants("large", cpus=3, lasts=100)
-        desk.wants("short", cpus=1, lasts=500)
+        desk.wants("short", cpus=1, lasts=lasts)
         desk.wants("long", cpus=1, lasts=9999)
         assert desk.gives() == "short long"
 

@@ -40,3 +40,4 @@ def test_nothing_known():
     assert costs_of(graphs.plan("a"), History((), {"torch": 9}, Runner(4, 3, 2))) == Costs(
         {"a": Cost(DEFAULT_MS, "default")}, {"torch": 9}, 3, 2
     )
+    assert costs_of(graphs.plan("a"), History(runner=Runner(4))).start_ms == 0  # less than could be measured

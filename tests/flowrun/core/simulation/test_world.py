@@ -28,11 +28,26 @@ def test_processes_are_started_one_after_the_other():
     assert [interval.began_ms for interval in simulated.timeline.intervals] == [10, 14, 60]
 
 
-def test_a_module_is_loaded_once_and_holds_up_all_others():
-    plan = graphs.plan("a\nb\nc < a b")
-    sites = tuple(msgspec.structs.replace(site, imports=("torch", "math")) for site in plan.sites)
-    plan = msgspec.structs.replace(plan, sites=sites)
-    assert timeline(played(plan, modules={"torch": 500})) == ["a 0-600", "b 0-600", "c 600-700"]
+def importing(text, **modules):
+    """A graph whose nodes import modules, by their names."""
+    plan = graphs.plan(text)
+    sites = tuple(
+        msgspec.structs.replace(site, imports=tuple(modules.get(site.site, "").split()))
+        for site in plan.sites
+    )
+    return msgspec.structs.replace(plan, sites=sites)
+
+
+def test_a_module_is_loaded_once_and_those_that_need_it_wait():
+    plan = importing("a\nb\nc < a b\nd", a="torch math", b="torch math", c="torch math")
+    simulated = played(plan, modules={"torch": 500}, on=graphs.host(cpus=3))
+    assert timeline(simulated) == ["a 0-600", "b 0-600", "d 0-100", "c 600-700"]
+
+
+def test_loading_begins_when_the_node_before_starts():
+    plan = importing("a\nb < a", b="torch")
+    assert timeline(played(plan, {"a": 300}, modules={"torch": 500})) == ["a 0-300", "b 300-600"]
+    assert timeline(played(plan, {"a": 300}, modules={"torch": 200})) == ["a 0-300", "b 300-400"]
 
 
 def test_a_loop_has_as_many_nodes_as_assumed():

@@ -10,7 +10,9 @@ from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Failure, Usage
 from flowrun.core.state import State
 from flowrun.shell.exporting.prometheus import metrics
-from flowrun.shell.log.runlog import Home, RunLock, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.locks import RunLock
+from flowrun.shell.log.runlog import RunLog
 
 PLAN = plan('a op=flows:a"\\\nb < a retries=1 backoff=0\nc')
 _SAMPLE = re.compile(r'([a-z_:][a-z0-9_:]*)(?:\{((?:[a-z_]\w*="(?:[^"\\\n]|\\[\\n"])*",?)*)\})? (\S+)\n')

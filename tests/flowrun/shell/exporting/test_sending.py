@@ -17,7 +17,8 @@ from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Failure, Usage
 from flowrun.core.state import State
 from flowrun.shell.exporting import sending as exporting
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 
 GRAPH = "load reads=n\nclean < load retries=1 backoff=0\ntrain < clean"
 trace_service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")

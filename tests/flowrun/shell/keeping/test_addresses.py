@@ -9,7 +9,8 @@ from flowrun.core.changes import Exited, Opened
 from flowrun.core.decide import decide
 from flowrun.core.state import State
 from flowrun.shell.keeping.addresses import get, outputs
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 
 
 @pytest.fixture

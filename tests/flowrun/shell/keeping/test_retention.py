@@ -12,7 +12,9 @@ from flowc.plan.diagnostics import Refused
 from flowrun.core.changes import Earlier, Exited, Finish, Opened
 from flowrun.shell.keeping.retention import Retention, collect
 from flowrun.shell.keeping.verify import verify
-from flowrun.shell.log.runlog import Home, RunLock, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.locks import RunLock
+from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.store.files import PARTIAL
 
 DAY_MS = 24 * 60 * 60 * 1000

@@ -7,8 +7,9 @@ import pytest
 
 from flowrun.core.changes import Exited, Reuse, Woke
 from flowrun.core.model import Artifact, Origin
+from flowrun.shell.log.home import Home
 from flowrun.shell.log.made import Made
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.runlog import RunLog
 
 A, B = Artifact("a1" * 32, 3), Artifact("b2" * 32, 3)
 

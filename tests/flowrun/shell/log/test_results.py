@@ -11,7 +11,9 @@ from flowrun.core.model import Artifact, Origin
 from flowrun.core.reuse import Cache, Hit
 from flowrun.core.state import State
 from flowrun.shell.log.database import Batch
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
+from flowrun.shell.store.files import LARGE_BYTES
 
 KEY = b"0123456789abcdef"
 
@@ -61,7 +63,7 @@ def test_it_comes_with_the_change_or_not_at_all(home, log):
     writer = log.writer()
     writer.put([Batch(run, 0, [Exited(2, "a", 1, artifact)], {0: KEY})])
     writer.close()
-    assert writer.durable == 0
+    assert list(writer.disputes) == [run]
     assert log.results().look_up(KEY) is None
 
 
@@ -75,6 +77,13 @@ def test_what_is_gone_from_the_store_or_damaged_is_not_taken(home, log):
     assert results.look_up(KEY) is None
     path.unlink()
     assert results.look_up(KEY) is None
+
+
+def test_what_is_large_is_not_looked_at_yet(home, log):
+    artifact = stored(home, "x" * (LARGE_BYTES + 1))
+    run = write(log, [Exited(2, "a", 1, artifact)], {0: KEY})
+    home.store.path(artifact.hash).unlink()
+    assert log.results().look_up(KEY) == Hit(artifact, Origin(run, "a", 1), verified=False)
 
 
 @pytest.mark.parametrize(

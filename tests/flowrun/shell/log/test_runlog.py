@@ -23,7 +23,9 @@ from flowrun.core.changes import (
 from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Failure, Usage
 from flowrun.core.state import State
-from flowrun.shell.log.runlog import Home, RunLock, RunLog, is_locked
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.locks import RunLock
+from flowrun.shell.log.runlog import RunLog
 
 PLAN = plan("a retries=1 backoff=0\nb < a gpus=1", inputs={"n": "int"})
 HOST = host(gpus=[8000])
@@ -163,9 +165,9 @@ class TestChanges:
         run = log.create("main", "p", 1)
         other = RunLog(home, writable=True)
         log.append(run, 0, [Woke(1), Woke(2)])
-        with pytest.raises(Refused, match="FR305"):
+        with pytest.raises(Refused, match="FR168"):
             other.append(run, 0, [Woke(7)])
-        with pytest.raises(Refused, match="FR305"):
+        with pytest.raises(Refused, match="FR168"):
             other.append(run, 1, [Woke(7), Finish(8, "failed")])
         assert log.changes(run) == [Woke(1), Woke(2)]
         assert log.find(run).ended_ms == 0
@@ -244,78 +246,6 @@ class TestState:
 
     def test_there_is_none_before_it_was_opened(self, log):
         assert log.state_of(log.create("main", "p", 1)) is None
-
-
-class TestLock:
-    def test_is_held_by_one(self, home, holder):
-        with pytest.raises(Refused, match=r"\[FR303\] run `main-1` is being executed"):
-            RunLock(home, "main-1")
-        RunLock(home, "main-2")
-
-    def test_tells_running_from_interrupted(self, home, log, holder):
-        log.create("main", "p", 1)
-        assert log.find("main-1").status == "running"
-        holder.kill()
-        holder.join()
-        assert log.find("main-1").status == "interrupted"
-
-    def test_is_free_after_a_kill(self, home, holder):
-        holder.kill()
-        holder.join()
-        assert not is_locked(home, "main-1")
-        RunLock(home, "main-1")
-
-    def test_looking_does_not_take_it(self, home, holder):
-        """Whoever is looking must not make another think that the run is being executed."""
-        assert is_locked(home, "main-1")
-        holder.kill()
-        holder.join()
-        asks, answers = multiprocessing.Pipe()
-        child = multiprocessing.get_context("fork").Process(target=_look_often, args=(home, answers))
-        child.start()
-        assert asks.recv() is False
-        for _ in range(200):
-            _take_and_leave(home)
-        child.kill()
-        child.join()
-
-    def test_needs_no_right_to_write_to_look(self, home, holder):
-        path = home.run_folder("main-1") / "lock"
-        path.chmod(0o444)
-        assert is_locked(home, "main-1")
-
-    def test_nobody_has_one_that_was_never_made(self, home):
-        assert not is_locked(home, "main-9")
-
-    @pytest.fixture
-    def holder(self, home):
-        """A process that has the lock of `main-1`."""
-        asks, answers = multiprocessing.Pipe()
-        child = multiprocessing.get_context("fork").Process(target=_hold, args=(home, answers))
-        child.start()
-        assert asks.recv() == "held"
-        yield child
-        child.kill()
-        child.join()
-
-
-def _hold(home, answers):
-    lock = RunLock(home, "main-1")
-    answers.send("held")
-    signal.pause()
-    del lock
-
-
-def _look_often(home, answers):
-    answers.send(is_locked(home, "main-1"))
-    while True:
-        is_locked(home, "main-1")
-
-
-def _take_and_leave(home):
-    """In this process: closing the file gives the lock back."""
-    lock = RunLock(home, "main-1")
-    lock._file.close()
 
 
 class TestFormats:

@@ -5,7 +5,8 @@ import pytest
 from flowc.plan.diagnostics import Refused
 from flowrun.core.changes import Finish, Logged, Opened, Point
 from flowrun.core.model import Capacity
-from flowrun.shell.log.runlog import Home, RunLog
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.log.search import find, plain, table
 
 HOUR = 3_600_000

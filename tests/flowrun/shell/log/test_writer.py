@@ -11,12 +11,13 @@ import subprocess
 import threading
 
 import pytest
+from graphs import host
 
-from flowc.plan.diagnostics import Refused
-from flowrun.core.changes import Finish, Woke
+from flowrun.core.changes import Finish, Opened, Woke
 from flowrun.shell.log import writer as writers
-from flowrun.shell.log.database import Batch, Conflict, connect
-from flowrun.shell.log.runlog import Home, RunLog, demand_written
+from flowrun.shell.log.database import Batch, connect
+from flowrun.shell.log.home import Home
+from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.log.writer import Writer
 
 
@@ -71,23 +72,35 @@ def test_batches_are_written_in_order_many_at_once(home, log, writer):
     assert rows < 600
 
 
-def test_a_batch_is_there_whole_or_not_at_all_in_all_its_runs(log, writer):
-    one, two = log.create("main", "p", 1), log.create("main", "p", 1)
-    log.append(two, 0, [Woke(1)])
-    writer.put([Batch(one, 0, [Finish(1, "failed")]), Batch(two, 0, [Woke(2)])])
-    wait_for(writer, 1)
-    assert isinstance(writer.failure, Conflict)
-    assert (log.changes(one), log.changes(two)) == ([], [Woke(1)])
-    assert log.find(one).ended_ms == 0
+class TestDispute:
+    """Another process has written to a run."""
 
+    def test_others_are_written_all_the_same(self, log, writer):
+        one, two = log.create("main", "p", 1), log.create("main", "p", 1)
+        log.append(two, 0, [Woke(1)])
+        writer.put([Batch(one, 0, [Woke(1)]), Batch(two, 0, [Finish(2, "failed")])])
+        writer.put([Batch(two, 1, [Woke(3)]), Batch(one, 1, [Woke(2)])])
+        wait_for(writer, 2)
+        assert (list(writer.disputes), writer.failure) == ([two], None)
+        assert log.changes(one) == [Woke(1), Woke(2)]
+        assert (log.changes(two), log.find(two).ended_ms) == ([Woke(1)], 0)
 
-def test_that_another_process_wrote_is_told(home, log, writer):
-    run = log.create("main", "p", 1)
-    log.append(run, 0, [Woke(1)])
-    writer.put([Batch(run, 0, [Woke(1)])])
-    wait_for(writer, 1)
-    with pytest.raises(Refused, match=r"\[FR305\].* another process has written to the log of `main-1`"):
-        demand_written(writer, home)
+    def test_is_told_once_and_nothing_of_the_run_is_written_any_more(self, log, writer):
+        run = log.create("main", "p", 1)
+        log.append(run, 0, [Woke(1), Woke(1)])
+        for n in range(5):  # the third would fit by its position
+            writer.put([Batch(run, n, [Woke(9)])])
+            wait_for(writer, n + 1)
+        assert (list(writer.disputes), log.changes(run)) == ([run], [Woke(1), Woke(1)])
+
+    def test_who_opens_the_run_again_has_read_what_is_there(self, log, writer):
+        run = log.create("main", "p", 1)
+        log.append(run, 0, [Woke(1)])
+        opened = Opened(2, "p", {}, host())
+        writer.put([Batch(run, 0, [opened])])
+        writer.put([Batch(run, 1, [opened])])
+        wait_for(writer, 2)
+        assert (list(writer.disputes), log.changes(run)) == ([run], [Woke(1), opened])
 
 
 def test_it_writes_what_was_put_before_it_stops(log, writer):

@@ -50,6 +50,13 @@ def test_what_it_shows():
     assert r"failed clean[3]  [FR201] ValueError: no \x1b[31m" in text
 
 
+def test_an_alert_stands_above_all():
+    state, progress, _ = begun()
+    picture = frame("main-7", state, progress, 3000, 60, 12, "the run log cannot be written").plain
+    assert picture.splitlines()[0] == "the run log cannot be written"
+    assert len(picture.splitlines()) < 12
+
+
 def test_what_is_on_a_gpu():
     text = "\n".join(lines(count=4))
     assert "GPU 0 ██████████  7.812 GB of 7.812 GB  train/fit[0], train/fit[1]" in text

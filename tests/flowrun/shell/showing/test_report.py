@@ -9,7 +9,7 @@ from graphs import Run, host, plan
 from flowc.plan.diagnostics import render
 from flowrun.core.changes import Earlier
 from flowrun.core.model import Artifact, Usage
-from flowrun.shell.log.runlog import Home
+from flowrun.shell.log.home import Home
 from flowrun.shell.showing.report import abbreviate, failures, report
 from flowrun.shell.showing.views import details, summary
 

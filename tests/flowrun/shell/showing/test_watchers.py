@@ -79,6 +79,24 @@ def test_the_live_view_lists_what_runs_and_how_far_the_run_is(state, monkeypatch
     assert "done   load" in screen.getvalue()
 
 
+def test_the_live_view_has_a_line_while_the_log_cannot_be_written(state, monkeypatch):
+    from rich.console import Console
+
+    screen = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    console = Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr("rich.get_console", lambda: console)
+    monkeypatch.setattr("rich.live.get_console", lambda: console)
+    watcher = LiveWatcher()
+    watcher.see(state, CHANGES[:3])
+    for outage, shown in (("database is locked", True), ("", False)):
+        watcher.suffer(outage)
+        screen.truncate(0)
+        watcher._next_s = 0.0
+        watcher.tick(state)
+        assert ("cannot be written for 0 s: database is locked; nothing starts" in screen.getvalue()) is shown
+
+
 def test_saying_something_into_a_closed_pipe_is_no_error(monkeypatch):
     """And from then on it goes nowhere."""
     reader, writer = os.pipe()

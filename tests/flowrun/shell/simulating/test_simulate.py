@@ -61,18 +61,18 @@ main: 2 min 3 s on 2 CPUs, 1.0 GB, no GPU, 5 nodes
 at least 1 min 32 s: the longest path takes 1 min 3 s, CPUs need 1 min 32 s for the work
 
          0               30 s           1 min           1.5 min        2 min
-*load    █                                                                2.01 s
+*load    █                                                                2.00 s
  fit[a]   ███████████████████████████████▌                                1 min
  fit[b]   ███████████████████████████████▌                                1 min
 *fit[c]                                  ▐██████████████████████████████▌ 1 min
-*best                                                                   ▐ 1.01 s
+*best                                                                   ▐ 1.00 s
 
 cpus     ▄███████████████████████████████▅▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄ 74 %
 memory                                                                    0 %
 
 bottleneck  CPUs: nodes that are ready wait for CPUs during 49 % of the time (1 min of 2 min 3 s)
 the end     is decided by load → fit[c] → best
-            running 1 min 3 s (51 %), waiting for CPUs 1 min (49 %), starting 36 ms (0 %)
+            running 1 min 3 s (51 %), waiting for CPUs 1 min (49 %), starting 3 ms (0 %)
 """
 
 
@@ -166,6 +166,6 @@ def test_what_could_never_run_is_refused_as_in_a_run(asked):
 
 def test_for_machines(asked):
     found = forecast.plain(run(asked()))
-    assert found["schedule"][0] == {"node": "load", "start_ms": 0, "end_ms": 2012, "gpus": ()}
+    assert found["schedule"][0] == {"node": "load", "start_ms": 0, "end_ms": 2001, "gpus": ()}
     assert found["findings"]["bottleneck"].startswith("CPUs: ")
     assert msgspec.json.encode(found)
