@@ -60,8 +60,7 @@ class SupervisedRepository:
 
     def _ask(self, request: Load | Unload, done: Done) -> None:
         if not self._control:
-            hint = "`--model-control` lets them"
-            refuse("FS230", "requests do not load and unload models of this server", hint=hint)
+            refuse("FS230", "requests load and unload models only where `--model-control` lets them")
         if len(self._waiting) >= _WAITING_MAX:
             refuse("FS107", f"{_WAITING_MAX} operations wait for their turn already")
         self._number += 1

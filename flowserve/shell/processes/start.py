@@ -20,7 +20,8 @@ from flowserve.core.wire.addresses import Address, Unix, parse_address
 from flowserve.shell.models.repository import read_aliases, scan, stamps
 from flowserve.shell.models.watch import Watch
 from flowserve.shell.processes.admin import Admin
-from flowserve.shell.processes.supervisor import Settings, Supervisor
+from flowserve.shell.processes.children import Settings
+from flowserve.shell.processes.supervisor import Supervisor
 from flowserve.shell.wire.listening import address_of, reserve, url_of
 from flowserve.shell.wire.security import check_reach, read_security
 

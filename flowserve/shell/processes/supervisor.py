@@ -12,25 +12,21 @@ import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.models.catalog import Catalog, Operation, Refresh, Settled, changes, propose, settle
 from flowserve.core.models.key import Key
 from flowserve.core.wire.addresses import Unix
 from flowserve.shell.processes import generation
+from flowserve.shell.processes.children import Child, Settings, end_of, start_child
 from flowserve.shell.processes.control import Load, Unload, model_rows
 from flowserve.shell.processes.messages import (
     Asked,
-    Begin,
     Known,
     Listening,
     Moved,
@@ -38,72 +34,18 @@ from flowserve.shell.processes.messages import (
     Prepared,
     Serve,
     Told,
-    ToWorker,
     Unable,
-    line,
     read_for_supervisor,
 )
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason, remove_stale, remove_unix
-from flowserve.shell.wire.security import Credentials
 
 _log = logging.getLogger("flowserve")
-_LINE_BYTES_MAX = 64 * 2**20
 _QUEUE_MAX = 32
 _EVENTS_MAX = 100
 _DELAY_S_MAX = 30.0
 _STEADY_S = 10.0  # a process that lived so long died of something new
 
 OnRequest = Callable[[Load | Unload], Awaitable[tuple[Diagnostic, ...]]]
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """What a server is started with."""
-
-    repository: Path
-    server_version: str
-    processes: int = 1
-    drain_s: float = 10.0
-    limits: dict[str, float] = {}
-    tier: int = 2
-    tiers: dict[str, int] = {}
-    memory_mb: int = 0
-    grace_s: float = 300.0
-    model_control: bool = False
-    credentials: Credentials = Credentials()
-
-
-class _Worker:
-    """A process and what is known of it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
-        self.process = process
-        self.channel = channel
-        self.began = asyncio.get_running_loop().time()
-        self.writer: asyncio.StreamWriter | None = None
-        self.serving = False
-        self.listening: list[str] | None = None
-        self.unable: tuple[Diagnostic, ...] = ()
-        self.ended = False
-        self.sent_generation = 0
-        self.answer: asyncio.Future[Prepared | None] = asyncio.get_running_loop().create_future()
-        """Of what was sent last: None when the process ended first."""
-
-    def tell(self, message: ToWorker) -> None:
-        if self.writer is not None and not self.writer.is_closing():
-            self.writer.write(line(message))
-
-    def prepare(self, prepare: Prepare) -> asyncio.Future[Prepared | None]:
-        """Ask it to have a table ready; the answer will be None if the process ends first."""
-        self.sent_generation, self.answer = prepare.generation, asyncio.get_running_loop().create_future()
-        if self.ended:
-            self.answer.set_result(None)
-        self.tell(prepare)
-        return self.answer
-
-    def prepared(self, prepared: Prepared | None) -> None:
-        """Hear the answer to what was asked last."""
-        if not self.answer.done() and (prepared is None or prepared.generation == self.sent_generation):
-            self.answer.set_result(prepared)
 
 
 class Supervisor:
@@ -121,11 +63,12 @@ class Supervisor:
         self._descriptor = generation.make()
         self._word = generation.attach(self._descriptor)
         self._catalog = Catalog()
-        self._workers: list[_Worker | None] = [None] * settings.processes
+        self._workers: list[Child | None] = [None] * settings.processes
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: set[asyncio.Task[None]] = set()
         self.on_request: OnRequest | None = None
         """Does what clients of the processes ask for; what it returns is why it did not."""
+        self._unable: tuple[Diagnostic, ...] = ()
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._deaths = [0] * settings.processes
@@ -172,9 +115,8 @@ class Supervisor:
             for worker in self._workers:
                 self._admit(worker)
             while not self._stop.is_set() and not all(w and w.listening is not None for w in self._workers):
-                for worker in self._workers:
-                    if worker and worker.unable:
-                        raise Refused(*worker.unable)
+                if self._unable:
+                    raise Refused(*self._unable)
                 await asyncio.sleep(0.005)
             if not self._stop.is_set():
                 first = self._workers[0]
@@ -253,7 +195,7 @@ class Supervisor:
         prepare = Prepare(catalog.generation, catalog.serving(), catalog.aliases(), must)
         first = not self._catalog.generation
         failed: dict[Key, tuple[Diagnostic, ...]] = {}
-        asked: set[_Worker] = set()
+        asked: set[Child] = set()
         # Again for those that have come to serve meanwhile.
         while new := [w for w in self._workers if w and (w.serving or first) and w not in asked]:
             asked.update(new)
@@ -267,7 +209,7 @@ class Supervisor:
                     failed |= {key: (Diagnostic("FS109", said.format(key), hint=_CRASH),) for key in loading}
         return failed
 
-    def _admit(self, worker: _Worker | None) -> None:
+    def _admit(self, worker: Child | None) -> None:
         """Let a process serve that has the current table."""
         if worker and not worker.serving:
             worker.serving = True
@@ -284,36 +226,13 @@ class Supervisor:
     # Processes
 
     async def _start(self, index: int) -> None:
-        ours, theirs = socket.socketpair()
-        passed = [self._listener.fileno(), theirs.fileno(), self._descriptor]
-        if self._grpc is not None:
-            passed.append(self._grpc.fileno())
-        command = [sys.executable, "-P", "-m", "flowserve.shell.processes.worker", *map(str, passed)]
-        # A group of its own: Ctrl-C is for the supervisor, which passes it on in its way.
-        process = subprocess.Popen(command, pass_fds=passed, process_group=0, stdin=subprocess.DEVNULL)
-        theirs.close()
-        worker = self._workers[index] = _Worker(process, ours)
-        reader, worker.writer = await asyncio.open_unix_connection(sock=ours, limit=_LINE_BYTES_MAX)
-        settings = self._settings
-        worker.tell(
-            Begin(
-                repository=str(settings.repository),
-                server_version=settings.server_version,
-                limits=settings.limits,
-                tier=settings.tier,
-                tiers=settings.tiers,
-                memory_bytes=settings.memory_mb * 2**20 // settings.processes,
-                grace_s=settings.grace_s,
-                processes=settings.processes,
-                model_control=settings.model_control,
-                credentials=settings.credentials,
-            )
-        )
+        worker, reader = await start_child(self._settings, self._listener, self._descriptor, self._grpc)
+        self._workers[index] = worker
         task = asyncio.get_running_loop().create_task(self._follow(index, worker, reader))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _follow(self, index: int, worker: _Worker, reader: asyncio.StreamReader) -> None:
+    async def _follow(self, index: int, worker: Child, reader: asyncio.StreamReader) -> None:
         """Hear what a process says, and start another when it ends."""
         with contextlib.suppress(OSError):
             while text := await reader.readline():
@@ -323,9 +242,9 @@ class Supervisor:
                     case Listening(models):
                         worker.listening = models
                     case Unable(diagnostics):
-                        worker.unable = diagnostics
-                        for diagnostic in diagnostics:
-                            self.note(diagnostic.message)
+                        self._unable = diagnostics
+                        if self.restarts:  # else the server ends with it
+                            self.note("; ".join(diagnostic.message for diagnostic in diagnostics))
                     case Asked(number, request):
                         asked = asyncio.get_running_loop().create_task(self._tell(worker, number, request))
                         self._asked.add(asked)
@@ -340,16 +259,16 @@ class Supervisor:
             return
         await self._again(index, worker)
 
-    async def _tell(self, worker: _Worker, number: int, request: Load | Unload) -> None:
+    async def _tell(self, worker: Child, number: int, request: Load | Unload) -> None:
         assert self.on_request is not None
         worker.tell(Told(number, await self.on_request(request)))
 
-    async def _again(self, index: int, dead: _Worker) -> None:
+    async def _again(self, index: int, dead: Child) -> None:
         lived_s = asyncio.get_running_loop().time() - dead.began
         self._deaths[index] = 1 if lived_s > _STEADY_S else self._deaths[index] + 1
         delay_s = min(_DELAY_S_MAX, 0.1 * 2 ** (self._deaths[index] - 1) - 0.1)
         self.restarts += 1
-        self.note(f"process {dead.process.pid} ended ({_end_of(dead.process)}), and is started again")
+        self.note(f"process {dead.process.pid} ended ({end_of(dead)}), and is started again")
         await asyncio.sleep(delay_s)
         if self._stopping:
             return
@@ -406,8 +325,3 @@ class Supervisor:
 
 
 _CRASH = "the process's last words are above; a model that crashes onnxruntime takes its process along"
-
-
-def _end_of(process: subprocess.Popen[bytes]) -> str:
-    code = process.returncode
-    return f"signal {-code}" if code < 0 else f"exit status {code}"

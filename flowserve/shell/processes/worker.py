@@ -51,7 +51,7 @@ from flowserve.shell.wire.security import security_of
 _LINE_BYTES_MAX = 256 * 2**20
 _LOOK_S = 1.0
 _MEASURE_MS = 200.0
-_MEASURE_COLD_MS = 10.0  # somebody waits
+_MEASURE_COLD_MS = 20.0  # somebody waits
 
 
 def main() -> None:

@@ -129,8 +129,7 @@ class Extensions:
     def _register(self, cuda: bool, local: bool, name: str, body: dict[str, Any]) -> None:
         memory = self._memory(cuda, local)
         if not self._alone:
-            message = "memory is shared only with a server of one process, and this one has several"
-            refuse("FS231", message, hint="`processes = 1`")
+            refuse("FS231", "memory is shared only with a server of one process, and this one has several")
         key, offset, size = body.get("key"), body.get("offset", 0), body.get("byte_size")
         if not isinstance(key, str):
             refuse("FS231", f"`key` must be a string, got {shown(key)}")

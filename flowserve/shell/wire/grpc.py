@@ -10,12 +10,10 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from ipaddress import ip_address
+from collections.abc import AsyncIterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from urllib.parse import unquote
 
 # Before grpc is loaded: it writes to stderr what it also raises, and guards forks that never happen here.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -26,7 +24,7 @@ import grpc.aio
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.calls import PRIORITY, Call, Engine, Overloaded, rows_of
+from flowserve.core.engine.calls import PRIORITY, Call, Engine, rows_of
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Cold, Version
 from flowserve.core.wire.addresses import Address, Unix
@@ -51,20 +49,23 @@ from flowserve.core.wire.routes import Description, Infer, Predict
 from flowserve.core.wire.service import health_service
 from flowserve.core.wire.shared import no_regions
 from flowserve.core.wire.tensors import Array
-from flowserve.core.wire.tokens import OPEN_METHODS, REFUSED, Tokens
+from flowserve.core.wire.tokens import OPEN_METHODS
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Limits
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
+from flowserve.shell.wire.grpc_calls import (
+    Context,
+    UnaryAnswer,
+    abort,
+    guarded,
+    guarded_stream,
+    is_local,
+)
 from flowserve.shell.wire.http import Server
 from flowserve.shell.wire.listening import address_of, private_sockets, remove_unix
 from flowserve.shell.wire.security import Security
 
 _log = logging.getLogger("flowserve")
-
-Context = Any
-"""A `grpc.aio.ServicerContext`; grpc has no types."""
-_Answer = Callable[[bytes, Context], Awaitable[bytes]]
-_StreamAnswer = Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]
 
 # Requests of one stream that may run at once; more wait in the client, by flow control.
 _STREAM_AHEAD = 16
@@ -150,9 +151,9 @@ class GrpcServer:
         tokens = self._security.tokens
         answers = {name: self._described(name) for name in DESCRIBED} | {"ModelInfer": self._infer}
         if tokens is not None:
-            answers = {n: f if n in OPEN_METHODS else _guarded(f, tokens) for n, f in answers.items()}
+            answers = {n: f if n in OPEN_METHODS else guarded(f, tokens) for n, f in answers.items()}
         handlers = {name: _unary(answer) for name, answer in answers.items()}
-        stream = self._stream if tokens is None else _guarded_stream(self._stream, tokens)
+        stream = self._stream if tokens is None else guarded_stream(self._stream, tokens)
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(stream)
         return grpc.method_handlers_generic_handler(SERVICE.name, handlers)
 
@@ -165,13 +166,13 @@ class GrpcServer:
 
         return grpc.method_handlers_generic_handler(service.name, {"Check": _unary(check)})
 
-    def _described(self, name: str) -> _Answer:
+    def _described(self, name: str) -> UnaryAnswer:
         async def answer(data: bytes, context: Context) -> bytes:
             try:
                 asked = question(name, data)
                 answered = await self._ask(asked, context)
             except Refused as refused:
-                await _abort(context, refused)
+                await abort(context, refused)
                 raise
             if answered.status >= 400 and not said_not_ready(asked):
                 said = msgspec.json.decode(answered.body)["error"]
@@ -195,7 +196,7 @@ class GrpcServer:
             if not ended.done():
                 ended.set_result(answer)
 
-        answer = self._extensions.answer(route, asked.body, _is_local(context), done)
+        answer = self._extensions.answer(route, asked.body, is_local(context), done)
         return answer if answer is not None else await ended
 
     async def _describe(self, route: Description) -> Answer:
@@ -212,7 +213,7 @@ class GrpcServer:
             response = await self._answered(read_infer(data), data, context)
             return bytes(response.SerializeToString())
         except Refused as refused:
-            await _abort(context, refused)
+            await abort(context, refused)
             raise
         except Exception as error:
             if isinstance(error, grpc.aio.AbortError):
@@ -262,7 +263,7 @@ class GrpcServer:
         except Cold as cold:
             model = await self._fetched(cold.version)
         began = perf_counter()
-        local = _is_local(context) if b"shared_memory" in data else False
+        local = is_local(context) if b"shared_memory" in data else False
         regions = self._extensions.shared_memory.get if local else no_regions
         request = parse_infer(message, model.signature, regions)
         read_ms = (perf_counter() - began) * 1e3
@@ -322,45 +323,8 @@ class GrpcServer:
         return landed[0]
 
 
-def _guarded(answer: _Answer, tokens: Tokens) -> _Answer:
-    async def guarded(data: bytes, context: Context) -> bytes:
-        await _check_token(context, tokens)
-        return await answer(data, context)
-
-    return guarded
-
-
-def _guarded_stream(answer: _StreamAnswer, tokens: Tokens) -> _StreamAnswer:
-    async def guarded(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        await _check_token(context, tokens)
-        async for response in answer(requests, context):
-            yield response
-
-    return guarded
-
-
-async def _check_token(context: Context, tokens: Tokens) -> None:
-    given = dict(context.invocation_metadata()).get("authorization", "")
-    if not tokens.admit(given.encode() if isinstance(given, str) else given):
-        await _abort(context, REFUSED)
-
-
-def _unary(answer: _Answer) -> Any:
+def _unary(answer: UnaryAnswer) -> Any:
     return grpc.unary_unary_rpc_method_handler(answer)
-
-
-async def _abort(context: Context, refused: Refused) -> None:
-    """End a call with a refusal. Raises."""
-    pushback: tuple[tuple[str, str], ...] = ()
-    if isinstance(refused, Overloaded):  # what gRPC's own retries heed
-        pushback = (("grpc-retry-pushback-ms", str(refused.retry_after_s * 1000)),)
-    await context.abort(grpc.StatusCode[code_of(refusal(refused).status)], str(refused), pushback)
-
-
-def _is_local(context: Context) -> bool:
-    """Whether the client is on this host, by gRPC's way to write where it is."""
-    kind, _, peer = unquote(context.peer()).partition(":")
-    return kind == "unix" or ip_address(peer.rpartition(":")[0].strip("[]").partition("%")[0]).is_loopback
 
 
 def _options(limits: Limits, shared: bool) -> list[tuple[str, int]]:

@@ -13,6 +13,9 @@ def test_everything():
     assert parse_config(text, "c.toml", LIMITS) == Config(
         "m", "[::1]:80", processes=4, limits={"drain_s": 2.5}
     )
+    text = 'grpc = "unix:g"\ntls_cert = "c"\ntls_key = "k"\ntokens = "t"\ntrust_network = true\n'
+    reached = Config(grpc="unix:g", tls_cert="c", tls_key="k", tokens="t", trust_network=True)
+    assert parse_config(text, "c.toml", LIMITS) == reached
     assert parse_config("", "c.toml", LIMITS) == Config()
 
 

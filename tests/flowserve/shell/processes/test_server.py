@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tritonclient.grpc as grpc
 from onnx import TensorProto, helper, numpy_helper
+from tritonclient.utils import InferenceServerException
 
 from flowserve.shell.models.repository import publish
 
@@ -51,8 +53,11 @@ class Server:
             command, cwd=folder, env=self.env, stdout=subprocess.PIPE, stderr=self.log, text=True
         )
         for line in self.process.stdout:
-            if found := re.search(r"http://(\S+):(\d+)", line):
-                self.port = int(found[2])
+            if found := re.search(r"grpc://(\S+)", line):
+                self.grpc = found[1]
+            if found := re.search(r"http://\S+:(\d+)", line):
+                self.port = int(found[1])
+            if "listening on http" in line:
                 return
         raise AssertionError(self.said())
 
@@ -60,8 +65,8 @@ class Server:
         self.log.seek(0)
         return self.log.read()
 
-    def command(self, *words: str) -> subprocess.CompletedProcess:
-        command = [FLOWSERVE, *words, "--http", f"127.0.0.1:{self.port}"]
+    def command(self, *words: str, address: str = "") -> subprocess.CompletedProcess:
+        command = [FLOWSERVE, *words, "--http", address or f"127.0.0.1:{self.port}"]
         return subprocess.run(
             command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60
         )
@@ -81,9 +86,28 @@ class Server:
                 mine.close()
         return answer["error"] if "error" in answer else answer["outputs"][0]["data"][0]
 
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        mine = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        with contextlib.closing(mine):
+            mine.request(method, path, None if body is None else json.dumps(body))
+            response = mine.getresponse()
+            return response.status, response.read()
+
     def end(self) -> int:
         self.process.terminate()
         return self.process.wait(PATIENCE_S)
+
+
+def ask_grpc(client: grpc.InferenceServerClient, model: str) -> float:
+    """What the model makes of 1."""
+    given = grpc.InferInput("x", [1], "FP32").set_data_from_numpy(np.ones(1, np.float32))
+    return float(client.infer(model, [given], client_timeout=PATIENCE_S).as_numpy("y")[0])
+
+
+def answers_grpc(address: str) -> bool:
+    with grpc.InferenceServerClient(address) as client, contextlib.suppress(InferenceServerException):
+        return client.is_server_ready()
+    return False
 
 
 @contextlib.contextmanager
@@ -224,6 +248,100 @@ def test_cold_models_are_loaded_when_they_are_asked_for_and_go_when_there_is_no_
         for _ in range(3):
             assert [server.predict(f"large{number}") for number in range(4)] == [0.0, 1.0, 2.0, 3.0]
         assert server.predict() == 1.0
+
+
+def test_what_is_cold_is_loaded_to_be_described_but_not_to_be_listed(models, tmp_path):
+    (tmp_path / "c.toml").write_text("tier = 4\n")
+    with serving(tmp_path, "--config", "c.toml", "--grpc", "127.0.0.1:0") as server:
+        assert b"loaded when it is asked for" in server.ask("GET", "/")[1]
+        assert b'"/predict/m"' in server.ask("GET", "/openapi.json")[1]
+        assert b"loaded when it is asked for" in server.ask("GET", "/")[1]
+        assert b"<textarea" in server.ask("GET", "/predict/m")[1]
+        assert b"FP32[-1]" in server.ask("GET", "/")[1]
+        publish(models, "n", scaling(3))
+        publish(models, "o", scaling(4))
+        with grpc.InferenceServerClient(server.grpc) as client:
+            assert until(lambda: client.is_model_ready("o"))
+            assert ask_grpc(client, "n") == 3.0
+            assert client.get_model_metadata("o").inputs[0].name == "x"
+        assert server.ask("POST", "/predict/m", [5])[0] == 200
+
+
+def test_all_protocols_answer_in_all_processes(models, tmp_path):
+    publish(models, "m", scaling(2))
+    options = ("--processes", "2", "--grpc", "127.0.0.1:0", "--model-control")
+    with serving(tmp_path, *options) as server:
+        server.command("deploy", "m", "1")
+        clients = [grpc.InferenceServerClient(server.grpc) for _ in range(8)]
+        for version in (1, 2):
+            assert server.command("deploy", "m", str(version)).returncode == 0
+            assert {ask_grpc(client, "m@production") for client in clients} == {version}
+        key = {"key": "/x", "offset": 0, "byte_size": 8}
+        status, said = server.ask("POST", "/v2/systemsharedmemory/region/r/register", key)
+        assert (status, b"[FS231]" in said) == (400, True)
+        # What one process is asked for is done in all.
+        clients[0].unload_model("m")
+        for client in clients:
+            assert not client.is_model_ready("m")
+        assert "[FS202]" in server.predict()
+        status, index = server.ask("POST", "/v2/repository/index", {})
+        states = [(entry["version"], entry["state"], entry["reason"]) for entry in json.loads(index)]
+        assert states == [("1", "UNAVAILABLE", "unloaded"), ("2", "UNAVAILABLE", "unloaded")]
+        assert server.ask("POST", "/v2/repository/models/m/load")[0] == 200
+        assert {ask_grpc(client, "m") for client in clients} == {2.0}
+        status, said = server.ask("POST", "/v2/repository/models/none/load")
+        assert (status, b"[FS107]" in said) == (400, True)
+        for client in clients:
+            client.close()
+        os.kill(server.status()["processes"][0], signal.SIGKILL)
+        until(lambda: server.status()["restarts"] == 1 and len(server.status()["processes"]) == 2)
+        with grpc.InferenceServerClient(server.grpc) as client:
+            assert until(lambda: ask_grpc(client, "m") == 2.0)
+        assert server.end() == 0
+
+
+def test_what_was_asked_is_counted(models, tmp_path):
+    with serving(tmp_path, "--grpc", "127.0.0.1:0") as server:
+        with grpc.InferenceServerClient(server.grpc) as client:
+            ask_grpc(client, "m")
+        server.predict()
+        assert "[FS2" in server.predict("m/versions/2")
+        (stats,) = json.loads(server.ask("GET", "/v2/models/m/stats")[1])["model_stats"]
+        assert (stats["inference_count"], stats["execution_count"]) == (2, 2)
+        for stage in ("success", "compute_input", "compute_infer", "compute_output"):
+            assert stats["inference_stats"][stage]["count"] == 2
+            assert stats["inference_stats"][stage]["ns"] > 0
+
+
+def test_the_control_socket_of_a_server_on_a_unix_socket(models, tmp_path):
+    address = f"unix:{tmp_path}/s"
+    with serving(tmp_path, "--http", address, "--grpc", f"unix:{tmp_path}/g") as server:
+        for _ in range(2):
+            done = server.command("status", "--json", address=address)
+            (process,) = json.loads(done.stdout)["processes"]
+            assert server.command("predict", "m", "[1]", address=address).stdout == "y=1.0\n"
+            with grpc.InferenceServerClient(f"unix:{tmp_path}/g") as client:
+                assert ask_grpc(client, "m") == 1.0
+            os.kill(process, signal.SIGKILL)
+            until(lambda: (tmp_path / "g").exists() and (tmp_path / "s").exists())
+            until(lambda: server.command("predict", "m", "[1]", address=address).returncode == 0)
+            until(lambda: answers_grpc(f"unix:{tmp_path}/g"))
+        assert server.command("stop", address=address).returncode == 0
+        assert not (tmp_path / "g").exists()
+        assert not (tmp_path / "s").exists()
+
+
+def test_grpc_that_cannot_listen_ends_the_server(models, tmp_path):
+    with serving(tmp_path, "--grpc", "127.0.0.1:0") as server:
+        command = [FLOWSERVE, "start", "--http", "127.0.0.1:0", "--grpc", server.grpc]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=server.env, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1
+        assert f"error[FS104]: the server cannot listen on `{server.grpc}`" in done.stderr
+    command = [FLOWSERVE, "start", "--http", "127.0.0.1:0", "--grpc", "unix:g", "--processes", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "error[FS106]: gRPC is answered at a Unix socket by one process only" in done.stderr
 
 
 def test_a_model_that_has_no_room_is_refused(models, tmp_path):

@@ -6,7 +6,7 @@ from flowc.plan.diagnostics import Refused
 from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.tokens import Tokens
 from flowserve.shell.wire.listening import reserve
-from flowserve.shell.wire.security import Security, check_reach, read_security
+from flowserve.shell.wire.security import Security, check_reach, read_security, security_of
 
 TOKEN = "a-token-of-team-a"
 
@@ -48,6 +48,16 @@ def test_tokens_that_cannot_be_used_are_not_shown(tmp_path):
     assert "at least one" in refusal(tokens_of, tmp_path, b"# none\n")
     assert "not UTF-8" in refusal(tokens_of, tmp_path, b"\xff\xff")
     assert "is a directory" in refusal(read_security, None, None, tmp_path, {})
+
+
+def test_tokens_are_handed_on_as_hashes():
+    security = read_security(None, None, None, {"FLOWSERVE_TOKENS": f"{TOKEN} another-token-of-ours"})
+    credentials = security.credentials()
+    assert TOKEN not in repr(credentials)
+    handed = security_of(credentials)
+    assert handed.tokens.admit(f"Bearer {TOKEN}".encode())
+    assert not handed.tokens.admit(b"Bearer another")
+    assert security_of(Security().credentials()) == Security()
 
 
 def test_certificates_that_cannot_be_used(tmp_path):
