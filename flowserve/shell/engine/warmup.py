@@ -29,9 +29,9 @@ def measure(model: Model, budget_ms: float = _BUDGET_MS) -> Profile:
     names = [spec.name for spec in model.signature.outputs]
     sizes = _SIZES if may_join(model.signature) else _SIZES[:1]
     rows = sample(model.signature.inputs, sizes[-1])
-    feeds = [{name: array[i : i + 1] for name, array in rows.items()} for i in range(sizes[-1])]
-    if len(sizes) == 1:
-        feeds = [rows]
+    feeds = [rows]
+    if len(sizes) > 1:
+        feeds = [{name: array[i : i + 1] for name, array in rows.items()} for i in range(sizes[-1])]
     end = time.perf_counter() + budget_ms / 1e3
     costs: dict[int, float] = {}
     alone: list[list[Array]] = []
