@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import TensorSpec
@@ -31,7 +32,10 @@ def document(models: Sequence[Model], version: str) -> dict[str, Any]:
         "paths": {
             "/v2/health/live": {"get": _health("live", "Whether the server runs")},
             "/v2/health/ready": {"get": _health("ready", "Whether the server takes requests")},
-            **{f"/predict/{name}": {"post": _operation(model)} for name, model in latest.items()},
+            **{
+                f"/predict/{quote(name, safe='')}": {"post": _operation(model)}
+                for name, model in latest.items()
+            },
         },
     }
 
