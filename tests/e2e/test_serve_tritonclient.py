@@ -324,7 +324,12 @@ def test_requests_beside_each_other(client):
 @pytest.mark.parametrize(
     ("model", "inputs", "status", "message"),
     [
-        ("none", {"x": ROWS}, "404", "[FS202] there is no model `none`; the server has `add`, `echo`, `half`"),
+        (
+            "none",
+            {"x": ROWS},
+            "404",
+            "[FS202] there is no model `none`; the server has `add`, `echo`, `half`",
+        ),
         ("iris", {"z": ROWS}, "400", "[FS203]"),
         (
             "iris",
