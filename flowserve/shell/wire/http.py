@@ -25,7 +25,7 @@ from flowserve.core.wire.protocol import InferRequest, parse_request
 from flowserve.core.wire.routes import Infer, parse_route
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
-from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.engine.engine import LoopEngine, Settings
 from flowserve.shell.engine.warmup import measure
 from flowserve.shell.wire.connection import Connection, Limits, Received
 
@@ -62,13 +62,14 @@ async def serve(
     version: str,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_listening: Callable[[], None] = lambda: None,
+    settings: Settings = Settings(),  # noqa: B008 - frozen
 ) -> bool:
     """Serve until SIGTERM or SIGINT, then finish what was begun; a second signal ends at once.
 
     `version` is the server's own. Returns whether everything that was begun was also finished.
     """
     loop = asyncio.get_running_loop()
-    server = Server(registry, version, limits)
+    server = Server(registry, version, limits, settings)
     for model in registry:
         server.engine.adopt(model, measure(model))
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -97,14 +98,20 @@ async def serve(
 class Server:
     """Every connection of a process, and the engine that runs its models."""
 
-    def __init__(self, registry: Registry, version: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        version: str,
+        limits: Limits,
+        settings: Settings = Settings(),  # noqa: B008 - frozen
+    ) -> None:
         self.limits = limits
         self.draining = False
         self._registry = registry
         self._version = version
         self._connections: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
-        self.engine = LoopEngine(self._loop)
+        self.engine = LoopEngine(self._loop, settings)
         self.exchanges: dict[Connection, Exchange] = {}
         """What connections wait for."""
         self._changed = asyncio.Event()
