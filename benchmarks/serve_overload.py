@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ def measure(seconds: float, times: float, deadline_ms: float, rows: int, connect
         serving.flowserve(Path(name), SIZES, "--no-batching") as (host, port, process),
     ):
         capacity, _ = serving.drive(serving.closed_loop, host, port, patient, 4, max(2.0, seconds / 5))
-        before_mb = _memory_mb(process)
+        before_mb, before_s = _memory_mb(process), serving.cpu_s(process)
         found = serving.drive(_open_loop, host, port, hurried, capacity * times, seconds, connections)
-        after_mb = _memory_mb(process)
+        after_mb, used_s = _memory_mb(process), serving.cpu_s(process) - before_s
     answered = found.pop(200, [])
     refused = [took for status, times in found.items() if status for took in times]
     in_time = [took for took in answered if took <= deadline_ms * 1e3]
@@ -37,6 +38,9 @@ def measure(seconds: float, times: float, deadline_ms: float, rows: int, connect
         "offered_per_s": round(sum(map(len, (answered, refused, found.get(0, [])))) / seconds, 1),
         "goodput_per_s": round(len(in_time) / seconds, 1),
         "goodput_of_capacity": round(len(in_time) / seconds / capacity, 3),
+        "processor_share": round(used_s / seconds, 2),
+        "answered": len(answered),
+        "refused": {str(status): len(values) for status, values in found.items() if status},
         "answered_us": serving.percentiles(answered),
         "refused_us": serving.percentiles(refused),
         "no_connection_free": len(found.get(0, [])),
@@ -49,10 +53,11 @@ def show(figures: dict[str, Any]) -> str:
     """The figures as text."""
     answered, refused = figures["answered_us"], figures["refused_us"]
     before, after = figures["memory_mb"]
+    share = f"{figures['goodput_of_capacity']:.0%} of the capacity"
     return "\n".join(
         [
-            f"{figures['offered_per_s']:.0f} requests/s offered to a model that does {figures['capacity_per_s']}",
-            f"in time   {figures['goodput_per_s']:.0f}/s, {figures['goodput_of_capacity']:.0%} of the capacity",
+            f"{figures['offered_per_s']:.0f} requests/s for a model that does {figures['capacity_per_s']}",
+            f"in time   {figures['goodput_per_s']:.0f}/s, {share}",
             f"answered  p50 {answered['p50'] / 1e3:.1f} ms   p99 {answered['p99'] / 1e3:.1f} ms"
             f"   deadline {figures['deadline_ms']:.0f} ms",
             f"refused   p50 {refused['p50'] / 1e3:.1f} ms   p99 {refused['p99'] / 1e3:.1f} ms",
@@ -67,7 +72,7 @@ async def _open_loop(
     """Microseconds by status, asking at a fixed rate; status 0 stands for what found no connection free."""
     loop = asyncio.get_running_loop()
     took: dict[int, list[float]] = {0: []}
-    free: list[serving.Asker] = []
+    free: deque[serving.Asker] = deque()
 
     def answered(asker: serving.Asker, status: int, seconds: float) -> None:
         took.setdefault(status, []).append(seconds * 1e6)
@@ -81,7 +86,7 @@ async def _open_loop(
         for _ in range(int(passed * per_s) - asked):
             asked += 1
             if free:
-                free.pop().ask(request)
+                free.popleft().ask(request)
             else:
                 took[0].append(0.0)
         await asyncio.sleep(0.001)

@@ -56,7 +56,7 @@ class Reason(Enum):
 
     FULL = "full"  # as many wait as may
     BUSY = "busy"  # it would wait too long
-    EXPIRED = "expired"  # its deadline has passed while it waited
+    EXPIRED = "expired"  # while it waited its deadline has passed, or come too near
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -151,7 +151,7 @@ class Batcher:
 
     def expired(self, now_ms: float) -> list[Refusal]:
         """Take out what can no longer be in time, though nothing has ended."""
-        late = [entry for entry in self if self._is_late(entry, now_ms)]
+        late = [entry for entry in self if now_ms >= entry.deadline_ms]
         return [self._expire(entry, now_ms) for entry in late if self.cancelled(entry)]
 
     def wait_ms(self, now_ms: float, priority: int) -> float:
@@ -211,7 +211,11 @@ class Batcher:
         return sum([entry.rows for entry in self if entry.key == head.key]) < policy.preferred_rows
 
     def _is_late(self, entry: Entry, now_ms: float) -> bool:
-        return now_ms >= entry.deadline_ms
+        if now_ms >= entry.deadline_ms:
+            return True
+        # What would end too late makes way for others. One alone runs: else an estimate that is too high
+        # would refuse for ever, and nothing would be learned.
+        return self.waiting > 1 and now_ms + self._took_ms(entry.rows) > entry.deadline_ms
 
     def _expire(self, entry: Entry, now_ms: float) -> Refusal:
         return Refusal(entry, Reason.EXPIRED, self.wait_ms(now_ms, entry.priority))
@@ -219,8 +223,8 @@ class Batcher:
     def _count(self, entry: Entry, sign: int) -> None:
         self.waiting += sign
         self._ahead_ms[entry.priority] = self._ahead_ms.get(entry.priority, 0.0) + sign * entry.cost_ms
-        if not self._queues[entry.priority]:
-            self._ahead_ms[entry.priority] = 0.0  # what rounding left
+        if not self.waiting:
+            self._ahead_ms.clear()  # what rounding left
 
     def _cost_ms(self, rows: int) -> float:
         """What a call adds to the work: under load it shares a full batch."""

@@ -42,7 +42,7 @@ def run(model: Model, feed: dict[str, Array], outputs: tuple[str, ...]) -> Resul
 def run_batch(calls: Sequence[Call], clock: Callable[[], float]) -> Ran:
     """Run calls of one model and one key, together if there are several.
 
-    If that fails each runs by itself, so that only those are refused that are at fault. `clock` tells seconds.
+    If that fails each runs by itself, so that those at fault are refused alone. `clock` gives seconds.
     """
     began = clock()
     first = calls[0]
