@@ -8,7 +8,7 @@ with raw tensors after it, in the order of the header's tensors.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -91,7 +91,13 @@ _request_decoder = msgspec.json.Decoder(_Request)
 _response_encoder = msgspec.json.Encoder()
 
 
-def parse_request(body: bytes, header_bytes: int | None, signature: Signature) -> InferRequest:
+Admit = Callable[[int, int, int], None]
+"""Told a request's rows, timeout and priority before its data is read; raises where it would be in vain."""
+
+
+def parse_request(
+    body: bytes, header_bytes: int | None, signature: Signature, admit: Admit | None = None
+) -> InferRequest:
     """Read a request for a model of this signature.
 
     `header_bytes` is the length of the JSON header, None when the whole body is JSON. Raises `Refused` FS201
@@ -106,6 +112,10 @@ def parse_request(body: bytes, header_bytes: int | None, signature: Signature) -
         )
     view = memoryview(body)
     request = _decode(body if header_bytes is None else view[:header_bytes])
+    if admit is not None:
+        shape = request.inputs[0].shape if request.inputs else []
+        timeout_us, priority = (_number(request.parameters, name) for name in ("timeout", "priority"))
+        admit(max(0, shape[0]) if shape else 1, timeout_us, priority)
     feed = _feed(request.inputs, view[len(body) if header_bytes is None else header_bytes :], signature)
     wanted = _wanted(request, signature)
     if not request.parameters:

@@ -121,6 +121,19 @@ class LoopEngine:
             self._ticking = True
             self._loop.call_later(_TICK_S, self._tick)
 
+    def is_crowded(self, model: Model) -> bool:
+        """Whether it is worth asking `check` before a request is read to its end."""
+        lane = self._lanes.get(id(model))
+        return lane is not None and lane.batcher.waiting > 0
+
+    def check(self, model: Model, rows: int, deadline_ms: float | None, priority: int) -> None:
+        """Raise the `Overloaded` that such a call would be told, so that it need not be made."""
+        entry = Entry(None, rows, None, math.inf if deadline_ms is None else deadline_ms, priority)
+        batcher, now_ms = self._lane(model).batcher, self.now_ms()
+        reason = batcher.refuses(rows, entry.deadline_ms, priority, now_ms)
+        if reason is not None:
+            raise explained(model.name, Refusal(entry, reason, batcher.wait_ms(now_ms, priority)))
+
     def cancel(self, call: Call) -> None:
         """Drop a call whose client has left; see `calls.Engine`."""
         call.done = _nobody

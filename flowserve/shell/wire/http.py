@@ -17,11 +17,11 @@ from collections.abc import Callable
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.calls import PRIORITY, Call, rows_of
+from flowserve.core.engine.calls import PRIORITIES, PRIORITY, Call, rows_of
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.wire.answers import Answer, answer_infer, describe, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
-from flowserve.core.wire.protocol import InferRequest, parse_request
+from flowserve.core.wire.protocol import Admit, InferRequest, parse_request
 from flowserve.core.wire.routes import Infer, parse_route
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
@@ -193,7 +193,8 @@ class Exchange:
         """Answer now, or return None and tell the connection later."""
         received = self._received
         if len(received.body) <= _INLINE_BYTES_MAX and received.coding in ("", "identity"):
-            self._submit(self._read())
+            crowded = self._server.engine.is_crowded(self._model)
+            self._submit(self._read(self._admit if crowded else None))
         else:
             self._server.engine.aside(self._read, self._submit)
         if self._answer is None:
@@ -207,11 +208,17 @@ class Exchange:
             self._server.engine.cancel(self._call)
         self._answer = _GONE
 
-    def _read(self) -> InferRequest | Answer:
+    def _admit(self, rows: int, timeout_us: int, priority: int) -> None:
+        self._server.engine.check(self._model, rows, self._deadline_ms(timeout_us), _priority(priority))
+
+    def _deadline_ms(self, timeout_us: int) -> float | None:
+        return self._server.engine.now_ms() + timeout_us / 1e3 if timeout_us else None
+
+    def _read(self, admit: Admit | None = None) -> InferRequest | Answer:
         received = self._received
         try:
             body = unpacked(received.body, received.coding, self._server.limits.body_bytes)
-            return parse_request(body, _header_bytes(received.header_bytes), self._model.signature)
+            return parse_request(body, _header_bytes(received.header_bytes), self._model.signature, admit)
         except Refused as refused:
             return refusal(refused)
         except Exception:
@@ -222,13 +229,17 @@ class Exchange:
             self._finish(request)
         elif self._answer is None:  # else the client left while its body was read
             self._request = request
-            engine = self._server.engine
             names = tuple([wanted.spec.name for wanted in request.wanted])
-            deadline_ms = engine.now_ms() + request.timeout_us / 1e3 if request.timeout_us else None
-            priority = request.priority - 1 if request.priority else PRIORITY
-            rows = rows_of(request.feed)
-            self._call = Call(self._model, request.feed, names, rows, self._done, deadline_ms, priority)
-            engine.submit(self._call)
+            self._call = Call(
+                self._model,
+                request.feed,
+                names,
+                rows_of(request.feed),
+                self._done,
+                self._deadline_ms(request.timeout_us),
+                _priority(request.priority),
+            )
+            self._server.engine.submit(self._call)
 
     def _done(self, outputs: list[Array] | Refused) -> None:
         if isinstance(outputs, Refused):
@@ -252,6 +263,11 @@ class Exchange:
             if self._later:
                 del self._server.exchanges[self._connection]
                 self._connection.answered(answer)
+
+
+def _priority(asked: int) -> int:
+    """The engine's for the protocol's, where 0 asks for none and 1 goes first."""
+    return min(asked, PRIORITIES) - 1 if asked else PRIORITY
 
 
 def _broken(model: Model) -> Answer:
