@@ -31,8 +31,11 @@ def main() -> None:
     app()
 
 
-@app.command(_MODELS, _ADDRESS)
-def start(models: Path, http: str) -> None:
+_NO_BATCHING = argument("--no-batching", action="store_true", help="run every request by itself")
+
+
+@app.command(_MODELS, _ADDRESS, _NO_BATCHING)
+def start(models: Path, http: str, no_batching: bool) -> None:
     """Serve every model of a repository until SIGTERM or Ctrl-C. Port 0 takes a free one."""
     host, port = _address(http, "FS104")
 
@@ -42,6 +45,7 @@ def start(models: Path, http: str) -> None:
 
     import uvloop
 
+    from flowserve.shell.engine.engine import Settings
     from flowserve.shell.models.repository import scan
     from flowserve.shell.models.sessions import load_all
     from flowserve.shell.wire.http import bind, serve
@@ -56,7 +60,15 @@ def start(models: Path, http: str) -> None:
         print(f"listening on http://{_written(host, listener.getsockname()[1])}", flush=True)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        finished = runner.run(serve(registry, listener, version("flow-toolchain"), on_listening=announce))
+        finished = runner.run(
+            serve(
+                registry,
+                listener,
+                version("flow-toolchain"),
+                on_listening=announce,
+                settings=Settings(batching=not no_batching),
+            )
+        )
     if not finished:
         print("stopped before every request was answered", file=sys.stderr, flush=True)
         sys.stdout.flush()

@@ -17,19 +17,19 @@ from collections.abc import Callable
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.calls import PRIORITY, Call, rows_of
+from flowserve.core.engine.calls import PRIORITIES, PRIORITY, Call, rows_of
 from flowserve.core.models.registry import Model, Registry
 from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, describe, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
 from flowserve.core.wire.extension_routes import ExtensionRoute
 from flowserve.core.wire.hosting import Repository
 from flowserve.core.wire.plain import parse_plain
-from flowserve.core.wire.protocol import InferRequest, parse_request
+from flowserve.core.wire.protocol import Admit, InferRequest, parse_request
 from flowserve.core.wire.routes import Infer, Predict, parse_route
 from flowserve.core.wire.shared import Region, no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
-from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.engine.engine import LoopEngine, Settings
 from flowserve.shell.engine.warmup import measure
 from flowserve.shell.wire.connection import Connection, Limits, Received
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
@@ -67,13 +67,14 @@ async def serve(
     version: str,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_listening: Callable[[], None] = lambda: None,
+    settings: Settings = Settings(),  # noqa: B008 - frozen
 ) -> bool:
     """Serve until SIGTERM or SIGINT, then finish what was begun; a second signal ends at once.
 
     `version` is the server's own. Returns whether everything that was begun was also finished.
     """
     loop = asyncio.get_running_loop()
-    server = Server(registry, version, limits)
+    server = Server(registry, version, limits, settings)
     for model in registry:
         server.engine.adopt(model, measure(model))
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -103,7 +104,12 @@ class Server:
     """Every connection of a process, and the engine that runs its models."""
 
     def __init__(
-        self, registry: Registry, version: str, limits: Limits, repository: Repository | None = None
+        self,
+        registry: Registry,
+        version: str,
+        limits: Limits,
+        settings: Settings = Settings(),  # noqa: B008 - frozen
+        repository: Repository | None = None,
     ) -> None:
         self.extensions = Extensions(repository or FixedRepository(registry))
         self.limits = limits
@@ -112,7 +118,7 @@ class Server:
         self._version = version
         self._connections: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
-        self.engine = LoopEngine(self._loop)
+        self.engine = LoopEngine(self._loop, settings)
         self.exchanges: dict[Connection, Exchange] = {}
         """What connections wait for."""
         self._changed = asyncio.Event()
@@ -225,7 +231,8 @@ class Exchange:
         """Answer now, or return None and tell the connection later."""
         received = self._received
         if len(received.body) <= _INLINE_BYTES_MAX and received.coding in ("", "identity"):
-            self._submit(self._read())
+            crowded = self._server.engine.is_crowded(self._model)
+            self._submit(self._read(self._admit if crowded else None))
         else:
             self._server.engine.aside(self._read, self._submit)
         if self._answer is None:
@@ -239,14 +246,21 @@ class Exchange:
             self._server.engine.cancel(self._call)
         self._answer = _GONE
 
-    def _read(self) -> InferRequest | Answer:
+    def _admit(self, rows: int, timeout_us: int, priority: int) -> None:
+        self._server.engine.check(self._model, rows, self._deadline_ms(timeout_us), _priority(priority))
+
+    def _deadline_ms(self, timeout_us: int) -> float | None:
+        return self._server.engine.now_ms() + timeout_us / 1e3 if timeout_us else None
+
+    def _read(self, admit: Admit | None = None) -> InferRequest | Answer:
         received = self._received
         try:
             body = unpacked(received.body, received.coding, self._server.limits.body_bytes)
             signature = self._model.signature
             if self._plain:
                 return parse_plain(body, signature)
-            return parse_request(body, _header_bytes(received.header_bytes), signature, self._region)
+            header_bytes = _header_bytes(received.header_bytes)
+            return parse_request(body, header_bytes, signature, admit, self._region)
         except Refused as refused:
             return refusal(refused)
         except Exception:
@@ -262,13 +276,17 @@ class Exchange:
             self._finish(request)
         elif self._answer is None:  # else the client left while its body was read
             self._request = request
-            engine = self._server.engine
             names = tuple([wanted.spec.name for wanted in request.wanted])
-            deadline_ms = engine.now_ms() + request.timeout_us / 1e3 if request.timeout_us else None
-            priority = request.priority - 1 if request.priority else PRIORITY
-            rows = rows_of(request.feed)
-            self._call = Call(self._model, request.feed, names, rows, self._done, deadline_ms, priority)
-            engine.submit(self._call)
+            self._call = Call(
+                self._model,
+                request.feed,
+                names,
+                rows_of(request.feed),
+                self._done,
+                self._deadline_ms(request.timeout_us),
+                _priority(request.priority),
+            )
+            self._server.engine.submit(self._call)
 
     def _done(self, outputs: list[Array] | Refused) -> None:
         if isinstance(outputs, Refused):
@@ -294,6 +312,11 @@ class Exchange:
             if self._later:
                 del self._server.exchanges[self._connection]
                 self._connection.answered(answer)
+
+
+def _priority(asked: int) -> int:
+    """The engine's for the protocol's, where 0 asks for none and 1 goes first."""
+    return min(asked, PRIORITIES) - 1 if asked else PRIORITY
 
 
 def _broken(model: Model) -> Answer:

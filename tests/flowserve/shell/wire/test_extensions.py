@@ -56,7 +56,7 @@ def ask(*requests):
 
     async def talk():
         repository = Repository()
-        server = Server(REGISTRY, "1", Limits(), repository)
+        server = Server(REGISTRY, "1", Limits(), repository=repository)
         loop = asyncio.get_running_loop()
         acceptor = await loop.create_server(lambda: Connection(server), sock=bind("127.0.0.1", 0))
         reader, writer = await asyncio.open_connection(*acceptor.sockets[0].getsockname())
