@@ -43,8 +43,22 @@ def main() -> None:
     argument("--tls-cert", metavar="FILE", help="the server's certificate chain, as PEM"),
     argument("--tls-key", metavar="FILE", help="the certificate's key, as PEM"),
     argument("--tokens", metavar="FILE", help="who may ask: a token a line (or $FLOWSERVE_TOKENS)"),
-    argument("--trust-network", action="store_true", help="let other hosts ask without TLS and tokens"),
-    argument("--model-control", action="store_true", help="let requests load and unload models"),
+    argument(
+        "--trust-network",
+        action="store_true",
+        default=None,
+        help="let other hosts ask without TLS and tokens",
+    ),
+    argument(
+        "--model-control", action="store_true", default=None, help="let requests load and unload models"
+    ),
+    argument(
+        "--no-batching",
+        dest="batching",
+        action="store_false",
+        default=None,
+        help="run every request by itself",
+    ),
     argument("--config", type=Path, metavar="FILE", help="a TOML file; options go before what it says"),
 )
 def start(config: Path | None, **options: Any) -> None:

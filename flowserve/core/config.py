@@ -26,6 +26,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: str = ""
     trust_network: bool = False
     model_control: bool = False
+    batching: bool = True
     processes: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
     tier: Tier = 2
     tiers: dict[str, Tier] = {}

@@ -18,8 +18,8 @@ import msgspec
 _PASSED_MAX = 256
 _SMOOTHING = 1 / 8
 _STRETCH_MAX = 100.0
-# Waiting is estimated, and a little more than the estimate must fit into a deadline.
-_MARGIN = 1.1
+# Times are estimated, and a little more than the estimate must fit into a deadline.
+_MARGIN = 1.2
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Reason(Enum):
 
     FULL = "full"  # as many wait as may
     BUSY = "busy"  # it would wait too long
-    EXPIRED = "expired"  # its deadline has passed while it waited
+    EXPIRED = "expired"  # while it waited its deadline has passed, or come too near
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -101,17 +101,12 @@ class Batcher:
         """Let a call wait, or refuse it, or the last of a lower priority in its stead."""
         entry.arrived_ms = now_ms
         entry.cost_ms = self._cost_ms(entry.rows)
-        wait_ms = self.wait_ms(now_ms, entry.priority)
-        if now_ms >= entry.deadline_ms:
-            return [Refusal(entry, Reason.EXPIRED, wait_ms)]
-        latest_ms = min(now_ms + self.policy.wait_ms_max, entry.deadline_ms - self._took_ms(entry.rows))
-        if wait_ms and now_ms + wait_ms * _MARGIN > latest_ms:
-            return [Refusal(entry, Reason.BUSY, wait_ms)]
+        reason = self.refuses(entry.rows, entry.deadline_ms, entry.priority, now_ms)
+        if reason is not None:
+            return [Refusal(entry, reason, self.wait_ms(now_ms, entry.priority))]
         refused = []
         if self.waiting >= self.policy.queue_max:
-            last = next(queue for queue in reversed(self._queues.values()) if queue)[-1]
-            if last.priority <= entry.priority:
-                return [Refusal(entry, Reason.FULL, wait_ms)]
+            last = self._last()
             self.cancelled(last)
             refused = [Refusal(last, Reason.FULL, self.wait_ms(now_ms, last.priority))]
         if entry.priority not in self._queues:
@@ -119,6 +114,19 @@ class Batcher:
         self._queues[entry.priority].append(entry)
         self._count(entry, 1)
         return refused
+
+    def refuses(self, rows: int, deadline_ms: float, priority: int, now_ms: float) -> Reason | None:
+        """Why such a call would be refused if it arrived now; None where it would not."""
+        if now_ms >= deadline_ms:
+            return Reason.EXPIRED
+        wait_ms = self.wait_ms(now_ms, priority)
+        if wait_ms > self.policy.wait_ms_max:
+            return Reason.BUSY
+        if wait_ms and now_ms + (wait_ms + self._took_ms(rows)) * _MARGIN > deadline_ms:
+            return Reason.BUSY
+        if self.waiting >= self.policy.queue_max and self._last().priority <= priority:
+            return Reason.FULL
+        return None
 
     def next(self, now_ms: float) -> tuple[Batch | None, list[Refusal]]:
         """Take what is to run now, and what can no longer be in time."""
@@ -151,7 +159,7 @@ class Batcher:
 
     def expired(self, now_ms: float) -> list[Refusal]:
         """Take out what can no longer be in time, though nothing has ended."""
-        late = [entry for entry in self if self._is_late(entry, now_ms)]
+        late = [entry for entry in self if now_ms >= entry.deadline_ms]
         return [self._expire(entry, now_ms) for entry in late if self.cancelled(entry)]
 
     def wait_ms(self, now_ms: float, priority: int) -> float:
@@ -168,6 +176,9 @@ class Batcher:
             return math.inf
         head = next(iter(self))
         return min(head.arrived_ms + self.policy.delay_ms, head.deadline_ms - self._took_ms(head.rows))
+
+    def _last(self) -> Entry:
+        return next(queue for queue in reversed(self._queues.values()) if queue)[-1]
 
     def _take(self, now_ms: float, refused: list[Refusal]) -> list[Entry]:
         """The first call that is in time, and those of its key that fit beside it."""
@@ -211,7 +222,11 @@ class Batcher:
         return sum([entry.rows for entry in self if entry.key == head.key]) < policy.preferred_rows
 
     def _is_late(self, entry: Entry, now_ms: float) -> bool:
-        return now_ms >= entry.deadline_ms
+        if now_ms >= entry.deadline_ms:
+            return True
+        # What would end too late makes way for others. One alone runs: else an estimate that is too high
+        # would refuse for ever, and nothing would be learned.
+        return self.waiting > 1 and now_ms + self._took_ms(entry.rows) > entry.deadline_ms
 
     def _expire(self, entry: Entry, now_ms: float) -> Refusal:
         return Refusal(entry, Reason.EXPIRED, self.wait_ms(now_ms, entry.priority))
@@ -219,8 +234,8 @@ class Batcher:
     def _count(self, entry: Entry, sign: int) -> None:
         self.waiting += sign
         self._ahead_ms[entry.priority] = self._ahead_ms.get(entry.priority, 0.0) + sign * entry.cost_ms
-        if not self._queues[entry.priority]:
-            self._ahead_ms[entry.priority] = 0.0  # what rounding left
+        if not self.waiting:
+            self._ahead_ms.clear()  # what rounding left
 
     def _cost_ms(self, rows: int) -> float:
         """What a call adds to the work: under load it shares a full batch."""

@@ -62,6 +62,11 @@ class Overloaded(Refused):
         self.retry_after_s = retry_after_s
 
 
+def priority_of(asked: int) -> int:
+    """The engine's priority for the protocol's, where 0 asks for none and 1 goes first."""
+    return min(asked, PRIORITIES) - 1 if asked else PRIORITY
+
+
 def rows_of(feed: Mapping[str, Array]) -> int:
     """The first dimension of the first input, 1 for a scalar or a model without inputs."""
     for array in feed.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import TensorSpec
@@ -34,7 +35,10 @@ def document(versions: Sequence[Version], server_version: str) -> dict[str, Any]
         "paths": {
             "/v2/health/live": {"get": _health("live", "Whether the server runs")},
             "/v2/health/ready": {"get": _health("ready", "Whether the server takes requests")},
-            **{f"/predict/{version.key.name}": {"post": _operation(version)} for version in versions},
+            **{
+                f"/predict/{quote(version.key.name, safe='')}": {"post": _operation(version)}
+                for version in versions
+            },
         },
     }
 

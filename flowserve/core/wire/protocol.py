@@ -9,7 +9,7 @@ order of the header's tensors.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -110,8 +110,16 @@ _request_decoder = msgspec.json.Decoder(AskedRequest)
 _response_encoder = msgspec.json.Encoder()
 
 
+Admit = Callable[[int, int, int], None]
+"""Told a request's rows, timeout and priority before its data is read; raises where it would be in vain."""
+
+
 def parse_request(
-    body: bytes, header_bytes: int | None, signature: Signature, regions: Regions = no_regions
+    body: bytes,
+    header_bytes: int | None,
+    signature: Signature,
+    admit: Admit | None = None,
+    regions: Regions = no_regions,
 ) -> InferRequest:
     """Read a request for a model of this signature.
 
@@ -127,6 +135,10 @@ def parse_request(
         )
     view = memoryview(body)
     request = _decode(body if header_bytes is None else view[:header_bytes])
+    if admit is not None:
+        shape = request.inputs[0].shape if request.inputs else []
+        timeout_us, priority = (number_of(request.parameters, name) for name in ("timeout", "priority"))
+        admit(max(0, shape[0]) if shape else 1, timeout_us, priority)
     binary = view[len(body) if header_bytes is None else header_bytes :]
     feed = _feed(request.inputs, binary, signature, regions)
     wanted = wanted_outputs(request, signature, regions)

@@ -8,7 +8,7 @@ import math
 import os
 import weakref
 from collections.abc import Callable
-from time import monotonic, perf_counter, time
+from time import monotonic, perf_counter, thread_time, time
 from typing import Any
 
 import msgspec
@@ -54,7 +54,8 @@ class _Lane:
             self.costs.observe(rows, ms)
         self.batcher = Batcher(policy, self.costs.expected_ms)
         self.tally = Tally()
-        self.on_cpu = profile.on_cpu
+        # The clock of the thread stands still while others have the processor.
+        self.clock = thread_time if profile.on_cpu else perf_counter
         self.joins = policy.rows_max > 0
         self.plain = plain
         self.alone = 0
@@ -101,9 +102,10 @@ class LoopEngine:
         batcher = lane.batcher
         # The path that most calls take, so first and short: nothing waits or runs, and it is soon over.
         if not (batcher.waiting or batcher.running) and self._may_run_now(lane, call):
-            began = perf_counter()
+            clock = lane.clock
+            began = clock()
             result = run(call.model, call.feed, call.outputs)
-            ms = (perf_counter() - began) * 1e3
+            ms = (clock() - began) * 1e3
             lane.costs.observe(call.rows, ms)
             lane.tally.ran(call.rows, ms)
             _tell(lane.tally, call, result, 0.0, ms)
@@ -123,6 +125,19 @@ class LoopEngine:
         if batcher.waiting and not self._ticking:
             self._ticking = True
             self._loop.call_later(_TICK_S, self._tick)
+
+    def is_crowded(self, model: Model) -> bool:
+        """Whether it is worth asking `check` before a request is read to its end."""
+        lane = self._lanes.get(id(model))
+        return lane is not None and lane.batcher.waiting > 0
+
+    def check(self, model: Model, rows: int, deadline_ms: float | None, priority: int) -> None:
+        """Raise the `Overloaded` that such a call would be told, so that it need not be made."""
+        entry = Entry(None, rows, None, math.inf if deadline_ms is None else deadline_ms, priority)
+        batcher, now_ms = self._lane(model).batcher, self.now_ms()
+        reason = batcher.refuses(rows, entry.deadline_ms, priority, now_ms)
+        if reason is not None:
+            raise explained(model.name, Refusal(entry, reason, batcher.wait_ms(now_ms, priority)))
 
     def cancel(self, call: Call) -> None:
         """Drop a call whose client has left; see `calls.Engine`."""
@@ -194,9 +209,9 @@ class LoopEngine:
             for call in calls:
                 del self._waiting[call]
             if lane.costs.known and batch.expected_ms <= self._inline_ms:
-                self._ended(lane, batch, run_batch(calls))
+                self._ended(lane, batch, run_batch(calls, lane.clock))
             else:
-                job = functools.partial(run_batch, calls, lane.on_cpu)
+                job = functools.partial(run_batch, calls, lane.clock)
                 self._threads.run(job, functools.partial(self._ran, lane, batch))
 
     def _ran(self, lane: _Lane, batch: Batch, ran: Ran) -> None:

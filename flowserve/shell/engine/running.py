@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from time import perf_counter, thread_time
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -40,13 +39,11 @@ def run(model: Model, feed: dict[str, Array], outputs: tuple[str, ...]) -> Resul
         return Refused(Diagnostic("FS210", "the server failed while answering; its log has the reason"))
 
 
-def run_batch(calls: Sequence[Call], on_cpu: bool = False) -> Ran:
+def run_batch(calls: Sequence[Call], clock: Callable[[], float]) -> Ran:
     """Run calls of one model and one key, together if there are several.
 
-    If that fails each runs by itself, so that only those are refused that are at fault. `on_cpu` measures by
-    the clock of this thread, which stands still while others have the processor.
+    If that fails each runs by itself, so that those at fault are refused alone. `clock` gives seconds.
     """
-    clock = thread_time if on_cpu else perf_counter
     began = clock()
     first = calls[0]
     if len(calls) == 1:

@@ -32,9 +32,9 @@ def measure(model: Model, budget_ms: float = _BUDGET_MS) -> Profile:
         rows = sample(model.signature.inputs, sizes[-1])
     except (MemoryError, ValueError):  # larger than there is memory
         return Profile()
-    feeds = [{name: array[i : i + 1] for name, array in rows.items()} for i in range(sizes[-1])]
-    if len(sizes) == 1:
-        feeds = [rows]
+    feeds = [rows]
+    if len(sizes) > 1:
+        feeds = [{name: array[i : i + 1] for name, array in rows.items()} for i in range(sizes[-1])]
     end = time.perf_counter() + budget_ms / 1e3
     costs: dict[int, float] = {}
     alone: list[list[Array]] = []

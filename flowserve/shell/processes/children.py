@@ -29,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True):
     memory_mb: int = 0
     grace_s: float = 300.0
     model_control: bool = False
+    batching: bool = True
     credentials: Credentials = Credentials()
 
 
@@ -99,5 +100,6 @@ def _begin(settings: Settings) -> Begin:
         grace_s=settings.grace_s,
         processes=settings.processes,
         model_control=settings.model_control,
+        batching=settings.batching,
         credentials=settings.credentials,
     )

@@ -24,6 +24,7 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     processes: int = 1
     """How many answer."""
     model_control: bool = False
+    batching: bool = True
     credentials: Credentials = Credentials()
 
 

@@ -46,7 +46,7 @@ def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
 
             names = Limits.__struct_fields__
         config = parse_config(text, str(file), names)
-    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    given = {name: value for name, value in options.items() if value is not None}
     if given.get("processes", 1) < 1:
         refuse("FS106", f"there must be at least one process, got {given['processes']}")
     return msgspec.structs.replace(config, **given)
@@ -89,6 +89,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         memory_mb=config.memory_mb,
         grace_s=config.grace_s,
         model_control=config.model_control,
+        batching=config.batching,
         credentials=security.credentials(),
     )
     supervisor = Supervisor(settings, listener, beside)

@@ -22,7 +22,7 @@ from flowserve.core.models.key import Key
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Table, Version
 from flowserve.core.models.tiers import EAGER, PINNED, Budget
-from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.engine.engine import LoopEngine, Settings
 from flowserve.shell.engine.warmup import measure
 from flowserve.shell.models.loading import load_proven
 from flowserve.shell.models.memory import Memory, disk_bytes
@@ -84,7 +84,6 @@ class Worker:
         """
         reader, self._writer = await asyncio.open_unix_connection(sock=channel, limit=_LINE_BYTES_MAX)
         looking = asyncio.get_running_loop().create_task(self._looking())
-        self._engine = LoopEngine(asyncio.get_running_loop())
         await self._listen(reader)
         looking.cancel()
         return await self._serve if self._serve else True
@@ -110,11 +109,12 @@ class Worker:
 
     def _set_up(self, begin: Begin) -> None:
         self._begin = begin
+        self._loop = asyncio.get_running_loop()
+        self._engine = LoopEngine(self._loop, Settings(batching=begin.batching))
         budget = Budget(begin.memory_bytes, begin.grace_s)
         self._memory = Memory(self._load, partial(disk_bytes, Path(begin.repository)), budget)
         self._serving.lazily(self._memory.load, self._threads)
         self._repository = SupervisedRepository(self._serving, self._engine, begin.model_control, self._tell)
-        self._loop = asyncio.get_running_loop()
 
     def _load(self, key: Key) -> Model:
         """Load a version and measure it, which also warms it up. Runs on the loading thread."""

@@ -10,12 +10,12 @@ from typing import Protocol
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.calls import PRIORITY, Call, rows_of
+from flowserve.core.engine.calls import Call, priority_of, rows_of
 from flowserve.core.models.registry import Model
 from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
 from flowserve.core.wire.plain import parse_plain
-from flowserve.core.wire.protocol import InferRequest, parse_request
+from flowserve.core.wire.protocol import Admit, InferRequest, parse_request
 from flowserve.core.wire.shared import Region, no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
@@ -77,7 +77,8 @@ class Exchange:
         """Answer now, or return None and tell the connection later."""
         received = self._received
         if len(received.body) <= _INLINE_BYTES_MAX and received.coding in ("", "identity"):
-            self._submit(self._read())
+            crowded = self._server.engine.is_crowded(self._model)
+            self._submit(self._read(self._admit if crowded else None))
         else:
             self._server.engine.aside(self._read, self._submit)
         if self._answer is None:
@@ -91,7 +92,13 @@ class Exchange:
             self._server.engine.cancel(self._call)
         self._answer = _GONE
 
-    def _read(self) -> InferRequest | Answer:
+    def _admit(self, rows: int, timeout_us: int, priority: int) -> None:
+        self._server.engine.check(self._model, rows, self._deadline_ms(timeout_us), priority_of(priority))
+
+    def _deadline_ms(self, timeout_us: int) -> float | None:
+        return self._server.engine.now_ms() + timeout_us / 1e3 if timeout_us else None
+
+    def _read(self, admit: Admit | None = None) -> InferRequest | Answer:
         received = self._received
         began = perf_counter()
         try:
@@ -99,7 +106,8 @@ class Exchange:
             signature = self._model.signature
             if self._plain:
                 return parse_plain(body, signature)
-            return parse_request(body, _header_bytes(received.header_bytes), signature, self._region)
+            header_bytes = _header_bytes(received.header_bytes)
+            return parse_request(body, header_bytes, signature, admit, self._region)
         except Refused as refused:
             return refusal(refused)
         except Exception:
@@ -117,13 +125,17 @@ class Exchange:
             self._finish(request)
         elif self._answer is None:  # else the client left while its body was read
             self._request = request
-            engine = self._server.engine
             names = tuple([wanted.spec.name for wanted in request.wanted])
-            deadline_ms = engine.now_ms() + request.timeout_us / 1e3 if request.timeout_us else None
-            priority = request.priority - 1 if request.priority else PRIORITY
-            rows = rows_of(request.feed)
-            self._call = Call(self._model, request.feed, names, rows, self._done, deadline_ms, priority)
-            engine.submit(self._call)
+            self._call = Call(
+                self._model,
+                request.feed,
+                names,
+                rows_of(request.feed),
+                self._done,
+                self._deadline_ms(request.timeout_us),
+                priority_of(request.priority),
+            )
+            self._server.engine.submit(self._call)
 
     def _done(self, outputs: list[Array] | Refused) -> None:
         if isinstance(outputs, Refused):

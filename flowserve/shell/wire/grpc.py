@@ -24,7 +24,7 @@ import grpc.aio
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.calls import PRIORITY, Call, Engine, rows_of
+from flowserve.core.engine.calls import Call, Engine, priority_of, rows_of
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Cold, Version
 from flowserve.core.wire.addresses import Address, Unix
@@ -308,7 +308,7 @@ class GrpcServer:
             rows_of(request.feed),
             done,
             self._engine.now_ms() + min(left_ms) if left_ms else None,
-            request.priority - 1 if request.priority else PRIORITY,
+            priority_of(request.priority),
         )
         self._engine.submit(call)
         if not landed:  # a small model has run within `submit`

@@ -19,6 +19,7 @@ from flowserve.core.wire.shared import Region
 from flowserve.core.wording import cut
 
 _REGIONS_MAX = 1024
+_BYTES_MAX = 2**30  # of one region: a file with holes may be larger than the memory that a copy of it takes
 _KEY = re.compile(r"/?([^/\0]{1,250})")
 
 
@@ -42,6 +43,8 @@ class SharedMemory:
             refuse("FS231", f"the shared-memory region `{cut(name)}` is registered already")
         if len(self._regions) >= _REGIONS_MAX:
             refuse("FS231", f"there are {_REGIONS_MAX} shared-memory regions, which is the limit")
+        if size > _BYTES_MAX:
+            refuse("FS231", f"`byte_size` must be at most {_BYTES_MAX}, got {size}")
         found = _KEY.fullmatch(key)
         if not found or found[1] in (".", ".."):
             refuse("FS231", f"`key` must be the name of POSIX shared memory, as in `/name`, got `{cut(key)}`")

@@ -110,7 +110,7 @@ def test_who_would_come_too_late_is_refused_at_once_and_told_when_to_come():
     taken = filled(batcher(), "a", "b", "c")
     (refusal,) = taken.arrived(Entry("d", deadline_ms=40), 0)
     assert (refusal.reason, refusal.retry_after_ms) == (Reason.BUSY, 33)
-    assert taken.arrived(Entry("e", deadline_ms=60), 0) == []
+    assert taken.arrived(Entry("e", deadline_ms=60), 0) == []  # 1.2 times 33 + 11
 
 
 def test_an_idle_model_takes_a_deadline_that_seems_too_short():
@@ -131,6 +131,14 @@ def test_a_deadline_that_passes_while_waiting():
     batch, refused = taken.next(100)
     assert names(batch) == ["c"]
     assert [(refusal.entry.call, refusal.reason) for refusal in refused] == [("b", Reason.EXPIRED)]
+
+
+def test_what_would_end_too_late_makes_way_but_for_the_last():
+    entries = [Entry(name, deadline_ms=40) for name in "abc"]
+    taken = filled(batcher(), *entries)
+    batch, refused = taken.next(35)
+    assert [refusal.entry.call for refusal in refused] == ["a", "b"]
+    assert names(batch) == ["c"]
 
 
 def test_deadlines_that_pass_while_nothing_ends():
@@ -181,8 +189,8 @@ class Life(RuleBasedStateMachine):
     def refuse(self, refusals):
         for refusal in refusals:
             assert refusal.retry_after_ms >= 0
-            if refusal.reason is Reason.EXPIRED:
-                assert refusal.entry.deadline_ms <= self.now
+            if refusal.reason is not Reason.FULL:
+                assert refusal.entry.deadline_ms < math.inf
             self.waiting.remove(refusal.entry)
             self.over.append(refusal.entry)
 
@@ -198,8 +206,8 @@ class Life(RuleBasedStateMachine):
         self.refuse(refused)
         if batch is None:
             return
-        in_time = [entry for entry in order if entry.deadline_ms > self.now]
-        assert batch.entries[0] is in_time[0], "the first goes first"
+        over = {id(refusal.entry) for refusal in refused}
+        assert batch.entries[0] is next(e for e in order if id(e) not in over), "the first goes first"
         assert len({entry.key for entry in batch.entries}) == 1
         assert len(batch.entries) == 1 or batch.rows <= self.policy.rows_max
         assert batch.rows == sum(entry.rows for entry in batch.entries)

@@ -268,7 +268,7 @@ def parse_shared(parameters, outputs=(), **regions):
             refuse("FS232", "no")
         return regions[name]
 
-    return parse_request(body, None, IRIS, named)
+    return parse_request(body, None, IRIS, regions=named)
 
 
 def test_tensors_in_shared_memory():

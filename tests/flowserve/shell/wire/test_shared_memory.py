@@ -51,10 +51,16 @@ def test_other_keys(memory, key):
     assert memory.status() == []
 
 
-@pytest.mark.parametrize(("offset", "size"), [(0, 17), (17, 0), (2**62, 2**62)])
+@pytest.mark.parametrize(("offset", "size"), [(0, 17), (17, 0), (2**62, 16)])
 def test_more_than_there_is(memory, offset, size):
     with pytest.raises(Refused, match="must be within the 16 bytes"):
         memory.register("r", "/seen", offset, size)
+
+
+def test_a_file_with_a_hole_is_not_copied_whole(memory, tmp_path):
+    os.truncate(tmp_path / "shm" / "seen", 2**40)
+    with pytest.raises(Refused, match="`byte_size` must be at most 1073741824"):
+        memory.register("r", "/seen", 0, 2**40)
 
 
 def test_bytes_outside_of_a_region(memory):
