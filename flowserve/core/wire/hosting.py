@@ -14,6 +14,10 @@ Done = Callable[[Refused | None], None]
 """Called exactly once, on the event loop: with nothing when it is done, or with why not."""
 
 
+Counted = Callable[[Sequence[ModelStatistics]], None]
+"""Called exactly once, on the event loop."""
+
+
 class Indexed(msgspec.Struct, frozen=True):
     """A version in the repository index. `state` is READY, LOADING, UNLOADING, UNAVAILABLE or UNKNOWN."""
 
@@ -35,8 +39,8 @@ class Repository(Protocol):
     def unload(self, name: str, dependents: bool, done: Done) -> None:
         """Stop serving a model, and with `dependents` what is made of it. Refuses FS107, or FS230."""
 
-    def statistics(self, name: str, version: str) -> Sequence[ModelStatistics]:
-        """Return what was counted: of all models, of all versions of one, or of one version.
+    def statistics(self, name: str, version: str, done: Counted) -> None:
+        """Tell what was counted: of all models, of all versions of one, or of one version.
 
         Raises `Refused` FS202.
         """

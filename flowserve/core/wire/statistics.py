@@ -6,13 +6,16 @@ since the version was loaded: `compute_input` from bytes to tensors, `compute_ou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from flowserve.core.engine.tally import Tally
-from flowserve.core.models.registry import Model
-from flowserve.core.models.table import Table
+
+if TYPE_CHECKING:  # these bring numpy along, which the supervisor does without
+    from flowserve.core.models.registry import Model
+    from flowserve.core.models.table import Table
 
 
 class Duration(msgspec.Struct, frozen=True):
@@ -97,6 +100,42 @@ def counted(table: Table, tally: Callable[[Model], Tally], name: str, version: s
         statistics_of(of.key.name, str(of.key.version), tally(of.model) if of.model else Tally())
         for of in wanted
     ]
+
+
+def summed(of_processes: Iterable[Sequence[ModelStatistics]]) -> list[ModelStatistics]:
+    """Add up what several processes have counted of the same models."""
+    whole: dict[tuple[str, str], ModelStatistics] = {}
+    for counts in of_processes:
+        for one in counts:
+            key = (one.name, one.version)
+            whole[key] = _sum(whole[key], one) if key in whole else one
+    return list(whole.values())
+
+
+def _sum(a: ModelStatistics, b: ModelStatistics) -> ModelStatistics:
+    batches = {batch.batch_size: batch for batch in a.batch_stats}
+    for batch in b.batch_stats:
+        known = batches.get(batch.batch_size, BatchStatistics(batch.batch_size))
+        both = known.compute_infer, batch.compute_infer
+        batches[batch.batch_size] = BatchStatistics(batch.batch_size, compute_infer=_both(*both))
+    return ModelStatistics(
+        a.name,
+        a.version,
+        max(a.last_inference, b.last_inference),
+        a.inference_count + b.inference_count,
+        a.execution_count + b.execution_count,
+        InferenceStatistics(
+            **{
+                stage: _both(getattr(a.inference_stats, stage), getattr(b.inference_stats, stage))
+                for stage in InferenceStatistics.__struct_fields__
+            }
+        ),
+        batch_stats=[batches[rows] for rows in sorted(batches)],
+    )
+
+
+def _both(a: Duration, b: Duration) -> Duration:
+    return Duration(a.count + b.count, a.ns + b.ns)
 
 
 def _duration(count: int, ms: float) -> Duration:

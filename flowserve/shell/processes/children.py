@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from flowserve.shell.processes.messages import Begin, Prepare, Prepared, ToWorker, line
+from flowserve.core.wire.statistics import ModelStatistics
+from flowserve.shell.processes.messages import Begin, Count, Prepare, Prepared, ToWorker, line
 from flowserve.shell.wire.security import Credentials
 
 _LINE_BYTES_MAX = 64 * 2**20
@@ -44,6 +45,8 @@ class Child:
         self.serving = False
         self.listening: list[str] | None = None
         self.ended = False
+        self.counts: dict[int, asyncio.Future[list[ModelStatistics]]] = {}
+        """By number, of what was asked to be counted."""
         self.sent_generation = 0
         self.answer: asyncio.Future[Prepared | None] = asyncio.get_running_loop().create_future()
         """Of what was sent last: None when the process ended first."""
@@ -52,6 +55,20 @@ class Child:
         """Send a message, if the process is still there."""
         if self.writer is not None and not self.writer.is_closing():
             self.writer.write(line(message))
+
+    def count(self, count: Count) -> asyncio.Future[list[ModelStatistics]]:
+        """Ask what it has counted; nothing if it ends first."""
+        answer = self.counts[count.number] = asyncio.get_running_loop().create_future()
+        if self.ended:
+            answer.set_result([])
+        self.tell(count)
+        return answer
+
+    def counted(self, number: int, statistics: list[ModelStatistics]) -> None:
+        """Hear what it has counted."""
+        answer = self.counts.pop(number, None)
+        if answer is not None and not answer.done():
+            answer.set_result(statistics)
 
     def prepare(self, prepare: Prepare) -> asyncio.Future[Prepared | None]:
         """Ask it to have a table ready; the answer will be None if the process ends first."""

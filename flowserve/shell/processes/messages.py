@@ -6,6 +6,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic
 from flowserve.core.models.key import Key
+from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.processes.control import Load, ModelRow, Unload
 from flowserve.shell.wire.security import Credentials
 
@@ -55,10 +56,26 @@ class Known(msgspec.Struct, frozen=True, tag="known"):
 
 
 class Told(msgspec.Struct, frozen=True, tag="told"):
-    """The answer to what was `Asked`: nothing for done, or why not."""
+    """The answer to what was `Asked`: what was counted, or for a change nothing if it is done, or why not."""
 
     number: int
-    diagnostics: tuple[Diagnostic, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
+    statistics: list[ModelStatistics] = []
+
+
+class Count(msgspec.Struct, frozen=True, tag="count"):
+    """Say what was counted of a model, "" for all, and of a version, "" for all; `number` is the answer's."""
+
+    name: str
+    version: str
+    number: int = 0
+
+
+class Counted(msgspec.Struct, frozen=True, tag="counted"):
+    """What a process has counted."""
+
+    number: int
+    statistics: list[ModelStatistics]
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -91,11 +108,11 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
     """A client of this process asks for it."""
 
     number: int
-    request: Load | Unload
+    request: Load | Unload | Count
 
 
-ToWorker = Begin | Prepare | Serve | Moved | Known | Told
-ToSupervisor = Prepared | Listening | Unable | Asked
+ToWorker = Begin | Prepare | Serve | Moved | Known | Told | Count
+ToSupervisor = Prepared | Listening | Unable | Asked | Counted
 
 _encoder = msgspec.json.Encoder()
 read_for_worker = msgspec.json.Decoder(ToWorker).decode

@@ -18,15 +18,20 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.models.catalog import Catalog, Operation, Refresh, Settled, changes, propose, settle
 from flowserve.core.models.key import Key
 from flowserve.core.wire.addresses import Unix
+from flowserve.core.wire.statistics import ModelStatistics, summed
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.children import Child, Settings, end_of, start_child
 from flowserve.shell.processes.control import Load, Unload, model_rows
 from flowserve.shell.processes.messages import (
     Asked,
+    Count,
+    Counted,
     Known,
     Listening,
     Moved,
@@ -68,6 +73,7 @@ class Supervisor:
         self._asked: set[asyncio.Task[None]] = set()
         self.on_request: OnRequest | None = None
         """Does what clients of the processes ask for; what it returns is why it did not."""
+        self._number = 0
         self._unable: tuple[Diagnostic, ...] = ()
         self._turn = asyncio.Lock()
         self._waiting = 0
@@ -245,6 +251,8 @@ class Supervisor:
                         self._unable = diagnostics
                         if self.restarts:  # else the server ends with it
                             self.note("; ".join(diagnostic.message for diagnostic in diagnostics))
+                    case Counted(number, statistics):
+                        worker.counted(number, statistics)
                     case Asked(number, request):
                         asked = asyncio.get_running_loop().create_task(self._tell(worker, number, request))
                         self._asked.add(asked)
@@ -255,13 +263,25 @@ class Supervisor:
         self._workers[index] = None if not self._stopping else worker
         worker.ended = True
         worker.prepared(None)
+        for number in list(worker.counts):
+            worker.counted(number, [])
         if self._stopping or not worker.serving:
             return
         await self._again(index, worker)
 
-    async def _tell(self, worker: Child, number: int, request: Load | Unload) -> None:
-        assert self.on_request is not None
-        worker.tell(Told(number, await self.on_request(request)))
+    async def _tell(self, worker: Child, number: int, request: Load | Unload | Count) -> None:
+        if isinstance(request, Count):
+            worker.tell(Told(number, statistics=await self._counted(request)))
+        else:
+            assert self.on_request is not None
+            worker.tell(Told(number, await self.on_request(request)))
+
+    async def _counted(self, request: Count) -> list[ModelStatistics]:
+        """What all processes have counted; one that is loading a model answers after that."""
+        self._number += 1
+        count = msgspec.structs.replace(request, number=self._number)
+        answers = [worker.count(count) for worker in self._workers if worker and worker.serving]
+        return summed(await asyncio.gather(*answers))
 
     async def _again(self, index: int, dead: Child) -> None:
         lived_s = asyncio.get_running_loop().time() - dead.began

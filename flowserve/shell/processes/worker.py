@@ -31,6 +31,8 @@ from flowserve.shell.processes import generation
 from flowserve.shell.processes.hosting import SupervisedRepository
 from flowserve.shell.processes.messages import (
     Begin,
+    Count,
+    Counted,
     Failure,
     Known,
     Listening,
@@ -101,8 +103,10 @@ class Worker:
                     await self._forget()
                 case Known(models):
                     self._repository.known(models)
-                case Told(number, diagnostics):
-                    self._repository.told(number, diagnostics)
+                case Told() as told:
+                    self._repository.told(told)
+                case Count(name, version, number):
+                    self._count(name, version, number)
         # The supervisor is gone, in whatever way: what was begun is finished.
         if self._serve and not self._serve.done():
             os.kill(os.getpid(), signal.SIGTERM)
@@ -114,7 +118,9 @@ class Worker:
         budget = Budget(begin.memory_bytes, begin.grace_s)
         self._memory = Memory(self._load, partial(disk_bytes, Path(begin.repository)), budget)
         self._serving.lazily(self._memory.load, self._threads)
-        self._repository = SupervisedRepository(self._serving, self._engine, begin.model_control, self._tell)
+        self._repository = SupervisedRepository(
+            self._serving, self._engine, self._tell, begin.model_control, begin.processes == 1
+        )
 
     def _load(self, key: Key) -> Model:
         """Load a version and measure it, which also warms it up. Runs on the loading thread."""
@@ -122,6 +128,13 @@ class Worker:
         profile = measure(model, _MEASURE_MS if self._tier(key) <= EAGER else _MEASURE_COLD_MS)
         self._loop.call_soon_threadsafe(self._engine.adopt, model, profile)
         return model
+
+    def _count(self, name: str, version: str, number: int) -> None:
+        try:
+            counts = self._repository.counts(name, version)
+        except Refused:  # it is gone meanwhile
+            counts = []
+        self._tell(Counted(number, counts))
 
     def _tier(self, key: Key) -> int:
         return self._begin.tiers.get(key.name, self._begin.tier)

@@ -23,10 +23,10 @@ from flowserve.core.wire.extension_routes import (
     Statistics,
     TraceSetting,
 )
-from flowserve.core.wire.hosting import Done, Indexed, Repository
+from flowserve.core.wire.hosting import Counted, Done, Indexed, Repository
 from flowserve.core.wire.settings import TRACE, LogSettings, changed_log, changed_trace, json_object
-from flowserve.core.wire.statistics import ModelStatistics, counted
-from flowserve.core.wording import shown
+from flowserve.core.wire.statistics import counted
+from flowserve.core.wording import cut, shown
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.shared_memory import SharedMemory
 
@@ -54,9 +54,9 @@ class FixedRepository:
         """Refuse FS230."""
         refuse("FS230", "this server's models are those it was started with")
 
-    def statistics(self, name: str, version: str) -> list[ModelStatistics]:
-        """Return what the engine has counted. Raises `Refused` FS202."""
-        return counted(self._models.table, self._engine.tally, name, version)
+    def statistics(self, name: str, version: str, done: Counted) -> None:
+        """Tell what the engine has counted. Raises `Refused` FS202."""
+        done(counted(self._models.table, self._engine.tally, name, version))
 
 
 class Extensions:
@@ -94,7 +94,9 @@ class Extensions:
                 self._repository.unload(name, dependents, ended)
                 return None
             case Statistics(name, version):
-                return _json({"model_stats": self._repository.statistics(name, version)})
+                told = lambda stats: done(_json({"model_stats": stats}))  # noqa: E731
+                self._repository.statistics(name, version, told)
+                return None
             case SharedMemoryStatus(cuda, name):
                 return _json([] if cuda and not name else self._memory(cuda, local).status(name))
             case SharedMemoryRegister(cuda, name):
@@ -105,8 +107,8 @@ class Extensions:
                     self._memory(cuda, local).unregister(name)
                 return Answer()
             case TraceSetting(change, name):
-                if name:
-                    self._repository.statistics(name, "")  # refuses a model that is not there
+                if name and name not in {known.name for known in self._repository.index()}:
+                    refuse("FS202", f"there is no model `{cut(name)}`")
                 if change:
                     changed_trace(body)
                 return _json(TRACE)

@@ -8,7 +8,7 @@ from flowserve.core.models.key import Key
 from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import Signature
 from flowserve.core.models.table import Table, Version
-from flowserve.core.wire.statistics import Duration, counted, statistics_of
+from flowserve.core.wire.statistics import Duration, counted, statistics_of, summed
 
 
 def test_what_was_counted_adds_up():
@@ -28,6 +28,27 @@ def test_what_was_counted_adds_up():
     assert [(batch.batch_size, batch.compute_infer) for batch in stats.batch_stats] == [
         (1, Duration(1, 3_000_000)),
         (4, Duration(2, 42_000_000)),
+    ]
+
+
+def test_processes_add_up():
+    one, other = Tally(), Tally()
+    for tally, rows in ((one, 3), (other, 4), (other, 3)):
+        tally.success(rows, queue_ms=1, run_ms=2, now_s=rows)
+        tally.ran(rows, 2)
+    whole = summed(
+        [
+            [statistics_of("m", "1", one), statistics_of("m", "2", one)],
+            [statistics_of("m", "1", other)],
+            [],
+        ]
+    )
+    assert [(stats.version, stats.inference_count) for stats in whole] == [("1", 10), ("2", 3)]
+    assert whole[0].inference_stats.queue == Duration(3, 3_000_000)
+    assert whole[0].last_inference == 4000
+    assert [(batch.batch_size, batch.compute_infer.count) for batch in whole[0].batch_stats] == [
+        (3, 2),
+        (4, 1),
     ]
 
 

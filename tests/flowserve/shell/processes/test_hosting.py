@@ -5,16 +5,17 @@ import pytest
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.models.key import Key
 from flowserve.core.models.table import Table, Version
+from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.processes.control import Load, ModelRow, Unload
 from flowserve.shell.processes.hosting import SupervisedRepository
-from flowserve.shell.processes.messages import Asked
+from flowserve.shell.processes.messages import Asked, Count, Told
 
 
-def repository(control=True):
+def repository(control=True, alone=True):
     asked = []
     serving = Serving(Table([Version(Key("m", 1))]))
-    return SupervisedRepository(serving, None, control, asked.append), asked
+    return SupervisedRepository(serving, None, asked.append, control, alone), asked
 
 
 def test_the_index_has_what_is_not_served_too():
@@ -44,8 +45,8 @@ def test_the_supervisor_is_asked_and_answers_in_any_order():
     models.load("m", {}, lambda refused: heard.append(("load", refused)))
     models.unload("n", True, lambda refused: heard.append(("unload", refused)))
     assert asked == [Asked(1, Load("m")), Asked(2, Unload("n"))]
-    models.told(2, ())
-    models.told(1, (Diagnostic("FS107", "it does not load"),))
+    models.told(Told(2))
+    models.told(Told(1, (Diagnostic("FS107", "it does not load"),)))
     assert heard[0] == ("unload", None)
     assert str(heard[1][1]) == "[FS107] it does not load"
 
@@ -60,6 +61,20 @@ def test_what_requests_may_not():
     with pytest.raises(Refused, match=r"FS230.*`config`"):
         models.load("m", {"config": "{}"}, print)
     assert asked == []
+
+
+def test_statistics_are_of_all_processes():
+    heard = []
+    models, asked = repository()
+    models.statistics("m", "", heard.append)
+    assert heard == [[ModelStatistics("m", "1")]]
+    models, asked = repository(alone=False)
+    models.statistics("m", "", heard.append)
+    assert asked == [Asked(1, Count("m", ""))]
+    models.told(Told(1, statistics=[ModelStatistics("m", "1", inference_count=7)]))
+    assert heard[1][0].inference_count == 7
+    with pytest.raises(Refused, match="FS202"):
+        models.statistics("none", "", heard.append)
 
 
 def test_not_too_many_wait():

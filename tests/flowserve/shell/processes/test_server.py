@@ -300,16 +300,19 @@ def test_all_protocols_answer_in_all_processes(models, tmp_path):
         assert server.end() == 0
 
 
-def test_what_was_asked_is_counted(models, tmp_path):
-    with serving(tmp_path, "--grpc", "127.0.0.1:0") as server:
-        with grpc.InferenceServerClient(server.grpc) as client:
-            ask_grpc(client, "m")
-        server.predict()
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_what_was_asked_is_counted_over_all_processes(models, tmp_path, processes):
+    with serving(tmp_path, "--grpc", "127.0.0.1:0", "--processes", processes) as server:
+        for _ in range(4):
+            with grpc.InferenceServerClient(server.grpc) as client:
+                ask_grpc(client, "m")
+            server.predict()
         assert "[FS2" in server.predict("m/versions/2")
         (stats,) = json.loads(server.ask("GET", "/v2/models/m/stats")[1])["model_stats"]
-        assert (stats["inference_count"], stats["execution_count"]) == (2, 2)
+        assert (stats["inference_count"], stats["execution_count"]) == (8, 8)
+        assert server.ask("GET", "/v2/models/none/stats")[0] == 404
         for stage in ("success", "compute_input", "compute_infer", "compute_output"):
-            assert stats["inference_stats"][stage]["count"] == 2
+            assert stats["inference_stats"][stage]["count"] == 8
             assert stats["inference_stats"][stage]["ns"] > 0
 
 
