@@ -33,7 +33,7 @@ def test_what_was_counted_adds_up():
 
 def test_processes_add_up():
     one, other = Tally(), Tally()
-    for tally, rows in ((one, 3), (other, 4), (other, 3)):
+    for tally, rows in ((one, 3), (other, 3), (other, 4)):
         tally.success(rows, queue_ms=1, run_ms=2, now_s=rows)
         tally.ran(rows, 2)
     whole = summed(
