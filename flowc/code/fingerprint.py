@@ -14,7 +14,6 @@ import contextlib
 import copy
 import enum
 import functools
-import hashlib
 import inspect
 import re
 import sys
@@ -26,6 +25,7 @@ from flowc.code import modules
 from flowc.code.modules import Module, Piece, exists, module_at, module_of
 from flowc.code.syntax import text_of
 from flowc.code.uses import Imported, Uses, chain_of, uses_of
+from flowc.plan.lean import sha256
 from flowc.plan.parts import combined
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -286,4 +286,4 @@ def _is_ours(module: Module, decorator: ast.expr) -> bool:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return sha256(text.encode()).hexdigest()[:16]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import select
+import time
 from collections.abc import Callable, Mapping
+
+from flowrun.shell.lookout import BRISK_S, look_out
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
 Call = Callable[[], None]
@@ -19,6 +22,7 @@ class Readiness:
         self._calls: dict[int, Call] = {}
         self._listened: dict[int, int] = {}
         self._ready: set[int] = set()
+        self._brisk = False  # something follows soon on something else
 
     def add(self, descriptor: int, call: Call) -> None:
         """Call when there is something to read, until `remove`."""
@@ -42,13 +46,22 @@ class Readiness:
         ready = self._ready
         ready.clear()
         calls = self._calls
-        for descriptor, _ in self._epoll.poll(timeout_ms / 1000, _MOST):
+        for descriptor, _ in self._events(timeout_ms / 1000):
             call = calls.get(descriptor)
             if call is not None:
                 call()
             elif descriptor in self._listened:
                 ready.add(descriptor)
         return ready
+
+    def _events(self, timeout_s: float) -> list[tuple[int, int]]:
+        """What happens. If that was soon the last time, it is looked out for."""
+        if self._brisk and (found := look_out(lambda: self._epoll.poll(0, _MOST))):
+            return found
+        began = time.perf_counter()
+        found = self._epoll.poll(timeout_s, _MOST)
+        self._brisk = time.perf_counter() - began < BRISK_S
+        return found
 
     def close(self) -> None:
         """Wait for nothing any more."""

@@ -24,7 +24,7 @@ Connect = Callable[[Path, float], sqlite3.Connection]
 
 _TIMEOUT_S = 0.25  # for another process that is writing; then it is tried again
 _LONG_S = 1.0  # for which others may have the database before that is an outage
-_GATHER_S = 0.004  # from one commit to the next, unless somebody waits: each costs as much as many rows
+_GATHER_S = 0.01  # from one commit to the next, unless somebody waits: each costs as much as many rows
 _PAUSES_S = (0.05, 2.0)  # between attempts: they double from the first to the second
 # What may pass: busy, locked, no memory, read only, I/O error, full, cannot open, protocol.
 _PASSING = frozenset({5, 6, 7, 8, 10, 13, 14, 15})

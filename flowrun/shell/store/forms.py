@@ -14,11 +14,12 @@ imported only where such a value is there already, or is asked for.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from flowc.plan.registry import form_of_class
 from flowrun.shell.store.content import Content, Damaged
@@ -62,7 +63,7 @@ def put_tensors(content: Content, tensors: Mapping[str, Any]) -> tuple[str, int]
         kind, end = str(tensor.dtype).removeprefix("torch."), at + tensor.nbytes
         header[name] = {"dtype": _DTYPES[kind], "shape": list(tensor.shape), "data_offsets": [at, end]}
         at = end
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text = msgspec.json.encode(header)
     text += b" " * (-len(text) % 8)
     pieces = [memoryview(len(text).to_bytes(8, "little") + text)]
     pieces += [memoryview(t.reshape(-1).view(torch.uint8).numpy()) for _, t in laid if t.nbytes]
@@ -176,7 +177,7 @@ def preview(path: Path, code: int, library: str) -> Any:
         case _ if code == PICKLE:
             return f"<pickle, {size} bytes>"
     with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        header = msgspec.json.decode(file.read(int.from_bytes(file.read(8), "little")))
     shown = {name: f"<{told['dtype']} tensor {told['shape']}>" for name, told in header.items()}
     return shown[LONE] if library == LONE else shown
 

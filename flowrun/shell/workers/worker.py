@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import os
+import select
 import socket
 import sys
 import time
@@ -22,6 +23,7 @@ from flowc.plan.diagnostics import Refused
 from flowc.plan.types import violation
 from flowrun.core.model import Artifact, Failure, Usage
 from flowrun.shell.host.shortage import OUT_OF_GPU_MEMORY, OUT_OF_MEMORY, code_of, wanted_mb
+from flowrun.shell.lookout import look_out
 from flowrun.shell.store.artifacts import Damaged, Missing, Store, Unstorable, convert
 from flowrun.shell.workers import logging_in
 from flowrun.shell.workers.descendants import adopt_orphans
@@ -30,6 +32,7 @@ from flowrun.shell.workers.surroundings import Surroundings
 
 BROKEN = 70  # exit status when even reporting failed
 _MAX_TEXT = 4000
+_SMALL_S = 0.001  # a node that takes no longer is likely to be followed by another one at once
 _SEE_TO_THE_DISK = "it was made again, in vain: see to the disk, then resume the run"
 _SHORTAGE = {OUT_OF_MEMORY: "it ran out of memory: ", OUT_OF_GPU_MEMORY: "it ran out of GPU memory: "}
 _FIRST_TO_GO = b"300"  # of 1000: when memory runs out, the kernel is to end workers before their scheduler
@@ -68,6 +71,8 @@ def serve(
     surroundings = Surroundings(folder, outputs)
     _rehearse(surroundings, store)
     pid = os.getpid()
+    orders = select.poll()
+    orders.register(channel, select.POLLIN)
     while (order := receive_attempt(channel)) is not None:
         began = time.monotonic()
         logging_in.begin(order, channel, store)
@@ -76,15 +81,17 @@ def serve(
             os._exit(0)
         logging_in.end()
         used = surroundings.leave()
-        wall_ms = max(1, round((time.monotonic() - began) * 1000))
+        wall_s = time.monotonic() - began
         fit = failure is None and not order.alone and surroundings.is_fit()
-        usage = Usage(used.cpu_ms, used.peak_mb, wall_ms)
+        usage = Usage(used.cpu_ms, used.peak_mb, max(1, round(wall_s * 1000)))
         kept_kb = surroundings.kept_kb if fit else 0
         ended = Ended(order.node, order.attempt, artifact, failure, usage, order.run, fit, kept_kb)
         channel.sendall(frame(ended))
         surroundings.put_back()
         if not fit:
             break
+        if wall_s < _SMALL_S:
+            look_out(lambda: orders.poll(0))
     os._exit(0)
 
 

@@ -1,0 +1,35 @@
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+from flowc.plan.lean import sha256
+
+pytest.importorskip("typing_extensions")
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_msgspec_comes_alone_and_can_do_the_same():
+    code = (
+        "import sys; from flowc.plan.lean import import_msgspec; import_msgspec(); import msgspec\n"
+        "print('inspect' in sys.modules, msgspec.json.decode(b'[1]', type=list[int]), end=' ')\n"
+        "import typing_extensions; print(typing_extensions.TypedDict.__module__ != '')"
+    )
+    assert run(code) == "False [1] True"
+
+
+def test_who_has_typing_extensions_keeps_it():
+    code = (
+        "import sys, typing_extensions as before; from flowc.plan.lean import import_msgspec\n"
+        "import_msgspec(); print(sys.modules['typing_extensions'] is before)"
+    )
+    assert run(code) == "True"
+
+
+def test_hashes_are_as_ever():
+    assert sha256(b"flow").hexdigest() == hashlib.sha256(b"flow").hexdigest()
