@@ -41,7 +41,7 @@ def measure(model: Model, budget_ms: float = _BUDGET_MS) -> Profile:
     independent, on_cpu = len(sizes) > 1, 0.0
     try:
         for size in sizes:
-            outputs, ms, share = _timed(functools.partial(_together, model, feeds[:size], names))
+            outputs, ms, share = _timed(functools.partial(_together, model, feeds[:size], names), end)
             costs[size], on_cpu = ms, max(on_cpu, share)
             if size == 2:
                 alone = [model.run(feed, names) for feed in feeds[:2]]
@@ -61,13 +61,22 @@ def _together(
     return parted(model.run(joined(feeds), names), [1] * len(feeds))
 
 
-def _timed(run: Callable[[], _Result]) -> tuple[_Result, float, float]:
-    """The result, the shortest of a few times, and the greatest share of one that was this thread's."""
-    result = run()
-    shortest, share = float("inf"), 0.0
+def _timed(run: Callable[[], _Result], end: float) -> tuple[_Result, float, float]:
+    """The result, the shortest of a few times, and the greatest share of one that was this thread's.
+
+    A run that is not over by `end` is not repeated: a model may take seconds, and somebody may wait for it.
+    """
+    result, shortest, share = _once(run)
     for _ in range(_REPEATS):
-        began, used = time.perf_counter(), time.thread_time()
-        result = run()
-        took = time.perf_counter() - began
-        shortest, share = min(shortest, took), max(share, (time.thread_time() - used) / took)
+        if time.perf_counter() > end:
+            break
+        result, took, of = _once(run)
+        shortest, share = min(shortest, took), max(share, of)
     return result, shortest * 1e3, share
+
+
+def _once(run: Callable[[], _Result]) -> tuple[_Result, float, float]:
+    began, used = time.perf_counter(), time.thread_time()
+    result = run()
+    took = time.perf_counter() - began
+    return result, took, (time.thread_time() - used) / took
