@@ -100,7 +100,9 @@ class Admin:
         """Do what is asked; return what did not go as asked. Raises `Refused`."""
         match request:
             case control.Load(name, version):
-                return await self._operate(catalog.Load(name, version))
+                notes = await self._operate(catalog.Load(name, version))
+                # What was unloaded has lost its aliases; their file still has them.
+                return notes + [problem.message for problem in await self._look(name)]
             case control.Unload(name, version):
                 return await self._operate(catalog.Unload(name, version))
             case Alias(name, alias, version):

@@ -204,7 +204,7 @@ def test_aliases_outlive_the_server_and_unloaded_models_are_refused(models, tmp_
         assert server.command("unload", "m").returncode == 0
         assert "[FS202]" in server.predict()
         assert server.command("load", "m").returncode == 0
-        assert server.predict() == 2.0
+        assert server.predict() == 1.0
         assert server.command("stop").returncode == 0
         assert server.process.wait(PATIENCE_S) == 0
 
