@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowc.plan.command import App, argument
 
 if TYPE_CHECKING:
+    from flowserve.core.wire.addresses import Address
     from flowserve.shell.models.repository import ModelFolder
 
-app = App("flowserve", "Serve predictions of ONNX models over HTTP.")
+app = App("flowserve", "Serve predictions of ONNX models over HTTP and gRPC.")
 
 _DEFAULT_ADDRESS = "127.0.0.1:8000"
 _MODELS = argument(
@@ -20,8 +20,8 @@ _MODELS = argument(
 _ADDRESS = argument(
     "--http",
     default=_DEFAULT_ADDRESS,
-    metavar="HOST:PORT",
-    help=f"the server's address (default: {_DEFAULT_ADDRESS})",
+    metavar="ADDRESS",
+    help=f"the server's address, HOST:PORT or unix:PATH (default: {_DEFAULT_ADDRESS})",
 )
 _JSON = argument("--json", dest="as_json", action="store_true", help="print JSON for machines")
 
@@ -31,36 +31,43 @@ def main() -> None:
     app()
 
 
-@app.command(_MODELS, _ADDRESS)
-def start(models: Path, http: str) -> None:
+@app.command(
+    argument("--models", metavar="DIR", help="the model repository (default: models)"),
+    argument(
+        "--http",
+        metavar="ADDRESS",
+        help=f"where to listen, HOST:PORT or unix:PATH (default: {_DEFAULT_ADDRESS})",
+    ),
+    argument("--grpc", metavar="ADDRESS", help="answer gRPC too, at this address"),
+    argument("--processes", type=int, metavar="N", help="how many processes answer (default: 1)"),
+    argument("--tls-cert", metavar="FILE", help="the server's certificate chain, as PEM"),
+    argument("--tls-key", metavar="FILE", help="the certificate's key, as PEM"),
+    argument("--tokens", metavar="FILE", help="who may ask: a token a line (or $FLOWSERVE_TOKENS)"),
+    argument(
+        "--trust-network",
+        action="store_true",
+        default=None,
+        help="let other hosts ask without TLS and tokens",
+    ),
+    argument(
+        "--model-control", action="store_true", default=None, help="let requests load and unload models"
+    ),
+    argument(
+        "--no-batching",
+        dest="batching",
+        action="store_false",
+        default=None,
+        help="run every request by itself",
+    ),
+    argument("--config", type=Path, metavar="FILE", help="a TOML file; options go before what it says"),
+)
+def start(config: Path | None, **options: Any) -> None:
     """Serve every model of a repository until SIGTERM or Ctrl-C. Port 0 takes a free one."""
-    host, port = _address(http, "FS104")
-
-    import asyncio
     import os
-    from importlib.metadata import version
 
-    import uvloop
+    from flowserve.shell.processes.start import configured, start_server
 
-    from flowserve.shell.models.repository import scan
-    from flowserve.shell.models.sessions import load_all
-    from flowserve.shell.wire.http import bind, serve
-
-    folders = scan(models)
-    listener = bind(host, port)
-    registry = load_all(folders)
-
-    def announce() -> None:
-        for model in registry:
-            print(f"{model.name}  version {model.version}  {model.signature}")
-        print(f"listening on http://{_written(host, listener.getsockname()[1])}", flush=True)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        finished = runner.run(serve(registry, listener, version("flow-toolchain"), on_listening=announce))
-    if not finished:
-        print("stopped before every request was answered", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        os._exit(1)  # a model that still runs would keep the process
+    start_server(configured(config, options), os.environ)
 
 
 @app.command(
@@ -72,11 +79,12 @@ def start(models: Path, http: str) -> None:
 def predict(model: str, rows: str, http: str, as_json: bool) -> None:
     """Ask a running server for predictions: one line a row."""
     import json
+    import os
 
-    from flowserve.shell.wire.client import Client, parse_rows
+    from flowserve.shell.wire.client import Client, parse_rows, parse_server
 
-    host, port = _address(http, "FS301")
-    prediction = Client(host, port).predict(model, parse_rows(rows))
+    client = Client(parse_server(http), os.environ.get("FLOWSERVE_TOKEN", ""))
+    prediction = client.predict(model, parse_rows(rows))
     if as_json:
         print(json.dumps(prediction.rows, ensure_ascii=False))
         return
@@ -87,12 +95,24 @@ def predict(model: str, rows: str, http: str, as_json: bool) -> None:
             print("  ".join(f"{name}={json.dumps(value)}" for name, value in row.items()))
 
 
-@app.command(_MODELS, _JSON, name="models")
-def list_models(models: Path, as_json: bool) -> None:
-    """List the models and versions of a repository on disk."""
+@app.command(
+    _MODELS,
+    argument("--running", action="store_true", help="ask the server of --http what it has instead"),
+    _ADDRESS,
+    _JSON,
+    name="models",
+)
+def list_models(models: Path, running: bool, http: str, as_json: bool) -> None:
+    """List the models and versions of a repository on disk, or of a running server."""
     import json
 
     from flowc.plan.text import columns
+
+    if running:
+        from flowserve.shell.processes.asking import show_models
+
+        show_models(_address(http), as_json)
+        return
     from flowserve.shell.models.repository import scan
 
     folders = scan(models)
@@ -106,21 +126,76 @@ def list_models(models: Path, as_json: bool) -> None:
     print("\n".join(columns(table)))
 
 
+_MODEL = argument("model", metavar="MODEL", help="a name, NAME@VERSION or NAME/versions/VERSION")
+_VERSION = argument("version", metavar="VERSION", type=int)
+
+
+@app.command(_MODEL, _ADDRESS)
+def load(model: str, http: str) -> None:
+    """Have a running server load a model that is on disk, all of its versions unless one is named."""
+    from flowserve.shell.processes.asking import load
+
+    load(_address(http), model)
+
+
+@app.command(_MODEL, _ADDRESS)
+def unload(model: str, http: str) -> None:
+    """Have a running server serve a model no longer, all of its versions unless one is named."""
+    from flowserve.shell.processes.asking import unload
+
+    unload(_address(http), model)
+
+
+@app.command(
+    argument("model", metavar="MODEL", help="a model's name"),
+    argument("alias", metavar="ALIAS", help="as in `production`; `default` is what the name alone means"),
+    argument("version", metavar="VERSION", type=int, nargs="?", default=0),
+    argument("--remove", action="store_true", help="remove the alias"),
+    _ADDRESS,
+)
+def alias(model: str, alias: str, version: int, remove: bool, http: str) -> None:
+    """Let MODEL@ALIAS mean a version, in all processes of a running server at the same instant."""
+    from flowserve.shell.processes.asking import point
+
+    point(_address(http), model, alias, version, remove)
+
+
+@app.command(
+    argument("model", metavar="MODEL", help="a model's name"),
+    _VERSION,
+    argument("--alias", default="production", help="the alias that moves (default: production)"),
+    _ADDRESS,
+)
+def deploy(model: str, version: int, alias: str, http: str) -> None:
+    """Load a version, check it, and let the alias `production` name it; if it fails nothing changes."""
+    from flowserve.shell.processes.asking import point
+
+    point(_address(http), model, alias, version, remove=False)
+
+
+@app.command(_ADDRESS, _JSON)
+def status(http: str, as_json: bool) -> None:
+    """Say how a running server is, and what happened to it last."""
+    from flowserve.shell.processes.asking import show_status
+
+    show_status(_address(http), as_json)
+
+
+@app.command(_ADDRESS)
+def stop(http: str) -> None:
+    """End a running server once it has answered what was begun."""
+    from flowserve.shell.processes.asking import stop
+
+    stop(_address(http))
+
+
 def _described(folder: ModelFolder) -> dict[str, Any]:
     labels = {output: list(names) for output, names in folder.labels.items()}
     return {"name": folder.name, "versions": list(folder.versions), "labels": labels}
 
 
-def _address(text: str, code: str) -> tuple[str, int]:
-    """Split HOST:PORT; an IPv6 host stands in brackets."""
-    from flowc.plan.diagnostics import refuse
+def _address(text: str) -> Address:
+    """Where a server's HTTP is, which is how its control socket is found."""
+    from flowserve.shell.wire.client import parse_server
 
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
-        refuse(code, f"the address must be HOST:PORT, as in `{_DEFAULT_ADDRESS}`, got `{text}`")
-    return host, int(port)
-
-
-def _written(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return parse_server(text).address

@@ -199,7 +199,9 @@ def serving(models: Path) -> Iterator[str]:
     """A prediction server with the example models; its address."""
     publish_examples(models)
     command = [_bin() / "flowserve", "start", "--models", models, "--http", "127.0.0.1:0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # Pages ask the server's control socket where they look for it: with nothing of the user's environment.
+    environment = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     hurry = threading.Timer(_TIMEOUT_S, process.kill)
     hurry.start()
     try:

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 HEAVY = {"numpy", "torch", "onnx", "onnxruntime", "onnxscript", "sklearn", "scipy", "pandas", "ray", "uvloop",
-         "httptools", "pynvml", "psutil", "pydantic", "asyncio", "multiprocessing", "blake3"}  # fmt: skip
+         "httptools", "pynvml", "psutil", "pydantic", "asyncio", "multiprocessing", "blake3",
+         "grpc", "google"}  # fmt: skip
 # Runs a statement and prints every module that is then loaded, whatever it prints or exits with.
 PROBE = """
 import contextlib, io, json, sys

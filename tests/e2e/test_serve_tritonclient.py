@@ -1,5 +1,6 @@
 """A real `flowserve start` process with real ONNX models, asked by NVIDIA's own client and by raw sockets."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,12 +13,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
 import tritonclient.http as triton
+import tritonclient.http.aio as triton_aio
 from onnx import TensorProto, helper, numpy_helper
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, shared_memory
 
 from flowserve.shell.models.repository import publish
 
@@ -139,6 +142,7 @@ def server(tmp_path_factory) -> Iterator[Served]:
     publish(models, "iris", iris(), LABELS)
     publish(models, "iris", iris(2.0), LABELS)
     publish(models, "echo", echo({name: kind for name, (kind, _) in KINDS.items()}))
+    publish(models, "half", echo({"x": TensorProto.BFLOAT16}))
     publish(models, "add", add_rows())
     publish(models, "pick", pick())
     with served(models) as running:
@@ -225,6 +229,62 @@ def test_every_datatype_comes_back_unchanged(client, binary):
         np.testing.assert_array_equal(back, array)
 
 
+def test_bfloat16(client):
+    array = np.array([[1, -2.5, 3e38, np.inf]], ml_dtypes.bfloat16)
+    inputs = [tensor("x", "BF16", array)]
+    assert (
+        client.infer("half", inputs).as_numpy("x_out").astype(float).tolist() == array.astype(float).tolist()
+    )
+    in_json = client.infer("half", inputs, outputs=[triton.InferRequestedOutput("x_out", binary_data=False)])
+    assert in_json.get_response()["outputs"][0]["data"] == [1.0, -2.5, float(array[0, 2]), None]
+
+
+def test_system_shared_memory(client):
+    size, name = ROWS.nbytes, f"/flowserve-e2e-{os.getpid()}"
+    given = shared_memory.create_shared_memory_region("given", f"{name}-in", size)
+    taken = shared_memory.create_shared_memory_region("taken", f"{name}-out", 24)
+    try:
+        shared_memory.set_shared_memory_region(given, [ROWS])
+        client.register_system_shared_memory("given", f"{name}-in", size)
+        client.register_system_shared_memory("taken", f"{name}-out", 24)
+        assert [region["name"] for region in client.get_system_shared_memory_status()] == ["given", "taken"]
+        x, output = triton.InferInput("x", [2, 4], "FP32"), triton.InferRequestedOutput("probabilities")
+        x.set_shared_memory("given", size)
+        output.set_shared_memory("taken", 24)
+        client.infer("iris", [x], "1", outputs=[output], timeout=10_000_000, priority=1)
+        found = shared_memory.get_contents_as_numpy(taken, np.float32, [2, 3])
+        np.testing.assert_allclose(found, softmax(ROWS @ WEIGHTS), rtol=1e-5)
+        output.set_shared_memory("taken", 20)
+        with pytest.raises(InferenceServerException, match="FS232"):
+            client.infer("iris", [x], outputs=[output])
+        client.unregister_system_shared_memory()
+        assert client.get_system_shared_memory_status() == []
+    finally:
+        shared_memory.destroy_shared_memory_region(given)
+        shared_memory.destroy_shared_memory_region(taken)
+
+
+def test_statistics_and_settings(client):
+    assert client.get_inference_statistics("iris", "1")["model_stats"][0]["version"] == "1"
+    assert client.get_trace_settings("iris")["trace_level"] == ["OFF"]
+    assert client.update_trace_settings(settings={"trace_level": None})["trace_level"] == ["OFF"]
+    assert client.update_log_settings({"log_verbose_level": 0})["log_info"] is True
+    assert client.get_log_settings()["log_format"] == "default"
+
+
+def test_the_client_of_asyncio(server):
+    async def ask():
+        async with triton_aio.InferenceServerClient(server.address) as client:
+            assert await client.is_model_ready("iris")
+            x = triton_aio.InferInput("x", list(ROWS.shape), "FP32")
+            x.set_data_from_numpy(ROWS)
+            results = await asyncio.gather(*(client.infer("iris", [x], "1") for _ in range(20)))
+            return [result.as_numpy("probabilities") for result in results]
+
+    for probabilities in asyncio.run(ask()):
+        np.testing.assert_allclose(probabilities, softmax(ROWS @ WEIGHTS), rtol=1e-5)
+
+
 def test_no_rows(client):
     result = client.infer("iris", [tensor("x", "FP32", np.zeros((0, 4), np.float32))])
     assert result.as_numpy("probabilities").shape == (0, 3)
@@ -264,7 +324,12 @@ def test_requests_beside_each_other(client):
 @pytest.mark.parametrize(
     ("model", "inputs", "status", "message"),
     [
-        ("none", {"x": ROWS}, "404", "[FS202] there is no model `none`; the server has `add`, `echo`"),
+        (
+            "none",
+            {"x": ROWS},
+            "404",
+            "[FS202] there is no model `none`; the server has `add`, `echo`, `half`",
+        ),
         ("iris", {"z": ROWS}, "400", "[FS203]"),
         (
             "iris",

@@ -1,31 +1,61 @@
-"""From a question to its answer: status and body. Pure but for running the model that it is given."""
+"""From a question to its answer: status and body."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 import msgspec
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.engine.calls import Overloaded
 from flowserve.core.models.pbtxt import config_json
-from flowserve.core.models.registry import Model, Registry
+from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import TensorSpec
-from flowserve.core.wire.protocol import encode_response, parse_request
+from flowserve.core.models.table import Table
+from flowserve.core.wire.openapi import document
+from flowserve.core.wire.pages import index_page, model_page
+from flowserve.core.wire.plain import encode_plain
+from flowserve.core.wire.protocol import InferRequest, encode_response
 from flowserve.core.wire.routes import (
-    Infer,
+    Description,
     ModelConfig,
     ModelMetadata,
     ModelReady,
-    RepositoryIndex,
-    Route,
+    OpenApi,
+    Page,
     ServerLive,
     ServerMetadata,
     ServerReady,
 )
+from flowserve.core.wire.tensors import Array
 
-EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "logging",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+    "system_shared_memory",
+]
 
-_STATUS = {"FS202": 404, "FS208": 413, "FS209": 404, "FS210": 500}
+_STATUS = {
+    "FS103": 503,
+    "FS109": 503,
+    "FS202": 404,
+    "FS208": 413,
+    "FS209": 404,
+    "FS210": 500,
+    "FS220": 429,
+    "FS221": 503,
+    "FS222": 504,
+    "FS252": 401,
+    "FS260": 503,
+}
+_HTML = "text/html; charset=utf-8"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -35,10 +65,16 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes = b""
     header_bytes: int | None = None
     encoding: str = ""
+    content_type: str = "application/json"
+    retry_after_s: int = 0
+    """For what is refused though the request is well-formed."""
 
 
-def describe(route: Route, registry: Registry, ready: bool, server_version: str) -> Answer:
-    """Answer everything but `Infer`. Raises `Refused` FS202."""
+def describe(route: Description, table: Table, ready: bool, server_version: str) -> Answer:
+    """Answer what only reads what models there are.
+
+    Raises `Refused` FS202, and `Cold` for a model that has to be loaded to be described.
+    """
     match route:
         case ServerLive():
             return Answer()
@@ -46,34 +82,42 @@ def describe(route: Route, registry: Registry, ready: bool, server_version: str)
             return Answer(200 if ready else 503)
         case ServerMetadata():
             return _json({"name": "flowserve", "version": server_version, "extensions": EXTENSIONS})
-        case RepositoryIndex():
-            return _json([_indexed(model) for model in registry])
         case ModelReady(name, version):
-            registry.get(name, version)
+            table.version(name, version)  # one that is loaded when it is asked for is ready to be asked
             return Answer(200 if ready else 503)
         case ModelMetadata(name, version):
-            return _json(_metadata(registry.get(name, version), registry.versions(name)))
+            return _json(_metadata(table.resolve(name, version), table.versions(name)))
         case ModelConfig(name, version):
-            return _json(config_json(name, registry.get(name, version).signature))
-        case Infer():
-            raise AssertionError("inference is answered by `infer`")
+            return _json(config_json(name, table.resolve(name, version).signature))
+        case Page(""):
+            return Answer(body=index_page(list(table)), content_type=_HTML)
+        case Page(name, version):
+            return Answer(body=model_page(table.resolve(name, version)), content_type=_HTML)
+        case OpenApi():
+            return _json(document(table.defaults(), server_version))
         case _:
             assert_never(route)
 
 
-def infer(model: Model, body: bytes, header_bytes: int | None) -> Answer:
-    """Answer an inference request. Raises `Refused` FS201 to FS210."""
-    request = parse_request(body, header_bytes, model.signature)
-    outputs = model.run(request.feed, [wanted.spec.name for wanted in request.wanted])
+def answer_infer(model: Model, request: InferRequest, outputs: Sequence[Array]) -> Answer:
+    """Answer an inference request with what the model gave for it. Raises `Refused` FS232."""
     response = encode_response(model.name, model.version, request, outputs)
     if not response.binary:
         return Answer(body=response.header)
     return Answer(body=b"".join((response.header, *response.tensors)), header_bytes=len(response.header))
 
 
+def answer_predict(model: Model, request: InferRequest, outputs: Sequence[Array]) -> Answer:
+    """Answer a request of plain rows or columns."""
+    return Answer(body=encode_plain(model, request, outputs))
+
+
 def refusal(refused: Refused, status: int | None = None) -> Answer:
     """Answer with a refusal: 400 unless its code has a status of its own or one is given."""
-    return failure(status or _STATUS.get(refused.diagnostics[0].code, 400), str(refused))
+    answer = failure(status or _STATUS.get(refused.diagnostics[0].code, 400), str(refused))
+    if isinstance(refused, Overloaded):
+        return msgspec.structs.replace(answer, retry_after_s=refused.retry_after_s)
+    return answer
 
 
 def failure(status: int, message: str) -> Answer:
@@ -83,10 +127,6 @@ def failure(status: int, message: str) -> Answer:
 
 def _json(value: Any) -> Answer:
     return Answer(body=msgspec.json.encode(value))
-
-
-def _indexed(model: Model) -> dict[str, str]:
-    return {"name": model.name, "version": str(model.version), "state": "READY", "reason": ""}
 
 
 def _metadata(model: Model, versions: list[str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The element types of the Open Inference Protocol, and what each is called elsewhere.
 
-Free of numpy, so that a command that only reads a repository does not pay for it. BF16 is left out: numpy and
-JSON have no form of it.
+Free of numpy, so that a command that only reads a repository does not pay for it. numpy has no bfloat16: an
+array of BF16 holds its bits as 16-bit integers.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ _ALL = (
     Datatype("UINT32", 12, "uint32", "<u4", 4),
     Datatype("UINT64", 13, "uint64", "<u8", 8),
     Datatype("FP16", 10, "float16", "<f2", 2),
+    Datatype("BF16", 16, "bfloat16", "<u2", 2),
     Datatype("FP32", 1, "float", "<f4", 4),
     Datatype("FP64", 11, "double", "<f8", 8),
     # Elements are `str`: ONNX strings are UTF-8, and onnxruntime would write a `bytes` as "b'...'".

@@ -1,14 +1,15 @@
 """Inference requests and responses of the Open Inference Protocol v2, over HTTP.
 
-Sources: the protocol's `required_api.md`, and Triton's `extension_binary_data.md` and
-`extension_classification.md`. A body is JSON, or a JSON header of `Inference-Header-Content-Length` bytes
-with raw tensors after it, in the order of the header's tensors.
+Sources: the protocol's `required_api.md`, and Triton's `extension_binary_data.md`,
+`extension_classification.md`, `extension_shared_memory.md` and `extension_schedule_policy.md`.
+A body is JSON, or a JSON header of `Inference-Header-Content-Length` bytes with raw tensors after it, in the
+order of the header's tensors.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,27 +18,42 @@ from flowc.plan.diagnostics import refuse
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.classification import best_classes
 from flowserve.core.wire.datatypes import DATATYPES
+from flowserve.core.wire.shared import Regions, Slot, no_regions
 from flowserve.core.wire.tensors import Array, from_binary, from_json, to_binary, to_json
 from flowserve.core.wording import listed, shown, shown_shape
 
 # Beyond this, numpy cannot even describe a tensor that has no elements because another dimension is 0.
 _ELEMENTS_MAX = 2**40
+_NUMBER_MAX = 2**64 - 1
+
+Parameters = dict[str, bool | int | float | str]
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """An output that is asked for; `classes` > 0 asks for so many best classes instead of the tensor."""
+    """An output that is asked for; `classes` > 0 asks for so many best classes instead of the tensor.
+
+    With a `slot` it goes into shared memory, and the response only says so.
+    """
 
     spec: TensorSpec
     binary: bool = False
     classes: int = 0
+    slot: Slot | None = None
 
 
 class InferRequest(msgspec.Struct, frozen=True):
-    """A request that fits its model: a tensor for every input, and the outputs to answer with, in order."""
+    """A request that fits its model: a tensor for every input, and the outputs to answer with, in order.
+
+    `priority` is 0 for the model's own, else 1 for the highest and more for lower ones; `timeout_us` is 0 for
+    none. `parameters` are all that came, those that have a meaning here among them.
+    """
 
     id: str
     feed: dict[str, Array]
     wanted: tuple[Wanted, ...]
+    timeout_us: int = 0
+    priority: int = 0
+    parameters: Mapping[str, bool | int | float | str] = {}
 
 
 class InferResponse(msgspec.Struct, frozen=True):
@@ -48,31 +64,37 @@ class InferResponse(msgspec.Struct, frozen=True):
     binary: bool = False
 
 
-class _Tensor(msgspec.Struct):
+class AskedTensor(msgspec.Struct):
+    """An input as a request has it."""
+
     name: str
     shape: list[int]
     datatype: str
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Output(msgspec.Struct):
+class AskedOutput(msgspec.Struct):
+    """An output that a request asks for."""
+
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
 
 
-class _Request(msgspec.Struct):
-    inputs: list[_Tensor]
+class AskedRequest(msgspec.Struct):
+    """A request as it came, whatever the model."""
+
+    inputs: list[AskedTensor]
     id: str = ""
-    parameters: dict[str, Any] = {}
-    outputs: list[_Output] = []
+    parameters: Parameters = {}
+    outputs: list[AskedOutput] = []
 
 
 class _ResponseTensor(msgspec.Struct):
     name: str
     datatype: str
     shape: list[int]
-    parameters: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    parameters: Mapping[str, int | str] | msgspec.UnsetType = msgspec.UNSET
     data: list[Any] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -81,18 +103,29 @@ class _Response(msgspec.Struct):
     model_version: str
     outputs: list[_ResponseTensor]
     id: str | msgspec.UnsetType = msgspec.UNSET
+    parameters: Mapping[str, bool | int | float | str] | msgspec.UnsetType = msgspec.UNSET
 
 
-_request_decoder = msgspec.json.Decoder(_Request)
+_request_decoder = msgspec.json.Decoder(AskedRequest)
 _response_encoder = msgspec.json.Encoder()
 
 
-def parse_request(body: bytes, header_bytes: int | None, signature: Signature) -> InferRequest:
+Admit = Callable[[int, int, int], None]
+"""Told a request's rows, timeout and priority before its data is read; raises where it would be in vain."""
+
+
+def parse_request(
+    body: bytes,
+    header_bytes: int | None,
+    signature: Signature,
+    admit: Admit | None = None,
+    regions: Regions = no_regions,
+) -> InferRequest:
     """Read a request for a model of this signature.
 
     `header_bytes` is the length of the JSON header, None when the whole body is JSON. Raises `Refused` FS201
     for what is not a request, FS203 to FS206 for inputs and FS207 for outputs that the model does not have
-    so.
+    so, FS232 for shared memory that is not in `regions` or too small.
     """
     if header_bytes is not None and not 0 < header_bytes <= len(body):
         refuse(
@@ -102,14 +135,30 @@ def parse_request(body: bytes, header_bytes: int | None, signature: Signature) -
         )
     view = memoryview(body)
     request = _decode(body if header_bytes is None else view[:header_bytes])
-    feed = _feed(request.inputs, view[len(body) if header_bytes is None else header_bytes :], signature)
-    return InferRequest(request.id, feed, _wanted(request, signature))
+    if admit is not None:
+        shape = request.inputs[0].shape if request.inputs else []
+        timeout_us, priority = (number_of(request.parameters, name) for name in ("timeout", "priority"))
+        admit(max(0, shape[0]) if shape else 1, timeout_us, priority)
+    binary = view[len(body) if header_bytes is None else header_bytes :]
+    feed = _feed(request.inputs, binary, signature, regions)
+    wanted = wanted_outputs(request, signature, regions)
+    if not request.parameters:
+        return InferRequest(request.id, feed, wanted)
+    timeout_us, priority = number_of(request.parameters, "timeout"), number_of(request.parameters, "priority")
+    return InferRequest(request.id, feed, wanted, timeout_us, priority, request.parameters)
 
 
 def encode_response(
-    name: str, version: int, request: InferRequest, outputs: Sequence[Array]
+    name: str,
+    version: int,
+    request: InferRequest,
+    outputs: Sequence[Array],
+    parameters: Mapping[str, bool | int | float | str] | None = None,
 ) -> InferResponse:
-    """Write the response of a model; `outputs` are in the order of `request.wanted`."""
+    """Write the response of a model; `outputs` are in the order of `request.wanted`.
+
+    Those that were asked for in shared memory are copied there: raises `Refused` FS232 if that is too small.
+    """
     described: list[_ResponseTensor] = []
     tensors: list[bytes] = []
     for wanted, array in zip(request.wanted, outputs, strict=True):
@@ -117,17 +166,21 @@ def encode_response(
         if wanted.classes:
             array, datatype = best_classes(array, wanted.classes, wanted.spec.labels), DATATYPES["BYTES"]
         tensor = _ResponseTensor(wanted.spec.name, datatype.name, list(array.shape))
-        if wanted.binary:
+        if wanted.slot is not None:
+            tensor.parameters = wanted.slot.put(to_binary(array, datatype), f"output `{wanted.spec.name}`")
+        elif wanted.binary:
             tensors.append(to_binary(array, datatype))
             tensor.parameters = {"binary_data_size": len(tensors[-1])}
         else:
-            tensor.data = to_json(array)
+            tensor.data = to_json(array, datatype)
         described.append(tensor)
-    response = _Response(name, str(version), described, request.id or msgspec.UNSET)
+    response = _Response(
+        name, str(version), described, request.id or msgspec.UNSET, parameters or msgspec.UNSET
+    )
     return InferResponse(_response_encoder.encode(response), tuple(tensors), bool(tensors))
 
 
-def _decode(header: bytes | memoryview) -> _Request:
+def _decode(header: bytes | memoryview) -> AskedRequest:
     try:
         return _request_decoder.decode(header)
     except msgspec.ValidationError as error:
@@ -140,7 +193,9 @@ def _decode(header: bytes | memoryview) -> _Request:
         refuse("FS201", f"the request is not JSON: {error}")
 
 
-def _feed(tensors: list[_Tensor], binary: memoryview, signature: Signature) -> dict[str, Array]:
+def _feed(
+    tensors: list[AskedTensor], binary: memoryview, signature: Signature, regions: Regions
+) -> dict[str, Array]:
     specs = {spec.name: spec for spec in signature.inputs}
     feed: dict[str, Array] = {}
     start = 0
@@ -151,7 +206,15 @@ def _feed(tensors: list[_Tensor], binary: memoryview, signature: Signature) -> d
             refuse("FS203", f"`{at}.name` must be one of {listed(list(specs))}, got {shown(tensor.name)}")
         if spec.name in feed:
             refuse("FS203", f"`{at}.name` gives input `{spec.name}` a second time")
-        _check_form(tensor, spec, at)
+        check_form(tensor, spec, at)
+        if "shared_memory_region" in tensor.parameters:
+            if tensor.data is not msgspec.UNSET or "binary_data_size" in tensor.parameters:
+                refuse("FS206", f"`{at}` must have its data in one place: here, or in shared memory")
+            slot = slot_of(tensor.parameters, f"{at}.parameters", regions)
+            shared = slot.region.read(slot.offset, slot.size)
+            size_at = f"{at}.parameters.shared_memory_byte_size"
+            feed[spec.name] = from_binary(shared, spec.datatype, tensor.shape, size_at)
+            continue
         size = _binary_size(tensor, len(binary) - start, at)
         if size is None:
             assert isinstance(tensor.data, msgspec.Raw), "_binary_size refuses a tensor without data"
@@ -170,7 +233,8 @@ def _feed(tensors: list[_Tensor], binary: memoryview, signature: Signature) -> d
     return feed
 
 
-def _check_form(tensor: _Tensor, spec: TensorSpec, at: str) -> None:
+def check_form(tensor: AskedTensor, spec: TensorSpec, at: str) -> None:
+    """Refuse a datatype (FS204) or a shape (FS205) that the input does not take."""
     if tensor.datatype != spec.datatype.name:
         expected = f"`{spec.datatype.name}` for input `{spec.name}`"
         refuse("FS204", f"`{at}.datatype` must be {expected}, got {shown(tensor.datatype)}")
@@ -181,10 +245,8 @@ def _check_form(tensor: _Tensor, spec: TensorSpec, at: str) -> None:
         refuse("FS205", f"`{at}.shape` must be of at most 2^40 elements, got {shown_shape(tensor.shape)}")
 
 
-def _binary_size(tensor: _Tensor, left: int, at: str) -> int | None:
+def _binary_size(tensor: AskedTensor, left: int, at: str) -> int | None:
     """How many bytes after the header are this tensor's; None when its data is in the header."""
-    if "shared_memory_region" in tensor.parameters:
-        refuse("FS201", f"`{at}.parameters.shared_memory_region` is not supported: send the data itself")
     size = tensor.parameters.get("binary_data_size")
     if size is None:
         if tensor.data is msgspec.UNSET:
@@ -200,7 +262,8 @@ def _binary_size(tensor: _Tensor, left: int, at: str) -> int | None:
     return size
 
 
-def _wanted(request: _Request, signature: Signature) -> tuple[Wanted, ...]:
+def wanted_outputs(request: AskedRequest, signature: Signature, regions: Regions) -> tuple[Wanted, ...]:
+    """Return the outputs that are asked for, all where none is named. Raises `Refused` FS201, FS207."""
     binary = _flag(request.parameters, "binary_data_output", False, "parameters")
     if not request.outputs:
         return tuple(Wanted(spec, binary) for spec in signature.outputs)
@@ -213,21 +276,41 @@ def _wanted(request: _Request, signature: Signature) -> tuple[Wanted, ...]:
             refuse("FS207", f"`{at}.name` must be one of {listed(list(specs))}, got {shown(output.name)}")
         if spec.name in chosen:
             refuse("FS201", f"`{at}.name` asks for output `{spec.name}` a second time")
-        if "shared_memory_region" in output.parameters:
-            refuse("FS201", f"`{at}.parameters.shared_memory_region` is not supported")
         in_binary = _flag(output.parameters, "binary_data", binary, f"{at}.parameters")
-        chosen[spec.name] = Wanted(spec, in_binary, _classes(output.parameters, spec, at))
+        slot = None
+        if "shared_memory_region" in output.parameters:
+            slot = slot_of(output.parameters, f"{at}.parameters", regions)
+        chosen[spec.name] = Wanted(spec, in_binary, _classes(output.parameters, spec, at), slot)
     return tuple(chosen.values())
 
 
-def _flag(parameters: dict[str, Any], name: str, default: bool, at: str) -> bool:
+def slot_of(parameters: Parameters, at: str, regions: Regions) -> Slot:
+    """Return where in shared memory a tensor stands. Raises `Refused` FS201, FS232."""
+    name = parameters["shared_memory_region"]
+    if not isinstance(name, str):
+        refuse("FS201", f"`{at}.shared_memory_region` must be a string, got {shown(name)}")
+    if "shared_memory_byte_size" not in parameters:
+        refuse("FS201", f"`{at}.shared_memory_byte_size` must say how many bytes there are")
+    offset, size = (number_of(parameters, f"shared_memory_{what}", at) for what in ("offset", "byte_size"))
+    return Slot(name, regions(name), offset, size)
+
+
+def number_of(parameters: Parameters, name: str, at: str = "parameters") -> int:
+    """Return a parameter that is a whole number from 0, which it also is where there is none."""
+    value = parameters.get(name, 0)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _NUMBER_MAX:
+        refuse("FS201", f"`{at}.{name}` must be a whole number from 0, got {shown(value)}")
+    return value
+
+
+def _flag(parameters: Parameters, name: str, default: bool, at: str) -> bool:
     value = parameters.get(name, default)
     if not isinstance(value, bool):
         refuse("FS201", f"`{at}.{name}` must be true or false, got {shown(value)}")
     return value
 
 
-def _classes(parameters: dict[str, Any], spec: TensorSpec, at: str) -> int:
+def _classes(parameters: Parameters, spec: TensorSpec, at: str) -> int:
     count = parameters.get("classification", 0)
     where = f"{at}.parameters.classification"
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import msgspec
 
 from flowc.plan.diagnostics import refuse
+from flowserve.core.wire.extension_routes import ExtensionRoute, find_extension
 from flowserve.core.wording import cut
 
 
@@ -21,10 +22,6 @@ class ServerReady(msgspec.Struct, frozen=True):
 
 class ServerMetadata(msgspec.Struct, frozen=True):
     """`GET /v2`."""
-
-
-class RepositoryIndex(msgspec.Struct, frozen=True):
-    """`POST /v2/repository/index`."""
 
 
 class ModelMetadata(msgspec.Struct, frozen=True):
@@ -55,16 +52,28 @@ class Infer(msgspec.Struct, frozen=True):
     version: str
 
 
-Route = (
-    ServerLive
-    | ServerReady
-    | ServerMetadata
-    | RepositoryIndex
-    | ModelMetadata
-    | ModelReady
-    | ModelConfig
-    | Infer
+class Predict(msgspec.Struct, frozen=True):
+    """`POST /predict/NAME[/versions/VERSION]`: plain rows or columns, for people."""
+
+    name: str
+    version: str
+
+
+class Page(msgspec.Struct, frozen=True):
+    """`GET /predict/NAME[/versions/VERSION]`: a page to try a model. An empty name is `GET /`: a list."""
+
+    name: str = ""
+    version: str = ""
+
+
+class OpenApi(msgspec.Struct, frozen=True):
+    """`GET /openapi.json`."""
+
+
+Description = (
+    ServerLive | ServerReady | ServerMetadata | ModelMetadata | ModelReady | ModelConfig | Page | OpenApi
 )
+Route = Infer | Predict | Description | ExtensionRoute
 
 
 def parse_route(method: str, target: str) -> Route:
@@ -94,15 +103,33 @@ def _find(method: str, path: str) -> Route | None:
             return ServerReady()
         case "GET", "", "v2":
             return ServerMetadata()
-        case "POST", "", "v2", "repository", "index":
-            return RepositoryIndex()
-        case "GET", "", "v2", "models", name, *rest:
-            return _find_model(name, rest)
+        case "POST", "", "predict", name:
+            return Predict(name, "")
+        case "POST", "", "predict", name, "versions", version:
+            return Predict(name, version)
+        case "GET", "":
+            return Page()
+        case "GET", "", "predict", name:
+            return Page(name)
+        case "GET", "", "predict", name, "versions", version:
+            return Page(name, version)
+        case "GET", "", "openapi.json":
+            return OpenApi()
+        case _, "", "v2", *rest:
+            return find_extension(method, rest) or _find_model(method, rest)
         case _:
             return None
 
 
-def _find_model(name: str, rest: list[str]) -> Route | None:
+def _find_model(method: str, segments: list[str]) -> Route | None:
+    match method, *segments:
+        case "GET", "models", name, *rest:
+            return _find_described(name, rest)
+        case _:
+            return None
+
+
+def _find_described(name: str, rest: list[str]) -> Route | None:
     match rest:
         case []:
             return ModelMetadata(name, "")
@@ -124,4 +151,4 @@ def _refuse(method: str, path: str) -> NoReturn:
     other = next((other for other in ("GET", "POST") if _find(other, path) is not None), "")
     if other:
         refuse("FS209", f"`{cut(path)}` takes {other}, got {cut(method)}")
-    refuse("FS209", f"there is no route `{cut(path)}`; the routes begin with `/v2`")
+    refuse("FS209", f"there is no route `{cut(path)}`; the routes begin with `/v2` or `/predict`")

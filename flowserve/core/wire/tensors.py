@@ -29,6 +29,8 @@ Buffer = bytes | memoryview
 
 _OPENING = re.compile(rb"[\s\[]*")
 _LENGTH_BYTES = 4
+_PYTHON = {"b": bool, "i": int, "u": int, "f": float, "O": str}  # by kind of numpy
+_BF16_MAX = 3.3895313892515355e38
 
 
 def from_json(data: Buffer | msgspec.Raw, datatype: Datatype, shape: Sequence[int], at: str) -> Array:
@@ -43,7 +45,7 @@ def from_json(data: Buffer | msgspec.Raw, datatype: Datatype, shape: Sequence[in
     if not depth or depth not in (1, len(shape)):
         _explain(raw, datatype, shape, at)
     try:
-        array = _filled(_decoder(datatype.numpy, depth).decode(raw), datatype)
+        array = _filled(_decoder(_kind(datatype), depth).decode(raw), datatype)
     except (ValueError, OverflowError, RecursionError):
         _explain(raw, datatype, shape, at)
     if array.shape != wanted:
@@ -70,10 +72,28 @@ def from_binary(data: Buffer, datatype: Datatype, shape: Sequence[int], at: str)
     return array if array.flags.aligned else array.copy()
 
 
-def to_json(array: Array) -> list[Any]:
-    """Return the elements, flat in row-major order. JSON will have null for NaN and infinities."""
+def to_json(array: Array, datatype: Datatype | None = None) -> list[Any]:
+    """Return the elements, flat in row-major order. JSON will have null for NaN and infinities.
+
+    `datatype` need only be told where it may be BF16.
+    """
+    if datatype is not None and datatype.name == "BF16":
+        array = floats_of(array)
     elements: list[Any] = array.ravel().tolist()
     return elements
+
+
+def floats_of(bits: Array) -> Array:
+    """The float32 values of bfloat16 bits: the upper halves of float32."""
+    floats: Array = (bits.astype(np.uint32) << 16).view(np.float32)
+    return floats
+
+
+def bits_of(floats: Array) -> Array:
+    """The bfloat16 bits nearest to finite float32 values, ties to even."""
+    whole = floats.astype(np.float32, copy=False).view(np.uint32)
+    bits: Array = ((whole + 0x7FFF + ((whole >> 16) & 1)) >> 16).astype("<u2")
+    return bits
 
 
 def to_binary(array: Array, datatype: Datatype) -> bytes:
@@ -85,9 +105,8 @@ def to_binary(array: Array, datatype: Datatype) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _decoder(numpy_name: str, depth: int) -> msgspec.json.Decoder[Any]:
-    kinds: dict[str, Any] = {"b": bool, "i": int, "u": int, "f": float, "O": str}
-    wanted = kinds[np.dtype(numpy_name).kind]
+def _decoder(kind: str, depth: int) -> msgspec.json.Decoder[Any]:
+    wanted: Any = _PYTHON[kind]
     for _ in range(depth):
         wanted = types.GenericAlias(list, (wanted,))
     return msgspec.json.Decoder(wanted)
@@ -95,14 +114,27 @@ def _decoder(numpy_name: str, depth: int) -> msgspec.json.Decoder[Any]:
 
 def _filled(values: list[Any], datatype: Datatype) -> Array:
     """Raises `OverflowError` for what the datatype cannot hold, `ValueError` for ragged rows."""
-    if datatype.name not in ("FP16", "FP32"):
+    if datatype.name not in ("FP16", "FP32", "BF16"):
         return np.array(values, datatype.numpy)
     with np.errstate(over="ignore"):
-        array = np.array(values, datatype.numpy)
+        array = np.array(values, "<f4" if datatype.name == "BF16" else datatype.numpy)
     # JSON has no infinity: one that is here was a number too large.
     if not np.isfinite(array).all():
         raise OverflowError
+    if datatype.name == "BF16":
+        if (np.abs(array) > _BF16_MAX).any():
+            raise OverflowError
+        return bits_of(array)
     return array
+
+
+def _kind(datatype: Datatype) -> str:
+    """How numpy names the kind of number that JSON has for a datatype."""
+    return "f" if datatype.name == "BF16" else np.dtype(datatype.numpy).kind
+
+
+def _largest(datatype: Datatype) -> float:
+    return _BF16_MAX if datatype.name == "BF16" else float(np.finfo(datatype.numpy).max)
 
 
 def _strings(data: memoryview, count: int, at: str) -> Array:
@@ -149,14 +181,14 @@ def _misfit(value: Any, datatype: Datatype, shape: Sequence[int], at: str) -> tu
 
 
 def _fits(value: Any, datatype: Datatype) -> bool:
-    match np.dtype(datatype.numpy).kind:
+    match _kind(datatype):
         case "b":
             return isinstance(value, bool)
         case "O":
             return isinstance(value, str)
         case "f":
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            return number and abs(value) <= float(np.finfo(datatype.numpy).max)
+            return number and abs(value) <= _largest(datatype)
         case _:
             bounds = np.iinfo(datatype.numpy)
             whole = isinstance(value, int) and not isinstance(value, bool)
@@ -164,13 +196,13 @@ def _fits(value: Any, datatype: Datatype) -> bool:
 
 
 def _wanted(datatype: Datatype) -> str:
-    match np.dtype(datatype.numpy).kind:
+    match _kind(datatype):
         case "b":
             return "true or false"
         case "O":
             return "a string"
         case "f":
-            return f"a number within {datatype.name} (at most {float(np.finfo(datatype.numpy).max):.6g})"
+            return f"a number within {datatype.name} (at most {_largest(datatype):.6g})"
         case _:
             bounds = np.iinfo(datatype.numpy)
             return f"a whole number from {bounds.min} to {bounds.max} ({datatype.name})"

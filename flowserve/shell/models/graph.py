@@ -38,7 +38,7 @@ def read_signature(content: bytes, labels: Sequence[str], probabilities_output: 
 
 def _checked(content: bytes) -> onnx.ModelProto:
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load_model_from_string(content)

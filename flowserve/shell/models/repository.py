@@ -11,8 +11,9 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
@@ -31,10 +32,13 @@ from flowserve.core.wording import cut
 MODEL_FILE = "model.onnx"
 CONFIG_FILE = "config.pbtxt"
 ORIGIN_FILE = "origin.json"  # in a version's folder
+ALIASES_FILE = "aliases.json"  # in a model's folder
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 # Triton ignores folders that begin with 0, and reads a version as 64 bits.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
+# What a server does not load: a change of it is none of a version.
+_NOT_SERVED = {ORIGIN_FILE, CONFIG_FILE, ALIASES_FILE}
 _TEMPORARY = ".publishing-"
 _LOCK_FILE = ".lock"
 _TEXT_BYTES_MAX = 4 * 2**20
@@ -138,6 +142,49 @@ def scan(repository: Path) -> list[ModelFolder]:
     if not found:
         refuse("FS101", f"the model repository `{repository}` has no models", hint=hint)
     return found
+
+
+def look_at(repository: Path, name: str) -> ModelFolder | None:
+    """Return one model of a repository, None when it is not there. Raises `Refused` FS102."""
+    folder = repository / name
+    try:
+        if not folder.is_dir() or all(inside.name.startswith(".") for inside in folder.iterdir()):
+            return None
+        return _model_folder(folder, repository.resolve(strict=True))
+    except (OSError, RuntimeError) as error:
+        refuse("FS102", f"the folder of model `{name}` cannot be read: {error}", Place(str(folder)))
+
+
+def stamps(folder: ModelFolder) -> dict[int, str]:
+    """Return for every version a text that differs when its files do, or those that all versions share.
+
+    A version whose files are going away has none.
+    """
+    shared = _stats(folder.path)
+    found = {}
+    for version in folder.versions:
+        with suppress(OSError):
+            of = shared + _stats(folder.path / str(version))
+            found[version] = blake2b(repr(of).encode(), digest_size=8).hexdigest()
+    return found
+
+
+def read_aliases(folder: ModelFolder) -> dict[str, int] | None:
+    """Return the aliases of a model's versions, None when it has no file of them. Raises `Refused` FS102."""
+    file = folder.path / ALIASES_FILE
+    if not file.is_file():
+        return None
+    try:
+        return msgspec.json.decode(_text(file), type=dict[str, int])
+    except ValueError as error:
+        message = f"`{ALIASES_FILE}` must be a JSON object of names and versions: {error}"
+        refuse("FS102", message, Place(str(file)))
+
+
+def write_aliases(folder: Path, aliases: Mapping[str, int]) -> None:
+    """Put the aliases of a model in its folder, all at once. Raises OSError."""
+    text = msgspec.json.encode(dict(sorted(aliases.items()))).decode()
+    _replace(folder / ALIASES_FILE, f"{text}\n")
 
 
 # Publishing
@@ -268,3 +315,15 @@ def _text(file: Path) -> str:
         return content.decode()
     except (OSError, UnicodeDecodeError) as error:
         refuse("FS102", f"`{file.name}` cannot be read: {error}", Place(str(file)))
+
+
+def _stats(folder: Path) -> list[tuple[str, int, int, int]]:
+    """Of every file that is not hidden: name, size, time of change and inode."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or not entry.is_file() or entry.name in _NOT_SERVED:
+                continue
+            stat = entry.stat()
+            found.append((entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return sorted(found)

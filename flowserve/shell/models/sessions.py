@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import ctypes
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
-from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
-from flowserve.core.models.registry import Model, Registry
+from flowc.plan.diagnostics import Place, refuse
+from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
 from flowserve.core.wire.datatypes import BY_RUNTIME
 from flowserve.core.wire.tensors import Array
 from flowserve.shell.models.repository import ModelFolder
 
 _REASON_LENGTH_MAX = 400
-
-
-def load_all(folders: Iterable[ModelFolder]) -> Registry:
-    """Load every version of every model. Raises `Refused` with an FS103 for each that does not load."""
-    models: list[Model] = []
-    problems: list[Diagnostic] = []
-    for folder in folders:
-        for version in folder.versions:
-            try:
-                models.append(load(folder, version))
-            except Refused as refused:
-                problems += refused.diagnostics
-    if problems:
-        raise Refused(*problems)
-    return Registry(models)
 
 
 def load(folder: ModelFolder, version: int) -> Model:
@@ -64,10 +52,15 @@ class _Runner:
     def __init__(self, session: Any, signature: Signature) -> None:
         self._session = session
         self._signature = signature
+        self._has_bits = any(s.datatype.name == "BF16" for s in (*signature.inputs, *signature.outputs))
 
     def __call__(self, feed: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         try:
-            arrays: list[Array] = self._session.run(outputs, feed)
+            arrays: list[Array] = (
+                _run_bits(self._session, self._signature, feed, outputs)
+                if self._has_bits
+                else self._session.run(outputs, feed)
+            )
         except Exception as error:
             # Only now, since exporters reuse names of dimensions that need not agree.
             shapes = [feed[spec.name].shape for spec in self._signature.inputs]
@@ -75,6 +68,31 @@ class _Runner:
                 refuse("FS205", f"the shape of input {conflict}")
             refuse("FS210", f"the model failed: {_reason(error)}")
         return arrays
+
+
+def _run_bits(
+    session: Any, signature: Signature, feed: Mapping[str, Array], outputs: Sequence[str]
+) -> list[Array]:
+    """Run a model that has BF16 somewhere: onnxruntime takes its bits, but gives them by address only."""
+    make = onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type
+    kinds = {spec.name: spec.datatype for spec in (*signature.inputs, *signature.outputs)}
+    values = {
+        name: make(np.asarray(array, order="C"), kinds[name].onnx)
+        if kinds[name].name == "BF16"
+        else onnxruntime.OrtValue.ortvalue_from_numpy(array)
+        for name, array in feed.items()
+    }
+    given = session.run_with_ort_values(outputs, values)
+    return [
+        _bits(value) if kinds[name].name == "BF16" else value.numpy()
+        for name, value in zip(outputs, given, strict=True)
+    ]
+
+
+def _bits(value: Any) -> Array:
+    shape = value.shape()
+    copied = ctypes.string_at(value.data_ptr(), 2 * math.prod(shape)) if math.prod(shape) else b""
+    return np.frombuffer(copied, "<u2").reshape(shape)
 
 
 def _session_options() -> Any:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import http.client
 import re
-from typing import Any
+import socket
+from typing import Any, assert_never
 from urllib.parse import quote
 
 import msgspec
 
 from flowc.plan.codes import CODES
 from flowc.plan.diagnostics import refuse
+from flowserve.core.wire.addresses import Address, Tcp, Unix, parse_address
 from flowserve.core.wording import cut, listed, shown
 
 _TIMEOUT_S = 60.0
@@ -24,12 +26,31 @@ class Prediction(msgspec.Struct, frozen=True):
     rows: list[dict[str, Any]]
 
 
-class Client:
-    """One server, at `host:port`."""
+class Server(msgspec.Struct, frozen=True):
+    """Where a server is asked."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._host = host
-        self._port = port
+    address: Address
+    tls: bool = False
+
+    def __str__(self) -> str:
+        """As in `http://127.0.0.1:8000`."""
+        plain = isinstance(self.address, Unix)
+        return str(self.address) if plain else f"http{'s' if self.tls else ''}://{self.address}"
+
+
+def parse_server(text: str) -> Server:
+    """Read HOST:PORT, unix:PATH, or HOST:PORT after `http://` or `https://`. Raises `Refused` FS301."""
+    secure = text.startswith("https://")
+    bare = text.removeprefix("https://" if secure else "http://").rstrip("/")
+    return Server(parse_address(bare, "FS301"), secure)
+
+
+class Client:
+    """Asks one server, with a bearer token if there is one."""
+
+    def __init__(self, server: Server, token: str = "") -> None:
+        self._server = server
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def predict(self, model: str, rows: list[Any]) -> Prediction:
         """Ask `model`, a name or `NAME/versions/VERSION`, for a prediction of every row.
@@ -54,23 +75,23 @@ class Client:
         return Prediction(bool(labelled), _by_row(outputs, len(rows), bool(labelled)))
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
-        address = f"{self._host}:{self._port}"
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
+        server = self._server
+        connection = _connection(server)
         try:
-            connection.request(method, path, body)
+            connection.request(method, path, body, self._headers)
             response = connection.getresponse()
             answer = msgspec.json.decode(response.read())
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             refused = isinstance(error, ConnectionRefusedError)
-            hint = f"`flowserve start --models DIR --http {address}` starts one" if refused else ""
-            refuse("FS301", f"no server answers at `http://{address}`: {reason}", hint=hint)
+            hint = f"`flowserve start --models DIR --http {server.address}` starts one" if refused else ""
+            refuse("FS301", f"no server answers at `{server}`: {reason}", hint=hint)
         except (http.client.HTTPException, ValueError):
-            refuse("FS301", f"what answers at `http://{address}` is not a prediction server")
+            refuse("FS301", f"what answers at `{server}` is not a prediction server")
         finally:
             connection.close()
         if response.status != 200:
-            _refuse_as(answer, response.status, address)
+            _refuse_as(answer, response.status, str(server))
         return answer
 
 
@@ -87,13 +108,36 @@ def parse_rows(text: str) -> list[Any]:
     return rows
 
 
-def _refuse_as(answer: Any, status: int, address: str) -> None:
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_TIMEOUT_S)
+        self.sock.connect(self._path)
+
+
+def _connection(server: Server) -> http.client.HTTPConnection:
+    match server.address:
+        case Unix(path):
+            return _UnixConnection(path)
+        case Tcp(host, port) if server.tls:
+            return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_S)
+        case Tcp(host, port):
+            return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
+        case _:
+            assert_never(server.address)
+
+
+def _refuse_as(answer: Any, status: int, server: str) -> None:
     """Show the server's own refusal as if it had been made here."""
     text = str(answer.get("error", "")) if isinstance(answer, dict) else ""
     found = _ERROR.match(text)
     if found and found[1] in CODES:
         refuse(found[1], found[2])
-    refuse("FS301", f"the server at `http://{address}` answered {status}: {text or 'without a reason'}")
+    refuse("FS301", f"the server at `{server}` answered {status}: {text or 'without a reason'}")
 
 
 def _shape(rows: Any) -> list[int]:

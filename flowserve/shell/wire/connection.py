@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from ipaddress import ip_address
+from socket import AF_UNIX
 from typing import Protocol, cast
 
 import httptools
@@ -18,6 +20,7 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.wire.answers import Answer, failure, refusal
 from flowserve.core.wire.coding import REQUEST_CODINGS
+from flowserve.core.wire.tokens import REFUSED
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -51,6 +54,7 @@ class Received(msgspec.Struct):
     """The value of `Inference-Header-Content-Length`."""
     coding: str = ""
     accept_coding: str = ""
+    authorization: bytes = b""
     keep_alive: bool = True
     http_1_0: bool = False
     expects_continue: bool = False
@@ -70,6 +74,9 @@ class Host(Protocol):
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
 
+    def admits(self, received: Received) -> bool:
+        """Whether a request may be asked, by its head."""
+
     def settled(self) -> None:
         """Hear that a connection has nothing to do any more."""
 
@@ -82,12 +89,15 @@ _LINE = {
     for status, reason in {
         200: "OK",
         400: "Bad Request",
+        401: "Unauthorized",
         404: "Not Found",
         408: "Request Timeout",
         413: "Content Too Large",
         415: "Unsupported Media Type",
+        429: "Too Many Requests",
         500: "Internal Server Error",
         503: "Service Unavailable",
+        504: "Gateway Timeout",
     }.items()
 }
 # Up to this size, copying head and body into one packet costs less than writing twice.
@@ -118,11 +128,19 @@ class Connection(asyncio.Protocol):
         self._unsent_bytes = 0
         self._paused = False
         self._deadline = math.inf
+        self._peer: object = None
 
     @property
     def active(self) -> bool:
         """Whether a request is arriving, waiting or being answered."""
         return bool(self._running or self._queue or (self._reading and not self._deaf))
+
+    @property
+    def local(self) -> bool:
+        """Whether the client is on this host: it came by a Unix socket or over the loopback interface."""
+        if isinstance(self._peer, tuple):
+            return ip_address(self._peer[0].partition("%")[0]).is_loopback
+        return self._peer is AF_UNIX
 
     def close(self) -> None:
         """Close once what was written is sent."""
@@ -159,6 +177,9 @@ class Connection(asyncio.Protocol):
         """Begin, or refuse when there are too many connections."""
         # uvloop's transports have the methods of asyncio's, but are not a subclass.
         self._transport = cast(asyncio.Transport, transport)
+        # Asked for now: once the client has left, nobody knows who it was.
+        by_path = transport.get_extra_info("socket").family == AF_UNIX
+        self._peer = AF_UNIX if by_path else transport.get_extra_info("peername")
         self._deadline = self._now() + self._limits.idle_s
         if not self._host.opened(self):
             message = f"the server has {self._limits.connections} connections, which is its limit"
@@ -251,6 +272,8 @@ class Connection(asyncio.Protocol):
                 received.accept_coding = value.decode("latin-1")
             case b"inference-header-content-length":
                 received.header_bytes = value
+            case b"authorization":
+                received.authorization = value
             case b"expect":
                 received.expects_continue = value.strip().lower() == b"100-continue"
 
@@ -270,6 +293,9 @@ class Connection(asyncio.Protocol):
             if self._parser.should_upgrade() and received.length != 0:
                 self._upgrading = received
                 return
+        if not self._host.admits(received):
+            self._refuse_all(refusal(REFUSED))
+            return
         length = self._limits.body_bytes if received.length is None else received.length
         if length > self._limits.body_bytes:
             self._refuse_body()
@@ -347,10 +373,13 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, code: str, message: str, status: int | None = None) -> None:
         """Queue a refusal of what is arriving. What the client sends after it has no meaning any more."""
+        self._refuse_all(refusal(Refused(Diagnostic(code, message)), status))
+
+    def _refuse_all(self, answer: Answer) -> None:
         if not self._deaf:
             self._forget_reading()
             self._deaf = True
-            self._queue.append(refusal(Refused(Diagnostic(code, message)), status))
+            self._queue.append(answer)
 
     def _forget_reading(self) -> None:
         self._reading = None
@@ -400,9 +429,13 @@ def _head(answer: Answer, connection: str) -> bytes:
         lines += "Content-Type: application/octet-stream\r\n"
         lines += f"Inference-Header-Content-Length: {answer.header_bytes}\r\n"
     elif answer.body:
-        lines += "Content-Type: application/json\r\n"
+        lines += f"Content-Type: {answer.content_type}\r\n"
     if answer.encoding:
         lines += f"Content-Encoding: {answer.encoding}\r\n"
+    if answer.status == 401:
+        lines += "WWW-Authenticate: Bearer\r\n"
+    if answer.retry_after_s:
+        lines += f"Retry-After: {answer.retry_after_s}\r\n"
     if connection:
         lines += f"Connection: {connection}\r\n"
     return _LINE[answer.status] + lines.encode() + b"\r\n"

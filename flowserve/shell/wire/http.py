@@ -1,67 +1,59 @@
-"""The HTTP data plane: the Open Inference Protocol v2 on an event loop, with models on a few threads.
+"""The HTTP data plane: the Open Inference Protocol v2 on an event loop.
 
-Reading, routing and descriptions run on the loop; an inference request is decoded, run and encoded on a
-thread, so that health is answered while a model runs.
+What is short runs on the loop: reading, routing, descriptions, small models. The engine puts longer runs on
+threads, so that health and other models are answered meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
 import signal
 import socket
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
-import msgspec
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.models.registry import Model, Registry
-from flowserve.core.wire.answers import Answer, describe, failure, infer, refusal
-from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
-from flowserve.core.wire.routes import Infer, parse_route
-from flowserve.core.wording import cut
+from flowserve.core.models.registry import Model
+from flowserve.core.models.table import Cold
+from flowserve.core.wire.addresses import Tcp, Unix
+from flowserve.core.wire.answers import Answer, describe, refusal
+from flowserve.core.wire.coding import unpacked
+from flowserve.core.wire.extension_routes import ExtensionRoute
+from flowserve.core.wire.hosting import Repository
+from flowserve.core.wire.routes import Infer, Predict, parse_route
+from flowserve.core.wire.tokens import OPEN_PATHS
+from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.wire.exchange import Exchange
+from flowserve.shell.wire.extensions import Extensions, FixedRepository
+from flowserve.shell.wire.listening import BACKLOG, address_of, reason
+from flowserve.shell.wire.security import Security
 
-_log = logging.getLogger("flowserve")
-_BACKLOG = 1024
 _SWEEP_S_MAX = 1.0
+_GONE = Answer()  # whatever it is: there is nobody to read it
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Reserve an address, without listening yet. Port 0 takes a free one. Raises `Refused` FS104."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:
-        refuse("FS104", f"the server cannot listen on `{cut(host)}:{port}`: {_reason(error)}")
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        hint = "`--http 127.0.0.1:0` takes a free port"
-        refuse("FS104", f"the server cannot listen on `{host}:{port}`: {_reason(error)}", hint=hint)
-    return listener
+class Endpoint(Protocol):
+    """Another way to the same models, beside HTTP."""
+
+    async def drain(self) -> bool:
+        """Finish what was begun, within the limits' `drain_s`. Returns whether that was enough."""
 
 
 async def serve(
-    registry: Registry,
+    server: Server,
     listener: socket.socket,
-    version: str,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
     on_listening: Callable[[], None] = lambda: None,
+    beside: Sequence[Callable[[Server], Awaitable[Endpoint]]] = (),
 ) -> bool:
     """Serve until SIGTERM or SIGINT, then finish what was begun; a second signal ends at once.
 
-    `version` is the server's own. Returns whether everything that was begun was also finished.
+    `beside` opens what else answers for the server. Returns whether everything that was begun was also
+    finished. Raises `Refused` FS104. A Unix socket's file is left to who has made it.
     """
     loop = asyncio.get_running_loop()
-    server = Server(registry, version, limits)
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
@@ -70,14 +62,22 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     sweeper = loop.create_task(server.sweep())
+    address = address_of(listener)
+    create = loop.create_unix_server if isinstance(address, Unix) else loop.create_server
     try:
-        acceptor = await loop.create_server(lambda: Connection(server), sock=listener, backlog=_BACKLOG)
+        # What comes by a Unix socket has crossed no network, and its permissions say who may ask.
+        security = server.security
+        tls = security.tls.context if security.tls and isinstance(address, Tcp) else None
+        acceptor = await create(lambda: Connection(server), sock=listener, backlog=BACKLOG, ssl=tls)
     except OSError as error:  # another process has bound the same address meanwhile, and listens already
-        refuse("FS104", f"the server cannot listen: {_reason(error)}")
+        refuse("FS104", f"the server cannot listen: {reason(error)}")
+    endpoints: list[Endpoint] = [server]
+    for opening in beside:
+        endpoints.append(await opening(server))  # noqa: PERF401 - what one refuses ends the server
     on_listening()
     await stop.wait()
     acceptor.close()
-    draining = loop.create_task(server.drain())
+    draining = loop.create_task(_drain(endpoints))
     hurrying = loop.create_task(hurry.wait())
     await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
     for task in (sweeper, hurrying, draining):
@@ -85,17 +85,34 @@ async def serve(
     return draining.done() and draining.result()
 
 
-class Server:
-    """Every connection of a process, and the threads that run its models."""
+async def _drain(endpoints: Sequence[Endpoint]) -> bool:
+    return all(await asyncio.gather(*(endpoint.drain() for endpoint in endpoints)))
 
-    def __init__(self, registry: Registry, version: str, limits: Limits) -> None:
-        self.limits = limits
-        self.draining = False
-        self._registry = registry
-        self._version = version
-        self._connections: set[Connection] = set()
-        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "model")
+
+class Server:
+    """Every connection of a process, and the engine that runs its models."""
+
+    def __init__(
+        self,
+        models: Serving,
+        version: str,
+        limits: Limits,
+        repository: Repository | None = None,
+        security: Security = Security(),  # noqa: B008 - frozen
+        engine: LoopEngine | None = None,
+        alone: bool = True,
+    ) -> None:
+        """`version` is the server's own; `alone` says that no other process answers for it."""
         self._loop = asyncio.get_running_loop()
+        self.models = models
+        self.version = version
+        self.limits = limits
+        self.security = security
+        self.engine = engine or LoopEngine(self._loop)
+        self.extensions = Extensions(repository or FixedRepository(models, self.engine), alone)
+        self.draining = False
+        self.exchanges: dict[Connection, Exchange] = {}
+        self._connections: set[Connection] = set()
         self._changed = asyncio.Event()
 
     def opened(self, connection: Connection) -> bool:
@@ -106,7 +123,18 @@ class Server:
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+        if (exchange := self.exchanges.pop(connection, None)) is not None:
+            exchange.cancel()
         self.settled()
+
+    def admits(self, received: Received) -> bool:
+        """Whether the client may ask that, by its token."""
+        tokens = self.security.tokens
+        return (
+            tokens is None
+            or tokens.admit(received.authorization)
+            or received.target.partition(b"?")[0] in OPEN_PATHS
+        )
 
     def settled(self) -> None:
         """Let `drain` look again."""
@@ -114,16 +142,61 @@ class Server:
             self._changed.set()
 
     def answer(self, received: Received, connection: Connection) -> Answer | None:
-        """Answer now what is only a description; give an inference request to a thread and return None."""
+        """Answer now what is only a description or runs inline; of the rest `connection` hears later."""
         try:
             route = parse_route(received.method, received.target.decode("latin-1"))
-            if not isinstance(route, Infer):
-                return describe(route, self._registry, not self.draining, self._version)
-            model = self._registry.get(route.name, route.version)
+            if isinstance(route, Infer) or isinstance(route, Predict):  # noqa: SIM101 - a union costs 0.2 us
+                plain = isinstance(route, Predict)
+                try:
+                    model = self.models.resolve(route.name, route.version)
+                except Cold as cold:
+                    begin = lambda model: self._exchange(model, received, connection, plain)  # noqa: E731
+                    return self._fetch(cold, connection, begin)
+                return self._exchange(model, received, connection, plain)
+            if isinstance(route, ExtensionRoute):
+                return self._extend(route, received, connection)
+            try:
+                return describe(route, self.models.table, not self.draining, self.version)
+            except Cold as cold:
+                return self._fetch(cold, connection, lambda _: self.answer(received, connection))
         except Refused as refused:
             return refusal(refused)
-        self._threads.submit(self._infer, model, received, connection)
+
+    def _exchange(
+        self, model: Model, received: Received, connection: Connection, plain: bool
+    ) -> Answer | None:
+        return Exchange(self, model, received, connection, plain).begin()
+
+    def _fetch(
+        self, cold: Cold, connection: Connection, begin: Callable[[Model], Answer | None]
+    ) -> Answer | None:
+        """Have a model loaded, then begin with it, unless the client has left."""
+
+        def fetched(found: Model | Refused) -> None:
+            if connection not in self._connections:
+                answer: Answer | None = _GONE
+            else:
+                answer = refusal(found) if isinstance(found, Refused) else begin(found)
+            if answer is not None:
+                connection.answered(answer)
+
+        self.models.fetch(cold.version, fetched)
         return None
+
+    def _extend(self, route: ExtensionRoute, received: Received, connection: Connection) -> Answer | None:
+        """Raises `Refused`. A load may end before it returns, or later."""
+        body = unpacked(received.body, received.coding, self.limits.body_bytes)
+        asked, early = True, []
+
+        def done(answer: Answer) -> None:
+            if asked:
+                early.append(answer)
+            else:
+                connection.answered(answer)
+
+        answer = self.extensions.answer(route, body, connection.local, done)
+        asked = False
+        return answer or (early[0] if early else None)
 
     async def sweep(self) -> None:
         """Check every connection's deadline, again and again: with one timer for all, setting one is free."""
@@ -150,41 +223,3 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left)
         return not self._connections
-
-    def _infer(self, model: Model, received: Received, connection: Connection) -> None:
-        """Runs on a thread."""
-        answer = _answer_infer(model, received, self.limits.body_bytes)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the server ended in a hurry
-            self._loop.call_soon_threadsafe(connection.answered, answer)
-
-
-def _answer_infer(model: Model, received: Received, body_bytes_max: int) -> Answer:
-    try:
-        body = unpacked(received.body, received.coding, body_bytes_max)
-        answer = infer(model, body, _header_bytes(received.header_bytes))
-    except Refused as refused:
-        return refusal(refused)
-    except Exception:
-        _log.exception("a request to model %s, version %s, failed", model.name, model.version)
-        return failure(500, "the server failed while answering; its log has the reason")
-    return _packed(answer, received.accept_coding)
-
-
-def _packed(answer: Answer, accepted: str) -> Answer:
-    coding = chosen_coding(accepted) if accepted and len(answer.body) >= COMPRESSED_BYTES_MIN else ""
-    if not coding:
-        return answer
-    return msgspec.structs.replace(answer, body=packed(answer.body, coding), encoding=coding)
-
-
-def _header_bytes(value: bytes | None) -> int | None:
-    if value is None:
-        return None
-    if not value.isdigit() or len(value) > 18:
-        text = cut(value.decode("latin-1"))
-        refuse("FS201", f"`Inference-Header-Content-Length` must be a number of bytes, got `{text}`")
-    return int(value)
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowc.plan.diagnostics import Refused
+from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
 from flowserve.core.wire.classification import best_classes
 from flowserve.core.wire.datatypes import DATATYPES
@@ -122,8 +122,9 @@ def test_nan_becomes_null_in_json():
         ({"parameters": {"binary_data_size": 16}}, "[FS206] `inputs[0]` must have either `data` or"),
         (
             {"parameters": {"shared_memory_region": "r"}},
-            "[FS201] `inputs[0].parameters.shared_memory_region`",
+            "[FS206] `inputs[0]` must have its data in one",
         ),
+        ({"parameters": {"a": [1]}}, "[FS201] `inputs[0].parameters[...]` is malformed: Expected"),
     ],
 )
 def test_a_wrong_input_is_named(change, message):
@@ -239,3 +240,72 @@ def test_whatever_comes_is_read_or_refused(change, binary):
 def test_whatever_bytes_come_are_refused(body, header_bytes):
     with pytest.raises(Refused):
         parse_request(body, header_bytes, IRIS)
+
+
+class Memory:
+    """A region that is a bytearray."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = bytearray(content)
+
+    def read(self, offset, size):
+        return bytes(self.content[offset : offset + size])
+
+    def write(self, offset, data):
+        self.content[offset : offset + len(data)] = data
+
+
+def place(region="r", size=16, **more):
+    return {"shared_memory_region": region, "shared_memory_byte_size": size, **more}
+
+
+def parse_shared(parameters, outputs=(), **regions):
+    tensor = {"name": "x", "shape": [1, 4], "datatype": "FP32", "parameters": parameters}
+    body = json.dumps({"inputs": [tensor], "outputs": list(outputs)}).encode()
+
+    def named(name):
+        if name not in regions:
+            refuse("FS232", "no")
+        return regions[name]
+
+    return parse_request(body, None, IRIS, regions=named)
+
+
+def test_tensors_in_shared_memory():
+    given, taken = Memory(bytes(4) + np.array([1, 2, 3, 4], "<f4").tobytes()), Memory(bytes(16))
+    output = {"name": "p", "parameters": place("out", 12, shared_memory_offset=4)}
+    request = parse_shared(place(shared_memory_offset=4), [output], r=given, out=taken)
+    assert request.feed["x"].tolist() == [[1, 2, 3, 4]]
+    body, binary = answer(request, [np.array([[1, 2, 3]], "<f4")])
+    assert (body["outputs"][0]["parameters"], binary) == (place("out", 12, shared_memory_offset=4), b"")
+    assert "data" not in body["outputs"][0]
+    assert np.frombuffer(taken.content, "<f4").tolist() == [0, 1, 2, 3]
+    with pytest.raises(Refused, match=r"FS232.* output `p` needs 24 bytes, but 12 were given to it"):
+        answer(request, [np.zeros((2, 3), "<f4")])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (place("none"), "[FS232]"),
+        (place(1), "[FS201] `inputs[0].parameters.shared_memory_region` must be a string, got 1"),
+        (place(size=-1), "[FS201] `inputs[0].parameters.shared_memory_byte_size` must be a whole number"),
+        (place(size=12), "[FS206] `inputs[0].parameters.shared_memory_byte_size` must have 16 bytes"),
+        (place(shared_memory_offset=1.5), "shared_memory_offset` must be a whole number from 0, got 1.5"),
+        ({"shared_memory_region": "r"}, "shared_memory_byte_size` must say how many"),
+    ],
+)
+def test_shared_memory_that_does_not_fit(parameters, message):
+    with pytest.raises(Refused) as caught:
+        parse_shared(parameters, r=Memory(bytes(16)))
+    assert message in str(caught.value)
+
+
+def test_parameters_of_a_request_and_of_a_response():
+    sent = {"priority": 2, "timeout": 1500, "sequence_id": "s", "mine": 1.5}
+    request = parse({"inputs": [X], "outputs": [{"name": "label"}], "parameters": sent})
+    assert (request.priority, request.timeout_us, request.parameters) == (2, 1500, sent)
+    response = encode_response("iris", 3, request, [np.array([1])], {"mine": True})
+    assert json.loads(response.header)["parameters"] == {"mine": True}
+    assert "`parameters.priority` must be" in refusal({"inputs": [X], "parameters": {"priority": -1}})
+    assert "`parameters.timeout` must be" in refusal({"inputs": [X], "parameters": {"timeout": "1"}})

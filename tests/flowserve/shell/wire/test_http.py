@@ -12,11 +12,13 @@ import pytest
 import uvloop
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.models.registry import Model, Registry
+from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.datatypes import DATATYPES
+from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection, Limits
-from flowserve.shell.wire.http import Server, bind
+from flowserve.shell.wire.http import Server
+from flowserve.shell.wire.listening import bind
 
 FP32 = DATATYPES["FP32"]
 SIGNATURE = Signature((TensorSpec("x", FP32, (-1,)),), (TensorSpec("y", FP32, (-1,)),))
@@ -70,8 +72,8 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(limits: Limits = Limits(), **models) -> AsyncIterator[Running]:  # noqa: B008
-    registry = Registry(Model(name, 1, SIGNATURE, run) for name, run in {"double": double, **models}.items())
-    server = Server(registry, "1.2", limits)
+    serving = Serving.of(Model(name, 1, SIGNATURE, run) for name, run in {"double": double, **models}.items())
+    server = Server(serving, "1.2", limits)
     loop = asyncio.get_running_loop()
     acceptor = await loop.create_server(lambda: Connection(server), sock=bind("127.0.0.1", 0))
     sweeper = asyncio.create_task(server.sweep())

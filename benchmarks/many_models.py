@@ -1,0 +1,126 @@
+"""Many small models in one server: time until it is ready, memory a model, a cold model's first answer."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks import harness, serving
+
+
+@contextmanager
+def started(models: Path, *options: str) -> Iterator[tuple[int, int, float]]:
+    """A server on a free port; that port, the server's process and the seconds until it listened."""
+    command = [str(Path(sys.executable).parent / "flowserve"), "start", "--models", str(models), *options]
+    began = time.perf_counter()
+    with subprocess.Popen(
+        [*command, "--http", "127.0.0.1:0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+        try:
+            assert server.stdout is not None
+            found = next((f for line in server.stdout if (f := re.search(r"http://\S+:(\d+)", line))), None)
+            if found is None:
+                sys.exit("the server ended before it listened")
+            yield int(found[1]), server.pid, time.perf_counter() - began
+        finally:
+            server.send_signal(signal.SIGTERM)
+
+
+def measure(models: int, asked: int) -> dict[str, Any]:
+    """Start with one model, with all of them, and with all of them cold."""
+    from flowserve.shell.models.repository import publish
+
+    harness.byte_compile()
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["XDG_RUNTIME_DIR"] = name
+        one, many = Path(name) / "one", Path(name) / "many"
+        publish(one, "m0", serving.perceptron(serving.SMALL))
+        for index in range(models):
+            shutil.copytree(one / "m0" / "1", many / f"m{index}" / "1")
+        with started(one) as (port, _, ready_one_s):
+            base_kb = _worker_kb(port)
+        with started(many) as (port, _, ready_s):
+            kb, threads = _worker_kb(port), _worker_threads(port)
+        config = Path(name) / "cold.toml"
+        config.write_text("tier = 3\n")
+        with started(many, "--config", str(config)) as (port, _, ready_cold_s):
+            first = [_ask(port, f"m{index}") for index in range(min(asked, models))]
+    return {
+        "benchmark": "many_models",
+        "models": models,
+        "ready_s": {
+            "one": round(ready_one_s, 2),
+            "all": round(ready_s, 2),
+            "all_cold": round(ready_cold_s, 2),
+        },
+        "kb_per_model": round((kb - base_kb) / max(1, models - 1), 1),
+        "threads": threads,
+        "first_answer_us": serving.percentiles(first) | {"max": round(max(first), 1)},
+        **harness.machine(),
+    }
+
+
+def show(figures: dict[str, Any]) -> str:
+    """The figures as text."""
+    ready, first = figures["ready_s"], figures["first_answer_us"]
+    return "\n".join(
+        [
+            f"{figures['models']} models ready in {ready['all']} s, "
+            f"one in {ready['one']}, all of them cold in {ready['all_cold']}",
+            f"{figures['kb_per_model']} KB a model, {figures['threads']} threads",
+            f"a cold model's first answer: p50 {first['p50'] / 1000:.1f} ms, "
+            f"p99 {first['p99'] / 1000:.1f}, most {first['max'] / 1000:.1f}",
+        ]
+    )
+
+
+def _ask(port: int, model: str) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.connect()
+    began = time.perf_counter()
+    connection.request("POST", f"/v2/models/{model}/infer", serving.json_body(serving.SMALL[0]))
+    response = connection.getresponse()
+    response.read()
+    assert response.status == 200, response.status
+    took = (time.perf_counter() - began) * 1e6
+    connection.close()
+    return took
+
+
+def _worker(port: int) -> int:
+    from flowserve.core.wire.addresses import Tcp
+    from flowserve.shell.processes.control import Status, ask
+
+    return ask(Tcp("127.0.0.1", port), Status()).processes[0]
+
+
+def _worker_kb(port: int) -> int:
+    return _proc(_worker(port), r"RssAnon:\s+(\d+)")
+
+
+def _worker_threads(port: int) -> int:
+    return _proc(_worker(port), r"Threads:\s+(\d+)")
+
+
+def _proc(process: int, pattern: str) -> int:
+    found = re.search(pattern, Path(f"/proc/{process}/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+if __name__ == "__main__":
+    harness.run(measure, show, models=1000, asked=200)

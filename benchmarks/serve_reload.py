@@ -1,0 +1,100 @@
+"""Versions that come and go under load: failed requests and latency, beside the same load at rest.
+
+Each reload publishes a version, deploys it (loads, checks, moves the alias) and unloads the one before, while
+a client asks for `small@production` over one keep-alive connection.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import harness, serving
+from benchmarks.many_models import started
+
+
+def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
+    """Ask without and with reloads."""
+    from flowserve.core.wire.addresses import Tcp
+    from flowserve.shell.models.repository import publish
+    from flowserve.shell.processes.control import Alias, Unload, ask
+
+    harness.byte_compile()
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["XDG_RUNTIME_DIR"] = name
+        models = Path(name) / "models"
+        publish(models, "small", serving.perceptron(serving.SMALL))
+        with started(models, "--processes", str(processes)) as (port, _, _):
+            address = Tcp("127.0.0.1", port)
+            ask(address, Alias("small", "production", 1))
+            first = models / "small" / "1"
+
+            def reload() -> None:
+                for version in range(2, reloads + 2):
+                    # As a publisher does it, but without its waiting for the disk.
+                    shutil.copytree(first, models / "small" / f".{version}")
+                    (models / "small" / f".{version}").rename(models / "small" / str(version))
+                    ask(address, Alias("small", "production", version))
+                    ask(address, Unload("small", version - 1))
+                    time.sleep(pause_ms / 1000)
+
+            began = time.perf_counter()
+            changing, failed_changing = _load(port, reload)
+            took_s = time.perf_counter() - began
+            quiet, failed_quiet = _load(port, lambda: time.sleep(min(took_s, 10)))
+    return {
+        "benchmark": "serve_reload",
+        "reloads": reloads,
+        "processes": processes,
+        "reload_ms": round(took_s / reloads * 1000 - pause_ms, 1),
+        "requests": {"quiet": len(quiet), "reloading": len(changing)},
+        "failed": {"quiet": failed_quiet, "reloading": failed_changing},
+        "quiet_us": serving.percentiles(quiet),
+        "reloading_us": serving.percentiles(changing),
+        **harness.machine(),
+    }
+
+
+def show(figures: dict[str, Any]) -> str:
+    """The figures as text."""
+    lines = [f"{figures['reloads']} reloads, {figures['reload_ms']} ms each"]
+    for name in ("quiet", "reloading"):
+        values = figures[f"{name}_us"]
+        failed, of = figures["failed"][name], figures["requests"][name]
+        times = f"p50 {values['p50']:>6.0f} us   p99 {values['p99']:>6.0f} us"
+        lines.append(f"{name:<10} {times}   {failed} of {of} failed")
+    return "\n".join(lines)
+
+
+def _load(port: int, until: Any) -> tuple[list[float], int]:
+    """Ask, one request after the other, while `until` runs; microseconds each, and how many failed."""
+    thread = threading.Thread(target=until)
+    thread.start()
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    body = serving.json_body(serving.SMALL[0])
+    took: list[float] = []
+    failed = 0
+    while thread.is_alive():
+        began = time.perf_counter()
+        try:
+            connection.request("POST", "/v2/models/small@production/infer", body)
+            response = connection.getresponse()
+            response.read()
+            failed += response.status != 200
+        except (OSError, http.client.HTTPException):
+            failed += 1
+            connection.close()
+        took.append((time.perf_counter() - began) * 1e6)
+    thread.join()
+    connection.close()
+    return took, failed
+
+
+if __name__ == "__main__":
+    harness.run(measure, show, reloads=100, pause_ms=100, processes=1)

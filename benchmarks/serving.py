@@ -1,0 +1,198 @@
+"""What the serving benchmarks share: models, servers on a core of their own, and a client to drive them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+SMALL = (32, 64, 64, 1)
+MEDIUM = (256, 1024, 1024, 10)
+PATH = "/v2/models/model/infer"
+
+
+def perceptron(sizes: Sequence[int]) -> bytes:
+    """A perceptron with layers of these sizes as ONNX, in float32."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    generator = np.random.default_rng(0)
+    nodes, weights, source, last = [], [], "input", len(sizes) - 2
+    for i, (rows, columns) in enumerate(itertools.pairwise(sizes)):
+        matrix = (generator.standard_normal((rows, columns)) / 8).astype(np.float32)
+        bias = np.zeros(columns, np.float32)
+        weights += [numpy_helper.from_array(matrix, f"w{i}"), numpy_helper.from_array(bias, f"b{i}")]
+        target = "output" if i == last else f"h{i}"
+        nodes.append(helper.make_node("Gemm", [source, f"w{i}", f"b{i}"], [target if i == last else f"g{i}"]))
+        if i < last:
+            nodes.append(helper.make_node("Relu", [f"g{i}"], [target]))
+        source = target
+    taken = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", sizes[0]])
+    given = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", sizes[-1]])
+    graph = helper.make_graph(nodes, "perceptron", [taken], [given], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def json_body(width: int, rows: int = 1, timeout_ms: float = 0) -> bytes:
+    """A request for `rows` rows, as JSON."""
+    tensor = {"name": "input", "datatype": "FP32", "shape": [rows, width], "data": [0.5] * (rows * width)}
+    parameters = {"parameters": {"timeout": int(timeout_ms * 1000)}} if timeout_ms else {}
+    return json.dumps({"inputs": [tensor], **parameters}).encode()
+
+
+def post(body: bytes, path: str = PATH, headers: str = "") -> bytes:
+    """The bytes of a request."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+    return head.encode() + body
+
+
+def binary_request(width: int, rows: int = 1) -> bytes:
+    """A request for `rows` rows whose tensors are raw, in and out."""
+    data = b"\x00\x00\x00\x3f" * (rows * width)  # 0.5
+    tensor = {
+        "name": "input",
+        "datatype": "FP32",
+        "shape": [rows, width],
+        "parameters": {"binary_data_size": len(data)},
+    }
+    header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    return post(header + data, headers=f"Inference-Header-Content-Length: {len(header)}\r\n")
+
+
+def cores() -> tuple[set[int], set[int]]:
+    """A core for the server, and one for the client; the same where there is only one."""
+    own = sorted(os.sched_getaffinity(0))
+    return {own[0]}, {own[-1]}
+
+
+@contextlib.contextmanager
+def flowserve(folder: Path, sizes: Sequence[int], *options: str) -> Iterator[tuple[str, int, int]]:
+    """flowserve with a perceptron called `model`: its host, port and the process that answers."""
+    from flowserve.shell.models.repository import publish
+
+    models = folder / f"models-{'-'.join(map(str, sizes))}"
+    publish(models, "model", perceptron(sizes))
+    command = [str(Path(sys.executable).parent / "flowserve"), "start", "--models", str(models)]
+    with listening([*command, "--http", "127.0.0.1:0", *options]) as (host, port, _):
+        from flowserve.core.wire.addresses import Tcp
+        from flowserve.shell.processes.control import Status, ask
+
+        yield host, port, ask(Tcp(host, port), Status()).processes[0]
+
+
+@contextlib.contextmanager
+def listening(command: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    """A server that prints its address, on the server's core: host, port and process."""
+
+    def pin() -> None:
+        os.sched_setaffinity(0, cores()[0])
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=pin) as server:
+        try:
+            assert server.stdout is not None
+            found = next(
+                filter(None, (re.search(r"http://(.+):(\d+)", line) for line in server.stdout)), None
+            )
+            if found is None:
+                sys.exit(f"{command[0]} ended before it listened")
+            yield found[1], int(found[2]), server.pid
+        finally:
+            server.terminate()
+
+
+def cpu_s(process: int) -> float:
+    """Seconds of processor that a process has used; unlike wall time, the same on a busy machine."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Median, 99th percentile and the number of values."""
+    if len(values) < 2:
+        return {"p50": 0.0, "p99": 0.0, "count": len(values)}
+    cuts = statistics.quantiles(values, n=100)
+    return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1), "count": len(values)}
+
+
+class Asker(asyncio.Protocol):
+    """A keep-alive connection with at most one request on its way."""
+
+    def __init__(self, answered: Callable[[Asker, int, float], None]) -> None:
+        self._answered = answered
+        self._buffer = b""
+        self._began = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin."""
+        self.transport = transport
+
+    def ask(self, request: bytes) -> None:
+        """Send; `answered` will hear the status and how many seconds it took."""
+        self._began = time.perf_counter()
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        """Read an answer's status and length; its body is not looked at."""
+        self._buffer += data
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        at = self._buffer.find(b"Content-Length: ") + 16
+        length = int(self._buffer[at : self._buffer.find(b"\r", at)])
+        if len(self._buffer) >= end + 4 + length:
+            status, self._buffer = int(self._buffer[9:12]), b""
+            self._answered(self, status, time.perf_counter() - self._began)
+
+
+async def closed_loop(
+    host: str, port: int, request: bytes, connections: int, seconds: float
+) -> tuple[float, dict[str, float]]:
+    """Answers a second and their latencies in microseconds, each connection asking again once answered."""
+    loop = asyncio.get_running_loop()
+    took: list[float] = []
+    end = 0.0
+
+    def answered(asker: Asker, status: int, seconds: float) -> None:
+        assert status == 200, status
+        took.append(seconds * 1e6)
+        if time.perf_counter() < end:
+            asker.ask(request)
+
+    askers = [
+        (await loop.create_connection(lambda: Asker(answered), host, port))[1] for _ in range(connections)
+    ]
+    for counted in (seconds / 5, seconds):  # the first warms up
+        took.clear()
+        end = time.perf_counter() + counted
+        for asker in askers:
+            asker.ask(request)
+        await asyncio.sleep(counted)
+        done = len(took)
+        await asyncio.sleep(0.2)
+    for asker in askers:
+        asker.transport.close()
+    return round(done / seconds, 1), percentiles(took)
+
+
+def drive(ask: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a client on its own core and loop."""
+    import uvloop
+
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores()[1])
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(ask(*arguments))
+    finally:
+        os.sched_setaffinity(0, before)

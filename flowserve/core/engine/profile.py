@@ -1,0 +1,84 @@
+"""What a warm-up found out about a model, and what follows for how its calls run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from flowserve.core.engine.batching import Policy
+from flowserve.core.models.signature import TensorSpec
+from flowserve.core.wire.tensors import Array
+
+# Rows together must take at most this share of what they take alone for batches to be worth their while.
+_WORTH = 0.7
+# A larger batch is preferred as long as a row in it gets cheaper by this much.
+_CHEAPER = 0.9
+# Nobody is to wait longer for a batch than this, unless a single row takes longer.
+_BATCH_MS_MAX = 20.0
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """`joined_ms` is by number of rows, with joining and parting them."""
+
+    joined_ms: dict[int, float] = {}
+    independent: bool = False
+    """Rows together gave what rows alone gave."""
+    on_cpu: bool = False
+    """Its runs keep the calling thread's processor busy: then that thread's clock is the better one."""
+
+
+def batch_sizes(profile: Profile) -> tuple[int, int]:
+    """Return the preferred and the maximum rows of a batch; zeros where batches are not worth it."""
+    alone_ms = profile.joined_ms.get(1, 0.0)
+    if not profile.independent or not alone_ms:
+        return 0, 0
+    bound_ms = max(_BATCH_MS_MAX, 2 * alone_ms)
+    allowed = [rows for rows, ms in sorted(profile.joined_ms.items()) if ms <= bound_ms]
+    largest = allowed[-1]
+    if profile.joined_ms[largest] > _WORTH * largest * alone_ms:
+        return 0, 0
+    preferred = 1
+    for rows in allowed:
+        if profile.joined_ms[rows] / rows <= _CHEAPER * profile.joined_ms[preferred] / preferred:
+            preferred = rows
+    return preferred, largest
+
+
+def policy_for(profile: Profile, base: Policy) -> Policy:
+    """The policy of a model, from what is set for all and what was measured of this one."""
+    preferred, largest = batch_sizes(profile)
+    return msgspec.structs.replace(base, rows_max=largest, preferred_rows=preferred)
+
+
+def same(alone: Sequence[Array], together: Sequence[Array]) -> bool:
+    """Whether two runs gave the same but for rounding, which differs with the size of a matrix product."""
+    return len(alone) == len(together) and all(map(_same, alone, together))
+
+
+def _same(alone: Array, together: Array) -> bool:
+    if alone.shape != together.shape:
+        return False
+    if alone.dtype.kind != "f":
+        return bool(np.array_equal(alone, together))
+    tolerance = 1e-2 if alone.dtype.itemsize == 2 else 1e-4
+    scale = float(np.max(np.abs(alone[np.isfinite(alone)]), initial=0.0))
+    return bool(np.allclose(alone, together, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
+
+
+def sample(specs: Iterable[TensorSpec], rows: int) -> dict[str, Array]:
+    """Inputs to warm a model up with. Sizes left open are `rows` in the first place and 1 elsewhere."""
+    generator = np.random.default_rng(0)
+    feed: dict[str, Array] = {}
+    for spec in specs:
+        kind = np.dtype(spec.datatype.numpy)
+        sizes = [rows if at == 0 and size == -1 else max(1, size) for at, size in enumerate(spec.shape)]
+        match kind.kind:
+            case "f":
+                feed[spec.name] = generator.standard_normal(sizes).astype(kind)
+            case "O":
+                feed[spec.name] = np.full(sizes, "0", object)
+            case _:  # small numbers: whatever is looked up by them is there
+                feed[spec.name] = generator.integers(0, 2, sizes).astype(kind)
+    return feed

@@ -1,0 +1,304 @@
+"""What a server has of models, and how that changes: pure, so that every order of events can be tried.
+
+One operation is made at a time. `propose` says what the catalog would be and which versions must be loaded
+for that; every process loads, warms up and checks them; `settle` takes what failed and says what the catalog
+is now. What fails never takes traffic: the version before it stays, and so do the aliases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, assert_never
+
+import msgspec
+
+from flowc.plan.diagnostics import refuse
+from flowserve.core.models.key import Key
+from flowserve.core.wording import cut, listed
+
+State = Literal["known", "loading", "ready", "failed", "leaving"]
+"""`known`: on disk, and not served because somebody unloaded it. `loading` may still serve older bytes of the
+same version. `leaving`: still serves, and no longer does once what loads beside it is ready."""
+
+_ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A version. `serving` is the stamp of the bytes that take traffic ("" for none), `stamp` of those on
+    disk ("" when they are gone); `reason` says why the bytes on disk are not the ones that serve."""
+
+    state: State
+    stamp: str
+    serving: str = ""
+    reason: str = ""
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A model: its versions, and aliases to versions that serve."""
+
+    versions: dict[int, Entry] = {}
+    aliases: dict[str, int] = {}
+
+
+class Catalog(msgspec.Struct, frozen=True):
+    """All models by name. `generation` grows whenever what is served changes."""
+
+    models: dict[str, Named] = {}
+    generation: int = 0
+
+    def serving(self) -> list[Key]:
+        """The versions that take traffic, by name and version."""
+        return [
+            Key(name, number, entry.serving)
+            for name, named in sorted(self.models.items())
+            for number, entry in sorted(named.versions.items())
+            if entry.serving
+        ]
+
+    def aliases(self) -> dict[str, dict[str, int]]:
+        """The aliases of every model that has some."""
+        return {name: dict(named.aliases) for name, named in sorted(self.models.items()) if named.aliases}
+
+
+class Refresh(msgspec.Struct, frozen=True, tag="refresh"):
+    """What a look at the repository found: for every model that was looked at, the stamps of its versions and
+    its aliases (None: the file does not say). A model without versions is gone."""
+
+    found: dict[str, dict[int, str]]
+    aliases: dict[str, dict[str, int]] = {}
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Serve a version that is on disk, 0 for all of the model; one that failed is tried again."""
+
+    name: str
+    version: int = 0
+
+
+class Unload(msgspec.Struct, frozen=True, tag="unload"):
+    """Serve a version no longer, 0 for all of the model."""
+
+    name: str
+    version: int = 0
+
+
+class Point(msgspec.Struct, frozen=True, tag="alias"):
+    """Let an alias name a version, 0 to remove the alias. The version is loaded if it is not."""
+
+    name: str
+    alias: str
+    version: int
+
+
+Operation = Refresh | Load | Unload | Point
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """A catalog as it would be, with `loading` and `leaving` entries, and what has to be loaded for that.
+
+    `whole`: it is done all or not at all; otherwise a failure spares the rest."""
+
+    before: Catalog
+    catalog: Catalog
+    load: tuple[Key, ...]
+    whole: bool
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What came of a proposal. `failed` has the reasons; with `done` false nothing else has changed."""
+
+    catalog: Catalog
+    done: bool
+    failed: dict[Key, str] = {}
+
+
+def propose(catalog: Catalog, operation: Operation) -> Proposal:
+    """Say what an operation would make of a catalog. Raises `Refused` FS107 for what it cannot."""
+    models = dict(catalog.models)
+    match operation:
+        case Refresh(found, aliases):
+            for name in sorted(found):
+                models[name] = _refreshed(models.get(name, Named()), found[name], aliases.get(name))
+                if not models[name].versions:
+                    del models[name]
+            whole = False
+        case Load(name, version):
+            named = _named(catalog, name)
+            numbers = [_on_disk(name, named, version)] if version else sorted(named.versions)
+            models[name] = _with(named, {number: _wanted(named.versions[number]) for number in numbers})
+            whole = bool(version)
+        case Unload(name, version):
+            models[name] = _unloaded(name, _named(catalog, name), version)
+            whole = True
+        case Point(name, alias, version):
+            models[name] = _pointed(name, _named(catalog, name), alias, version)
+            whole = True
+        case _:
+            assert_never(operation)
+    load = tuple(
+        Key(name, number, entry.stamp)
+        for name, named in sorted(models.items())
+        for number, entry in sorted(named.versions.items())
+        if entry.state == "loading"
+    )
+    return Proposal(catalog, Catalog(models, catalog.generation), load, whole)
+
+
+def settle(proposal: Proposal, failed: Mapping[Key, str]) -> Settled:
+    """Say what the catalog is once everything was loaded, but for what `failed`.
+
+    The generation grows when other versions or aliases serve than before.
+    """
+    assert set(failed) <= set(proposal.load)
+    done = not (proposal.whole and failed)
+    base = proposal.catalog if done else proposal.before
+    before = proposal.before
+    models = {
+        name: _settled(name, named, before.models.get(name, Named()).aliases, failed)
+        for name, named in base.models.items()
+    }
+    catalog = Catalog({name: named for name, named in models.items() if named.versions})
+    same = catalog.serving() == before.serving() and catalog.aliases() == before.aliases()
+    generation = before.generation + (not same)
+    return Settled(msgspec.structs.replace(catalog, generation=generation), done, dict(failed))
+
+
+def changes(before: Catalog, settled: Settled) -> list[str]:
+    """Say what an operation has done, a line each, for people and logs."""
+    after = settled.catalog
+    was, now = (
+        {(name, number): e.serving for name, of in c.models.items() for number, e in of.versions.items()}
+        for c in (before, after)
+    )
+    told = []
+    for name, number in sorted({*was, *now}):
+        old, new = was.get((name, number), ""), now.get((name, number), "")
+        if old != new:
+            did = "serves no longer" if not new else "serves" if not old else "serves with other files"
+            told.append(f"version {number} of model `{name}` {did}")
+    for name in sorted({*before.models, *after.models}):
+        old_aliases, new_aliases = (c.models.get(name, Named()).aliases for c in (before, after))
+        for alias in sorted({*old_aliases, *new_aliases}):
+            number, to = old_aliases.get(alias, 0), new_aliases.get(alias, 0)
+            if number != to:
+                names = f"names version {to}" if to else "names nothing"
+                told.append(f"`{name}@{alias}` {names}" + (f", before {number}" if number else ""))
+    told += [f"not served: {reason}" for _, reason in sorted(settled.failed.items())]
+    return told
+
+
+# Proposing
+
+
+def _refreshed(named: Named, found: Mapping[int, str], aliases: Mapping[str, int] | None) -> Named:
+    versions: dict[int, Entry] = {}
+    for number in sorted({*named.versions, *found}):
+        entry, stamp = named.versions.get(number), found.get(number, "")
+        if entry is None:
+            versions[number] = Entry("loading", stamp)
+        elif not stamp:
+            # What an alias names goes on from memory: to lose it would take production down for a `rm`.
+            kept = number in named.aliases.values()
+            versions[number] = (
+                Entry("ready", "", entry.serving, "its files are gone")
+                if kept
+                else msgspec.structs.replace(entry, state="leaving", stamp="")
+            )
+        elif stamp != entry.stamp and entry.state != "known":
+            again = stamp == entry.serving
+            versions[number] = Entry("ready" if again else "loading", stamp, entry.serving)
+        else:
+            versions[number] = msgspec.structs.replace(entry, stamp=stamp)
+    wanted = named.aliases if aliases is None else aliases
+    return Named(versions, {alias: number for alias, number in wanted.items() if number in versions})
+
+
+def _wanted(entry: Entry) -> Entry:
+    if entry.state == "ready" and entry.serving == entry.stamp:
+        return entry
+    if not entry.stamp:
+        return entry  # gone from the disk: what is in memory is all there is
+    return Entry("loading", entry.stamp, entry.serving)
+
+
+def _unloaded(name: str, named: Named, version: int) -> Named:
+    numbers = [_on_disk(name, named, version)] if version else sorted(named.versions)
+    for alias, number in sorted(named.aliases.items()):
+        if version and number == version:
+            refuse(
+                "FS107",
+                f"version {version} of model `{name}` must not be unloaded: the alias `{alias}` names it",
+                hint=f"point it elsewhere first: `flowserve alias {name} {alias} VERSION`",
+            )
+    changed = {
+        number: msgspec.structs.replace(named.versions[number], state="leaving", reason="")
+        for number in numbers
+    }
+    unloaded = _with(named, changed)
+    return unloaded if version else Named(unloaded.versions, {})
+
+
+def _pointed(name: str, named: Named, alias: str, version: int) -> Named:
+    if not _ALIAS.fullmatch(alias):
+        expected = "letters, digits, `_`, `-` and `.`, and not begin with a digit"
+        refuse("FS107", f"an alias must be of {expected}, got `{cut(alias)}`")
+    if not version:
+        if alias not in named.aliases:
+            has = listed(sorted(named.aliases)) or "none"
+            refuse("FS107", f"model `{name}` has no alias `{alias}`; it has {has}")
+        return Named(named.versions, {other: to for other, to in named.aliases.items() if other != alias})
+    number = _on_disk(name, named, version)
+    moved = named.aliases | {alias: number}
+    return Named(_with(named, {number: _wanted(named.versions[number])}).versions, moved)
+
+
+def _named(catalog: Catalog, name: str) -> Named:
+    if name not in catalog.models:
+        has = listed(sorted(catalog.models)) or "none"
+        refuse("FS107", f"there is no model `{cut(name)}`; the repository has {has}")
+    return catalog.models[name]
+
+
+def _on_disk(name: str, named: Named, version: int) -> int:
+    if version not in named.versions:
+        has = listed([str(number) for number in sorted(named.versions)])
+        refuse("FS107", f"model `{name}` has no version {version}; it has {has}")
+    return version
+
+
+def _with(named: Named, changed: Mapping[int, Entry]) -> Named:
+    return Named({**named.versions, **changed}, named.aliases)
+
+
+# Settling
+
+
+def _settled(name: str, named: Named, aliases_before: Mapping[str, int], failed: Mapping[Key, str]) -> Named:
+    versions = {}
+    for number, entry in named.versions.items():
+        settled = _settled_entry(entry, failed.get(Key(name, number, entry.stamp), ""))
+        if settled is not None:
+            versions[number] = settled
+    aliases = {}
+    for alias, number in named.aliases.items():
+        for target in (number, aliases_before.get(alias)):  # what failed does not get the alias
+            if target in versions and versions[target].serving:
+                aliases[alias] = target
+                break
+    return Named(versions, aliases)
+
+
+def _settled_entry(entry: Entry, failure: str) -> Entry | None:
+    """The entry when everything is loaded; None where nothing is left of it."""
+    if failure:
+        return Entry("ready" if entry.serving else "failed", entry.stamp, entry.serving, failure)
+    match entry.state:
+        case "loading":
+            return Entry("ready", entry.stamp, entry.stamp)
+        case "leaving":
+            return Entry("known", entry.stamp) if entry.stamp else None
+        case "known" | "ready" | "failed":
+            return entry
+        case _:
+            assert_never(entry.state)

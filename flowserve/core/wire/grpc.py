@@ -1,0 +1,326 @@
+"""The Open Inference Protocol v2 over gRPC, as values: protobuf messages to what HTTP's JSON is read into,
+and answers to messages.
+
+A model is asked through the same `InferRequest` as over HTTP, with the same refusals; paths in them are those
+of the protobuf message. Descriptions are HTTP's own answers, whose JSON has the fields of the messages.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import DecodeError
+
+from flowc.plan.diagnostics import refuse
+from flowserve.core.models.signature import Signature
+from flowserve.core.wire.classification import best_classes
+from flowserve.core.wire.datatypes import DATATYPES, Datatype
+from flowserve.core.wire.extension_routes import (
+    RepositoryIndex,
+    RepositoryLoad,
+    RepositoryUnload,
+    SharedMemoryRegister,
+    SharedMemoryStatus,
+    SharedMemoryUnregister,
+    Statistics,
+)
+from flowserve.core.wire.protocol import (
+    AskedOutput,
+    AskedRequest,
+    AskedTensor,
+    InferRequest,
+    check_form,
+    number_of,
+    slot_of,
+    wanted_outputs,
+)
+from flowserve.core.wire.routes import (
+    ModelConfig,
+    ModelMetadata,
+    ModelReady,
+    Route,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+)
+from flowserve.core.wire.service import inference_service
+from flowserve.core.wire.shared import Regions, no_regions
+from flowserve.core.wire.tensors import Array, from_binary, to_binary
+from flowserve.core.wording import listed, shown
+
+SERVICE = inference_service()
+_InferRequest = SERVICE.messages["ModelInferRequest"]
+_InferResponse = SERVICE.messages["ModelInferResponse"]
+_StreamResponse = SERVICE.messages["ModelStreamInferResponse"]
+
+# The field of InferTensorContents for a datatype; FP16 has none, and comes in raw_input_contents only.
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    413: "RESOURCE_EXHAUSTED",
+    429: "RESOURCE_EXHAUSTED",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+# Inference
+
+
+def read_infer(data: bytes) -> Any:
+    """Decode a `ModelInferRequest`. Raises `Refused` FS201."""
+    try:
+        return _InferRequest.FromString(data)
+    except DecodeError as error:
+        refuse("FS201", f"the request is not a ModelInferRequest: {error}")
+
+
+def parse_infer(message: Any, signature: Signature, regions: Regions = no_regions) -> InferRequest:
+    """Read a `ModelInferRequest` for a model of this signature. Raises `Refused` FS201 to FS207, FS232."""
+    feed = _feed(message, signature, regions)
+    outputs = [AskedOutput(output.name, _parameters(output.parameters)) for output in message.outputs]
+    asked = AskedRequest([], message.id, _parameters(message.parameters), outputs)
+    wanted = wanted_outputs(asked, signature, regions)
+    if not asked.parameters:
+        return InferRequest(asked.id, feed, wanted)
+    timeout_us, priority = number_of(asked.parameters, "timeout"), number_of(asked.parameters, "priority")
+    return InferRequest(asked.id, feed, wanted, timeout_us, priority, asked.parameters)
+
+
+def infer_response(name: str, version: int, request: InferRequest, outputs: Sequence[Array]) -> Any:
+    """Make the `ModelInferResponse`; `outputs` are in the order of `request.wanted`. Tensors are raw.
+
+    Raises `Refused` FS232 for an output that is larger than the shared memory for it.
+    """
+    response = _InferResponse(model_name=name, model_version=str(version), id=request.id)
+    for wanted, array in zip(request.wanted, outputs, strict=True):
+        datatype = wanted.spec.datatype
+        if wanted.classes:
+            array, datatype = best_classes(array, wanted.classes, wanted.spec.labels), DATATYPES["BYTES"]
+        output = response.outputs.add(name=wanted.spec.name, datatype=datatype.name, shape=array.shape)
+        data = to_binary(array, datatype)
+        if wanted.slot is not None:
+            for key, value in wanted.slot.put(data, f"output `{wanted.spec.name}`").items():
+                setattr(
+                    output.parameters[key], "string_param" if key.endswith("region") else "int64_param", value
+                )
+            data = b""  # clients count: each output has its entry
+        response.raw_output_contents.append(data)
+    return response
+
+
+def stream_response(response: Any) -> bytes:
+    """Write a response of a stream. Each request of a stream has one, which is therefore the final one."""
+    response.parameters["triton_final_response"].bool_param = True
+    return bytes(_StreamResponse(infer_response=response).SerializeToString())
+
+
+def stream_failure(message: str, request_id: str) -> bytes:
+    """Write a failure of one request of a stream, which goes on."""
+    response = _InferResponse(id=request_id) if request_id else None
+    return bytes(_StreamResponse(error_message=message, infer_response=response).SerializeToString())
+
+
+# Descriptions
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a method asks, in HTTP's terms: a route, and the JSON of its body."""
+
+    method: str
+    asked: Any
+    """The method's message."""
+    route: Route
+    body: bytes
+
+
+class _Description(msgspec.Struct, frozen=True):
+    """How a method is answered: the route and body that HTTP would have, and the fields from its answer."""
+
+    route: Callable[[Any], Route]
+    fields: Callable[[int, Any], dict[str, Any]] = lambda _, value: dict(value or {})
+    """From HTTP's status and JSON to what `ParseDict` makes a message of."""
+    body: Callable[[Any], dict[str, Any]] = lambda _: {}
+
+
+def _load_parameters(asked: Any) -> dict[str, Any]:
+    values = _parameters(asked.parameters)  # HTTP has files as base64
+    return {
+        "parameters": {
+            name: b64encode(value).decode() if isinstance(value, bytes) else value
+            for name, value in values.items()
+        }
+    }
+
+
+_DESCRIPTIONS = {
+    "ServerLive": _Description(lambda _: ServerLive(), lambda status, _: {"live": status == 200}),
+    "ServerReady": _Description(lambda _: ServerReady(), lambda status, _: {"ready": status == 200}),
+    "ModelReady": _Description(
+        lambda asked: ModelReady(asked.name, asked.version), lambda status, _: {"ready": status == 200}
+    ),
+    "ServerMetadata": _Description(lambda _: ServerMetadata()),
+    "ModelMetadata": _Description(lambda asked: ModelMetadata(asked.name, asked.version)),
+    "ModelConfig": _Description(
+        lambda asked: ModelConfig(asked.name, asked.version), lambda _, value: {"config": value}
+    ),
+    "ModelStatistics": _Description(lambda asked: Statistics(asked.name, asked.version)),
+    "RepositoryIndex": _Description(
+        lambda _: RepositoryIndex(), lambda _, value: {"models": value}, lambda asked: {"ready": asked.ready}
+    ),
+    "RepositoryModelLoad": _Description(
+        lambda asked: RepositoryLoad(asked.model_name), body=_load_parameters
+    ),
+    "RepositoryModelUnload": _Description(
+        lambda asked: RepositoryUnload(asked.model_name), body=_load_parameters
+    ),
+    "SystemSharedMemoryStatus": _Description(
+        lambda asked: SharedMemoryStatus(False, asked.name),
+        lambda _, value: {"regions": {region["name"]: region for region in value}},
+    ),
+    "SystemSharedMemoryRegister": _Description(
+        lambda asked: SharedMemoryRegister(False, asked.name),
+        body=lambda asked: {"key": asked.key, "offset": asked.offset, "byte_size": asked.byte_size},
+    ),
+    "SystemSharedMemoryUnregister": _Description(lambda asked: SharedMemoryUnregister(False, asked.name)),
+    "CudaSharedMemoryStatus": _Description(
+        lambda asked: SharedMemoryStatus(True, asked.name), lambda *_: {"regions": {}}
+    ),
+    "CudaSharedMemoryRegister": _Description(lambda asked: SharedMemoryRegister(True, asked.name)),
+    "CudaSharedMemoryUnregister": _Description(lambda asked: SharedMemoryUnregister(True, asked.name)),
+}
+
+DESCRIBED = frozenset(_DESCRIPTIONS)
+"""The methods whose answers are HTTP's."""
+
+
+def question(method: str, data: bytes) -> Question:
+    """Read what a method of `DESCRIBED` asks. Raises `Refused` FS201."""
+    description = _DESCRIPTIONS[method]
+    try:
+        asked = SERVICE.methods[method].request.FromString(data)
+    except DecodeError as error:
+        refuse("FS201", f"the request is not a {method}Request: {error}")
+    return Question(method, asked, description.route(asked), msgspec.json.encode(description.body(asked)))
+
+
+def said_not_ready(asked: Question) -> bool:
+    """Whether a refusal has an answer, as in Triton: a model that does not exist is not ready."""
+    return asked.method == "ModelReady"
+
+
+def method_response(asked: Question, status: int, body: bytes) -> bytes:
+    """Write the method's message from HTTP's answer."""
+    value = msgspec.json.decode(body) if body else None
+    fields = _DESCRIPTIONS[asked.method].fields(status, value)
+    message = SERVICE.methods[asked.method].response()
+    # What HTTP's JSON has beyond the message, a message of that version of the protocol has no place for.
+    return bytes(ParseDict(fields, message, ignore_unknown_fields=True).SerializeToString())
+
+
+def code_of(status: int) -> str:
+    """Return the name of gRPC's status code for a status of HTTP."""
+    return _CODES.get(status, "INTERNAL")
+
+
+# Tensors
+
+
+def _feed(message: Any, signature: Signature, regions: Regions) -> dict[str, Array]:
+    specs = {spec.name: spec for spec in signature.inputs}
+    feed: dict[str, Array] = {}
+    raw, inputs = message.raw_input_contents, message.inputs
+    shared = sum("shared_memory_region" in given.parameters for given in inputs if given.parameters)
+    taken = 0
+    if raw and len(raw) != len(inputs) - shared:
+        inputs_with = f"{len(inputs) - shared} inputs outside shared memory"
+        refuse(
+            "FS206", f"`raw_input_contents` must have an entry for each of the {inputs_with}, got {len(raw)}"
+        )
+    for index, given in enumerate(inputs):
+        at = f"inputs[{index}]"
+        spec = specs.get(given.name)
+        if spec is None:
+            refuse("FS203", f"`{at}.name` must be one of {listed(list(specs))}, got {shown(given.name)}")
+        if spec.name in feed:
+            refuse("FS203", f"`{at}.name` gives input `{spec.name}` a second time")
+        tensor = AskedTensor(given.name, list(given.shape), given.datatype)
+        check_form(tensor, spec, at)
+        if shared and "shared_memory_region" in given.parameters:
+            slot = slot_of(_parameters(given.parameters), f"{at}.parameters", regions)
+            size_at = f"{at}.parameters.shared_memory_byte_size"
+            data = slot.region.read(slot.offset, slot.size)
+            feed[spec.name] = from_binary(data, spec.datatype, tensor.shape, size_at)
+        elif not raw:
+            feed[spec.name] = _from_contents(given.contents, spec.datatype, tensor.shape, f"{at}.contents")
+        elif given.HasField("contents"):
+            refuse("FS206", f"`{at}` must have either `contents` or raw_input_contents, got both")
+        else:
+            raw_at = f"raw_input_contents[{taken}]"
+            feed[spec.name] = from_binary(raw[taken], spec.datatype, tensor.shape, raw_at)
+            taken += 1
+    missing = [name for name in specs if name not in feed]
+    if missing:
+        refuse("FS203", f"`inputs` must have {listed(list(specs))}, but {listed(missing)} is missing")
+    return feed
+
+
+def _from_contents(contents: Any, datatype: Datatype, shape: Sequence[int], at: str) -> Array:
+    field = _CONTENTS.get(datatype.name)
+    if field is None:
+        refuse("FS206", f"`{at}` has no place for {datatype.name}: send it in `raw_input_contents`")
+    others = [other.name for other, _ in contents.ListFields() if other.name != field]
+    if others:
+        refuse("FS206", f"`{at}` must have {datatype.name} in `{field}`, got `{others[0]}`")
+    values = getattr(contents, field)
+    count = math.prod(shape)
+    if len(values) != count:
+        refuse("FS206", f"`{at}.{field}` must have {count} elements, got {len(values)}")
+    if datatype.name == "BYTES":
+        return _strings(values, f"{at}.{field}").reshape(tuple(shape))
+    try:
+        array = np.array(list(values), datatype.numpy)
+    except OverflowError:
+        bounds = np.iinfo(datatype.numpy)
+        index = next(i for i, value in enumerate(values) if not bounds.min <= value <= bounds.max)
+        expected = f"from {bounds.min} to {bounds.max} ({datatype.name})"
+        refuse("FS206", f"`{at}.{field}[{index}]` must be {expected}, got {values[index]}")
+    return array.reshape(tuple(shape))
+
+
+def _strings(values: Sequence[bytes], at: str) -> Array:
+    array = np.empty(len(values), object)
+    for index, value in enumerate(values):
+        try:
+            array[index] = value.decode()
+        except UnicodeDecodeError:
+            refuse("FS206", f"`{at}[{index}]` must be UTF-8")
+    return array
+
+
+def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    if not given:
+        return {}
+    chosen = {name: (value, value.WhichOneof("parameter_choice")) for name, value in given.items()}
+    return {name: getattr(value, choice) for name, (value, choice) in chosen.items() if choice}

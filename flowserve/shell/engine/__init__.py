@@ -1,0 +1,1 @@
+"""Runs calls: inline on the event loop, or on threads."""

@@ -1,0 +1,282 @@
+"""Runs calls: those that are short inline on the event loop, others on threads, together where that helps."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import os
+import weakref
+from collections.abc import Callable
+from time import monotonic, perf_counter, thread_time, time
+from typing import Any
+
+import msgspec
+
+from flowc.plan.diagnostics import Refused
+from flowserve.core.engine.batching import Batch, Batcher, Entry, Policy, Refusal
+from flowserve.core.engine.calls import PRIORITIES, Call
+from flowserve.core.engine.costs import Costs
+from flowserve.core.engine.joining import is_plain, join_key
+from flowserve.core.engine.overload import explained
+from flowserve.core.engine.profile import Profile, policy_for
+from flowserve.core.engine.tally import Tally
+from flowserve.core.models.registry import Model
+from flowserve.shell.engine.running import Ran, Result, run, run_batch
+from flowserve.shell.engine.threads import Threads
+
+_TICK_S = 0.05
+# After so many turns of the loop with one call each, the next calls are not kept for others of their turn,
+# but for one in a while.
+_ALONE_MAX = 8
+_LOOK_AGAIN = 32
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What an operator may turn."""
+
+    inline_ms: float = 0.25
+    """Up to this expected time a call runs on the loop: going to a thread and back costs about as much."""
+    threads: int = 16
+    """In all. More than the CPUs: the system shares these fairly between a slow model and a fast one."""
+    policy: Policy = Policy(concurrency=max(1, len(os.sched_getaffinity(0))))
+    """Of every model, but for what is measured."""
+    batching: bool = True
+    """Where it measurably helps."""
+
+
+class _Lane:
+    """A model's calls."""
+
+    def __init__(self, policy: Policy, profile: Profile, plain: bool) -> None:
+        self.costs = Costs()
+        for rows, ms in profile.joined_ms.items():
+            self.costs.observe(rows, ms)
+        self.batcher = Batcher(policy, self.costs.expected_ms)
+        self.tally = Tally()
+        # The clock of the thread stands still while others have the processor.
+        self.clock = thread_time if profile.on_cpu else perf_counter
+        self.joins = policy.rows_max > 0
+        self.plain = plain
+        self.alone = 0
+        self.gathered = 0
+        self.will_advance = False
+
+
+class LoopEngine:
+    """The engine of one process. Made and used on its event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings = Settings()) -> None:  # noqa: B008
+        self._loop = loop
+        self._settings = settings
+        self._inline_ms = settings.inline_ms
+        self._threads = Threads(loop, settings.threads, self._feed_starved)
+        # By identity: hashing a model would hash all of its signature. A lane ends with its model.
+        self._lanes: dict[int, _Lane] = {}
+        self._watched: dict[int, weakref.ref[Model]] = {}
+        self._starved: dict[_Lane, None] = {}  # no thread was free for these, first come first served
+        self._waiting: dict[Call, tuple[_Lane, Entry]] = {}
+        self._ticking = False
+
+    def now_ms(self) -> float:
+        """Milliseconds of a clock that only goes on, for deadlines."""
+        return monotonic() * 1e3
+
+    def adopt(self, model: Model, profile: Profile) -> None:
+        """Hear what a warm-up found out about a model. Without, it is learned from requests."""
+        base = self._settings.policy
+        policy = policy_for(profile, base) if self._settings.batching else base
+        lane, key = _Lane(policy, profile, is_plain(model.signature)), id(model)
+        lanes, watched = self._lanes, self._watched
+
+        def forget(_: object) -> None:
+            lanes.pop(key, None)
+            watched.pop(key, None)
+
+        lanes[key] = lane
+        watched[key] = weakref.ref(model, forget)
+
+    def submit(self, call: Call) -> None:
+        """Take a call; see `calls.Engine`."""
+        lane = self._lane(call.model)
+        batcher = lane.batcher
+        # The path that most calls take, so first and short: nothing waits or runs, and it is soon over.
+        if not (batcher.waiting or batcher.running) and self._may_run_now(lane, call):
+            clock = lane.clock
+            began = clock()
+            result = run(call.model, call.feed, call.outputs)
+            ms = (clock() - began) * 1e3
+            lane.costs.observe(call.rows, ms)
+            lane.tally.ran(call.rows, ms)
+            _tell(lane.tally, call, result, 0.0, ms)
+            return
+        key = None
+        if lane.joins:
+            key = call.outputs if lane.plain else join_key(call.feed, call.outputs)
+        deadline_ms = math.inf if call.deadline_ms is None else call.deadline_ms
+        entry = Entry(call, call.rows, key, deadline_ms, max(0, min(call.priority, PRIORITIES - 1)))
+        self._waiting[call] = lane, entry
+        self._refuse(batcher.arrived(entry, self.now_ms()))
+        if lane.joins and not batcher.running:
+            # What else arrives in this turn of the loop may go with it.
+            self._advance_soon(lane)
+        else:
+            self._advance(lane)
+        if batcher.waiting and not self._ticking:
+            self._ticking = True
+            self._loop.call_later(_TICK_S, self._tick)
+
+    def is_crowded(self, model: Model) -> bool:
+        """Whether it is worth asking `check` before a request is read to its end."""
+        lane = self._lanes.get(id(model))
+        return lane is not None and lane.batcher.waiting > 0
+
+    def check(self, model: Model, rows: int, deadline_ms: float | None, priority: int) -> None:
+        """Raise the `Overloaded` that such a call would be told, so that it need not be made."""
+        entry = Entry(None, rows, None, math.inf if deadline_ms is None else deadline_ms, priority)
+        batcher, now_ms = self._lane(model).batcher, self.now_ms()
+        reason = batcher.refuses(rows, entry.deadline_ms, priority, now_ms)
+        if reason is not None:
+            raise explained(model.name, Refusal(entry, reason, batcher.wait_ms(now_ms, priority)))
+
+    def cancel(self, call: Call) -> None:
+        """Drop a call whose client has left; see `calls.Engine`."""
+        call.done = _nobody
+        if (waiting := self._waiting.pop(call, None)) is not None:
+            lane, entry = waiting
+            lane.batcher.cancelled(entry)
+
+    def aside(self, job: Callable[[], Any], ended: Callable[[Any], None]) -> None:
+        """Run a job that is no model's, such as reading a long body, on a thread; it must not raise."""
+        self._threads.run(job, ended)
+
+    def tally(self, model: Model) -> Tally:
+        """What was counted of a model's calls; see `calls.Engine`."""
+        return self._lane(model).tally
+
+    def close(self) -> None:
+        """Let the threads end after what they were given."""
+        self._threads.close()
+
+    def _lane(self, model: Model) -> _Lane:
+        lane = self._lanes.get(id(model))
+        if lane is None:
+            self.adopt(model, Profile())
+            lane = self._lanes[id(model)]
+        return lane
+
+    def _may_run_now(self, lane: _Lane, call: Call) -> bool:
+        if not lane.costs.known or lane.costs.expected_ms(call.rows) > self._inline_ms:
+            return False
+        if call.deadline_ms is not None and self.now_ms() >= call.deadline_ms:
+            return False
+        if not lane.joins or call.rows >= lane.batcher.policy.rows_max:
+            return True
+        if lane.alone < _ALONE_MAX:
+            return False
+        lane.alone += 1
+        if lane.alone >= _ALONE_MAX + _LOOK_AGAIN:
+            lane.alone = _ALONE_MAX - 1
+        return True
+
+    def _advance_soon(self, lane: _Lane) -> None:
+        lane.gathered += 1
+        if not lane.will_advance:
+            lane.will_advance = True
+            self._loop.call_soon(self._advance_gathered, lane)
+
+    def _advance_gathered(self, lane: _Lane) -> None:
+        lane.alone = lane.alone + 1 if lane.gathered == 1 else 0
+        lane.gathered = 0
+        lane.will_advance = False
+        self._advance(lane)
+
+    def _advance(self, lane: _Lane) -> None:
+        """Begin what may run."""
+        batcher = lane.batcher
+        while batcher.waiting:
+            if not self._threads.free:
+                self._starved[lane] = None
+                return
+            now_ms = self.now_ms()
+            batch, refused = batcher.next(now_ms)
+            self._refuse(refused)
+            if batch is None:
+                if (wake_ms := batcher.wake_ms()) < math.inf:
+                    self._loop.call_later(max(0.0, wake_ms - now_ms) / 1e3, self._advance, lane)
+                return
+            calls = [entry.call for entry in batch.entries]
+            for call in calls:
+                del self._waiting[call]
+            if lane.costs.known and batch.expected_ms <= self._inline_ms:
+                self._ended(lane, batch, run_batch(calls, lane.clock))
+            else:
+                job = functools.partial(run_batch, calls, lane.clock)
+                self._threads.run(job, functools.partial(self._ran, lane, batch))
+
+    def _ran(self, lane: _Lane, batch: Batch, ran: Ran) -> None:
+        """Hear that a thread has run a batch. The next one begins before answers are written."""
+        lane.batcher.ended(batch, self.now_ms())
+        self._learn(lane, batch, ran)
+        self._advance(lane)
+        _tell_all(lane.tally, batch, ran)
+
+    def _feed_starved(self) -> None:
+        while self._starved and self._threads.free:
+            lane = next(iter(self._starved))
+            del self._starved[lane]
+            self._advance(lane)
+
+    def _ended(self, lane: _Lane, batch: Batch, ran: Ran) -> None:
+        lane.batcher.ended(batch, self.now_ms())
+        self._learn(lane, batch, ran)
+        _tell_all(lane.tally, batch, ran)
+
+    def _learn(self, lane: _Lane, batch: Batch, ran: Ran) -> None:
+        if ran.joined:
+            lane.costs.observe(batch.rows, ran.ms)
+            lane.tally.ran(batch.rows, ran.ms)
+        else:
+            ms = ran.ms / len(batch.entries)
+            lane.costs.observe(batch.entries[0].rows, ms)
+            for entry in batch.entries:
+                lane.tally.ran(entry.rows, ms)
+        if ran.apart:
+            lane.joins = False
+            policy = msgspec.structs.replace(lane.batcher.policy, rows_max=0, preferred_rows=0)
+            lane.batcher.policy = policy
+
+    def _refuse(self, refusals: list[Refusal]) -> None:
+        for refusal in refusals:
+            call = refusal.entry.call
+            self._waiting.pop(call, None)
+            waited_ms = max(0.0, self.now_ms() - refusal.entry.arrived_ms)
+            self._lane(call.model).tally.failure(waited_ms)
+            call.done(explained(call.model.name, refusal))
+
+    def _tick(self) -> None:
+        """Refuse what has waited beyond its deadline."""
+        now_ms = self.now_ms()
+        lanes = {id(lane): lane for lane, _ in self._waiting.values()}
+        for lane in lanes.values():
+            self._refuse(lane.batcher.expired(now_ms))
+        self._ticking = bool(self._waiting)
+        if self._ticking:
+            self._loop.call_later(_TICK_S, self._tick)
+
+
+def _tell_all(tally: Tally, batch: Batch, ran: Ran) -> None:
+    for entry, result in zip(batch.entries, ran.results, strict=True):
+        _tell(tally, entry.call, result, batch.began_ms - entry.arrived_ms, ran.ms)
+
+
+def _tell(tally: Tally, call: Call, result: Result, queue_ms: float, ms: float) -> None:
+    if isinstance(result, Refused):
+        tally.failure(queue_ms + ms)
+    else:
+        tally.success(call.rows, queue_ms, ms, time())
+    call.done(result)
+
+
+def _nobody(result: object) -> None:
+    """Who hears of a call whose client has left."""

@@ -1,0 +1,63 @@
+"""A bounded pool of threads that tell the event loop when a job has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+Job = Callable[[], Any]
+_Work = tuple[Job, Callable[[Any], None]]
+
+
+class Threads:
+    """Runs jobs on at most `bound` threads, which are started when they are needed.
+
+    `concurrent.futures` makes a future with a lock and a condition for each job; nobody waits for these.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, bound: int, freed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`freed` hears on the loop of every end of a job."""
+        self._loop = loop
+        self._freed = freed
+        self._bound = bound
+        self._started = 0
+        self._busy = 0  # jobs that were given and have not ended
+        self._work: SimpleQueue[_Work | None] = SimpleQueue()
+
+    @property
+    def free(self) -> int:
+        """How many jobs could begin at once."""
+        return self._bound - self._busy
+
+    def run(self, job: Job, ended: Callable[[Any], None]) -> None:
+        """Run `job` on a thread, then `ended` with its result on the loop. A job must not raise."""
+        self._busy += 1
+        if self._busy > self._started and self._started < self._bound:
+            self._started += 1
+            # Daemons: one that hangs in a model must not keep the process from ending.
+            threading.Thread(target=self._serve, name=f"model-{self._started}", daemon=True).start()
+        self._work.put((job, ended))
+
+    def close(self) -> None:
+        """Let every thread end after what it was given."""
+        for _ in range(self._started):
+            self._work.put(None)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            job, ended = work
+            result = job()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server ended in a hurry
+                self._loop.call_soon_threadsafe(self._end, ended, result)
+            del work, job, ended, result  # else kept until the next one comes
+
+    def _end(self, ended: Callable[[Any], None], result: Any) -> None:
+        self._busy -= 1
+        ended(result)
+        self._freed()

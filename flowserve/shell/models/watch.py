@@ -1,0 +1,79 @@
+"""Looking at a repository for what has changed, again and again: cheap while nothing has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from flowc.plan.diagnostics import Diagnostic, Refused
+from flowserve.core.models.catalog import Refresh
+from flowserve.shell.models.repository import ModelFolder, look_at, read_aliases, stamps
+
+_Fingerprint = tuple[int, ...]
+
+
+class Watch:
+    """What was seen of a repository. A model is read again when its folder or one of a version changed."""
+
+    def __init__(self, repository: Path, seen: Iterable[ModelFolder] = ()) -> None:
+        self._repository = repository
+        self._seen: dict[str, _Fingerprint] = {}
+        self._folders: dict[str, tuple[int, ...]] = {folder.name: folder.versions for folder in seen}
+
+    def look(self, name: str = "") -> tuple[Refresh | None, list[Diagnostic]]:
+        """Return what has changed since the last look, None for nothing, and what is wrong with folders.
+
+        A model whose folder is wrong stays as it was, and is told of once. With a name, that model is read
+        whether it has changed or not.
+        """
+        found: dict[str, dict[int, str]] = {}
+        aliases: dict[str, dict[str, int]] = {}
+        problems: list[Diagnostic] = []
+        for changed in [name] if name else self._changed(problems):
+            try:
+                folder = look_at(self._repository, changed)
+                if folder is None:
+                    found[changed] = {}
+                    self._folders.pop(changed, None)
+                    self._seen.pop(changed, None)
+                    continue
+                named = read_aliases(folder)
+                found[changed] = stamps(folder)
+                self._folders[changed] = folder.versions
+                if named is not None:
+                    aliases[changed] = named
+            except Refused as refused:
+                problems += refused.diagnostics
+            except OSError:
+                continue  # on its way out: the next look sees
+        return (Refresh(found, aliases) if found else None), problems
+
+    def _changed(self, problems: list[Diagnostic]) -> list[str]:
+        try:
+            with os.scandir(self._repository) as entries:
+                names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        except OSError as error:
+            # Not an empty repository: a disk that is away for a moment takes no model out of service.
+            message = f"the model repository `{self._repository}` cannot be read: {error.strerror}"
+            problems.append(Diagnostic("FS101", message))
+            return []
+        changed = [name for name in self._folders if name not in set(names)]
+        for name in names:
+            fingerprint = self._fingerprint(name)
+            if fingerprint and self._seen.get(name) != fingerprint:
+                self._seen[name] = fingerprint
+                changed.append(name)
+        return changed
+
+    def _fingerprint(self, name: str) -> _Fingerprint:
+        """When the folders of a model changed: files come and go in them by name."""
+        folder = self._repository / name
+        with suppress(OSError):
+            times = [os.stat(folder).st_mtime_ns]
+            for version in self._folders.get(name, ()):
+                with suppress(OSError):
+                    times.append(os.stat(folder / str(version)).st_mtime_ns)
+            return tuple(times)
+        return ()

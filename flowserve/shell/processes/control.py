@@ -1,0 +1,186 @@
+"""Asking a running server to change: a Unix socket of the supervisor, a JSON object a line.
+
+The socket lies in a folder that only its user can enter, named after the port or the Unix socket of the
+server's HTTP, so that a command finds the server by the address that requests go to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import stat
+from pathlib import Path
+
+import msgspec
+
+from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
+from flowserve.core.models.catalog import Catalog
+from flowserve.core.wire.addresses import Address, Tcp
+
+LINE_BYTES_MAX = 16 * 2**20
+_PATIENCE_S = 600.0  # loading a large model takes its time
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Serve a version, 0 for all of a model."""
+
+    name: str
+    version: int = 0
+
+
+class Unload(msgspec.Struct, frozen=True, tag="unload"):
+    """Serve a version no longer, 0 for all of a model."""
+
+    name: str
+    version: int = 0
+
+
+class Alias(msgspec.Struct, frozen=True, tag="alias"):
+    """Let an alias name a version once that is loaded; version 0 removes the alias."""
+
+    name: str
+    alias: str
+    version: int
+
+
+class Status(msgspec.Struct, frozen=True, tag="status"):
+    """Say how the server is."""
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """Finish what was begun and end."""
+
+
+Request = Load | Unload | Alias | Status | Stop
+
+
+class ModelRow(msgspec.Struct, frozen=True):
+    """A version as the server has it."""
+
+    name: str
+    version: int
+    state: str
+    aliases: list[str]
+    reason: str
+    serving: bool = True
+    """Whether it takes traffic; `reason` may say why other bytes than those on disk do."""
+
+
+class State(msgspec.Struct, frozen=True, tag="state"):
+    """How the server is: answers every request. `processes` are those that answer requests, by id."""
+
+    process: int
+    generation: int
+    up_s: float
+    processes: list[int]
+    restarts: int
+    waiting: int
+    models: list[ModelRow]
+    events: list[str]
+    notes: list[str] = []
+    """What went otherwise than asked in what was done."""
+
+
+class Refusal(msgspec.Struct, frozen=True, tag="refused"):
+    """Nothing was changed."""
+
+    diagnostics: tuple[Diagnostic, ...]
+
+
+Answer = State | Refusal
+
+read_request = msgspec.json.Decoder(Request).decode
+_answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+
+
+def line(message: Request | Answer) -> bytes:
+    """A message as it is sent."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def model_rows(catalog: Catalog) -> list[ModelRow]:
+    """Every version that a server knows, by name and version."""
+    return [
+        ModelRow(
+            name,
+            number,
+            entry.state,
+            sorted(alias for alias, to in named.aliases.items() if to == number),
+            entry.reason,
+            bool(entry.serving),
+        )
+        for name, named in sorted(catalog.models.items())
+        for number, entry in sorted(named.versions.items())
+    ]
+
+
+def socket_path(address: Address) -> Path:
+    """Where the server of an address is asked. Raises `Refused` FS108 where the folder is not ours alone."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(runtime) / "flowserve" if runtime else Path(f"/tmp/flowserve-{os.getuid()}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        refuse("FS108", f"the folder of control sockets cannot be made: {error.strerror}", Place(str(folder)))
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        hint = "remove it, or let XDG_RUNTIME_DIR name another"
+        message = "the folder of control sockets must be only its user's"
+        refuse("FS108", message, Place(str(folder)), hint=hint)
+    if isinstance(address, Tcp):
+        return folder / f"{address.port}.sock"
+    name = hashlib.sha256(os.path.realpath(address.path).encode()).hexdigest()[:16]
+    return folder / f"unix-{name}.sock"
+
+
+def listen(address: Address) -> socket.socket:
+    """The socket of the server of an address. What an earlier server left behind is removed.
+
+    Raises `Refused` FS108 when another server has it: one of another host's address, with the same port.
+    """
+    path = socket_path(address)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking, contextlib.suppress(OSError):
+            asking.connect(str(path))
+            refuse("FS108", f"another server of {_said(address)} is controlled there", Place(str(path)))
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(64)
+    except OSError as error:
+        listener.close()
+        refuse("FS108", f"the control socket cannot be made: {error.strerror or error}", Place(str(path)))
+    return listener
+
+
+def ask(address: Address, request: Request) -> State:
+    """Return the answer of the server of an address.
+
+    Raises `Refused` FS108 when there is none, and with what the server refuses.
+    """
+    path, said = socket_path(address), _said(address)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(_PATIENCE_S)
+            asking.connect(str(path))
+            asking.sendall(line(request))
+            with asking.makefile("rb") as answers:
+                text = answers.readline()
+    except (FileNotFoundError, ConnectionRefusedError):
+        hint = "`flowserve start` starts one; `--http` names another address"
+        refuse("FS108", f"no server of {said} runs here as this user", hint=hint)
+    except OSError as error:
+        refuse("FS108", f"the server of {said} does not answer: {error}", Place(str(path)))
+    if not text.endswith(b"\n"):
+        refuse("FS108", f"the server of {said} ended before it answered", Place(str(path)))
+    answer = _answers.decode(text)
+    if isinstance(answer, Refusal):
+        raise Refused(*answer.diagnostics)
+    return answer
+
+
+def _said(address: Address) -> str:
+    return f"port {address.port}" if isinstance(address, Tcp) else f"`{address}`"

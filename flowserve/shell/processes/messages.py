@@ -1,0 +1,124 @@
+"""What the supervisor and a worker tell each other: a JSON object a line, over a pair of sockets."""
+
+from __future__ import annotations
+
+import msgspec
+
+from flowc.plan.diagnostics import Diagnostic
+from flowserve.core.models.key import Key
+from flowserve.core.wire.statistics import ModelStatistics
+from flowserve.shell.processes.control import Load, ModelRow, Unload
+from flowserve.shell.wire.security import Credentials
+
+
+class Begin(msgspec.Struct, frozen=True, tag="begin"):
+    """The first message: what to serve with."""
+
+    repository: str
+    server_version: str
+    limits: dict[str, float] = {}
+    tier: int = 2
+    tiers: dict[str, int] = {}
+    """By model, where it is not `tier`."""
+    memory_bytes: int = 0
+    grace_s: float = 300.0
+    processes: int = 1
+    """How many answer."""
+    model_control: bool = False
+    batching: bool = True
+    credentials: Credentials = Credentials()
+
+
+class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
+    """Have a table of these versions ready, and in memory those of tiers 1 and 2, and `proven` whatever
+    their tier."""
+
+    generation: int
+    versions: list[Key]
+    aliases: dict[str, dict[str, int]]
+    proven: list[Key] = []
+
+
+class Serve(msgspec.Struct, frozen=True, tag="serve"):
+    """Accept connections."""
+
+
+class Moved(msgspec.Struct, frozen=True, tag="moved"):
+    """The word is this generation now: what only older tables have may go."""
+
+    generation: int
+
+
+class Known(msgspec.Struct, frozen=True, tag="known"):
+    """What the server has of models now."""
+
+    models: list[ModelRow]
+
+
+class Told(msgspec.Struct, frozen=True, tag="told"):
+    """The answer to what was `Asked`: what was counted, or for a change nothing if it is done, or why not."""
+
+    number: int
+    diagnostics: tuple[Diagnostic, ...] = ()
+    statistics: list[ModelStatistics] = []
+
+
+class Count(msgspec.Struct, frozen=True, tag="count"):
+    """Say what was counted of a model, "" for all, and of a version, "" for all; `number` is the answer's."""
+
+    name: str
+    version: str
+    number: int = 0
+
+
+class Counted(msgspec.Struct, frozen=True, tag="counted"):
+    """What a process has counted."""
+
+    number: int
+    statistics: list[ModelStatistics]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A version that cannot be served."""
+
+    key: Key
+    diagnostics: tuple[Diagnostic, ...]
+
+
+class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
+    """The table of a generation is ready, or would be without `failures`."""
+
+    generation: int
+    failures: list[Failure]
+
+
+class Listening(msgspec.Struct, frozen=True, tag="listening"):
+    """Connections are accepted."""
+
+    models: list[str]
+
+
+class Unable(msgspec.Struct, frozen=True, tag="unable"):
+    """No connections can be accepted; the process ends."""
+
+    diagnostics: tuple[Diagnostic, ...]
+
+
+class Asked(msgspec.Struct, frozen=True, tag="asked"):
+    """A client of this process asks for it."""
+
+    number: int
+    request: Load | Unload | Count
+
+
+ToWorker = Begin | Prepare | Serve | Moved | Known | Told | Count
+ToSupervisor = Prepared | Listening | Unable | Asked | Counted
+
+_encoder = msgspec.json.Encoder()
+read_for_worker = msgspec.json.Decoder(ToWorker).decode
+read_for_supervisor = msgspec.json.Decoder(ToSupervisor).decode
+
+
+def line(message: ToWorker | ToSupervisor) -> bytes:
+    """A message as it is sent."""
+    return _encoder.encode(message) + b"\n"

@@ -1,0 +1,134 @@
+"""`flowserve start`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flowc.plan.diagnostics import Place, refuse
+from flowserve.core.config import Config, parse_config
+from flowserve.core.models.catalog import Refresh
+from flowserve.core.wire.addresses import Address, Unix, parse_address
+from flowserve.shell.models.repository import read_aliases, scan, stamps
+from flowserve.shell.models.watch import Watch
+from flowserve.shell.processes.admin import Admin
+from flowserve.shell.processes.children import Settings
+from flowserve.shell.processes.supervisor import Supervisor
+from flowserve.shell.wire.listening import address_of, reserve, url_of
+from flowserve.shell.wire.security import check_reach, read_security
+
+_DRAIN_S = 10.0
+
+
+def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
+    """Return what a file says, if one is named, and the options that are given.
+
+    Raises `Refused` FS106.
+    """
+    config = Config()
+    if file is not None:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            refuse("FS106", f"the configuration cannot be read: {reason.lower()}", Place(str(file)))
+        names: tuple[str, ...] = ()
+        if "limits" in text:
+            from flowserve.shell.wire.connection import Limits
+
+            names = Limits.__struct_fields__
+        config = parse_config(text, str(file), names)
+    given = {name: value for name, value in options.items() if value is not None}
+    if given.get("processes", 1) < 1:
+        refuse("FS106", f"there must be at least one process, got {given['processes']}")
+    return msgspec.structs.replace(config, **given)
+
+
+def start_server(config: Config, environment: Mapping[str, str]) -> None:
+    """Serve a repository until SIGTERM or Ctrl-C.
+
+    Raises `Refused` FS101 to FS109 and FS250 to FS254 when that cannot be, and exits with 1 when requests
+    were left unanswered.
+    """
+    http = parse_address(config.http, "FS104")
+    grpc = _grpc_address(config)
+    certificate, key, tokens = map(_path, (config.tls_cert, config.tls_key, config.tokens))
+    security = read_security(certificate, key, tokens, environment)
+    models = Path(config.models)
+    logging.basicConfig(format="flowserve: %(message)s", level=logging.INFO)
+    folders = scan(models)
+    aliases = {folder.name: read_aliases(folder) for folder in folders}
+    found = Refresh(
+        {folder.name: stamps(folder) for folder in folders},
+        {name: of for name, of in aliases.items() if of is not None},
+    )
+    listener = reserve(http)
+    check_reach(listener, security, config.trust_network)
+    urls = [url_of(listener, "http", security.tls is not None)]
+    beside = None
+    if grpc is not None:
+        beside = reserve(grpc, "--grpc")
+        check_reach(beside, security, config.trust_network)
+        urls.insert(0, url_of(beside, "grpc", security.tls is not None))
+    settings = Settings(
+        repository=models,
+        server_version=version("flow-toolchain"),
+        processes=config.processes,
+        drain_s=config.limits.get("drain_s", _DRAIN_S),
+        limits=config.limits,
+        tier=config.tier,
+        tiers=config.tiers,
+        memory_mb=config.memory_mb,
+        grace_s=config.grace_s,
+        model_control=config.model_control,
+        batching=config.batching,
+        credentials=security.credentials(),
+    )
+    supervisor = Supervisor(settings, listener, beside)
+    address = address_of(listener)
+
+    def announce(rows: list[str]) -> None:
+        for row in rows:
+            print(row)
+        for url in urls:
+            print(f"listening on {url}")
+        sys.stdout.flush()
+
+    async def serve() -> bool:
+        async with Admin(supervisor, Watch(models, folders), address).administered():
+            return await supervisor.run(found, announce)
+
+    if not asyncio.run(serve()):
+        print("stopped before every request was answered", file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def _grpc_address(config: Config) -> Address | None:
+    """Where gRPC is answered, if it is. Raises `Refused` FS104, FS106 and FS250."""
+    if not config.grpc:
+        return None
+    address = parse_address(config.grpc, "FS104")
+    if isinstance(address, Unix) and config.processes > 1:
+        # grpc makes the socket itself, and a file in the file system is one process's.
+        refuse("FS106", "gRPC is answered at a Unix socket by one process only, or by several at a port")
+    for module in ("grpc", "google.protobuf"):
+        try:
+            missing = find_spec(module) is None
+        except ModuleNotFoundError:
+            missing = True
+        if missing:
+            hint = "`pip install 'flow-toolchain[grpc]'` installs it"
+            refuse("FS250", f"`--grpc` needs the extra `grpc`: there is no module `{module}`", hint=hint)
+    return address
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None

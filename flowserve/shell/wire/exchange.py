@@ -1,0 +1,191 @@
+"""One inference request over HTTP, from its bytes to its answer."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from time import perf_counter
+from typing import Protocol
+
+import msgspec
+
+from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.engine.calls import Call, priority_of, rows_of
+from flowserve.core.models.registry import Model
+from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, failure, refusal
+from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
+from flowserve.core.wire.plain import parse_plain
+from flowserve.core.wire.protocol import Admit, InferRequest, parse_request
+from flowserve.core.wire.shared import Region, no_regions
+from flowserve.core.wire.tensors import Array
+from flowserve.core.wording import cut
+from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.wire.extensions import Extensions
+
+_log = logging.getLogger("flowserve")
+# Up to this, bodies are read and written on the loop, in about a millisecond at most.
+_INLINE_BYTES_MAX = 64 * 2**10
+_GONE = Answer()  # whatever it is: there is nobody to read it
+
+
+class Host(Protocol):
+    """What an exchange needs of its server."""
+
+    limits: Limits
+    engine: LoopEngine
+    extensions: Extensions
+    exchanges: dict[Connection, Exchange]
+    """What connections wait for."""
+
+
+class Exchange:
+    """One inference request, from its bytes to its answer. All methods run on the loop.
+
+    Everything is called back and most is over before `begin` returns: a future, a task or a thread would cost
+    more than a small model does. What is long, by its bytes, is read and written on a thread.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_call",
+        "_connection",
+        "_later",
+        "_model",
+        "_plain",
+        "_read_ms",
+        "_received",
+        "_request",
+        "_server",
+        "_write_ms",
+    )
+
+    def __init__(
+        self, server: Host, model: Model, received: Received, connection: Connection, plain: bool
+    ) -> None:
+        self._plain = plain
+        self._server = server
+        self._model = model
+        self._received = received
+        self._connection = connection
+        self._answer: Answer | None = None
+        self._call: Call | None = None
+        self._later = False
+        self._read_ms = self._write_ms = 0.0
+
+    def begin(self) -> Answer | None:
+        """Answer now, or return None and tell the connection later."""
+        received = self._received
+        if len(received.body) <= _INLINE_BYTES_MAX and received.coding in ("", "identity"):
+            crowded = self._server.engine.is_crowded(self._model)
+            self._submit(self._read(self._admit if crowded else None))
+        else:
+            self._server.engine.aside(self._read, self._submit)
+        if self._answer is None:
+            self._later = True
+            self._server.exchanges[self._connection] = self
+        return self._answer
+
+    def cancel(self) -> None:
+        """Hear that the client has left."""
+        if self._call is not None:
+            self._server.engine.cancel(self._call)
+        self._answer = _GONE
+
+    def _admit(self, rows: int, timeout_us: int, priority: int) -> None:
+        self._server.engine.check(self._model, rows, self._deadline_ms(timeout_us), priority_of(priority))
+
+    def _deadline_ms(self, timeout_us: int) -> float | None:
+        return self._server.engine.now_ms() + timeout_us / 1e3 if timeout_us else None
+
+    def _read(self, admit: Admit | None = None) -> InferRequest | Answer:
+        received = self._received
+        began = perf_counter()
+        try:
+            body = unpacked(received.body, received.coding, self._server.limits.body_bytes)
+            signature = self._model.signature
+            if self._plain:
+                return parse_plain(body, signature)
+            header_bytes = _header_bytes(received.header_bytes)
+            return parse_request(body, header_bytes, signature, admit, self._region)
+        except Refused as refused:
+            return refusal(refused)
+        except Exception:
+            return _broken(self._model)
+        finally:
+            self._read_ms = (perf_counter() - began) * 1e3
+
+    def _region(self, name: str) -> Region:
+        """Shared memory is for clients on this host."""
+        memory = self._server.extensions.shared_memory
+        return memory.get(name) if self._connection.local else no_regions(name)
+
+    def _submit(self, request: InferRequest | Answer) -> None:
+        if isinstance(request, Answer):
+            self._finish(request)
+        elif self._answer is None:  # else the client left while its body was read
+            self._request = request
+            names = tuple([wanted.spec.name for wanted in request.wanted])
+            self._call = Call(
+                self._model,
+                request.feed,
+                names,
+                rows_of(request.feed),
+                self._done,
+                self._deadline_ms(request.timeout_us),
+                priority_of(request.priority),
+            )
+            self._server.engine.submit(self._call)
+
+    def _done(self, outputs: list[Array] | Refused) -> None:
+        if isinstance(outputs, Refused):
+            self._finish(refusal(outputs))
+        elif sum([array.nbytes for array in outputs]) <= _INLINE_BYTES_MAX:
+            self._finish(self._write(outputs))
+        else:
+            self._server.engine.aside(functools.partial(self._write, outputs), self._finish)
+
+    def _write(self, outputs: list[Array]) -> Answer:
+        began = perf_counter()
+        try:
+            write = answer_predict if self._plain else answer_infer
+            return _packed(write(self._model, self._request, outputs), self._received.accept_coding)
+        except Refused as refused:  # an output larger than the shared memory for it
+            return refusal(refused)
+        except Exception:
+            return _broken(self._model)
+        finally:
+            self._write_ms = (perf_counter() - began) * 1e3
+
+    def _finish(self, answer: Answer) -> None:
+        if self._write_ms:
+            tally = self._server.engine.tally(self._model)
+            tally.read_ms += self._read_ms
+            tally.write_ms += self._write_ms
+        self._call = None  # it holds `self._done`: without the circle, all is freed at once
+        if self._answer is None:
+            self._answer = answer
+            if self._later:
+                del self._server.exchanges[self._connection]
+                self._connection.answered(answer)
+
+
+def _broken(model: Model) -> Answer:
+    _log.exception("a request to model %s, version %s, failed", model.name, model.version)
+    return failure(500, "the server failed while answering; its log has the reason")
+
+
+def _packed(answer: Answer, accepted: str) -> Answer:
+    coding = chosen_coding(accepted) if accepted and len(answer.body) >= COMPRESSED_BYTES_MIN else ""
+    if not coding:
+        return answer
+    return msgspec.structs.replace(answer, body=packed(answer.body, coding), encoding=coding)
+
+
+def _header_bytes(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > 18:
+        text = cut(value.decode("latin-1"))
+        refuse("FS201", f"`Inference-Header-Content-Length` must be a number of bytes, got `{text}`")
+    return int(value)

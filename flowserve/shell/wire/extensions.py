@@ -1,0 +1,155 @@
+"""Answers requests of Triton's extensions. Runs on the event loop; loading a model is answered later."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, assert_never
+
+import msgspec
+
+from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.engine.calls import Engine
+from flowserve.core.wire.answers import Answer, refusal
+from flowserve.core.wire.extension_routes import (
+    ExtensionRoute,
+    LogSetting,
+    RepositoryIndex,
+    RepositoryLoad,
+    RepositoryUnload,
+    SharedMemoryRegister,
+    SharedMemoryStatus,
+    SharedMemoryUnregister,
+    Statistics,
+    TraceSetting,
+)
+from flowserve.core.wire.hosting import Counted, Done, Indexed, Repository
+from flowserve.core.wire.settings import TRACE, LogSettings, changed_log, changed_trace, json_object
+from flowserve.core.wire.statistics import counted
+from flowserve.core.wording import cut, shown
+from flowserve.shell.models.serving import Serving
+from flowserve.shell.wire.shared_memory import SharedMemory
+
+_log = logging.getLogger("flowserve")
+_OFFSET_MAX = 2**62
+
+
+class FixedRepository:
+    """The repository of a server whose models do not change while it runs."""
+
+    def __init__(self, models: Serving, engine: Engine) -> None:
+        self._models = models
+        self._engine = engine
+
+    def index(self) -> list[Indexed]:
+        """Return what was loaded at the start."""
+        keys = [version.key for version in self._models.table]
+        return [Indexed(key.name, str(key.version), "READY") for key in keys]
+
+    def load(self, name: str, parameters: Any, done: Done) -> None:
+        """Refuse FS230."""
+        refuse("FS230", "this server's models are those it was started with")
+
+    def unload(self, name: str, dependents: bool, done: Done) -> None:
+        """Refuse FS230."""
+        refuse("FS230", "this server's models are those it was started with")
+
+    def statistics(self, name: str, version: str, done: Counted) -> None:
+        """Tell what the engine has counted. Raises `Refused` FS202."""
+        done(counted(self._models.table, self._engine.tally, name, version))
+
+
+class Extensions:
+    """The state that requests may change beside models: shared memory and log settings."""
+
+    def __init__(self, repository: Repository, alone: bool = True) -> None:
+        """`alone` says that no other process answers for the same server: the others would not hear of it."""
+        self.shared_memory = SharedMemory()
+        self._alone = alone
+        self._repository = repository
+        self._log_settings = LogSettings()
+        # A filter that is replaced with the settings, so that the settings stay a value.
+        _log.addFilter(lambda record: self._log_settings.logs(record.levelno))
+
+    def answer(
+        self, route: ExtensionRoute, body: bytes, local: bool, done: Callable[[Answer], None]
+    ) -> Answer | None:
+        """Answer now, or return None and call `done` later.
+
+        `local` tells whether the client is on this host: only such a one may share memory. Raises `Refused`.
+        """
+
+        def ended(refused: Refused | None) -> None:
+            done(refusal(refused) if refused else Answer())
+
+        match route:
+            case RepositoryIndex():
+                ready_only = json_object(body).get("ready") is True
+                return _json([i for i in self._repository.index() if i.state == "READY" or not ready_only])
+            case RepositoryLoad(name):
+                self._repository.load(name, _parameters(body), ended)
+                return None
+            case RepositoryUnload(name):
+                dependents = _parameters(body).get("unload_dependents") is True
+                self._repository.unload(name, dependents, ended)
+                return None
+            case Statistics(name, version):
+                told = lambda stats: done(_json({"model_stats": stats}))  # noqa: E731
+                self._repository.statistics(name, version, told)
+                return None
+            case SharedMemoryStatus(cuda, name):
+                return _json([] if cuda and not name else self._memory(cuda, local).status(name))
+            case SharedMemoryRegister(cuda, name):
+                self._register(cuda, local, name, json_object(body))
+                return Answer()
+            case SharedMemoryUnregister(cuda, name):
+                if not cuda:
+                    self._memory(cuda, local).unregister(name)
+                return Answer()
+            case TraceSetting(change, name):
+                if name and name not in {known.name for known in self._repository.index()}:
+                    refuse("FS202", f"there is no model `{cut(name)}`")
+                if change:
+                    changed_trace(body)
+                return _json(TRACE)
+            case LogSetting(change):
+                if change:
+                    if not self._alone:
+                        refuse("FS233", "log settings are changed by requests only where one process answers")
+                    self._log_settings = changed_log(self._log_settings, body)
+                return _json(self._log_settings)
+            case _:
+                assert_never(route)
+
+    def _memory(self, cuda: bool, local: bool) -> SharedMemory:
+        if cuda:
+            refuse("FS231", "this server takes no CUDA shared memory; use system shared memory")
+        if not local:
+            refuse("FS231", "memory can be shared only by clients on the server's own host")
+        return self.shared_memory
+
+    def _register(self, cuda: bool, local: bool, name: str, body: dict[str, Any]) -> None:
+        memory = self._memory(cuda, local)
+        if not self._alone:
+            refuse("FS231", "memory is shared only with a server of one process, and this one has several")
+        key, offset, size = body.get("key"), body.get("offset", 0), body.get("byte_size")
+        if not isinstance(key, str):
+            refuse("FS231", f"`key` must be a string, got {shown(key)}")
+        memory.register(name, key, _bytes(offset, "offset"), _bytes(size, "byte_size"))
+
+
+def _bytes(value: Any, at: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _OFFSET_MAX:
+        refuse("FS231", f"`{at}` must be a number of bytes, got {shown(value)}")
+    return value
+
+
+def _parameters(body: bytes) -> dict[str, Any]:
+    parameters = json_object(body).get("parameters", {})
+    if not isinstance(parameters, dict):
+        refuse("FS201", f"`parameters` must be an object, got {shown(parameters)}")
+    return parameters
+
+
+def _json(value: Any) -> Answer:
+    return Answer(body=msgspec.json.encode(value))

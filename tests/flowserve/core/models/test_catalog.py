@@ -1,0 +1,164 @@
+"""What operations make of a catalog, whatever fails: the version before stays, aliases name what serves."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowc.plan.diagnostics import Refused
+from flowserve.core.models.catalog import (
+    Catalog,
+    Entry,
+    Load,
+    Point,
+    Refresh,
+    Unload,
+    propose,
+    settle,
+)
+from flowserve.core.models.key import Key
+
+
+def after(catalog, *operations, failing=()):
+    """The catalog after operations, in which loading what is `failing` fails: (name, version, stamp)."""
+    for operation in operations:
+        proposal = propose(catalog, operation)
+        bad = {key: "broken" for key in proposal.load if (key.name, key.version, key.stamp) in failing}
+        catalog = settle(proposal, bad).catalog
+    return catalog
+
+
+def found(**models):
+    """A look: `iris={1: "a"}`."""
+    return Refresh(models)
+
+
+TWO = after(Catalog(), found(iris={1: "a", 2: "b"}), Point("iris", "production", 1))
+
+
+def serving(catalog):
+    return [(key.name, key.version, key.stamp) for key in catalog.serving()]
+
+
+def test_what_is_found_is_loaded_and_serves():
+    proposal = propose(Catalog(), found(iris={1: "a", 2: "b"}))
+    assert proposal.load == (Key("iris", 1, "a"), Key("iris", 2, "b"))
+    assert proposal.catalog.models["iris"].versions[1] == Entry("loading", "a")
+    catalog = settle(proposal, {}).catalog
+    assert serving(catalog) == [("iris", 1, "a"), ("iris", 2, "b")]
+    assert catalog.generation == 1
+
+
+def test_what_fails_takes_no_traffic_and_spares_the_rest():
+    catalog = after(Catalog(), found(iris={1: "a", 2: "b"}), failing=[("iris", 2, "b")])
+    assert serving(catalog) == [("iris", 1, "a")]
+    assert catalog.models["iris"].versions[2] == Entry("failed", "b", "", "broken")
+
+
+def test_replaced_bytes_that_fail_leave_the_old_ones():
+    catalog = after(TWO, found(iris={1: "a", 2: "new"}), failing=[("iris", 2, "new")])
+    assert serving(catalog) == serving(TWO)
+    assert catalog.models["iris"].versions[2] == Entry("ready", "new", "b", "broken")
+    assert catalog.generation == TWO.generation
+    assert propose(catalog, found(iris={1: "a", 2: "new"})).load == ()  # not again and again
+    assert serving(after(catalog, Load("iris", 2))) == [("iris", 1, "a"), ("iris", 2, "new")]
+
+
+def test_an_alias_moves_only_to_what_loads():
+    catalog = after(TWO, Unload("iris", 2))
+    failed = after(catalog, Point("iris", "production", 2), failing=[("iris", 2, "b")])
+    assert failed.aliases() == {"iris": {"production": 1}}
+    assert failed.models["iris"].versions[2].reason == "broken"
+    moved = after(failed, Point("iris", "production", 2))
+    assert moved.aliases() == {"iris": {"production": 2}}
+    assert moved.generation == catalog.generation + 1
+
+
+def test_aliases_of_the_repository_are_taken_over_when_they_can_be():
+    both = Refresh({"iris": {1: "a", 2: "b", 3: "c"}}, {"iris": {"production": 3, "next": 9}})
+    assert after(TWO, both).aliases() == {"iris": {"production": 3}}
+    assert after(TWO, both, failing=[("iris", 3, "c")]).aliases() == {"iris": {"production": 1}}
+
+
+def test_what_is_gone_leaves_unless_an_alias_names_it():
+    catalog = after(TWO, found(iris={}))
+    assert serving(catalog) == [("iris", 1, "a")]
+    assert catalog.models["iris"].versions[1] == Entry("ready", "", "a", "its files are gone")
+    assert after(catalog, Point("iris", "production", 0), found(iris={})).models == {}
+
+
+def test_unloaded_versions_stay_known_and_are_not_loaded_by_a_look():
+    catalog = after(TWO, Unload("iris", 2), found(iris={1: "a", 2: "other"}))
+    assert serving(catalog) == [("iris", 1, "a")]
+    assert catalog.models["iris"].versions[2] == Entry("known", "other")
+    everything = after(TWO, Unload("iris"))
+    assert serving(everything) == []
+    assert serving(after(everything, Load("iris"))) == serving(TWO)
+
+
+@pytest.mark.parametrize(
+    ("operation", "message"),
+    [
+        (Load("irsi"), "there is no model `irsi`; the repository has `iris`"),
+        (Load("iris", 9), "model `iris` has no version 9; it has `1`, `2`"),
+        (Unload("iris", 1), "the alias `production` names it"),
+        (Point("iris", "7", 1), "an alias must be of letters"),
+        (Point("iris", "canary", 0), "model `iris` has no alias `canary`; it has `production`"),
+        (Point("iris", "canary", 5), "model `iris` has no version 5"),
+    ],
+)
+def test_refused(operation, message):
+    with pytest.raises(Refused) as caught:
+        propose(TWO, operation)
+    assert message in str(caught.value)
+    assert caught.value.diagnostics[0].code == "FS107"
+
+
+NAMES = st.sampled_from(["iris", "churn"])
+NUMBERS = st.integers(1, 3)
+ALIASES = st.sampled_from(["production", "default"])
+LOOKS = st.builds(
+    Refresh,
+    st.dictionaries(NAMES, st.dictionaries(NUMBERS, st.sampled_from("abc")), max_size=2),
+    st.dictionaries(NAMES, st.dictionaries(ALIASES, NUMBERS), max_size=2),
+)
+OPERATIONS = st.one_of(
+    LOOKS,
+    st.builds(Load, NAMES, st.integers(0, 3)),
+    st.builds(Unload, NAMES, st.integers(0, 3)),
+    st.builds(Point, NAMES, ALIASES, st.integers(0, 3)),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(OPERATIONS, st.sets(st.integers(0, 5))), max_size=12))
+def test_whatever_happens(steps):
+    catalog = Catalog()
+    loaded = set()
+    for operation, failures in steps:
+        try:
+            proposal = propose(catalog, operation)
+        except Refused:
+            continue
+        failed = {key: "broken" for index, key in enumerate(proposal.load) if index in failures}
+        loaded |= set(proposal.load) - set(failed)
+        before, settled = catalog, settle(proposal, failed)
+        catalog = settled.catalog
+        keys = set(catalog.serving())
+        assert keys <= loaded, "only what was loaded and checked serves"
+        assert not keys & set(failed)
+        for name, aliases in catalog.aliases().items():
+            for alias, number in aliases.items():
+                assert catalog.models[name].versions[number].serving, f"{name}@{alias} names what serves"
+        for named in catalog.models.values():
+            for entry in named.versions.values():
+                assert entry.state in ("known", "ready", "failed"), "nothing is left half done"
+                assert (entry.state == "ready") == bool(entry.serving)
+                assert entry.stamp or entry.serving
+        for key in failed:  # what served under that name and number still does
+            old = before.models[key.name].versions.get(key.version) if key.name in before.models else None
+            if old and old.serving:
+                assert catalog.models[key.name].versions[key.version].serving == old.serving
+        changed = (before.serving(), before.aliases()) != (catalog.serving(), catalog.aliases())
+        assert catalog.generation == before.generation + changed
+        if not settled.done:
+            assert not changed, "all or nothing"

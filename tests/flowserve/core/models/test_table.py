@@ -1,0 +1,67 @@
+"""Models are found by name, version and alias; what is not there is answered with what is."""
+
+import pytest
+
+from flowc.plan.diagnostics import Refused
+from flowserve.core.models.key import Key
+from flowserve.core.models.registry import Model
+from flowserve.core.models.signature import Signature
+from flowserve.core.models.table import Cold, Table, Version
+
+
+def version(name: str, number: int) -> Version:
+    return Version(Key(name, number), Model(name, number, Signature((), ()), lambda feed, outputs: []))
+
+
+TABLE = Table(
+    [version("iris", 10), version("churn", 1), version("iris", 9)], {"iris": {"production": 9, "canary": 10}}
+)
+
+
+def test_the_latest_version_is_the_highest_number():
+    assert TABLE.resolve("iris").version == 10
+    assert TABLE.versions("iris") == ["9", "10"]
+    assert TABLE.aliases("iris") == {"production": 9, "canary": 10}
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"), [("iris", "9"), ("iris", "production"), ("iris@production", ""), ("iris@9", "")]
+)
+def test_tags(name, tag):
+    assert TABLE.resolve(name, tag).version == 9
+
+
+def test_the_default_alias_is_what_a_name_alone_means():
+    assert (
+        Table([version("iris", 1), version("iris", 2)], {"iris": {"default": 1}}).resolve("iris").version == 1
+    )
+
+
+def test_order_is_by_name_and_version():
+    assert [(v.key.name, v.key.version) for v in TABLE] == [("churn", 1), ("iris", 9), ("iris", 10)]
+
+
+def test_what_is_not_in_memory_is_counted_and_named():
+    cold = Version(Key("big", 1))
+    with pytest.raises(Cold) as caught:
+        Table([cold]).resolve("big")
+    assert caught.value.version is cold
+    assert cold.uses == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "message"),
+    [
+        ("irsi", "", "[FS202] there is no model `irsi`; the server has `churn`, `iris`"),
+        ("irsi@x", "", "[FS202] there is no model `irsi`"),
+        ("churn", "2", "[FS202] model `churn` has no version `2`; it has `1`"),
+        ("iris", "1", "has no version `1`; it has `9`, `10`, and the aliases `canary`, `production`"),
+        ("iris", "latest", "[FS202] model `iris` has no version `latest`"),
+        ("iris@", "", "[FS202] model `iris` has no version ``"),
+        ("iris@production", "9", "`iris@production` names a version already, and `9` is another"),
+    ],
+)
+def test_what_is_not_there(name, tag, message):
+    with pytest.raises(Refused) as caught:
+        TABLE.resolve(name, tag)
+    assert message in str(caught.value)

@@ -1,0 +1,46 @@
+"""A configuration is read whole or refused with the line that is wrong."""
+
+import pytest
+
+from flowc.plan.diagnostics import Refused
+from flowserve.core.config import Config, parse_config
+
+LIMITS = ("body_bytes", "drain_s")
+
+
+def test_everything():
+    text = 'models = "m"\nhttp = "[::1]:80"\nprocesses = 4\n[limits]\ndrain_s = 2.5\n'
+    assert parse_config(text, "c.toml", LIMITS) == Config(
+        "m", "[::1]:80", processes=4, limits={"drain_s": 2.5}
+    )
+    text = 'grpc = "unix:g"\ntls_cert = "c"\ntls_key = "k"\ntokens = "t"\ntrust_network = true\n'
+    reached = Config(grpc="unix:g", tls_cert="c", tls_key="k", tokens="t", trust_network=True)
+    assert parse_config(text, "c.toml", LIMITS) == reached
+    assert parse_config("", "c.toml", LIMITS) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "place"),
+    [
+        ("models = \n", "the configuration is not TOML", "c.toml:1:10"),
+        ("\nprocesses = 0\n", "`processes` is wrong: expected `int` >= 1", "c.toml:2:1"),
+        ('processes = "2"', "`processes` is wrong: expected `int`, got `str`", "c.toml:1:1"),
+        ("proceses = 2", "there is no setting `proceses`", "c.toml:1:1"),
+        ("[limits]\ndrain_s = -1", "is wrong: expected `float` > 0.0", "c.toml"),
+        ("[limits]\n\ndrain = 1", "there is no setting `limits.drain`", "c.toml:3:1"),
+        ("[limts]\ndrain_s = 1", "there is no setting `limts`", "c.toml:1"),
+    ],
+)
+def test_what_is_wrong(text, message, place):
+    with pytest.raises(Refused) as caught:
+        parse_config(text, "c.toml", LIMITS)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "FS106"
+    assert message in diagnostic.message
+    assert str(diagnostic.labels[0].place) == place
+
+
+def test_a_near_name_is_offered():
+    with pytest.raises(Refused) as caught:
+        parse_config("proceses = 2", "c.toml", LIMITS)
+    assert caught.value.diagnostics[0].hint == "`processes` is one"

@@ -1,0 +1,321 @@
+"""The engine on a real loop and threads, with models that are plain functions."""
+
+import asyncio
+import gc
+import threading
+
+import numpy as np
+import pytest
+import uvloop
+
+from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.engine.batching import Policy
+from flowserve.core.engine.calls import Call, Overloaded
+from flowserve.core.engine.profile import Profile
+from flowserve.core.models.registry import Model
+from flowserve.core.models.signature import Signature, TensorSpec
+from flowserve.core.wire.datatypes import DATATYPES
+from flowserve.shell.engine.engine import LoopEngine, Settings
+from flowserve.shell.engine.warmup import measure
+
+FP32 = DATATYPES["FP32"]
+SIGNATURE = Signature((TensorSpec("x", FP32, (-1,)),), (TensorSpec("y", FP32, (-1,)),))
+FAST = Profile({1: 0.01, 64: 0.02})
+SLOW = Profile({1: 100.0})
+JOINS = Profile({1: 0.01, 2: 0.01, 64: 0.02}, independent=True)
+JOINS_ON_THREADS = Profile({1: 10.0, 2: 10.0, 64: 10.0}, independent=True)
+
+
+def on_loop(test):
+    def run(*arguments, **named):
+        async def bounded():
+            async with asyncio.timeout(20):
+                await test(*arguments, **named)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(bounded())
+
+    run.__name__ = test.__name__
+    return run
+
+
+class Watched:
+    """A model that doubles, and remembers how it was run."""
+
+    def __init__(self, before=lambda x: None):
+        self.rows, self.threads, self.before = [], [], before
+
+    def __call__(self, feed, outputs):
+        self.rows.append(len(feed["x"]))
+        self.threads.append(threading.current_thread())
+        self.before(feed["x"])
+        return [feed["x"] * 2]
+
+
+def made(run, profile=None, **settings):
+    engine = LoopEngine(asyncio.get_running_loop(), Settings(**settings))
+    model = Model("double", 1, SIGNATURE, run)
+    if profile is not None:
+        engine.adopt(model, profile)
+    return engine, model
+
+
+def asked(engine, model, *values, **named):
+    """Submit a call; return it and the future of what it is told."""
+    future = asyncio.get_running_loop().create_future()
+    call = Call(model, {"x": np.array(values, np.float32)}, ("y",), len(values), future.set_result, **named)
+    engine.submit(call)
+    return call, future
+
+
+def told(future):
+    result = future.result()
+    return result if isinstance(result, Refused) else result[0].tolist()
+
+
+@on_loop
+async def test_what_is_short_is_over_before_submit_returns():
+    run = Watched()
+    engine, model = made(run, FAST)
+    assert told(asked(engine, model, 1, 2)[1]) == [2, 4]
+    assert run.threads == [threading.main_thread()]
+
+
+@on_loop
+async def test_what_is_long_or_unknown_runs_on_a_thread():
+    for profile in (SLOW, None):
+        run = Watched()
+        engine, model = made(run, profile)
+        _, future = asked(engine, model, 1)
+        assert not future.done()
+        await future
+        assert told(future) == [2]
+        assert run.threads[0] is not threading.main_thread()
+
+
+@on_loop
+async def test_many_rows_of_a_small_model_are_long():
+    run = Watched()
+    engine, model = made(run, FAST)
+    await asked(engine, model, *range(10_000))[1]
+    assert run.threads[0] is not threading.main_thread()
+
+
+@on_loop
+async def test_a_slow_model_does_not_hold_up_a_fast_one():
+    gate = threading.Event()
+    engine, slow = made(Watched(lambda x: gate.wait(20)), SLOW, threads=4, policy=Policy(concurrency=2))
+    fast = Model("fast", 1, SIGNATURE, Watched())
+    medium = Model("medium", 1, SIGNATURE, Watched())
+    engine.adopt(fast, FAST)
+    engine.adopt(medium, SLOW)
+    waiting = [asked(engine, slow, i)[1] for i in range(10)]
+    assert told(asked(engine, fast, 5)[1]) == [10]
+    _, on_thread = asked(engine, medium, 6)
+    await on_thread
+    assert told(on_thread) == [12]
+    assert not any(future.done() for future in waiting)
+    gate.set()
+    await asyncio.gather(*waiting)
+
+
+@on_loop
+async def test_with_all_threads_taken_models_wait_for_their_turn():
+    engine, first = made(Watched(), SLOW, threads=1)
+    second = Model("second", 1, SIGNATURE, Watched())
+    engine.adopt(second, SLOW)
+    futures = [asked(engine, model, i)[1] for i, model in enumerate((first, second, first, second))]
+    await asyncio.gather(*futures)
+    assert [told(future) for future in futures] == [[0], [2], [4], [6]]
+
+
+@pytest.mark.parametrize("profile", [JOINS, JOINS_ON_THREADS])
+def test_what_arrives_in_a_turn_of_the_loop_runs_together(profile):
+    @on_loop
+    async def check():
+        run = Watched()
+        engine, model = made(run, profile)
+        futures = [asked(engine, model, *range(i))[1] for i in range(1, 5)]
+        await asyncio.gather(*futures)
+        assert [told(future) for future in futures] == [[0], [0, 2], [0, 2, 4], [0, 2, 4, 6]]
+        assert run.rows == [10]
+
+    check()
+
+
+@on_loop
+async def test_what_arrives_while_a_batch_runs_makes_the_next():
+    gate, started = threading.Event(), threading.Event()
+
+    def before(x):
+        started.set()
+        gate.wait(20)
+
+    run = Watched(before)
+    engine, model = made(run, JOINS_ON_THREADS, policy=Policy(concurrency=1))
+    futures = [asked(engine, model, 1)[1]]
+    await asyncio.to_thread(started.wait)
+    futures += [asked(engine, model, i)[1] for i in range(5)]
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(*futures)
+    assert run.rows == [1, 5]
+
+
+@on_loop
+async def test_who_is_alone_turn_after_turn_is_not_kept_for_others():
+    engine, model = made(Watched(), JOINS)
+    at_once = 0
+    for _ in range(60):
+        _, future = asked(engine, model, 1)
+        at_once += future.done()
+        await future
+    assert at_once > 40
+    futures = [asked(engine, model, 1)[1] for _ in range(60)]
+    assert not all(future.done() for future in futures), "it looks again whether there are others"
+    await asyncio.gather(*futures)
+
+
+@on_loop
+async def test_one_bad_request_of_a_batch_fails_alone():
+    def picky(feed, outputs):
+        if (feed["x"] < 0).any():
+            refuse("FS210", "the model failed")
+        return [feed["x"] * 2]
+
+    engine, model = made(picky, JOINS)
+    futures = [asked(engine, model, value)[1] for value in (1, -1, 2)]
+    await asyncio.gather(*futures)
+    assert told(futures[0]) == [2]
+    assert isinstance(told(futures[1]), Refused)
+    assert told(futures[2]) == [4]
+
+
+@on_loop
+async def test_a_model_that_gives_other_rows_than_it_was_given_is_not_joined_again():
+    run = Watched()
+
+    def first_row(feed, outputs):
+        return [run(feed, outputs)[0][:1]]
+
+    engine, model = made(first_row, JOINS)
+    for _ in range(2):
+        futures = [asked(engine, model, value)[1] for value in (1, 2)]
+        await asyncio.gather(*futures)
+        assert [told(future) for future in futures] == [[2], [4]]
+    assert run.rows == [2, 1, 1, 1, 1]
+
+
+@on_loop
+async def test_a_model_that_breaks_is_a_refusal():
+    def broken(feed, outputs):
+        raise ZeroDivisionError("secret")
+
+    for profile in (FAST, SLOW):
+        engine, model = made(broken, profile)
+        _, future = asked(engine, model, 1)
+        await future
+        assert "secret" not in str(told(future))
+        assert told(future).diagnostics[0].code == "FS210"
+
+
+@on_loop
+async def test_who_has_left_is_dropped_and_not_told():
+    gate, started = threading.Event(), threading.Event()
+
+    def before(x):
+        started.set()
+        gate.wait(20)
+
+    run = Watched(before)
+    engine, model = made(run, SLOW, policy=Policy(concurrency=1))
+    running, first = asked(engine, model, 1)
+    await asyncio.to_thread(started.wait)
+    waiting, second = asked(engine, model, 2, 2)
+    _, third = asked(engine, model, 3, 3, 3)
+    engine.cancel(running)
+    engine.cancel(waiting)
+    gate.set()
+    await third
+    assert run.rows == [1, 3]
+    assert not first.done()
+    assert not second.done()
+
+
+@on_loop
+async def test_too_many_are_refused_at_once():
+    gate = threading.Event()
+    engine, model = made(Watched(lambda x: gate.wait(20)), SLOW, policy=Policy(concurrency=1, queue_max=2))
+    futures = [asked(engine, model, 1)[1] for _ in range(4)]
+    refused = told(futures[3])
+    assert isinstance(refused, Overloaded)
+    assert (refused.diagnostics[0].code, refused.retry_after_s) == ("FS220", 1)
+    gate.set()
+    await asyncio.gather(*futures[:3])
+
+
+@on_loop
+async def test_who_could_not_be_in_time_is_refused_at_once():
+    gate = threading.Event()
+    engine, model = made(Watched(lambda x: gate.wait(20)), SLOW, policy=Policy(concurrency=1))
+    _, first = asked(engine, model, 1)
+    _, late = asked(engine, model, 1, deadline_ms=engine.now_ms() + 50)
+    assert told(late).diagnostics[0].code == "FS221"
+    _, later = asked(engine, model, 1, deadline_ms=engine.now_ms() - 1)
+    assert told(later).diagnostics[0].code == "FS222"
+    gate.set()
+    await first
+
+
+@on_loop
+async def test_a_deadline_that_passes_while_a_run_does_not_end():
+    gate = threading.Event()
+    engine, model = made(Watched(lambda x: gate.wait(20)), Profile({1: 1.0}), policy=Policy(concurrency=1))
+    _, first = asked(engine, model, 1)
+    _, late = asked(engine, model, 1, deadline_ms=engine.now_ms() + 20)
+    await late
+    assert told(late).diagnostics[0].code == "FS222"
+    assert not first.done()
+    gate.set()
+    await first
+
+
+@on_loop
+async def test_what_was_learned_of_a_model_ends_with_it():
+    engine, model = made(double := Watched(), FAST)
+    asked(engine, model, 1)
+    del model, double
+    gc.collect()
+    assert engine._lanes == {}
+    assert engine._watched == {}
+
+
+def test_a_warm_up_measures_and_finds_that_rows_are_independent():
+    profile = measure(Model("m", 1, SIGNATURE, lambda feed, outputs: [feed["x"] * 2]))
+    assert profile.independent
+    assert sorted(profile.joined_ms) == [1, 2, 4, 8, 16, 32, 64]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda feed, outputs: [feed["x"] - feed["x"].mean()],
+        lambda feed, outputs: [feed["x"][:1]],
+        lambda feed, outputs: [np.sort(feed["x"])[::-1]],
+    ],
+)
+def test_a_warm_up_finds_rows_that_depend_on_each_other(run):
+    assert not measure(Model("m", 1, SIGNATURE, run)).independent
+
+
+def test_a_warm_up_bears_a_model_that_refuses_what_is_made_up():
+    def picky(feed, outputs):
+        refuse("FS210", "the model failed")
+
+    assert measure(Model("m", 1, SIGNATURE, picky)) == Profile()
+
+
+def test_a_warm_up_of_a_model_without_rows_runs_it():
+    fixed = Signature((TensorSpec("x", FP32, (2,)),), (TensorSpec("y", FP32, (2,)),))
+    profile = measure(Model("m", 1, fixed, lambda feed, outputs: [feed["x"]]))
+    assert (list(profile.joined_ms), profile.independent) == ([1], False)

@@ -1,0 +1,368 @@
+"""A server as people run it: real processes, real sockets, kill -9."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc
+from onnx import TensorProto, helper, numpy_helper
+from tritonclient.utils import InferenceServerException
+
+from flowserve.shell.models.repository import publish
+
+FLOWSERVE = str(Path(sys.executable).parent / "flowserve")
+PATIENCE_S = 30
+
+
+def scaling(scale: float, padding_mb: int = 0) -> bytes:
+    """`y = scale * x`, with weights that nobody needs."""
+    padding = np.zeros(padding_mb * 2**18, np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "scale"], ["y"])],
+        "scaling",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
+        [
+            numpy_helper.from_array(np.float32(scale), "scale"),
+            *([numpy_helper.from_array(padding, "padding")] if padding_mb else []),
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+class Server:
+    """A running `flowserve start` on a free port."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.env = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
+        command = [FLOWSERVE, "start", "--http", "127.0.0.1:0", *options]
+        self.log = open(folder / "log", "w+")  # noqa: SIM115 - closed with the server
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=self.env, stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
+        for line in self.process.stdout:
+            if found := re.search(r"grpc://(\S+)", line):
+                self.grpc = found[1]
+            if found := re.search(r"http://\S+:(\d+)", line):
+                self.port = int(found[1])
+            if "listening on http" in line:
+                return
+        raise AssertionError(self.said())
+
+    def said(self) -> str:
+        self.log.seek(0)
+        return self.log.read()
+
+    def command(self, *words: str, address: str = "") -> subprocess.CompletedProcess:
+        command = [FLOWSERVE, *words, "--http", address or f"127.0.0.1:{self.port}"]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60
+        )
+
+    def status(self) -> dict:
+        return json.loads(self.command("status", "--json").stdout)
+
+    def predict(self, model: str = "m", connection=None) -> float | str:
+        """What the model makes of 1, or the refusal."""
+        mine = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]})
+        try:
+            mine.request("POST", f"/v2/models/{model}/infer", body)
+            answer = json.loads(mine.getresponse().read())
+        finally:
+            if connection is None:
+                mine.close()
+        return answer["error"] if "error" in answer else answer["outputs"][0]["data"][0]
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        mine = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        with contextlib.closing(mine):
+            mine.request(method, path, None if body is None else json.dumps(body))
+            response = mine.getresponse()
+            return response.status, response.read()
+
+    def end(self) -> int:
+        self.process.terminate()
+        return self.process.wait(PATIENCE_S)
+
+
+def ask_grpc(client: grpc.InferenceServerClient, model: str) -> float:
+    """What the model makes of 1."""
+    given = grpc.InferInput("x", [1], "FP32").set_data_from_numpy(np.ones(1, np.float32))
+    return float(client.infer(model, [given], client_timeout=PATIENCE_S).as_numpy("y")[0])
+
+
+def answers_grpc(address: str) -> bool:
+    with grpc.InferenceServerClient(address) as client, contextlib.suppress(InferenceServerException):
+        return client.is_server_ready()
+    return False
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *options: str):
+    server = Server(folder, *options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.terminate()
+            server.process.wait(PATIENCE_S)
+        server.process.stdout.close()
+        server.log.close()
+
+
+def until(what, *arguments):
+    """Wait until it is so; a bound for the test, not a measure."""
+    end = time.monotonic() + PATIENCE_S
+    while not (found := what(*arguments)):
+        assert time.monotonic() < end, "it never became so"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def models(tmp_path) -> Path:
+    publish(tmp_path / "models", "m", scaling(1))
+    return tmp_path / "models"
+
+
+def test_a_process_that_is_killed_is_absorbed(models, tmp_path):
+    with serving(tmp_path, "--processes", "2") as server:
+        before = server.status()["processes"]
+        os.kill(before[0], signal.SIGKILL)
+        # New connections are for the one that lives: the two accept from the same queue.
+        assert [server.predict() for _ in range(20)] == [1.0] * 20
+        after = until(lambda: len(found := server.status()["processes"]) == 2 and found)
+        assert before[1] in after
+        assert before[0] not in after
+        assert server.predict() == 1.0
+        assert server.status()["restarts"] == 1
+        assert server.end() == 0
+
+
+def test_the_only_process_that_is_killed_is_waited_for(models, tmp_path):
+    with serving(tmp_path) as server:
+        server.command("alias", "m", "production", "1")
+        os.kill(server.status()["processes"][0], signal.SIGKILL)
+        assert server.predict("m@production") == 1.0  # in the queue of the socket until there is another
+
+
+def test_a_new_version_is_found_and_an_alias_moves_in_all_processes_at_once(models, tmp_path):
+    with serving(tmp_path, "--processes", "2") as server:
+        assert "production" in server.command("deploy", "m", "1").stdout
+        publish(models, "m", scaling(2))
+        assert until(lambda: server.predict() == 2.0)
+        assert server.predict("m@production") == 1.0
+        connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=30) for _ in range(8)]
+        assert {server.predict("m@production", c) for c in connections} == {1.0}
+        assert server.command("deploy", "m", "2").returncode == 0
+        assert {server.predict("m@production", c) for c in connections} == {2.0}
+        assert json.loads((models / "m" / "aliases.json").read_text()) == {"production": 2}
+
+
+def test_a_version_that_fails_takes_no_traffic_and_moves_no_alias(models, tmp_path):
+    with serving(tmp_path) as server:
+        server.command("deploy", "m", "1")
+        (models / "m" / "2").mkdir()
+        (models / "m" / "2" / "model.onnx").write_bytes(scaling(2)[:-20])
+        refused = server.command("deploy", "m", "2")
+        assert refused.returncode == 1
+        assert "nothing was changed" in refused.stderr
+        assert server.predict() == server.predict("m@production") == 1.0
+        golden = {"cases": [{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [3]}]}]}
+        golden["cases"][0]["outputs"] = [{"name": "y", "datatype": "FP32", "shape": [1], "data": [6.5]}]
+        (models / "m" / "2" / "golden.json").write_text(json.dumps(golden))
+        (models / "m" / "2" / "model.onnx").write_bytes(scaling(2))
+        refused = server.command("deploy", "m", "2")
+        assert "fails its golden case 0: output `y` is off by 0.5, more than 0.001" in refused.stderr
+        golden["cases"][0]["outputs"][0]["data"] = [6.0]
+        (models / "m" / "2" / "golden.json").write_text(json.dumps(golden))
+        assert server.command("deploy", "m", "2").returncode == 0
+        assert server.predict("m@production") == 2.0
+
+
+def test_aliases_outlive_the_server_and_unloaded_models_are_refused(models, tmp_path):
+    publish(models, "m", scaling(2))
+    with serving(tmp_path) as server:
+        server.command("alias", "m", "default", "1")
+        assert server.predict() == 1.0
+        assert "`default` names it" in server.command("unload", "m@1").stderr
+    with serving(tmp_path) as server:
+        assert server.predict() == 1.0
+        assert server.command("unload", "m").returncode == 0
+        assert "[FS202]" in server.predict()
+        assert server.command("load", "m").returncode == 0
+        assert server.predict() == 1.0
+        assert server.command("stop").returncode == 0
+        assert server.process.wait(PATIENCE_S) == 0
+
+
+def test_no_request_fails_while_versions_come_and_a_process_is_not_the_same_for_all(models, tmp_path):
+    """Requests on kept connections while ten versions are published and deployed."""
+    with serving(tmp_path, "--processes", "2") as server:
+        server.command("deploy", "m", "1")
+        stop, answers, wrong = threading.Event(), [], []
+
+        def ask():
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+            last = 0.0
+            while not stop.is_set():
+                answer = server.predict("m@production", connection)
+                answers.append(answer)
+                if not isinstance(answer, float) or answer < last:
+                    wrong.append(answer)
+                else:
+                    last = answer
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for version in range(2, 6):
+            publish(models, "m", scaling(version))
+            assert server.command("deploy", "m", str(version)).returncode == 0
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+        assert answers[-1] == 5.0
+
+
+def test_cold_models_are_loaded_when_they_are_asked_for_and_go_when_there_is_no_room(models, tmp_path):
+    for number in range(4):
+        publish(models, f"large{number}", scaling(number, padding_mb=8))
+    (tmp_path / "c.toml").write_text("tier = 3\nmemory_mb = 36\n[tiers]\nm = 1\n")
+    with serving(tmp_path, "--config", "c.toml") as server:
+        assert server.predict("large3/versions/1") == 3.0
+        for _ in range(3):
+            assert [server.predict(f"large{number}") for number in range(4)] == [0.0, 1.0, 2.0, 3.0]
+        assert server.predict() == 1.0
+
+
+def test_what_is_cold_is_loaded_to_be_described_but_not_to_be_listed(models, tmp_path):
+    (tmp_path / "c.toml").write_text("tier = 4\n")
+    with serving(tmp_path, "--config", "c.toml", "--grpc", "127.0.0.1:0") as server:
+        assert b"loaded when it is asked for" in server.ask("GET", "/")[1]
+        assert b'"/predict/m"' in server.ask("GET", "/openapi.json")[1]
+        assert b"loaded when it is asked for" in server.ask("GET", "/")[1]
+        assert b"<textarea" in server.ask("GET", "/predict/m")[1]
+        assert b"FP32[-1]" in server.ask("GET", "/")[1]
+        publish(models, "n", scaling(3))
+        publish(models, "o", scaling(4))
+        with grpc.InferenceServerClient(server.grpc) as client:
+            assert until(lambda: client.is_model_ready("o"))
+            assert ask_grpc(client, "n") == 3.0
+            assert client.get_model_metadata("o").inputs[0].name == "x"
+        assert server.ask("POST", "/predict/m", [5])[0] == 200
+
+
+def test_all_protocols_answer_in_all_processes(models, tmp_path):
+    publish(models, "m", scaling(2))
+    options = ("--processes", "2", "--grpc", "127.0.0.1:0", "--model-control")
+    with serving(tmp_path, *options) as server:
+        server.command("deploy", "m", "1")
+        clients = [grpc.InferenceServerClient(server.grpc) for _ in range(8)]
+        for version in (1, 2):
+            assert server.command("deploy", "m", str(version)).returncode == 0
+            assert {ask_grpc(client, "m@production") for client in clients} == {version}
+        key = {"key": "/x", "offset": 0, "byte_size": 8}
+        status, said = server.ask("POST", "/v2/systemsharedmemory/region/r/register", key)
+        assert (status, b"[FS231]" in said) == (400, True)
+        # What one process is asked for is done in all.
+        clients[0].unload_model("m")
+        for client in clients:
+            assert not client.is_model_ready("m")
+        assert "[FS202]" in server.predict()
+        status, index = server.ask("POST", "/v2/repository/index", {})
+        states = [(entry["version"], entry["state"], entry["reason"]) for entry in json.loads(index)]
+        assert states == [("1", "UNAVAILABLE", "unloaded"), ("2", "UNAVAILABLE", "unloaded")]
+        assert server.ask("POST", "/v2/repository/models/m/load")[0] == 200
+        assert {ask_grpc(client, "m") for client in clients} == {2.0}
+        status, said = server.ask("POST", "/v2/repository/models/none/load")
+        assert (status, b"[FS107]" in said) == (400, True)
+        for client in clients:
+            client.close()
+        os.kill(server.status()["processes"][0], signal.SIGKILL)
+        until(lambda: server.status()["restarts"] == 1 and len(server.status()["processes"]) == 2)
+        with grpc.InferenceServerClient(server.grpc) as client:
+            assert until(lambda: ask_grpc(client, "m") == 2.0)
+        assert server.end() == 0
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_what_was_asked_is_counted_over_all_processes(models, tmp_path, processes):
+    with serving(tmp_path, "--grpc", "127.0.0.1:0", "--processes", processes) as server:
+        for _ in range(4):
+            with grpc.InferenceServerClient(server.grpc) as client:
+                ask_grpc(client, "m")
+            server.predict()
+        assert "[FS2" in server.predict("m/versions/2")
+        (stats,) = json.loads(server.ask("GET", "/v2/models/m/stats")[1])["model_stats"]
+        assert (stats["inference_count"], stats["execution_count"]) == (8, 8)
+        assert server.ask("GET", "/v2/models/none/stats")[0] == 404
+        for stage in ("success", "compute_input", "compute_infer", "compute_output"):
+            assert stats["inference_stats"][stage]["count"] == 8
+            assert stats["inference_stats"][stage]["ns"] > 0
+
+
+def test_the_control_socket_of_a_server_on_a_unix_socket(models, tmp_path):
+    address = f"unix:{tmp_path}/s"
+    with serving(tmp_path, "--http", address, "--grpc", f"unix:{tmp_path}/g") as server:
+        for _ in range(2):
+            done = server.command("status", "--json", address=address)
+            (process,) = json.loads(done.stdout)["processes"]
+            assert server.command("predict", "m", "[1]", address=address).stdout == "y=1.0\n"
+            with grpc.InferenceServerClient(f"unix:{tmp_path}/g") as client:
+                assert ask_grpc(client, "m") == 1.0
+            os.kill(process, signal.SIGKILL)
+            until(lambda: (tmp_path / "g").exists() and (tmp_path / "s").exists())
+            until(lambda: server.command("predict", "m", "[1]", address=address).returncode == 0)
+            until(lambda: answers_grpc(f"unix:{tmp_path}/g"))
+        assert server.command("stop", address=address).returncode == 0
+        assert not (tmp_path / "g").exists()
+        assert not (tmp_path / "s").exists()
+
+
+def test_grpc_that_cannot_listen_ends_the_server(models, tmp_path):
+    with serving(tmp_path, "--grpc", "127.0.0.1:0") as server:
+        command = [FLOWSERVE, "start", "--http", "127.0.0.1:0", "--grpc", server.grpc]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=server.env, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1
+        assert f"error[FS104]: the server cannot listen on `{server.grpc}`" in done.stderr
+    command = [FLOWSERVE, "start", "--http", "127.0.0.1:0", "--grpc", "unix:g", "--processes", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "error[FS106]: gRPC is answered at a Unix socket by one process only" in done.stderr
+
+
+def test_a_model_that_has_no_room_is_refused(models, tmp_path):
+    publish(models, "huge", scaling(2, padding_mb=9))
+    (tmp_path / "c.toml").write_text("memory_mb = 8\n")
+    with serving(tmp_path, "--config", "c.toml") as server:
+        assert "[FS260]" in server.predict("huge")
+        assert server.predict() == 1.0
+
+
+def test_the_workers_end_with_a_supervisor_that_is_killed(models, tmp_path):
+    with serving(tmp_path) as server:
+        worker = server.status()["processes"][0]
+        server.process.kill()
+        until(lambda: not Path(f"/proc/{worker}").exists() or "Z" in _state(worker))
+
+
+def _state(process: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    return "Z"
