@@ -152,7 +152,9 @@ def listen(address: Address) -> socket.socket:
         listener.listen(64)
     except OSError as error:
         listener.close()
-        refuse("FS108", f"the control socket cannot be made: {error.strerror or error}", Place(str(path)))
+        hint = "it lies below `XDG_RUNTIME_DIR`: name a folder there that can be written to, and is not deep"
+        message = f"the control socket cannot be made: {error.strerror or error}"
+        refuse("FS108", message, Place(str(path)), hint=hint)
     return listener
 
 

@@ -1,5 +1,6 @@
 import time
 
+from flowrun.shell import lookout
 from flowrun.shell.lookout import BRISK_S, look_out
 
 
@@ -7,7 +8,8 @@ def test_what_is_there_is_found_at_once():
     assert look_out(lambda: "it") == "it"
 
 
-def test_what_comes_soon_is_found():
+def test_what_comes_soon_is_found(monkeypatch):
+    monkeypatch.setattr(lookout, "BRISK_S", 60)
     answers = iter([None, None, "it"])
     assert look_out(lambda: next(answers)) == "it"
 

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -46,7 +47,9 @@ class Server:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
-        self.env = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
+        # A socket's path may have 107 bytes; those that pytest makes may be longer.
+        self.runtime = tempfile.TemporaryDirectory(prefix="flow-")
+        self.env = {**os.environ, "XDG_RUNTIME_DIR": self.runtime.name}
         command = [FLOWSERVE, "start", "--http", "127.0.0.1:0", *options]
         self.log = open(folder / "log", "w+")  # noqa: SIM115 - closed with the server
         self.process = subprocess.Popen(
@@ -121,6 +124,7 @@ def serving(folder: Path, *options: str):
             server.process.wait(PATIENCE_S)
         server.process.stdout.close()
         server.log.close()
+        server.runtime.cleanup()
 
 
 def until(what, *arguments):
