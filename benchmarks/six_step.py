@@ -93,7 +93,7 @@ def show(figures: dict[str, Any]) -> str:
         for name, values in figures.items()
         if name.endswith("_ms")
     ]
-    return "\n".join(["six steps of 0.1 s, whole process, median (required: flowrun <= 700 ms)", *rows])
+    return "\n".join(["six steps of 0.1 s, whole process, median (required: flowrun <= 640 ms)", *rows])
 
 
 if __name__ == "__main__":
