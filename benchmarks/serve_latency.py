@@ -7,7 +7,6 @@ bare protocol does nothing but HTTP: what uvloop and httptools take.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import sys
 import tempfile
@@ -29,41 +28,18 @@ def measure(requests: int) -> dict[str, Any]:
     ):
         in_json = serving.post(serving.json_body(serving.SMALL[0]))
         sides = {
-            "in_process": _in_process(),
+            "in_process": serving.in_process(serving.SMALL),
             "bare_protocol": _served(bare_host, bare_port, in_json),
             "http_json": _served(host, port, in_json),
             "http_binary": _served(host, port, serving.binary_request(serving.SMALL[0])),
         }
-        os.sched_setaffinity(0, serving.cores()[1])
-        took = _alternate(sides, requests)
-    return {
-        "benchmark": "serve_latency",
-        "requests": requests,
-        **{f"{side}_us": serving.percentiles(values) for side, values in took.items()},
-        **harness.machine(),
-    }
+        took = serving.latencies(sides, requests)
+    return {"benchmark": "serve_latency", "requests": requests, **took, **harness.machine()}
 
 
 def show(figures: dict[str, Any]) -> str:
     """The figures as text."""
-    rows = [
-        f"{name[:-3]:<14}p50 {values['p50']:>6.0f} us   p99 {values['p99']:>6.0f} us"
-        for name, values in figures.items()
-        if name.endswith("_us")
-    ]
-    return "\n".join(["one row through a 32-64-64-1 perceptron, one connection", *rows])
-
-
-def _in_process() -> Callable[[], Any]:
-    import numpy as np
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    content = serving.perceptron(serving.SMALL)
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    row = {"input": np.full((1, serving.SMALL[0]), 0.5, np.float32)}
-    return lambda: session.run(None, row)
+    return serving.latency_text("one row through a 32-64-64-1 perceptron, one connection", figures)
 
 
 def _served(host: str, port: int, request: bytes) -> Callable[[], None]:
@@ -87,19 +63,6 @@ def _served(host: str, port: int, request: bytes) -> Callable[[], None]:
         assert answer.startswith(b"HTTP/1.1 200"), answer
 
     return ask
-
-
-def _alternate(sides: dict[str, Callable[[], Any]], requests: int) -> dict[str, list[float]]:
-    """Ten rounds of each side in turn, after one that does not count; microseconds a prediction."""
-    took: dict[str, list[float]] = {side: [] for side in sides}
-    for turn in range(11):
-        for side, call in sides.items():
-            for _ in range(requests // 10):
-                began = time.perf_counter()
-                call()
-                if turn:
-                    took[side].append((time.perf_counter() - began) * 1e6)
-    return took
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ from benchmarks.many_models import started
 
 def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
     """Ask without and with reloads."""
+    from flowserve.core.models.catalog import Point, Unload
     from flowserve.core.wire.addresses import Tcp
     from flowserve.shell.models.repository import publish
-    from flowserve.shell.processes.control import Alias, Unload, ask
+    from flowserve.shell.processes.control import ask
 
     harness.byte_compile()
     with tempfile.TemporaryDirectory() as name:
@@ -32,7 +33,7 @@ def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
         publish(models, "small", serving.perceptron(serving.SMALL))
         with started(models, "--processes", str(processes)) as (port, _, _):
             address = Tcp("127.0.0.1", port)
-            ask(address, Alias("small", "production", 1))
+            ask(address, Point("small", "production", 1))
             first = models / "small" / "1"
 
             def reload() -> None:
@@ -40,7 +41,7 @@ def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
                     # As a publisher does it, but without its waiting for the disk.
                     shutil.copytree(first, models / "small" / f".{version}")
                     (models / "small" / f".{version}").rename(models / "small" / str(version))
-                    ask(address, Alias("small", "production", version))
+                    ask(address, Point("small", "production", version))
                     ask(address, Unload("small", version - 1))
                     time.sleep(pause_ms / 1000)
 

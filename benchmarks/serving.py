@@ -79,20 +79,25 @@ def cores() -> tuple[set[int], set[int]]:
 @contextlib.contextmanager
 def flowserve(folder: Path, sizes: Sequence[int], *options: str) -> Iterator[tuple[str, int, int]]:
     """flowserve with a perceptron called `model`: its host, port and the process that answers."""
-    from flowserve.shell.models.repository import publish
-
-    models = folder / f"models-{'-'.join(map(str, sizes))}"
-    publish(models, "model", perceptron(sizes))
-    command = [str(Path(sys.executable).parent / "flowserve"), "start", "--models", str(models)]
-    with listening([*command, "--http", "127.0.0.1:0", *options]) as (host, port, _):
+    with listening(starting(folder, sizes, *options)) as (host, port, _):
         from flowserve.core.wire.addresses import Tcp
         from flowserve.shell.processes.control import Status, ask
 
         yield host, port, ask(Tcp(host, port), Status()).processes[0]
 
 
+def starting(folder: Path, sizes: Sequence[int], *options: str) -> list[str]:
+    """The command that serves a perceptron called `model`, on a free port."""
+    from flowserve.shell.models.repository import publish
+
+    models = folder / f"models-{'-'.join(map(str, sizes))}"
+    publish(models, "model", perceptron(sizes))
+    command = [str(Path(sys.executable).parent / "flowserve"), "start", "--models", str(models)]
+    return [*command, "--http", "127.0.0.1:0", *options]
+
+
 @contextlib.contextmanager
-def listening(command: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+def listening(command: Sequence[str], scheme: str = "http") -> Iterator[tuple[str, int, int]]:
     """A server that prints its address, on the server's core: host, port and process."""
 
     def pin() -> None:
@@ -102,13 +107,52 @@ def listening(command: Sequence[str]) -> Iterator[tuple[str, int, int]]:
         try:
             assert server.stdout is not None
             found = next(
-                filter(None, (re.search(r"http://(.+):(\d+)", line) for line in server.stdout)), None
+                filter(None, (re.search(rf"{scheme}://(.+):(\d+)", line) for line in server.stdout)), None
             )
             if found is None:
                 sys.exit(f"{command[0]} ended before it listened")
             yield found[1], int(found[2]), server.pid
         finally:
             server.terminate()
+
+
+def in_process(sizes: Sequence[int]) -> Callable[[], Any]:
+    """A prediction of one row by a perceptron, without a server: the floor of all others."""
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(perceptron(sizes), options, providers=["CPUExecutionProvider"])
+    row = {"input": np.full((1, sizes[0]), 0.5, np.float32)}
+    return lambda: session.run(None, row)
+
+
+def latencies(sides: dict[str, Callable[[], Any]], requests: int) -> dict[str, dict[str, float]]:
+    """Microseconds a call, by side, on the client's core.
+
+    Ten rounds of each side in turn, after one that does not count.
+    """
+    os.sched_setaffinity(0, cores()[1])
+    took: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(11):
+        for side, call in sides.items():
+            for _ in range(requests // 10):
+                began = time.perf_counter()
+                call()
+                if turn:
+                    took[side].append((time.perf_counter() - began) * 1e6)
+    return {f"{side}_us": percentiles(values) for side, values in took.items()}
+
+
+def latency_text(title: str, figures: dict[str, Any]) -> str:
+    """What `latencies` found, as text."""
+    rows = [
+        f"{name[:-3]:<14}p50 {values['p50']:>6.0f} us   p99 {values['p99']:>6.0f} us"
+        for name, values in figures.items()
+        if name.endswith("_us")
+    ]
+    return "\n".join([title, *rows])
 
 
 def cpu_s(process: int) -> float:

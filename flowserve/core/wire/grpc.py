@@ -35,7 +35,8 @@ from flowserve.core.wire.protocol import (
     AskedRequest,
     AskedTensor,
     InferRequest,
-    check_form,
+    demand_whole,
+    input_of,
     number_of,
     slot_of,
     wanted_outputs,
@@ -52,7 +53,6 @@ from flowserve.core.wire.routes import (
 from flowserve.core.wire.service import inference_service
 from flowserve.core.wire.shared import Regions, no_regions
 from flowserve.core.wire.tensors import Array, from_binary, to_binary
-from flowserve.core.wording import listed, shown
 
 SERVICE = inference_service()
 _InferRequest = SERVICE.messages["ModelInferRequest"]
@@ -260,13 +260,8 @@ def _feed(message: Any, signature: Signature, regions: Regions) -> dict[str, Arr
         )
     for index, given in enumerate(inputs):
         at = f"inputs[{index}]"
-        spec = specs.get(given.name)
-        if spec is None:
-            refuse("FS203", f"`{at}.name` must be one of {listed(list(specs))}, got {shown(given.name)}")
-        if spec.name in feed:
-            refuse("FS203", f"`{at}.name` gives input `{spec.name}` a second time")
         tensor = AskedTensor(given.name, list(given.shape), given.datatype)
-        check_form(tensor, spec, at)
+        spec = input_of(tensor, specs, feed, at)
         if shared and "shared_memory_region" in given.parameters:
             slot = slot_of(_parameters(given.parameters), f"{at}.parameters", regions)
             size_at = f"{at}.parameters.shared_memory_byte_size"
@@ -280,9 +275,7 @@ def _feed(message: Any, signature: Signature, regions: Regions) -> dict[str, Arr
             raw_at = f"raw_input_contents[{taken}]"
             feed[spec.name] = from_binary(raw[taken], spec.datatype, tensor.shape, raw_at)
             taken += 1
-    missing = [name for name in specs if name not in feed]
-    if missing:
-        refuse("FS203", f"`inputs` must have {listed(list(specs))}, but {listed(missing)} is missing")
+    demand_whole(feed, specs)
     return feed
 
 

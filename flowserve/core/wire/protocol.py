@@ -201,12 +201,7 @@ def _feed(
     start = 0
     for index, tensor in enumerate(tensors):
         at = f"inputs[{index}]"
-        spec = specs.get(tensor.name)
-        if spec is None:
-            refuse("FS203", f"`{at}.name` must be one of {listed(list(specs))}, got {shown(tensor.name)}")
-        if spec.name in feed:
-            refuse("FS203", f"`{at}.name` gives input `{spec.name}` a second time")
-        check_form(tensor, spec, at)
+        spec = input_of(tensor, specs, feed, at)
         if "shared_memory_region" in tensor.parameters:
             if tensor.data is not msgspec.UNSET or "binary_data_size" in tensor.parameters:
                 refuse("FS206", f"`{at}` must have its data in one place: here, or in shared memory")
@@ -225,16 +220,24 @@ def _feed(
                 piece, spec.datatype, tensor.shape, f"{at}.parameters.binary_data_size"
             )
             start += size
-    missing = [name for name in specs if name not in feed]
-    if missing:
-        refuse("FS203", f"`inputs` must have {listed(list(specs))}, but {listed(missing)} is missing")
+    demand_whole(feed, specs)
     if start != len(binary):
         refuse("FS206", f"the body must end after its tensors, but has {len(binary) - start} bytes more")
     return feed
 
 
-def check_form(tensor: AskedTensor, spec: TensorSpec, at: str) -> None:
-    """Refuse a datatype (FS204) or a shape (FS205) that the input does not take."""
+def input_of(
+    tensor: AskedTensor, specs: Mapping[str, TensorSpec], feed: Mapping[str, Array], at: str
+) -> TensorSpec:
+    """Return the input that a tensor is for, one that is not in `feed` yet.
+
+    Raises `Refused`: FS203 where there is none, FS204 and FS205 for a datatype or shape that it does not take.
+    """
+    spec = specs.get(tensor.name)
+    if spec is None:
+        refuse("FS203", f"`{at}.name` must be one of {listed(list(specs))}, got {shown(tensor.name)}")
+    if spec.name in feed:
+        refuse("FS203", f"`{at}.name` gives input `{spec.name}` a second time")
     if tensor.datatype != spec.datatype.name:
         expected = f"`{spec.datatype.name}` for input `{spec.name}`"
         refuse("FS204", f"`{at}.datatype` must be {expected}, got {shown(tensor.datatype)}")
@@ -243,6 +246,14 @@ def check_form(tensor: AskedTensor, spec: TensorSpec, at: str) -> None:
         refuse("FS205", f"`{at}.shape` must be {expected}, got {shown_shape(tensor.shape)}")
     if math.prod(size or 1 for size in tensor.shape) > _ELEMENTS_MAX:
         refuse("FS205", f"`{at}.shape` must be of at most 2^40 elements, got {shown_shape(tensor.shape)}")
+    return spec
+
+
+def demand_whole(feed: Mapping[str, Array], specs: Mapping[str, TensorSpec]) -> None:
+    """Refuse (FS203) a request that lacks an input."""
+    missing = [name for name in specs if name not in feed]
+    if missing:
+        refuse("FS203", f"`inputs` must have {listed(list(specs))}, but {listed(missing)} is missing")
 
 
 def _binary_size(tensor: AskedTensor, left: int, at: str) -> int | None:

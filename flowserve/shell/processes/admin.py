@@ -12,12 +12,12 @@ from typing import assert_never
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused
-from flowserve.core.models import catalog
+from flowserve.core.models.catalog import Load, Point, Unload
 from flowserve.core.wire.addresses import Address
 from flowserve.shell.models.repository import write_aliases
 from flowserve.shell.models.watch import Watch
 from flowserve.shell.processes import control
-from flowserve.shell.processes.control import Alias, Refusal, State, Status, Stop, line, model_rows
+from flowserve.shell.processes.control import Refusal, State, Status, Stop, line, model_rows
 from flowserve.shell.processes.supervisor import Supervisor
 
 _LOOK_S = 1.0
@@ -88,7 +88,7 @@ class Admin:
         except Refused as refused:
             return Refusal(refused.diagnostics)
 
-    async def _asked(self, request: control.Load | control.Unload) -> tuple[Diagnostic, ...]:
+    async def _asked(self, request: Load | Unload) -> tuple[Diagnostic, ...]:
         """Do what a client of a process asks for. What was not all done is a failure to it."""
         try:
             notes = await self._do(request)
@@ -99,14 +99,14 @@ class Admin:
     async def _do(self, request: control.Request) -> list[str]:
         """Do what is asked; return what did not go as asked. Raises `Refused`."""
         match request:
-            case control.Load(name, version):
-                notes = await self._operate(catalog.Load(name, version))
+            case Load(name=name):
+                notes = await self._operate(request)
                 # What was unloaded has lost its aliases; their file still has them.
                 return notes + [problem.message for problem in await self._look(name)]
-            case control.Unload(name, version):
-                return await self._operate(catalog.Unload(name, version))
-            case Alias(name, alias, version):
-                notes = await self._operate(catalog.Point(name, alias, version))
+            case Unload():
+                return await self._operate(request)
+            case Point(name=name):
+                notes = await self._operate(request)
                 return notes + await asyncio.to_thread(self._keep_aliases, name)
             case Status():
                 return []
@@ -116,7 +116,7 @@ class Admin:
             case _:
                 assert_never(request)
 
-    async def _operate(self, operation: catalog.Load | catalog.Unload | catalog.Point) -> list[str]:
+    async def _operate(self, operation: Load | Unload | Point) -> list[str]:
         """Look whether the model has changed on disk, then do it."""
         if problems := await self._look(operation.name):
             raise Refused(*problems)

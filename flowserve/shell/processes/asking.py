@@ -11,9 +11,10 @@ import msgspec
 
 from flowc.plan.diagnostics import refuse
 from flowc.plan.text import columns
+from flowserve.core.models.catalog import Load, Point, Unload
 from flowserve.core.wire.addresses import Address
 from flowserve.core.wording import cut
-from flowserve.shell.processes.control import Alias, Load, State, Status, Stop, Unload, ask
+from flowserve.shell.processes.control import State, Status, Stop, ask
 
 _MODEL = re.compile(r"(?P<name>[^@/]+)(?:(?:@|/versions/)(?P<version>[1-9][0-9]{0,17}))?")
 _STOP_S_MAX = 120.0
@@ -35,7 +36,7 @@ def point(address: Address, model: str, alias: str, version: int, remove: bool) 
     """`flowserve alias` and `flowserve deploy`."""
     if (version < 1) != remove:
         refuse("FS107", "an alias needs either a version from 1 on or `--remove`")
-    _show(ask(address, Alias(model, alias, version)), model)
+    _show(ask(address, Point(model, alias, version)), model)
 
 
 def show_models(address: Address, as_json: bool) -> None:

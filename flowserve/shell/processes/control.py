@@ -16,33 +16,11 @@ from pathlib import Path
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
-from flowserve.core.models.catalog import Catalog
+from flowserve.core.models.catalog import Catalog, Load, Point, Unload
 from flowserve.core.wire.addresses import Address, Tcp
 
 LINE_BYTES_MAX = 16 * 2**20
 _PATIENCE_S = 600.0  # loading a large model takes its time
-
-
-class Load(msgspec.Struct, frozen=True, tag="load"):
-    """Serve a version, 0 for all of a model."""
-
-    name: str
-    version: int = 0
-
-
-class Unload(msgspec.Struct, frozen=True, tag="unload"):
-    """Serve a version no longer, 0 for all of a model."""
-
-    name: str
-    version: int = 0
-
-
-class Alias(msgspec.Struct, frozen=True, tag="alias"):
-    """Let an alias name a version once that is loaded; version 0 removes the alias."""
-
-    name: str
-    alias: str
-    version: int
 
 
 class Status(msgspec.Struct, frozen=True, tag="status"):
@@ -53,7 +31,7 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Finish what was begun and end."""
 
 
-Request = Load | Unload | Alias | Status | Stop
+Request = Load | Unload | Point | Status | Stop
 
 
 class ModelRow(msgspec.Struct, frozen=True):

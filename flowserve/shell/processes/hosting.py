@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Engine
+from flowserve.core.models.catalog import Load, Unload
 from flowserve.core.wire.hosting import Counted, Done, Indexed
 from flowserve.core.wire.statistics import ModelStatistics, counted
 from flowserve.core.wording import listed
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.processes.control import Load, ModelRow, Unload
+from flowserve.shell.processes.control import ModelRow
 from flowserve.shell.processes.messages import Asked, Count, Told
 
 _WAITING_MAX = 64

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic
+from flowserve.core.models.catalog import Load, Unload
 from flowserve.core.models.key import Key
 from flowserve.core.wire.statistics import ModelStatistics
-from flowserve.shell.processes.control import Load, ModelRow, Unload
+from flowserve.shell.processes.control import ModelRow
 from flowserve.shell.wire.security import Credentials
 
 

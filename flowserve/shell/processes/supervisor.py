@@ -21,13 +21,23 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
-from flowserve.core.models.catalog import Catalog, Operation, Refresh, Settled, changes, propose, settle
+from flowserve.core.models.catalog import (
+    Catalog,
+    Load,
+    Operation,
+    Refresh,
+    Settled,
+    Unload,
+    changes,
+    propose,
+    settle,
+)
 from flowserve.core.models.key import Key
 from flowserve.core.wire.addresses import Unix
 from flowserve.core.wire.statistics import ModelStatistics, summed
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.children import Child, Settings, end_of, start_child
-from flowserve.shell.processes.control import Load, Unload, model_rows
+from flowserve.shell.processes.control import model_rows
 from flowserve.shell.processes.messages import (
     Asked,
     Count,
