@@ -207,13 +207,7 @@ class State:
     def _apply(self, change: AnyChange) -> bool:
         match change:  # what happens most often comes first
             case Start():
-                task = self.by_id[change.node]
-                task.state, task.attempt, task.started_ms = "running", change.attempt, change.at_ms
-                task.placement, task.kill = change.placement, None
-                self.running[change.node] = task
-                if task.site.timeout_ms:
-                    self._timed[change.node] = task
-                self.scheduler.started(task.ref, change.placement, change.at_ms)
+                self._start(self.by_id[change.node], change)
             case Exited():
                 if not self.awaits(change):
                     return False
@@ -221,11 +215,7 @@ class State:
             case Exceeded():
                 return self.awaits(change)
             case Opened():
-                self.opened_ms, self.capacity = change.at_ms, change.capacity
-                self.scheduler = self.shared.scheduler if self.shared else self._own(change.capacity)
-                if change.elsewhere:
-                    self.scheduler.occupy(change.elsewhere, change.at_ms)
-                self._reopen(change.earlier)
+                self._open(change)
             case Woke(at_ms=now):
                 while self._waiting and self._waiting[0][0] <= now:
                     task = self.tasks[heapq.heappop(self._waiting)[1]]
@@ -268,16 +258,7 @@ class State:
                 ends_ms = change.at_ms + (0 if change.force else change.grace_ms)
                 self.scheduler.expect(Ref(self.run, change.node), ends_ms)
             case Retry():
-                task = self.by_id[change.node]
-                task.retried[change.kind] = task.retried.get(change.kind, 0) + 1
-                task.more = change.needs or task.more
-                task.ready_at_ms = change.ready_at_ms
-                task.missing = self._due_before(task)
-                self._doom(task, (lost for lost in self._lost if task.index in self.dependents[lost.index]))
-                if change.ready_at_ms <= change.at_ms and not task.missing:
-                    self._make_ready(task)
-                elif change.ready_at_ms > change.at_ms:
-                    heapq.heappush(self._waiting, (change.ready_at_ms, task.index))
+                self._retry(self.by_id[change.node], change)
             case Redo():
                 self._redo(self.by_id[change.node], [self.by_id[source] for source in change.sources])
             case Fail():
@@ -299,6 +280,32 @@ class State:
             case _:
                 assert_never(change)
         return True
+
+    def _open(self, opened: Opened) -> None:
+        self.opened_ms, self.capacity = opened.at_ms, opened.capacity
+        self.scheduler = self.shared.scheduler if self.shared else self._own(opened.capacity)
+        if opened.elsewhere:
+            self.scheduler.occupy(opened.elsewhere, opened.at_ms)
+        self._reopen(opened.earlier)
+
+    def _start(self, task: Task, start: Start) -> None:
+        task.state, task.attempt, task.started_ms = "running", start.attempt, start.at_ms
+        task.placement, task.kill = start.placement, None
+        self.running[start.node] = task
+        if task.site.timeout_ms:
+            self._timed[start.node] = task
+        self.scheduler.started(task.ref, start.placement, start.at_ms)
+
+    def _retry(self, task: Task, retry: Retry) -> None:
+        task.retried[retry.kind] = task.retried.get(retry.kind, 0) + 1
+        task.more = retry.needs or task.more
+        task.ready_at_ms = retry.ready_at_ms
+        task.missing = self._due_before(task)
+        self._doom(task, (lost for lost in self._lost if task.index in self.dependents[lost.index]))
+        if retry.ready_at_ms <= retry.at_ms and not task.missing:
+            self._make_ready(task)
+        elif retry.ready_at_ms > retry.at_ms:
+            heapq.heappush(self._waiting, (retry.ready_at_ms, task.index))
 
     def _exit(self, task: Task, exited: Exited) -> None:
         self.scheduler.ended(task.ref)
