@@ -231,7 +231,7 @@ def input_of(
 ) -> TensorSpec:
     """Return the input that a tensor is for, one that is not in `feed` yet.
 
-    Raises `Refused`: FS203 where there is none, FS204 and FS205 for a datatype or shape that it does not take.
+    Raises `Refused`: FS203 where there is none, FS204, FS205 for a datatype or shape that it does not take.
     """
     spec = specs.get(tensor.name)
     if spec is None:
