@@ -32,6 +32,9 @@ class Call(msgspec.Struct, eq=False):
     """By when the answer is of use, on the clock of `Engine.now_ms`; None waits as long as it takes."""
     priority: int = PRIORITY
     """From 0, which goes first, to `PRIORITIES - 1`, which everything beyond is taken for."""
+    queue_ms: float = 0.0
+    """How long it waited, and how long it ran, once `done` is told."""
+    run_ms: float = 0.0
 
 
 class Engine(Protocol):

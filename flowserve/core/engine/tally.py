@@ -43,7 +43,7 @@ class Tally:
         """When a call succeeded last, in seconds since 1970."""
         self.queue_ms = self.run_ms = self.failed_ms = 0.0
         self.route_ms = self.read_ms = self.write_ms = self.request_ms = 0.0
-        """Of requests that were answered with outputs; whoever reads and writes bytes adds them (`answered`)."""
+        """Of requests that were answered with outputs (`answered`)."""
         self.runs: dict[int, list[float]] = {}
         """By rows: how many runs, and how long they took."""
         self.stages = tuple([0] * BUCKETS for _ in STAGES)
@@ -92,7 +92,7 @@ class Tally:
 
         The engine has counted its call as a success.
         """
-        # Called with every request, so there is no loop, and a queue that nobody waited in is not searched for.
+        # Called with every request, so there is no loop, and no search where nobody waited.
         route, read, queue, run, write = self.stages
         route[bisect_left(BOUNDS_MS, route_ms)] += 1
         read[bisect_left(BOUNDS_MS, read_ms)] += 1

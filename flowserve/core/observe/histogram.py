@@ -7,13 +7,14 @@ that dashboards want are among them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 _STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 _SHOWN_STEPS = (1, 2.5, 5)
 _POWERS = range(-3, 5)
 
 BOUNDS_MS = [float(f"{step}e{power}") for power in _POWERS for step in _STEPS]
-"""From a microsecond to 80 s. A bucket holds what is at most its bound; one after all of them holds the rest."""
+"""From a microsecond to 80 s. A bucket holds what is at most its bound; one more holds the rest."""
 BUCKETS = len(BOUNDS_MS) + 1
 SHOWN_MS = [float(f"{step}e{power}") for power in _POWERS for step in _SHOWN_STEPS][1:-2]
 """The bounds of metrics, from 2.5 us to 10 s."""
@@ -23,11 +24,11 @@ _SHOWN = [BOUNDS_MS.index(bound) + 1 for bound in SHOWN_MS]
 def coarse(counts: Sequence[int]) -> list[int]:
     """The same counts in the buckets of `SHOWN_MS`."""
     edges = [0, *_SHOWN, BUCKETS]
-    return [sum(counts[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
+    return [sum(counts[low:high]) for low, high in pairwise(edges)]
 
 
 def quantile(counts: Sequence[int], share: float) -> float | None:
-    """The value in milliseconds that so large a share of all values does not exceed; None where there is none.
+    """The value in milliseconds that so large a share of all does not exceed; None where there is none.
 
     Within a bucket, values are taken to be spread evenly.
     """

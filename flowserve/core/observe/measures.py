@@ -95,6 +95,7 @@ class ServerMeasure(msgspec.Struct, frozen=True):
 def measured(name: str, version: int, tally: Tally) -> ModelMeasure:
     """What was counted of a version. An empty tally makes no histograms."""
     busy = bool(tally.request_ms)
+    stages_ms = [tally.route_ms, tally.read_ms, tally.queue_ms, tally.run_ms, tally.write_ms]
     return ModelMeasure(
         name,
         version,

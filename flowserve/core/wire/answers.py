@@ -68,6 +68,8 @@ class Answer(msgspec.Struct, frozen=True):
     content_type: str = "application/json"
     retry_after_s: int = 0
     """For what is refused though the request is well-formed."""
+    reason: str = ""
+    """The code of a refusal, for who counts."""
 
 
 def describe(route: Description, table: Table, ready: bool, server_version: str) -> Answer:
@@ -114,10 +116,13 @@ def answer_predict(model: Model, request: InferRequest, outputs: Sequence[Array]
 
 def refusal(refused: Refused, status: int | None = None) -> Answer:
     """Answer with a refusal: 400 unless its code has a status of its own or one is given."""
-    answer = failure(status or _STATUS.get(refused.diagnostics[0].code, 400), str(refused))
-    if isinstance(refused, Overloaded):
-        return msgspec.structs.replace(answer, retry_after_s=refused.retry_after_s)
-    return answer
+    code = refused.diagnostics[0].code
+    return Answer(
+        status or _STATUS.get(code, 400),
+        msgspec.json.encode({"error": str(refused)}),
+        retry_after_s=refused.retry_after_s if isinstance(refused, Overloaded) else 0,
+        reason=code,
+    )
 
 
 def failure(status: int, message: str) -> Answer:

@@ -7,7 +7,7 @@ import functools
 import math
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic, perf_counter, thread_time, time
 from typing import Any
 
@@ -48,12 +48,12 @@ class Settings(msgspec.Struct, frozen=True):
 class _Lane:
     """A model's calls."""
 
-    def __init__(self, policy: Policy, profile: Profile, plain: bool) -> None:
+    def __init__(self, policy: Policy, profile: Profile, plain: bool, tally: Tally) -> None:
+        self.tally = tally
         self.costs = Costs()
         for rows, ms in profile.joined_ms.items():
             self.costs.observe(rows, ms)
         self.batcher = Batcher(policy, self.costs.expected_ms)
-        self.tally = Tally()
         # The clock of the thread stands still while others have the processor.
         self.clock = thread_time if profile.on_cpu else perf_counter
         self.joins = policy.rows_max > 0
@@ -74,6 +74,8 @@ class LoopEngine:
         # By identity: hashing a model would hash all of its signature. A lane ends with its model.
         self._lanes: dict[int, _Lane] = {}
         self._watched: dict[int, weakref.ref[Model]] = {}
+        self.tallies: dict[tuple[str, int], Tally] = {}
+        """What was counted, by name and version, also of what is not in memory."""
         self._starved: dict[_Lane, None] = {}  # no thread was free for these, first come first served
         self._waiting: dict[Call, tuple[_Lane, Entry]] = {}
         self._ticking = False
@@ -86,7 +88,9 @@ class LoopEngine:
         """Hear what a warm-up found out about a model. Without, it is learned from requests."""
         base = self._settings.policy
         policy = policy_for(profile, base) if self._settings.batching else base
-        lane, key = _Lane(policy, profile, is_plain(model.signature)), id(model)
+        # It outlives the model, which may leave memory and come again.
+        tally = self.tallies.setdefault((model.name, model.version), Tally())
+        lane, key = _Lane(policy, profile, is_plain(model.signature), tally), id(model)
         lanes, watched = self._lanes, self._watched
 
         def forget(_: object) -> None:
@@ -153,6 +157,16 @@ class LoopEngine:
     def tally(self, model: Model) -> Tally:
         """What was counted of a model's calls; see `calls.Engine`."""
         return self._lane(model).tally
+
+    def waiting(self, model: Model) -> int:
+        """How many calls wait for a model to run."""
+        lane = self._lanes.get(id(model))
+        return lane.batcher.waiting if lane is not None else 0
+
+    def retain(self, versions: Iterable[tuple[str, int]]) -> None:
+        """Forget what was counted of all but these."""
+        for gone in self.tallies.keys() - set(versions):
+            del self.tallies[gone]
 
     def close(self) -> None:
         """Let the threads end after what they were given."""
@@ -275,6 +289,7 @@ def _tell(tally: Tally, call: Call, result: Result, queue_ms: float, ms: float) 
         tally.failure(queue_ms + ms)
     else:
         tally.success(call.rows, queue_ms, ms, time())
+    call.queue_ms, call.run_ms = queue_ms, ms
     call.done(result)
 
 
