@@ -59,6 +59,8 @@ def main() -> None:
         default=None,
         help="run every request by itself",
     ),
+    argument("--access-log", metavar="FILE", help="write a line for every request"),
+    argument("--otel", metavar="URL", help="send spans of requests to an OTLP receiver"),
     argument("--config", type=Path, metavar="FILE", help="a TOML file; options go before what it says"),
 )
 def start(config: Path | None, **options: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from flowc.plan.diagnostics import Label, Place, refuse
+from flowserve.core.observe.settings import AccessLog, Observed, Samples, Traces
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Tier = Annotated[int, msgspec.Meta(ge=1, le=4)]
@@ -33,8 +34,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """By the names of models."""
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    access_log: AccessLog = AccessLog()
+    samples: Samples = Samples()
+    traces: Traces = Traces()
     limits: dict[str, Positive] = {}
     """By the names of `Limits`, which is not imported here: it brings numpy along."""
+
+    @property
+    def observed(self) -> Observed:
+        """What is told of requests."""
+        return Observed(self.access_log, self.samples, self.traces)
 
 
 def parse_config(text: str, file: str, limits: tuple[str, ...]) -> Config:
@@ -54,11 +63,14 @@ def parse_config(text: str, file: str, limits: tuple[str, ...]) -> Config:
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `")
         keys = [key for key in path.rstrip("`").removeprefix("key in ").removeprefix("$").split(".") if key]
-        _refuse(text, file, reason, keys, Config.__struct_fields__)
+        _refuse(text, file, reason, keys, _TABLES.get(keys[0] if keys else "", Config).__struct_fields__)
     for name in config.limits:
         if name not in limits:
             _refuse(text, file, f"Object contains unknown field `{name}`", ["limits"], limits)
     return config
+
+
+_TABLES: dict[str, type[msgspec.Struct]] = {"access_log": AccessLog, "samples": Samples, "traces": Traces}
 
 
 def _refuse(text: str, file: str, reason: str, keys: list[str], names: tuple[str, ...]) -> Any:

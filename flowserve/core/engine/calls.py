@@ -53,6 +53,10 @@ class Engine(Protocol):
     def tally(self, model: Model) -> Tally:
         """What was counted of a model's calls; who reads and writes their bytes adds those times to it."""
 
+    @property
+    def tallies(self) -> Mapping[tuple[str, int], Tally]:
+        """What was counted, by name and version."""
+
     def cancel(self, call: Call) -> None:
         """Drop a call whose client has left: `done` is not called any more. A run that began goes on."""
 

@@ -18,13 +18,15 @@ from flowserve.core.wording import cut, listed
 class Version:
     """A version and, while it is loaded, its model. `uses` counts what was resolved to it."""
 
-    __slots__ = ("key", "model", "tier", "uses")
+    __slots__ = ("evictions", "key", "load_ms", "loads", "model", "tier", "uses")
 
     def __init__(self, key: Key, model: Model | None = None, tier: int = 1) -> None:
         self.key = key
         self.model = model
         self.tier = tier
         self.uses = 0
+        self.loads = self.evictions = 0
+        self.load_ms = 0.0
 
 
 class Cold(Exception):

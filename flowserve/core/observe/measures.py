@@ -106,9 +106,7 @@ def measured(name: str, version: int, tally: Tally) -> ModelMeasure:
         request=list(tally.request) if busy else [],
         request_ms=tally.request_ms,
         stages=[list(counts) for counts in tally.stages] if busy else [],
-        stages_ms=[tally.route_ms, tally.read_ms, tally.queue_ms, tally.run_ms, tally.write_ms]
-        if busy
-        else [],
+        stages_ms=stages_ms if busy else [],
         runs={rows: (round(count), ms) for rows, (count, ms) in tally.runs.items()},
         per_s=tally.per_s,
     )

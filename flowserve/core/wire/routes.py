@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import msgspec
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.wire.extension_routes import ExtensionRoute, find_extension
+from flowserve.core.wire.extension_routes import ExtensionRoute, Metrics, find_extension
 from flowserve.core.wording import cut
 
 
@@ -115,6 +115,8 @@ def _find(method: str, path: str) -> Route | None:
             return Page(name, version)
         case "GET", "", "openapi.json":
             return OpenApi()
+        case "GET", "", "metrics":
+            return Metrics()
         case _, "", "v2", *rest:
             return find_extension(method, rest) or _find_model(method, rest)
         case _:

@@ -6,7 +6,7 @@ since the version was loaded: `compute_input` from bytes to tensors, `compute_ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +14,6 @@ import msgspec
 from flowserve.core.engine.tally import Tally
 
 if TYPE_CHECKING:  # these bring numpy along, which the supervisor does without
-    from flowserve.core.models.registry import Model
     from flowserve.core.models.table import Table
 
 
@@ -88,7 +87,9 @@ def statistics_of(name: str, version: str, tally: Tally) -> ModelStatistics:
     )
 
 
-def counted(table: Table, tally: Callable[[Model], Tally], name: str, version: str) -> list[ModelStatistics]:
+def counted(
+    table: Table, tallies: Mapping[tuple[str, int], Tally], name: str, version: str
+) -> list[ModelStatistics]:
     """What was counted: of all models, of all versions of one, or of one version. Raises `Refused` FS202."""
     if not name:
         wanted = list(table)
@@ -97,7 +98,7 @@ def counted(table: Table, tally: Callable[[Model], Tally], name: str, version: s
     else:
         wanted = [table.version(name, number) for number in table.versions(name)]
     return [
-        statistics_of(of.key.name, str(of.key.version), tally(of.model) if of.model else Tally())
+        statistics_of(of.key.name, str(of.key.version), tallies.get((of.key.name, of.key.version)) or Tally())
         for of in wanted
     ]
 

@@ -59,7 +59,10 @@ class Memory:
         try:
             self._make_room(version.key, version.tier, self._expected(version.key))
             before = _resident_bytes()
+            began_s = self._now_s()
             model = self._load(version.key)
+            version.load_ms += (self._now_s() - began_s) * 1e3
+            version.loads += 1
             grown = _resident_bytes() - before
         except Refused as refused:
             return refused
@@ -103,6 +106,7 @@ class Memory:
         going = set(room.evict)
         for version in [version for version, resident in self._residents.items() if resident in going]:
             self.forget(version)
+            version.evictions += 1
         if going:
             self.trim()
 

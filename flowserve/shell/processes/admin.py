@@ -17,7 +17,7 @@ from flowserve.core.wire.addresses import Address
 from flowserve.shell.models.repository import write_aliases
 from flowserve.shell.models.watch import Watch
 from flowserve.shell.processes import control
-from flowserve.shell.processes.control import Refusal, State, Status, Stop, line, model_rows
+from flowserve.shell.processes.control import Refusal, State, Status, Stop, line, model_rows, used
 from flowserve.shell.processes.supervisor import Supervisor
 
 _LOOK_S = 1.0
@@ -84,7 +84,8 @@ class Admin:
         except (msgspec.DecodeError, ValueError) as error:
             return Refusal((Diagnostic("FS108", f"the request is not one of this server's: {error}"),))
         try:
-            return self._state(await self._do(request))
+            state = self._state(await self._do(request))
+            return await self._with_use(state) if isinstance(request, Status) else state
         except Refused as refused:
             return Refusal(refused.diagnostics)
 
@@ -135,6 +136,23 @@ class Admin:
         except OSError as error:
             return [f"the aliases of `{name}` are not kept after a restart: {error}"]
         return []
+
+    async def _with_use(self, state: State) -> State:
+        measure = await self._supervisor.measured()
+        of = {(model.name, model.version): model for model in measure.models}
+        rows = [
+            msgspec.structs.replace(row, use=used(filter(None, [of.get((row.name, row.version))])))
+            for row in state.models
+        ]
+        processes = measure.processes.values()
+        return msgspec.structs.replace(
+            state,
+            models=rows,
+            use=used(measure.models),
+            connections=sum(process.connections for process in processes),
+            in_flight=sum(process.in_flight for process in processes),
+            resident_bytes=sum(process.resident_bytes for process in processes),
+        )
 
     def _state(self, notes: list[str]) -> State:
         supervisor = self._supervisor

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from flowserve.core.observe.measures import ProcessMeasure
+from flowserve.core.observe.settings import Observed
 from flowserve.core.wire.statistics import ModelStatistics
-from flowserve.shell.processes.messages import Begin, Count, Prepare, Prepared, ToWorker, line
+from flowserve.shell.processes.messages import Begin, Count, Measure, Prepare, Prepared, ToWorker, line
 from flowserve.shell.wire.security import Credentials
 
 _LINE_BYTES_MAX = 64 * 2**20
@@ -31,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True):
     grace_s: float = 300.0
     model_control: bool = False
     batching: bool = True
+    observed: Observed = Observed()
     credentials: Credentials = Credentials()
 
 
@@ -47,6 +50,10 @@ class Child:
         self.ended = False
         self.counts: dict[int, asyncio.Future[list[ModelStatistics]]] = {}
         """By number, of what was asked to be counted."""
+        self.measures: dict[int, asyncio.Future[None]] = {}
+        """By number, of what was asked to be measured."""
+        self.measure = ProcessMeasure(process.pid)
+        """What it said last that it had counted."""
         self.sent_generation = 0
         self.answer: asyncio.Future[Prepared | None] = asyncio.get_running_loop().create_future()
         """Of what was sent last: None when the process ended first."""
@@ -69,6 +76,22 @@ class Child:
         answer = self.counts.pop(number, None)
         if answer is not None and not answer.done():
             answer.set_result(statistics)
+
+    def ask_measure(self, number: int) -> asyncio.Future[None]:
+        """Ask what it has counted: `measure` is that then, or what it was if the process ends first."""
+        answer = self.measures[number] = asyncio.get_running_loop().create_future()
+        if self.ended:
+            answer.set_result(None)
+        self.tell(Measure(number))
+        return answer
+
+    def measured(self, number: int, measure: ProcessMeasure | None) -> None:
+        """Hear what it has counted."""
+        if measure is not None:
+            self.measure = measure
+        answer = self.measures.pop(number, None)
+        if answer is not None and not answer.done():
+            answer.set_result(None)
 
     def prepare(self, prepare: Prepare) -> asyncio.Future[Prepared | None]:
         """Ask it to have a table ready; the answer will be None if the process ends first."""
@@ -118,5 +141,6 @@ def _begin(settings: Settings) -> Begin:
         processes=settings.processes,
         model_control=settings.model_control,
         batching=settings.batching,
+        observed=settings.observed,
         credentials=settings.credentials,
     )

@@ -11,12 +11,15 @@ import hashlib
 import os
 import socket
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
 from flowserve.core.models.catalog import Catalog, Load, Point, Unload
+from flowserve.core.observe.histogram import added, quantile
+from flowserve.core.observe.measures import ModelMeasure
 from flowserve.core.wire.addresses import Address, Tcp
 
 LINE_BYTES_MAX = 16 * 2**20
@@ -34,6 +37,22 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
 Request = Load | Unload | Point | Status | Stop
 
 
+class Use(msgspec.Struct, frozen=True):
+    """Of a version or of all, since they are served. Latencies are in milliseconds, None where there is none,
+    from a request that has arrived to its answer; `per_s` is of the last minute or so."""
+
+    requests: int = 0
+    """That were answered with outputs."""
+    refused: int = 0
+    rows: int = 0
+    per_s: float = 0.0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    bytes: int = 0
+    """Memory in all processes."""
+    waiting: int = 0
+
+
 class ModelRow(msgspec.Struct, frozen=True):
     """A version as the server has it."""
 
@@ -44,6 +63,8 @@ class ModelRow(msgspec.Struct, frozen=True):
     reason: str
     serving: bool = True
     """Whether it takes traffic; `reason` may say why other bytes than those on disk do."""
+    use: Use | None = None
+    """What it was asked; None where nobody has counted."""
 
 
 class State(msgspec.Struct, frozen=True, tag="state"):
@@ -57,6 +78,11 @@ class State(msgspec.Struct, frozen=True, tag="state"):
     waiting: int
     models: list[ModelRow]
     events: list[str]
+    use: Use | None = None
+    """Of all versions; with `resident_bytes` of all processes, models or not."""
+    connections: int = 0
+    in_flight: int = 0
+    resident_bytes: int = 0
     notes: list[str] = []
     """What went otherwise than asked in what was done."""
 
@@ -92,6 +118,25 @@ def model_rows(catalog: Catalog) -> list[ModelRow]:
         for name, named in sorted(catalog.models.items())
         for number, entry in sorted(named.versions.items())
     ]
+
+
+def used(measures: Iterable[ModelMeasure]) -> Use:
+    """What versions were asked, together."""
+    of = list(measures)
+    counts: list[int] = []
+    for measure in of:
+        counts = added(counts, measure.request)
+    p50, p99 = (quantile(counts, share) for share in (0.5, 0.99))
+    return Use(
+        requests=sum(counts),
+        refused=sum(refusals.count for measure in of for refusals in measure.refusals),
+        rows=sum(measure.rows for measure in of),
+        per_s=round(sum(measure.per_s for measure in of), 2),
+        p50_ms=None if p50 is None else round(p50, 4),
+        p99_ms=None if p99 is None else round(p99, 4),
+        bytes=sum(measure.bytes for measure in of),
+        waiting=sum(measure.waiting for measure in of),
+    )
 
 
 def socket_path(address: Address) -> Path:

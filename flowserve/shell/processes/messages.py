@@ -7,6 +7,8 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic
 from flowserve.core.models.catalog import Load, Unload
 from flowserve.core.models.key import Key
+from flowserve.core.observe.measures import ProcessMeasure
+from flowserve.core.observe.settings import Observed
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.processes.control import ModelRow
 from flowserve.shell.wire.security import Credentials
@@ -27,6 +29,7 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     """How many answer."""
     model_control: bool = False
     batching: bool = True
+    observed: Observed = Observed()
     credentials: Credentials = Credentials()
 
 
@@ -62,6 +65,7 @@ class Told(msgspec.Struct, frozen=True, tag="told"):
     number: int
     diagnostics: tuple[Diagnostic, ...] = ()
     statistics: list[ModelStatistics] = []
+    text: str = ""
 
 
 class Count(msgspec.Struct, frozen=True, tag="count"):
@@ -77,6 +81,26 @@ class Counted(msgspec.Struct, frozen=True, tag="counted"):
 
     number: int
     statistics: list[ModelStatistics]
+
+
+class Measure(msgspec.Struct, frozen=True, tag="measure"):
+    """Say all that was counted; `number` is the answer's."""
+
+    number: int
+
+
+class Measured(msgspec.Struct, frozen=True, tag="measured"):
+    """All that a process has counted."""
+
+    number: int
+    process: ProcessMeasure
+
+
+class Scrape(msgspec.Struct, frozen=True, tag="scrape"):
+    """Say what all processes have counted, as text for Prometheus."""
+
+    stages: bool
+    openmetrics: bool
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -109,11 +133,11 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
     """A client of this process asks for it."""
 
     number: int
-    request: Load | Unload | Count
+    request: Load | Unload | Count | Scrape
 
 
-ToWorker = Begin | Prepare | Serve | Moved | Known | Told | Count
-ToSupervisor = Prepared | Listening | Unable | Asked | Counted
+ToWorker = Begin | Prepare | Serve | Moved | Known | Told | Count | Measure
+ToSupervisor = Prepared | Listening | Unable | Asked | Counted | Measured
 
 _encoder = msgspec.json.Encoder()
 read_for_worker = msgspec.json.Decoder(ToWorker).decode

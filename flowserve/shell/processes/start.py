@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,6 +20,7 @@ from flowserve.core.models.catalog import Refresh
 from flowserve.core.wire.addresses import Address, Unix, parse_address
 from flowserve.shell.models.repository import read_aliases, scan, stamps
 from flowserve.shell.models.watch import Watch
+from flowserve.shell.observe.rotating import check_writable
 from flowserve.shell.processes.admin import Admin
 from flowserve.shell.processes.children import Settings
 from flowserve.shell.processes.supervisor import Supervisor
@@ -49,6 +51,10 @@ def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
     given = {name: value for name, value in options.items() if value is not None}
     if given.get("processes", 1) < 1:
         refuse("FS106", f"there must be at least one process, got {given['processes']}")
+    if file := given.pop("access_log", ""):
+        given["access_log"] = msgspec.structs.replace(config.access_log, file=file)
+    if url := given.pop("otel", ""):
+        given["traces"] = msgspec.structs.replace(config.traces, endpoint=url)
     return msgspec.structs.replace(config, **given)
 
 
@@ -64,6 +70,12 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
     security = read_security(certificate, key, tokens, environment)
     models = Path(config.models)
     logging.basicConfig(format="flowserve: %(message)s", level=logging.INFO)
+    observed = config.observed
+    for log in (observed.access_log.file, observed.samples.file):
+        if log:
+            check_writable(log)
+    if observed.traces.endpoint:
+        _check_traces(observed.traces.endpoint)
     folders = scan(models)
     aliases = {folder.name: read_aliases(folder) for folder in folders}
     found = Refresh(
@@ -90,6 +102,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         grace_s=config.grace_s,
         model_control=config.model_control,
         batching=config.batching,
+        observed=observed,
         credentials=security.credentials(),
     )
     supervisor = Supervisor(settings, listener, beside)
@@ -119,15 +132,27 @@ def _grpc_address(config: Config) -> Address | None:
     if isinstance(address, Unix) and config.processes > 1:
         # grpc makes the socket itself, and a file in the file system is one process's.
         refuse("FS106", "gRPC is answered at a Unix socket by one process only, or by several at a port")
-    for module in ("grpc", "google.protobuf"):
+    _demand("FS250", "`--grpc`", "grpc", ("grpc", "google.protobuf"))
+    return address
+
+
+def _check_traces(endpoint: str) -> None:
+    """Raises `Refused` FS106 and FS290."""
+    if urlsplit(endpoint).scheme not in ("http", "https"):
+        refuse("FS106", f"spans are sent to a URL, as in `http://127.0.0.1:4318`, got `{endpoint}`")
+    _demand("FS290", "`--otel`", "otel", ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"))
+
+
+def _demand(code: str, option: str, extra: str, modules: Sequence[str]) -> None:
+    """Refuse an option that needs an extra which is not installed."""
+    for module in modules:
         try:
             missing = find_spec(module) is None
         except ModuleNotFoundError:
             missing = True
         if missing:
-            hint = "`pip install 'flow-toolchain[grpc]'` installs it"
-            refuse("FS250", f"`--grpc` needs the extra `grpc`: there is no module `{module}`", hint=hint)
-    return address
+            hint = f"`pip install 'flow-toolchain[{extra}]'` installs it"
+            refuse(code, f"{option} needs the extra `{extra}`: there is no module `{module}`", hint=hint)
 
 
 def _path(text: str) -> Path | None:

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
+from flowc.plan.exposition import exposition
 from flowserve.core.models.catalog import (
     Catalog,
     Load,
@@ -33,6 +34,8 @@ from flowserve.core.models.catalog import (
     settle,
 )
 from flowserve.core.models.key import Key
+from flowserve.core.observe.measures import ProcessMeasure, ServerMeasure, both, together
+from flowserve.core.observe.metrics import metrics
 from flowserve.core.wire.addresses import Unix
 from flowserve.core.wire.statistics import ModelStatistics, summed
 from flowserve.shell.processes import generation
@@ -44,9 +47,11 @@ from flowserve.shell.processes.messages import (
     Counted,
     Known,
     Listening,
+    Measured,
     Moved,
     Prepare,
     Prepared,
+    Scrape,
     Serve,
     Told,
     Unable,
@@ -57,6 +62,7 @@ from flowserve.shell.wire.listening import BACKLOG, address_of, reason, remove_s
 _log = logging.getLogger("flowserve")
 _QUEUE_MAX = 32
 _EVENTS_MAX = 100
+_MEASURE_S = 2.0
 _DELAY_S_MAX = 30.0
 _STEADY_S = 10.0  # a process that lived so long died of something new
 
@@ -92,6 +98,8 @@ class Supervisor:
         self.restarts = 0
         self.events: deque[str] = deque(maxlen=_EVENTS_MAX)
         self._stop = asyncio.Event()
+        self._started_s = time.time()
+        self._gone = ProcessMeasure(0)
 
     @property
     def repository(self) -> Path:
@@ -261,6 +269,8 @@ class Supervisor:
                         self._unable = diagnostics
                         if self.restarts:  # else the server ends with it
                             self.note("; ".join(diagnostic.message for diagnostic in diagnostics))
+                    case Measured(number, process):
+                        worker.measured(number, process)
                     case Counted(number, statistics):
                         worker.counted(number, statistics)
                     case Asked(number, request):
@@ -275,13 +285,18 @@ class Supervisor:
         worker.prepared(None)
         for number in list(worker.counts):
             worker.counted(number, [])
+        for number in list(worker.measures):
+            worker.measured(number, None)
+        self._gone = both(self._gone, worker.measure)
         if self._stopping or not worker.serving:
             return
         await self._again(index, worker)
 
-    async def _tell(self, worker: Child, number: int, request: Load | Unload | Count) -> None:
+    async def _tell(self, worker: Child, number: int, request: Load | Unload | Count | Scrape) -> None:
         if isinstance(request, Count):
             worker.tell(Told(number, statistics=await self._counted(request)))
+        elif isinstance(request, Scrape):
+            worker.tell(Told(number, text=await self._scraped(request)))
         else:
             assert self.on_request is not None
             worker.tell(Told(number, await self.on_request(request)))
@@ -292,6 +307,32 @@ class Supervisor:
         count = msgspec.structs.replace(request, number=self._number)
         answers = [worker.count(count) for worker in self._workers if worker and worker.serving]
         return summed(await asyncio.gather(*answers))
+
+    async def measured(self) -> ServerMeasure:
+        """What the server has counted. A process that does not answer soon counts as when it last did."""
+        workers = {str(i): w for i, w in enumerate(self._workers) if w and w.serving}
+        self._number += 1
+        answers = [worker.ask_measure(self._number) for worker in workers.values()]
+        if answers:
+            await asyncio.wait(answers, timeout=_MEASURE_S)
+        catalog = self._catalog
+        served = {(key.name, key.version) for key in catalog.serving()}
+        counted = together([self._gone.models, *(worker.measure.models for worker in workers.values())])
+        return ServerMeasure(
+            self._settings.server_version,
+            self._started_s,
+            catalog.generation,
+            self.restarts,
+            dict(Counter(row.state for row in model_rows(catalog))),
+            {place: msgspec.structs.replace(worker.measure, models=[]) for place, worker in workers.items()},
+            self._gone,
+            [model for model in counted if (model.name, model.version) in served],
+        )
+
+    async def _scraped(self, scrape: Scrape) -> str:
+        found = metrics(await self.measured(), scrape.stages)
+        # Of a thousand models that is much text, and operations are not to wait for it.
+        return await asyncio.to_thread(exposition, found, scrape.openmetrics)
 
     async def _again(self, index: int, dead: Child) -> None:
         lived_s = asyncio.get_running_loop().time() - dead.began

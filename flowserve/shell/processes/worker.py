@@ -13,20 +13,25 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import assert_never
 
 import msgspec
 import uvloop
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.engine.tally import Tally
 from flowserve.core.models.key import Key
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Table, Version
 from flowserve.core.models.tiers import EAGER, PINNED, Budget
+from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure, measured
 from flowserve.shell.engine.engine import LoopEngine, Settings
 from flowserve.shell.engine.warmup import measure
 from flowserve.shell.models.loading import load_proven
 from flowserve.shell.models.memory import Memory, disk_bytes
 from flowserve.shell.models.serving import Serving
+from flowserve.shell.observe.observer import Observer
+from flowserve.shell.observe.process import cpu_s, resident_bytes
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.hosting import SupervisedRepository
 from flowserve.shell.processes.messages import (
@@ -36,18 +41,21 @@ from flowserve.shell.processes.messages import (
     Failure,
     Known,
     Listening,
+    Measure,
+    Measured,
     Moved,
     Prepare,
     Prepared,
     Serve,
     Told,
     ToSupervisor,
+    ToWorker,
     Unable,
     line,
     read_for_worker,
 )
 from flowserve.shell.wire.connection import Limits
-from flowserve.shell.wire.http import Server, serve
+from flowserve.shell.wire.http import Endpoint, Server, serve
 from flowserve.shell.wire.security import security_of
 
 _LINE_BYTES_MAX = 256 * 2**20
@@ -78,6 +86,7 @@ class Worker:
         self._begin = Begin("", "")
         self._threads = ThreadPoolExecutor(1, "loading")
         self._serve: asyncio.Task[bool] | None = None
+        self._endpoints: list[Endpoint] = []
 
     async def run(self, channel: socket.socket) -> bool:
         """Do what the supervisor says until it is gone or sends a signal.
@@ -91,8 +100,24 @@ class Worker:
         return await self._serve if self._serve else True
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        while text := await reader.readline():
-            match read_for_worker(text):
+        messages: asyncio.Queue[ToWorker | None] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(messages))
+            while text := await reader.readline():
+                message = read_for_worker(text)
+                if isinstance(message, Measure):  # does not wait for a model to be loaded
+                    self._tell(Measured(message.number, self._measured()))
+                else:
+                    messages.put_nowait(message)
+            messages.put_nowait(None)
+        # The supervisor is gone, in whatever way: what was begun is finished.
+        if self._serve and not self._serve.done():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _follow(self, messages: asyncio.Queue[ToWorker | None]) -> None:
+        """Do what the supervisor says, one after the other."""
+        while (message := await messages.get()) is not None:
+            match message:
                 case Begin() as begin:
                     self._set_up(begin)
                 case Prepare() as prepare:
@@ -107,15 +132,17 @@ class Worker:
                     self._repository.told(told)
                 case Count(name, version, number):
                     self._count(name, version, number)
-        # The supervisor is gone, in whatever way: what was begun is finished.
-        if self._serve and not self._serve.done():
-            os.kill(os.getpid(), signal.SIGTERM)
+                case Measure():
+                    raise AssertionError("it was answered at once")
+                case _:
+                    assert_never(message)
 
     def _set_up(self, begin: Begin) -> None:
         self._begin = begin
         self._loop = asyncio.get_running_loop()
         self._engine = LoopEngine(self._loop, Settings(batching=begin.batching))
         budget = Budget(begin.memory_bytes, begin.grace_s)
+        self._observer = Observer(begin.observed, begin.server_version) if begin.observed.any else None
         self._memory = Memory(self._load, partial(disk_bytes, Path(begin.repository)), budget)
         self._serving.lazily(self._memory.load, self._threads)
         self._repository = SupervisedRepository(
@@ -136,6 +163,40 @@ class Worker:
             counts = []
         self._tell(Counted(number, counts))
 
+    def _measured(self) -> ProcessMeasure:
+        """All that this process has counted."""
+        residents = {(of.key.name, of.key.version): of.bytes for of in self._memory.residents()}
+        endpoints = self._endpoints
+        return ProcessMeasure(
+            os.getpid(),
+            cpu_s(),
+            resident_bytes(),
+            connections=sum(endpoint.connections for endpoint in endpoints),
+            in_flight=sum(endpoint.in_flight for endpoint in endpoints),
+            answers={endpoint.protocol: dict(endpoint.answers) for endpoint in endpoints},
+            logs=self._observer.logged if self._observer is not None else {},
+            models=[
+                of
+                for version in self._serving.table
+                if version.loads or (version.key.name, version.key.version) in self._engine.tallies
+                for of in [self._measure(version, residents)]
+            ],
+        )
+
+    def _measure(self, version: Version, residents: dict[tuple[str, int], int]) -> ModelMeasure:
+        key = (version.key.name, version.key.version)
+        model = version.model
+        return msgspec.structs.replace(
+            measured(*key, self._engine.tallies.get(key) or Tally()),
+            tier=version.tier,
+            loads=version.loads,
+            load_ms=version.load_ms,
+            evictions=version.evictions,
+            bytes=residents.get(key, 0),
+            loaded=int(model is not None),
+            waiting=self._engine.waiting(model) if model is not None else 0,
+        )
+
     def _tier(self, key: Key) -> int:
         return self._begin.tiers.get(key.name, self._begin.tier)
 
@@ -149,12 +210,14 @@ class Worker:
             security_of(begin.credentials),
             self._engine,
             alone=not several,
+            observer=self._observer,
         )
         beside = []
         if self._grpc is not None:
             from flowserve.shell.wire.grpc import listen
 
             beside.append(partial(listen, reserved=self._grpc, shared=several))
+        self._endpoints = server.endpoints
         models = [
             f"{version.key.name}  version {version.key.version}  "
             f"{version.model.signature if version.model else 'when it is asked for'}"
@@ -165,6 +228,8 @@ class Worker:
             finished = await serve(server, self._listener, lambda: self._tell(Listening(models)), beside)
         except Refused as refused:
             self._tell(Unable(refused.diagnostics))
+        if self._observer is not None:
+            await asyncio.to_thread(self._observer.close)
         self._writer.close()  # ends `run`
         return finished
 
@@ -199,6 +264,7 @@ class Worker:
         current = {version.key: version for version in self._serving.table}
         gone = [version for key, version in self._versions.items() if current.get(key) is not version]
         self._versions = current
+        self._engine.retain((key.name, key.version) for key in current)
         if gone:
             await asyncio.get_running_loop().run_in_executor(self._threads, self._drop, gone)
 
@@ -212,6 +278,8 @@ class Worker:
         while True:
             await asyncio.sleep(_LOOK_S)
             self._memory.look()
+            for tally in list(self._engine.tallies.values()):
+                tally.look(_LOOK_S)
 
     def _tell(self, message: ToSupervisor) -> None:
         self._writer.write(line(message))

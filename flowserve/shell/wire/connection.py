@@ -12,7 +12,7 @@ import math
 from collections import deque
 from ipaddress import ip_address
 from socket import AF_UNIX
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import httptools
 import msgspec
@@ -60,6 +60,19 @@ class Received(msgspec.Struct):
     expects_continue: bool = False
     length: int | None = 0
     """Of the body; None when it is chunked."""
+    others: dict[bytes, bytes] | None = None
+    """Headers of `_KEPT`, by their names in lower case."""
+    began_s: float = 0.0
+    """When the server began to answer it, on the clock of `perf_counter`."""
+    ran: Any = None
+    """What the observer is told of a request that went to a model."""
+
+
+class AnswerObserver(Protocol):
+    """Hears of every answer. Runs on the loop, and waits for nothing."""
+
+    def answered(self, received: Received | None, answer: Answer, peer: object) -> None:
+        """Hear of an answer; of what was no request there is nothing."""
 
 
 class Host(Protocol):
@@ -67,6 +80,9 @@ class Host(Protocol):
 
     limits: Limits
     draining: bool
+    answers: dict[int, int]
+    """How many answers were given, by status."""
+    observer: AnswerObserver | None
 
     def opened(self, connection: Connection) -> bool:
         """Take note of a connection; false when there are too many."""
@@ -84,6 +100,7 @@ class Host(Protocol):
         """Answer now, or return None and call `connection.answered` later."""
 
 
+_KEPT = frozenset((b"accept", b"x-request-id", b"traceparent", b"tracestate"))
 _LINE = {
     status: f"HTTP/1.1 {status} {reason}\r\n".encode()
     for status, reason in {
@@ -185,6 +202,7 @@ class Connection(asyncio.Protocol):
             message = f"the server has {self._limits.connections} connections, which is its limit"
             answer = failure(503, message)
             self._deaf = True
+            self._told(answer, None)
             self._transport.write(_head(answer, "close") + answer.body)
             self._transport.close()  # no lingering: it would hold what there is too much of
 
@@ -276,6 +294,8 @@ class Connection(asyncio.Protocol):
                 received.authorization = value
             case b"expect":
                 received.expects_continue = value.strip().lower() == b"100-continue"
+            case other if other in _KEPT:
+                received.others = {**(received.others or {}), other: value}
 
     def on_headers_complete(self) -> None:
         """The head is complete: refuse a body that would not be taken before it comes."""
@@ -396,16 +416,24 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + body)
         else:
             self._transport.writelines([head, body])
+        self._told(answer, received)
         if not keep:
             self._deaf = True
             self._queue.clear()
             self._transport.close()
+
+    def _told(self, answer: Answer, received: Received | None) -> None:
+        answers = self._host.answers
+        answers[answer.status] = answers.get(answer.status, 0) + 1
+        if (observer := self._host.observer) is not None:
+            observer.answered(received, answer, self._peer)
 
     def _send_last(self, answer: Answer) -> None:
         """Send, and close once the client has read it: a reset while it still sends would lose the answer."""
         self._deaf = True
         self._queue.clear()
         self._transport.write(_head(answer, "close") + answer.body)
+        self._told(answer, None)
         if self._ended or not self._transport.can_write_eof():
             self._transport.close()
             return

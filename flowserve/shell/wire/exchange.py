@@ -12,6 +12,7 @@ import msgspec
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Call, priority_of, rows_of
 from flowserve.core.models.registry import Model
+from flowserve.core.observe.ended import Stages
 from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
 from flowserve.core.wire.plain import parse_plain
@@ -20,12 +21,14 @@ from flowserve.core.wire.shared import Region, no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
 from flowserve.shell.engine.engine import LoopEngine
-from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.wire.connection import AnswerObserver, Connection, Limits, Received
 from flowserve.shell.wire.extensions import Extensions
+from flowserve.shell.wire.observing import Ran
 
 _log = logging.getLogger("flowserve")
 # Up to this, bodies are read and written on the loop, in about a millisecond at most.
 _INLINE_BYTES_MAX = 64 * 2**10
+LEFT = 499  # nginx's status for a client that left: nobody gets it, but it is counted
 _GONE = Answer()  # whatever it is: there is nobody to read it
 
 
@@ -35,6 +38,7 @@ class Host(Protocol):
     limits: Limits
     engine: LoopEngine
     extensions: Extensions
+    observer: AnswerObserver | None
     exchanges: dict[Connection, Exchange]
     """What connections wait for."""
 
@@ -52,11 +56,14 @@ class Exchange:
         "_connection",
         "_later",
         "_model",
+        "_outputs",
         "_plain",
         "_read_ms",
         "_received",
         "_request",
+        "_route_ms",
         "_server",
+        "_whole_ms",
         "_write_ms",
     )
 
@@ -71,7 +78,8 @@ class Exchange:
         self._answer: Answer | None = None
         self._call: Call | None = None
         self._later = False
-        self._read_ms = self._write_ms = 0.0
+        self._outputs: list[Array] | None = None
+        self._route_ms = self._read_ms = self._write_ms = self._whole_ms = 0.0
 
     def begin(self) -> Answer | None:
         """Answer now, or return None and tell the connection later."""
@@ -90,6 +98,7 @@ class Exchange:
         """Hear that the client has left."""
         if self._call is not None:
             self._server.engine.cancel(self._call)
+        self._server.engine.tally(self._model).refused(LEFT, "")
         self._answer = _GONE
 
     def _admit(self, rows: int, timeout_us: int, priority: int) -> None:
@@ -101,6 +110,7 @@ class Exchange:
     def _read(self, admit: Admit | None = None) -> InferRequest | Answer:
         received = self._received
         began = perf_counter()
+        self._route_ms = (began - received.began_s) * 1e3
         try:
             body = unpacked(received.body, received.coding, self._server.limits.body_bytes)
             signature = self._model.signature
@@ -140,7 +150,9 @@ class Exchange:
     def _done(self, outputs: list[Array] | Refused) -> None:
         if isinstance(outputs, Refused):
             self._finish(refusal(outputs))
-        elif sum([array.nbytes for array in outputs]) <= _INLINE_BYTES_MAX:
+            return
+        self._outputs = outputs
+        if sum([array.nbytes for array in outputs]) <= _INLINE_BYTES_MAX:
             self._finish(self._write(outputs))
         else:
             self._server.engine.aside(functools.partial(self._write, outputs), self._finish)
@@ -155,19 +167,37 @@ class Exchange:
         except Exception:
             return _broken(self._model)
         finally:
-            self._write_ms = (perf_counter() - began) * 1e3
+            ended = perf_counter()
+            self._write_ms = (ended - began) * 1e3
+            self._whole_ms = (ended - self._received.began_s) * 1e3
 
     def _finish(self, answer: Answer) -> None:
-        if self._write_ms:
-            tally = self._server.engine.tally(self._model)
-            tally.read_ms += self._read_ms
-            tally.write_ms += self._write_ms
-        self._call = None  # it holds `self._done`: without the circle, all is freed at once
+        call, self._call = self._call, None  # it holds `self._done`: without the circle, all is freed at once
         if self._answer is None:
             self._answer = answer
+            self._count(answer, call)
+            if self._server.observer is not None:
+                self._observe(answer, call)
             if self._later:
                 del self._server.exchanges[self._connection]
                 self._connection.answered(answer)
+
+    def _count(self, answer: Answer, call: Call | None) -> None:
+        tally = self._server.engine.tally(self._model)
+        if answer.status == 200 and call is not None:
+            tally.answered(
+                self._route_ms, self._read_ms, call.queue_ms, call.run_ms, self._write_ms, self._whole_ms
+            )
+        else:
+            tally.refused(answer.status, answer.reason)
+
+    def _observe(self, answer: Answer, call: Call | None) -> None:
+        """Leave with the request what the observer is told of it."""
+        ran = Ran(self._model)
+        if answer.status == 200 and call is not None and self._outputs is not None:
+            stages = Stages(self._route_ms, self._read_ms, call.queue_ms, call.run_ms, self._write_ms)
+            ran = Ran(self._model, self._request, self._outputs, call.rows, stages)
+        self._received.ran = ran
 
 
 def _broken(model: Model) -> Answer:

@@ -51,7 +51,9 @@ from flowserve.core.wire.shared import no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wire.tokens import OPEN_METHODS
 from flowserve.shell.models.serving import Serving
+from flowserve.shell.observe.observer import Observer
 from flowserve.shell.wire.connection import Limits
+from flowserve.shell.wire.exchange import LEFT
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
 from flowserve.shell.wire.grpc_calls import (
     Context,
@@ -61,6 +63,7 @@ from flowserve.shell.wire.grpc_calls import (
     guarded_stream,
     is_local,
 )
+from flowserve.shell.wire.grpc_counting import Calls, Run
 from flowserve.shell.wire.http import Server
 from flowserve.shell.wire.listening import address_of, private_sockets, remove_unix
 from flowserve.shell.wire.security import Security
@@ -85,6 +88,7 @@ async def listen(server: Server, reserved: socket.socket, shared: bool = False) 
         server.security,
         server.extensions,
         shared,
+        server.observing,
     )
     await endpoint.listen(reserved)
     return endpoint
@@ -92,6 +96,10 @@ async def listen(server: Server, reserved: socket.socket, shared: bool = False) 
 
 class GrpcServer:
     """Every gRPC call of a process. Lives on the running loop."""
+
+    protocol = "grpc"
+    connections = 0
+    """grpc does not tell."""
 
     def __init__(
         self,
@@ -102,7 +110,10 @@ class GrpcServer:
         security: Security = Security(),  # noqa: B008 - frozen
         extensions: Extensions | None = None,
         shared: bool = False,
+        observer: Observer | None = None,
     ) -> None:
+        self._calls = Calls(engine, observer)
+        self.answers = self._calls.answers
         self._models = models
         self._extensions = extensions or Extensions(FixedRepository(models, engine))
         self._security = security
@@ -135,6 +146,11 @@ class GrpcServer:
             except (OSError, RuntimeError) as error:  # another process listens there meanwhile
                 refuse("FS104", f"the server cannot listen on `{address}`: {error}")
         await self._server.start()
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls for predictions are being answered."""
+        return self._active
 
     async def drain(self) -> bool:
         """Finish what was begun, within `drain_s`. Returns whether that was enough."""
@@ -258,21 +274,37 @@ class GrpcServer:
             return stream_failure(_FAILED, request_id)
 
     async def _answered(self, message: Any, data: bytes, context: Context) -> Any:
+        run = Run(perf_counter())
+        try:
+            response = await self._predicted(run, message, data, context)
+        except Refused as refused:
+            answer = refusal(refused)
+            self._calls.ended(run, answer.status, answer.reason, 0, context)
+            raise
+        except asyncio.CancelledError:  # the client has left, or its deadline has passed
+            self._calls.ended(run, LEFT, "", 0, context)
+            raise
+        except Exception:
+            self._calls.ended(run, 500, "FS210", 0, context)
+            raise
+        self._calls.ended(run, 200, "", response.ByteSize(), context)
+        return response
+
+    async def _predicted(self, run: Run, message: Any, data: bytes, context: Context) -> Any:
         try:
             model = self._models.resolve(message.model_name, message.model_version)
         except Cold as cold:
             model = await self._fetched(cold.version)
         began = perf_counter()
+        run.model, run.route_ms = model, (began - run.began_s) * 1e3
         local = is_local(context) if b"shared_memory" in data else False
         regions = self._extensions.shared_memory.get if local else no_regions
-        request = parse_infer(message, model.signature, regions)
-        read_ms = (perf_counter() - began) * 1e3
-        outputs = await self._run(model, request, context)
+        request = run.request = parse_infer(message, model.signature, regions)
+        run.read_ms = (perf_counter() - began) * 1e3
+        outputs = run.outputs = await self._run(run, model, request, context)
         began = perf_counter()
         response = infer_response(model.name, model.version, request, outputs)
-        tally = self._engine.tally(model)
-        tally.read_ms += read_ms
-        tally.write_ms += (perf_counter() - began) * 1e3
+        run.write_ms = (perf_counter() - began) * 1e3
         return response
 
     async def _fetched(self, version: Version) -> Model:
@@ -289,7 +321,7 @@ class GrpcServer:
             raise found
         return found
 
-    async def _run(self, model: Model, request: InferRequest, context: Context) -> list[Array]:
+    async def _run(self, run: Run, model: Model, request: InferRequest, context: Context) -> list[Array]:
         left_ms = [request.timeout_us / 1e3] if request.timeout_us else []
         if (left_s := context.time_remaining()) is not None:
             left_ms.append(left_s * 1000)
@@ -301,7 +333,7 @@ class GrpcServer:
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
 
-        call = Call(
+        run.call = call = Call(
             model,
             request.feed,
             tuple(wanted.spec.name for wanted in request.wanted),

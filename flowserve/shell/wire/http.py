@@ -11,24 +11,28 @@ import contextlib
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Protocol
 
 from flowc.plan.diagnostics import Refused, refuse
+from flowc.plan.exposition import accepts_openmetrics
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Cold
 from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.coding import unpacked
-from flowserve.core.wire.extension_routes import ExtensionRoute
+from flowserve.core.wire.extension_routes import ExtensionRoute, Metrics
 from flowserve.core.wire.hosting import Repository
 from flowserve.core.wire.routes import Infer, Predict, parse_route
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.observe.observer import Observer
+from flowserve.shell.wire.connection import AnswerObserver, Connection, Limits, Received
 from flowserve.shell.wire.exchange import Exchange
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
+from flowserve.shell.wire.observing import HttpObserver
 from flowserve.shell.wire.security import Security
 
 _SWEEP_S_MAX = 1.0
@@ -36,7 +40,19 @@ _GONE = Answer()  # whatever it is: there is nobody to read it
 
 
 class Endpoint(Protocol):
-    """Another way to the same models, beside HTTP."""
+    """A way to the models of a process: HTTP, and what is beside it."""
+
+    protocol: str
+    answers: dict[int, int]
+    """How many answers it gave, by HTTP's status."""
+
+    @property
+    def connections(self) -> int:
+        """How many are open, if it knows."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests for predictions are being answered."""
 
     async def drain(self) -> bool:
         """Finish what was begun, within the limits' `drain_s`. Returns whether that was enough."""
@@ -71,9 +87,9 @@ async def serve(
         acceptor = await create(lambda: Connection(server), sock=listener, backlog=BACKLOG, ssl=tls)
     except OSError as error:  # another process has bound the same address meanwhile, and listens already
         refuse("FS104", f"the server cannot listen: {reason(error)}")
-    endpoints: list[Endpoint] = [server]
+    endpoints = server.endpoints
     for opening in beside:
-        endpoints.append(await opening(server))  # noqa: PERF401 - what one refuses ends the server
+        endpoints.append(await opening(server))
     on_listening()
     await stop.wait()
     acceptor.close()
@@ -92,6 +108,8 @@ async def _drain(endpoints: Sequence[Endpoint]) -> bool:
 class Server:
     """Every connection of a process, and the engine that runs its models."""
 
+    protocol = "http"
+
     def __init__(
         self,
         models: Serving,
@@ -101,6 +119,7 @@ class Server:
         security: Security = Security(),  # noqa: B008 - frozen
         engine: LoopEngine | None = None,
         alone: bool = True,
+        observer: Observer | None = None,
     ) -> None:
         """`version` is the server's own; `alone` says that no other process answers for it."""
         self._loop = asyncio.get_running_loop()
@@ -111,9 +130,23 @@ class Server:
         self.engine = engine or LoopEngine(self._loop)
         self.extensions = Extensions(repository or FixedRepository(models, self.engine), alone)
         self.draining = False
+        self.answers: dict[int, int] = {}
+        self.observing = observer
+        self.observer: AnswerObserver | None = HttpObserver(observer) if observer is not None else None
+        self.endpoints: list[Endpoint] = [self]
         self.exchanges: dict[Connection, Exchange] = {}
         self._connections: set[Connection] = set()
         self._changed = asyncio.Event()
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests for predictions are being answered."""
+        return len(self.exchanges)
 
     def opened(self, connection: Connection) -> bool:
         """Take note of a connection; false when there are too many."""
@@ -143,6 +176,7 @@ class Server:
 
     def answer(self, received: Received, connection: Connection) -> Answer | None:
         """Answer now what is only a description or runs inline; of the rest `connection` hears later."""
+        received.began_s = perf_counter()
         try:
             route = parse_route(received.method, received.target.decode("latin-1"))
             if isinstance(route, Infer) or isinstance(route, Predict):  # noqa: SIM101 - a union costs 0.2 us
@@ -185,6 +219,9 @@ class Server:
 
     def _extend(self, route: ExtensionRoute, received: Received, connection: Connection) -> Answer | None:
         """Raises `Refused`. A load may end before it returns, or later."""
+        if isinstance(route, Metrics):
+            accept = (received.others or {}).get(b"accept", b"").decode("latin-1")
+            route = Metrics(b"stages=false" not in received.target, accepts_openmetrics(accept))
         body = unpacked(received.body, received.coding, self.limits.body_bytes)
         asked, early = True, []
 
