@@ -41,6 +41,9 @@ THOROUGH = settings(
 class Uncounted:
     """An engine that has run nothing."""
 
+    def __init__(self):
+        self.tallies = {}
+
     def tally(self, model):
         return Tally()
 
@@ -50,9 +53,11 @@ class Wire:
 
     limits = LIMITS
     draining = False
+    observer = None
 
     def __init__(self) -> None:
         self.written = b""
+        self.answers = {}
         self.closed = False
         self.extensions = Extensions(FixedRepository(MODELS, Uncounted()))
 
@@ -115,7 +120,7 @@ def exchange(pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
 
     async def talk():
         wire = Wire()
-        host = type("Host", (), {})()
+        host = type("Host", (), {"answers": {}, "observer": None})()
         for name in ("limits", "draining", "opened", "admits", "answer", "settled"):
             setattr(host, name, getattr(wire, name))
         host.closed = lambda connection: None
