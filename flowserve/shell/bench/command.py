@@ -19,7 +19,7 @@ from flowc.plan.diagnostics import refuse
 from flowserve.core.bench.report import Asked, Report, report, stages_between, text_of
 from flowserve.core.bench.requests import Feed, Input, binary_body, from_rows, json_body, made_up, rows_of
 from flowserve.core.wire.addresses import Address, Unix, parse_address
-from flowserve.shell.bench.links import Answered, GrpcLink, HttpLink, Link, connect, http_head
+from flowserve.shell.bench.links import GrpcLink, HttpLink, Link, connect, http_head
 from flowserve.shell.bench.load import Load
 from flowserve.shell.wire.client import Client, Server, parse_server
 
@@ -66,15 +66,11 @@ async def _run(options: Options) -> tuple[Report, bool]:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
     requests, protocol = _requests(options, server, token, feeds)
-    current: list[Load] = []
-    answered: Answered = lambda link, outcome: current[-1].answered(link, outcome)  # noqa: E731
-    async with _links(options, server, token, answered) as links:
+    async with _links(options, server, token) as links:
         if options.warm_up:
-            current.append(Load(requests, options.rate))
-            await current[-1].run(links, options.warm_up, stop)
+            await Load(requests, options.rate).run(links, options.warm_up, stop)
         before = await asyncio.to_thread(client.statistics, options.model)
         load = Load(requests, options.rate)
-        current.append(load)
         await load.run(links, options.seconds, stop)
         after = await asyncio.to_thread(client.statistics, options.model)
     asked = Asked(
@@ -110,9 +106,7 @@ def _requests(options: Options, server: Server, token: str, feeds: Sequence[Feed
 
 
 @asynccontextmanager
-async def _links(
-    options: Options, server: Server, token: str, answered: Answered
-) -> AsyncIterator[Sequence[Link]]:
+async def _links(options: Options, server: Server, token: str) -> AsyncIterator[Sequence[Link]]:
     links: list[Link] = []
     closing: list[Callable[[], object]] = []
     try:
@@ -121,13 +115,13 @@ async def _links(
 
             call, channel = open_call(options.grpc, server.tls)
             metadata = (("authorization", f"Bearer {token}"),) if token else ()
-            links += [GrpcLink(call, answered, metadata) for _ in range(options.connections)]
+            links += [GrpcLink(call, metadata) for _ in range(options.connections)]
             closing.append(channel.close)
         else:
             tls = ssl.create_default_context() if server.tls else None
             opening = _Opening(server.address, tls)
             for _ in range(options.connections):
-                link = HttpLink(answered, opening.again)
+                link = HttpLink(opening.again)
                 links.append(link)
                 await opening.first(link)
         yield links

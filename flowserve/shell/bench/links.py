@@ -20,8 +20,10 @@ class Link(Protocol):
 
     due_s: float
     """When the request was due that is on its way."""
+    busy: bool
+    """Whether one is on its way."""
 
-    def send(self, request: bytes) -> None:
+    def send(self, request: bytes, answered: Answered) -> None:
         """Send a request; `answered` will be called once."""
 
     def close(self) -> None:
@@ -31,21 +33,21 @@ class Link(Protocol):
 class HttpLink(asyncio.Protocol):
     """A keep-alive connection. What it is told of answers is their status and length."""
 
-    def __init__(self, answered: Answered, open_again: Callable[[HttpLink], None]) -> None:
+    def __init__(self, open_again: Callable[[HttpLink], None]) -> None:
         """`open_again` hears when the server has closed it."""
         self.due_s = 0.0
-        self._answered = answered
+        self.busy = False
         self._open_again = open_again
         self._buffer = b""
         self._left = 0
         self._status = ""
-        self._asking: bytes | None = None
+        self._asking = b""
         self._transport: asyncio.Transport | None = None
         self._closed = False
 
-    def send(self, request: bytes) -> None:
+    def send(self, request: bytes, answered: Answered) -> None:
         """Send a request, now or when the connection is there again."""
-        self._asking = request
+        self.busy, self._asking, self._answered = True, request, answered
         if self._transport is not None:
             self._transport.write(request)
 
@@ -61,7 +63,7 @@ class HttpLink(asyncio.Protocol):
         self._buffer, self._left = b"", 0
         if self._closed:
             transport.close()
-        elif self._asking is not None:
+        elif self.busy:
             self._transport.write(self._asking)
 
     def data_received(self, data: bytes) -> None:
@@ -89,11 +91,11 @@ class HttpLink(asyncio.Protocol):
         if self._closed:
             return
         self._open_again(self)
-        if self._asking is not None:
+        if self.busy:
             self._end(LOST)
 
     def _end(self, outcome: str) -> None:
-        self._asking = None
+        self.busy = False
         self._answered(self, outcome)
 
 
@@ -110,24 +112,25 @@ async def connect(address: Address, tls: ssl.SSLContext | None, link: HttpLink) 
 class GrpcLink:
     """A channel's calls, one at a time."""
 
-    def __init__(self, call: Any, answered: Answered, metadata: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, call: Any, metadata: tuple[tuple[str, str], ...]) -> None:
         """`call` is a unary call of `grpc.aio` that takes and gives bytes."""
         self.due_s = 0.0
+        self.busy = False
         self._call = call
-        self._answered = answered
         self._metadata = metadata
         self._task: asyncio.Task[None] | None = None
 
-    def send(self, request: bytes) -> None:
+    def send(self, request: bytes, answered: Answered) -> None:
         """Begin a call."""
-        self._task = asyncio.get_running_loop().create_task(self._ask(request))
+        self.busy = True
+        self._task = asyncio.get_running_loop().create_task(self._ask(request, answered))
 
     def close(self) -> None:
         """Give up what is on its way."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _ask(self, request: bytes) -> None:
+    async def _ask(self, request: bytes, answered: Answered) -> None:
         import grpc
 
         try:
@@ -135,7 +138,8 @@ class GrpcLink:
             outcome = ""
         except grpc.aio.AioRpcError as error:
             outcome = error.code().name
-        self._answered(self, outcome)
+        self.busy = False
+        answered(self, outcome)
 
 
 def http_head(model_path: str, address: Address, token: str, length: int, header_bytes: int | None) -> bytes:

@@ -41,7 +41,7 @@ class Load:
     async def run(self, links: Sequence[Link], seconds: float, stop: asyncio.Event) -> None:
         """Send for so long, or until `stop`; then wait for what is on its way."""
         self._stopped, self._busy = False, 0
-        self._idle = list(reversed(links))
+        self._idle = [link for link in reversed(links) if not link.busy]
         self._began_s = perf_counter()
         if self._rate:
             self._pump()
@@ -89,7 +89,7 @@ class Load:
         self._busy += 1
         self._sent += 1
         link.due_s = due_s
-        link.send(next(self._requests))
+        link.send(next(self._requests), self.answered)
 
     def _due_s(self) -> float:
         return self._began_s + self._sent / self._rate

@@ -295,7 +295,9 @@ class Connection(asyncio.Protocol):
             case b"expect":
                 received.expects_continue = value.strip().lower() == b"100-continue"
             case other if other in _KEPT:
-                received.others = {**(received.others or {}), other: value}
+                if received.others is None:
+                    received.others = {}
+                received.others[other] = value
 
     def on_headers_complete(self) -> None:
         """The head is complete: refuse a body that would not be taken before it comes."""
