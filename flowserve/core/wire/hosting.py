@@ -18,7 +18,7 @@ Counted = Callable[[Sequence[ModelStatistics]], None]
 """Called exactly once, on the event loop."""
 
 
-Exposed = Callable[[str], None]
+Exposed = Callable[[bytes], None]
 """Called exactly once, on the event loop."""
 
 
@@ -50,4 +50,4 @@ class Repository(Protocol):
         """
 
     def metrics(self, stages: bool, openmetrics: bool, done: Exposed) -> None:
-        """Tell all that is counted, as text for Prometheus."""
+        """Tell all that is counted, as text for Prometheus, packed with gzip."""

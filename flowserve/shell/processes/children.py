@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowserve.core.observe.measures import ProcessMeasure
+from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure
 from flowserve.core.observe.settings import Observed
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.processes.messages import Begin, Count, Measure, Prepare, Prepared, ToWorker, line
@@ -54,6 +54,7 @@ class Child:
         """By number, of what was asked to be measured."""
         self.measure = ProcessMeasure(process.pid)
         """What it said last that it had counted."""
+        self._parts: dict[int, list[ModelMeasure]] = {}
         self.sent_generation = 0
         self.answer: asyncio.Future[Prepared | None] = asyncio.get_running_loop().create_future()
         """Of what was sent last: None when the process ended first."""
@@ -85,10 +86,15 @@ class Child:
         self.tell(Measure(number))
         return answer
 
-    def measured(self, number: int, measure: ProcessMeasure | None) -> None:
-        """Hear what it has counted."""
+    def measured(self, number: int, measure: ProcessMeasure | None, last: bool) -> None:
+        """Hear a part of what it has counted, or the last."""
         if measure is not None:
-            self.measure = measure
+            parts = self._parts.setdefault(number, [])
+            parts += measure.models
+            if last:
+                self.measure = msgspec.structs.replace(measure, models=self._parts.pop(number))
+        if not last:
+            return
         answer = self.measures.pop(number, None)
         if answer is not None and not answer.done():
             answer.set_result(None)

@@ -76,7 +76,7 @@ class SupervisedRepository:
 
     def metrics(self, stages: bool, openmetrics: bool, done: Exposed) -> None:
         """Tell what all processes have counted, as the supervisor writes it."""
-        self._ask(Scrape(stages, openmetrics), lambda told: done(told.text))
+        self._ask(Scrape(stages, openmetrics), lambda told: done(told.packed))
 
     def _change(self, request: Load | Unload, done: Done) -> None:
         if not self._control:

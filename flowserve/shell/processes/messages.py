@@ -65,7 +65,8 @@ class Told(msgspec.Struct, frozen=True, tag="told"):
     number: int
     diagnostics: tuple[Diagnostic, ...] = ()
     statistics: list[ModelStatistics] = []
-    text: str = ""
+    packed: bytes = b""
+    """Text, packed with gzip."""
 
 
 class Count(msgspec.Struct, frozen=True, tag="count"):
@@ -90,10 +91,11 @@ class Measure(msgspec.Struct, frozen=True, tag="measure"):
 
 
 class Measured(msgspec.Struct, frozen=True, tag="measured"):
-    """All that a process has counted."""
+    """All that a process has counted, but for models that are in messages before this one or after it."""
 
     number: int
     process: ProcessMeasure
+    last: bool = True
 
 
 class Scrape(msgspec.Struct, frozen=True, tag="scrape"):

@@ -37,6 +37,7 @@ from flowserve.core.models.key import Key
 from flowserve.core.observe.measures import ProcessMeasure, ServerMeasure, both, together
 from flowserve.core.observe.metrics import metrics
 from flowserve.core.wire.addresses import Unix
+from flowserve.core.wire.coding import packed
 from flowserve.core.wire.statistics import ModelStatistics, summed
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.children import Child, Settings, end_of, start_child
@@ -269,8 +270,8 @@ class Supervisor:
                         self._unable = diagnostics
                         if self.restarts:  # else the server ends with it
                             self.note("; ".join(diagnostic.message for diagnostic in diagnostics))
-                    case Measured(number, process):
-                        worker.measured(number, process)
+                    case Measured(number, process, last):
+                        worker.measured(number, process, last)
                     case Counted(number, statistics):
                         worker.counted(number, statistics)
                     case Asked(number, request):
@@ -286,7 +287,7 @@ class Supervisor:
         for number in list(worker.counts):
             worker.counted(number, [])
         for number in list(worker.measures):
-            worker.measured(number, None)
+            worker.measured(number, None, last=True)
         self._gone = both(self._gone, worker.measure)
         if self._stopping or not worker.serving:
             return
@@ -296,7 +297,7 @@ class Supervisor:
         if isinstance(request, Count):
             worker.tell(Told(number, statistics=await self._counted(request)))
         elif isinstance(request, Scrape):
-            worker.tell(Told(number, text=await self._scraped(request)))
+            worker.tell(Told(number, packed=await self._scraped(request)))
         else:
             assert self.on_request is not None
             worker.tell(Told(number, await self.on_request(request)))
@@ -329,10 +330,14 @@ class Supervisor:
             [model for model in counted if (model.name, model.version) in served],
         )
 
-    async def _scraped(self, scrape: Scrape) -> str:
-        found = metrics(await self.measured(), scrape.stages)
-        # Of a thousand models that is much text, and operations are not to wait for it.
-        return await asyncio.to_thread(exposition, found, scrape.openmetrics)
+    async def _scraped(self, scrape: Scrape) -> bytes:
+        measure = await self.measured()
+
+        def text() -> bytes:
+            return packed(exposition(metrics(measure, scrape.stages), scrape.openmetrics).encode(), "gzip")
+
+        # Of a thousand models that is 16 MB, and neither operations nor requests are to wait for it.
+        return await asyncio.to_thread(text)
 
     async def _again(self, index: int, dead: Child) -> None:
         lived_s = asyncio.get_running_loop().time() - dead.began

@@ -60,6 +60,7 @@ from flowserve.shell.wire.security import security_of
 
 _LINE_BYTES_MAX = 256 * 2**20
 _LOOK_S = 1.0
+_MEASURED_AT_ONCE = 20
 _MEASURE_MS = 200.0
 _MEASURE_COLD_MS = 20.0  # somebody waits
 
@@ -106,7 +107,7 @@ class Worker:
             while text := await reader.readline():
                 message = read_for_worker(text)
                 if isinstance(message, Measure):  # does not wait for a model to be loaded
-                    self._tell(Measured(message.number, self._measured()))
+                    group.create_task(self._measured(message.number))
                 else:
                     messages.put_nowait(message)
             messages.put_nowait(None)
@@ -163,11 +164,21 @@ class Worker:
             counts = []
         self._tell(Counted(number, counts))
 
-    def _measured(self) -> ProcessMeasure:
-        """All that this process has counted."""
+    async def _measured(self, number: int) -> None:
+        """Tell all that this process has counted, a few models at a time: requests are answered meanwhile."""
         residents = {(of.key.name, of.key.version): of.bytes for of in self._memory.residents()}
         endpoints = self._endpoints
-        return ProcessMeasure(
+        versions = [
+            version
+            for version in self._serving.table
+            if version.loads or (version.key.name, version.key.version) in self._engine.tallies
+        ]
+        for start in range(0, len(versions), _MEASURED_AT_ONCE):
+            some = versions[start : start + _MEASURED_AT_ONCE]
+            models = [self._measure(version, residents) for version in some]
+            self._tell(Measured(number, ProcessMeasure(os.getpid(), models=models), last=False))
+            await asyncio.sleep(0)
+        process = ProcessMeasure(
             os.getpid(),
             cpu_s(),
             resident_bytes(),
@@ -175,13 +186,8 @@ class Worker:
             in_flight=sum(endpoint.in_flight for endpoint in endpoints),
             answers={endpoint.protocol: dict(endpoint.answers) for endpoint in endpoints},
             logs=self._observer.logged if self._observer is not None else {},
-            models=[
-                of
-                for version in self._serving.table
-                if version.loads or (version.key.name, version.key.version) in self._engine.tallies
-                for of in [self._measure(version, residents)]
-            ],
         )
+        self._tell(Measured(number, process))
 
     def _measure(self, version: Version, residents: dict[tuple[str, int], int]) -> ModelMeasure:
         key = (version.key.name, version.key.version)

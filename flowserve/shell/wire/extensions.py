@@ -15,6 +15,7 @@ from flowserve.core.engine.calls import Engine
 from flowserve.core.observe.measures import ProcessMeasure, ServerMeasure, measured
 from flowserve.core.observe.metrics import metrics
 from flowserve.core.wire.answers import Answer, refusal
+from flowserve.core.wire.coding import packed
 from flowserve.core.wire.extension_routes import (
     ExtensionRoute,
     LogSetting,
@@ -68,7 +69,7 @@ class FixedRepository:
         models = [measured(*key, tally) for key, tally in sorted(self._engine.tallies.items())]
         process = ProcessMeasure(os.getpid())
         server = ServerMeasure("", 0.0, 0, 0, {}, {"0": process}, process, models)
-        done(exposition(metrics(server, stages), openmetrics))
+        done(packed(exposition(metrics(server, stages), openmetrics).encode(), "gzip"))
 
 
 class Extensions:
@@ -111,8 +112,11 @@ class Extensions:
                 return None
             case Metrics(stages, openmetrics):
                 content_type = OPENMETRICS if openmetrics else TEXT
-                exposed = lambda text: done(Answer(body=text.encode(), content_type=content_type))  # noqa: E731
-                self._repository.metrics(stages, openmetrics, exposed)
+                self._repository.metrics(
+                    stages,
+                    openmetrics,
+                    lambda text: done(Answer(body=text, encoding="gzip", content_type=content_type)),
+                )
                 return None
             case SharedMemoryStatus(cuda, name):
                 return _json([] if cuda and not name else self._memory(cuda, local).status(name))

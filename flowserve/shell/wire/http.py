@@ -11,8 +11,11 @@ import contextlib
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Protocol
+
+import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowc.plan.exposition import accepts_openmetrics
@@ -20,7 +23,7 @@ from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Cold
 from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.answers import Answer, describe, refusal
-from flowserve.core.wire.coding import unpacked
+from flowserve.core.wire.coding import chosen_coding, unpacked
 from flowserve.core.wire.extension_routes import ExtensionRoute, Metrics
 from flowserve.core.wire.hosting import Repository
 from flowserve.core.wire.routes import Infer, Predict, parse_route
@@ -36,6 +39,7 @@ from flowserve.shell.wire.observing import HttpObserver
 from flowserve.shell.wire.security import Security
 
 _SWEEP_S_MAX = 1.0
+_OWN_BYTES_MAX = 2**31  # what we have packed ourselves
 _GONE = Answer()  # whatever it is: there is nobody to read it
 
 
@@ -226,7 +230,9 @@ class Server:
         asked, early = True, []
 
         def done(answer: Answer) -> None:
-            if asked:
+            if answer.encoding and chosen_coding(received.accept_coding) != answer.encoding:
+                self.engine.aside(partial(_plain, answer), done)
+            elif asked:
                 early.append(answer)
             else:
                 connection.answered(answer)
@@ -260,3 +266,9 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left)
         return not self._connections
+
+
+def _plain(answer: Answer) -> Answer:
+    """The same answer for a client that takes no packed ones."""
+    body = unpacked(answer.body, answer.encoding, _OWN_BYTES_MAX)
+    return msgspec.structs.replace(answer, body=body, encoding="")
