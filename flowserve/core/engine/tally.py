@@ -18,6 +18,7 @@ class Tally:
 
     __slots__ = (
         "_age_s",
+        "_looked_s",
         "_seen",
         "failed",
         "failed_ms",
@@ -55,7 +56,7 @@ class Tally:
         self.per_s = 0.0
         """Requests a second, over the last minute or so."""
         self._seen = 0
-        self._age_s = 0.0
+        self._age_s = self._looked_s = 0.0
 
     def ran(self, rows: int, ms: float) -> None:
         """Count a run of the model, of one call or of several together."""
@@ -109,8 +110,10 @@ class Tally:
         """Count a request that is answered without outputs."""
         self.refusals[status, reason] = self.refusals.get((status, reason), 0) + 1
 
-    def look(self, passed_s: float) -> None:
-        """Bring `per_s` up to date, `passed_s` after the last time."""
+    def look(self, now_s: float) -> None:
+        """Bring `per_s` up to date. Called now and then, at first within about a second."""
+        passed_s = max(1e-3, now_s - self._looked_s) if self._looked_s else 1.0
+        self._looked_s = now_s
         answered = self.succeeded + sum(self.refusals.values())
         self._age_s = min(_RATE_S, self._age_s + passed_s)
         share = min(1.0, passed_s / self._age_s)

@@ -24,6 +24,11 @@ class Exchanged(msgspec.Struct, frozen=True):
     request: InferRequest
     outputs: Sequence[Array]
 
+    @property
+    def bytes(self) -> int:
+        """How much memory it keeps."""
+        return sum(array.nbytes for array in (*self.request.feed.values(), *self.outputs))
+
 
 class Sample(msgspec.Struct, frozen=True):
     """What is to be written of one."""

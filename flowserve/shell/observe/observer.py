@@ -62,7 +62,7 @@ class Observer:
         if self._samples is not None and exchanged is not None:
             share = share_of(self._observed.samples, ended.model)
             if share and self._chance() < share:
-                self._samples.put(Sample(ended, exchanged))
+                self._samples.put(Sample(ended, exchanged), exchanged.bytes)
         if self._spans is not None:
             parent = parent_of(ended.traceparent) if ended.traceparent else None
             if parent.sampled if parent else self._chance() < self._observed.traces.share:
@@ -76,4 +76,13 @@ class Observer:
 
 
 def _write(file: Rotating, render: Callable[[Any], bytes], items: list[Any]) -> None:
-    file.write(b"".join([render(item) for item in items]))
+    lines: list[bytes] = []
+    size = 0
+    for item in items:
+        lines.append(render(item))
+        size += len(lines[-1])
+        if size >= _MB:
+            file.write(b"".join(lines))
+            lines, size = [], 0
+    if lines:
+        file.write(b"".join(lines))

@@ -17,6 +17,7 @@ from flowserve.core.observe.measures import Logged
 _log = logging.getLogger("flowserve")
 _PAUSE_S = 0.05  # items are sent in lots: a thread that woke up for each would take turns with the event loop
 _LOT_MAX = 1024
+_BYTES_MAX = 64 * 2**20
 _COMPLAIN_S = 60.0
 
 
@@ -31,8 +32,9 @@ class Outbox:
         self._send = send
         self._waiting_max = waiting_max
         self._pause_s = pause_s
-        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Any, int] | None] = SimpleQueue()
         self._written = self._dropped = self._lost = 0
+        self._put_bytes = self._sent_bytes = 0  # each is added to by one thread only
         self._complained_s = -_COMPLAIN_S
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -43,12 +45,14 @@ class Outbox:
         """What became of what was put."""
         return Logged(self._written, self._dropped, self._lost)
 
-    def put(self, item: Any) -> None:
-        """Have something sent, unless too much waits already."""
-        if self._queue.qsize() >= self._waiting_max:
+    def put(self, item: Any, size: int = 0) -> None:
+        """Have something sent, unless too much waits already. `size` is how many bytes it keeps in memory."""
+        waiting_bytes = self._put_bytes - self._sent_bytes
+        if self._queue.qsize() >= self._waiting_max or (waiting_bytes and waiting_bytes + size > _BYTES_MAX):
             self._dropped += 1
         else:
-            self._queue.put(item)
+            self._put_bytes += size
+            self._queue.put((item, size))
 
     def close(self, patience_s: float = 2.0) -> None:
         """Send what waits, for so long at most."""
@@ -67,9 +71,10 @@ class Outbox:
             except Empty:
                 pass
             ended = None in lot
-            lot = [item for item in lot if item is not None]
-            if lot:
-                self._try(lot)
+            items = [entry for entry in lot if entry is not None]
+            if items:
+                self._try([item for item, _ in items])
+                self._sent_bytes += sum(size for _, size in items)
 
     def _try(self, lot: list[Any]) -> None:
         try:

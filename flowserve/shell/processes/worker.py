@@ -61,6 +61,7 @@ from flowserve.shell.wire.security import security_of
 _LINE_BYTES_MAX = 256 * 2**20
 _LOOK_S = 1.0
 _MEASURED_AT_ONCE = 20
+_LOOKED_AT = 500
 _MEASURE_MS = 200.0
 _MEASURE_COLD_MS = 20.0  # somebody waits
 
@@ -281,11 +282,19 @@ class Worker:
         self._memory.trim()
 
     async def _looking(self) -> None:
+        looked = 0
         while True:
             await asyncio.sleep(_LOOK_S)
             self._memory.look()
-            for tally in list(self._engine.tallies.values()):
-                tally.look(_LOOK_S)
+            looked = self._look_at(looked)
+
+    def _look_at(self, start: int) -> int:
+        """Bring rates up to date, of some models at a time; returns where to go on."""
+        tallies = list(self._engine.tallies.values())
+        now_s = self._loop.time()
+        for tally in tallies[start : start + _LOOKED_AT]:
+            tally.look(now_s)
+        return start + _LOOKED_AT if start + _LOOKED_AT < len(tallies) else 0
 
     def _tell(self, message: ToSupervisor) -> None:
         self._writer.write(line(message))

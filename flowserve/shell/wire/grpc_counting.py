@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter, time
+from time import perf_counter
 from urllib.parse import unquote
 
 import msgspec
 
 from flowserve.core.engine.calls import Call, Engine
 from flowserve.core.models.registry import Model
-from flowserve.core.observe.ended import Ended, Stages
+from flowserve.core.observe.ended import Stages
 from flowserve.core.wire.protocol import InferRequest
 from flowserve.core.wire.tensors import Array
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.wire.grpc_calls import Context
-from flowserve.shell.wire.observing import Ran, tell
+from flowserve.shell.wire.observing import Asked, Ran, tell
 
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -61,9 +61,9 @@ class Calls:
         if model is not None and done and call is not None and run.outputs is not None:
             stages = Stages(run.route_ms, run.read_ms, call.queue_ms, call.run_ms, run.write_ms)
             ran = Ran(model, run.request, run.outputs, call.rows, stages)
-        said = Ended(time(), "grpc", _client(context), "POST", _METHOD, status, size, whole_ms, "")
         headers = {name: text for name, text in context.invocation_metadata() if isinstance(text, str)}
-        tell(self._observer, said, reason, headers, ran)
+        asked = Asked("grpc", _client(context), "POST", _METHOD, headers)
+        tell(self._observer, asked, status, reason, size, whole_ms, ran)
 
 
 def _client(context: Context) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from socket import AF_UNIX
 from time import perf_counter, time
+from typing import Literal
 
 import msgspec
 
@@ -41,34 +42,57 @@ class HttpObserver:
         if received is None:
             received = Received(method="-", target=b"-")
         ms = (perf_counter() - received.began_s) * 1e3 if received.began_s else 0.0
-        target = received.target.partition(b"?")[0].decode("latin-1")
-        headers = {name.decode(): text.decode("latin-1") for name, text in (received.others or {}).items()}
-        size = 0 if received.method == "HEAD" else len(answer.body)
-        said = Ended(
-            time(), "http", _client(peer), received.method, target[:_TARGET_MAX], answer.status, size, ms, ""
+        others = received.others or {}
+        asked = Asked(
+            "http",
+            _client(peer),
+            received.method,
+            received.target.partition(b"?")[0][:_TARGET_MAX].decode("latin-1"),
+            {name.decode(): text.decode("latin-1") for name, text in others.items()},
         )
-        tell(self.observer, said, answer.reason, headers, received.ran)
+        size = 0 if received.method == "HEAD" else len(answer.body)
+        tell(self.observer, asked, answer.status, answer.reason, size, ms, received.ran)
 
 
-def tell(observer: Observer, ended: Ended, reason: str, headers: Mapping[str, str], ran: Ran | None) -> None:
-    """Tell of an answer, with what the client's headers or metadata say of its request."""
+class Asked(msgspec.Struct, frozen=True):
+    """A request as its protocol has it. `headers` are those that mean something here, by lower-case names."""
+
+    protocol: Literal["http", "grpc"]
+    client: str
+    method: str
+    target: str
+    headers: Mapping[str, str]
+
+
+def tell(
+    observer: Observer, asked: Asked, status: int, reason: str, size: int, ms: float, ran: Ran | None
+) -> None:
+    """Tell of an answer of `size` bytes."""
     request = ran.request if ran is not None else None
+    headers = asked.headers
     named = clean_id(headers.get("x-request-id", "")) or (clean_id(request.id) if request is not None else "")
-    whole = msgspec.structs.replace(
-        ended,
-        request_id=named or observer.new_id(),
-        reason=reason,
-        traceparent=headers.get("traceparent", ""),
-        tracestate=headers.get("tracestate", ""),
+    ended = Ended(
+        time(),
+        asked.protocol,
+        asked.client,
+        asked.method,
+        asked.target,
+        status,
+        size,
+        ms,
+        named or observer.new_id(),
+        ran.model.name if ran is not None else "",
+        ran.model.version if ran is not None else 0,
+        ran.rows if ran is not None else 0,
+        ran.stages if ran is not None else None,
+        reason,
+        headers.get("traceparent", ""),
+        headers.get("tracestate", ""),
     )
-    if ran is None:
-        observer.ended(whole)
-        return
-    of_model = msgspec.structs.replace(
-        whole, model=ran.model.name, version=ran.model.version, rows=ran.rows, stages=ran.stages
-    )
-    exchanged = Exchanged(ran.model, request, ran.outputs) if request is not None else None
-    observer.ended(of_model, exchanged)
+    exchanged = None
+    if ran is not None and request is not None:
+        exchanged = Exchanged(ran.model, request, ran.outputs)
+    observer.ended(ended, exchanged)
 
 
 def _client(peer: object) -> str:

@@ -25,10 +25,10 @@ def test_refusals_are_counted_by_status_and_reason():
 
 def test_the_rate_is_of_the_last_minute():
     tally = Tally()
-    for _ in range(30):
+    for second in range(1, 31):
         tally.succeeded += 100
-        tally.look(1.0)
+        tally.look(1000.0 + second)
     assert tally.per_s == pytest.approx(100)  # at once, not after a minute
-    for _ in range(600):
-        tally.look(1.0)
+    for second in range(60):
+        tally.look(1040.0 + 10 * second)
     assert tally.per_s < 0.1

@@ -58,3 +58,19 @@ def test_what_cannot_be_sent_is_lost_and_the_next_goes_on(caplog):
     assert len(caplog.records) == 1  # not a line a request
     assert "access log" in caplog.text
     assert "no space left" in caplog.text
+
+
+def test_what_waits_is_bounded_in_bytes_but_one_alone_is_always_taken():
+    sending, go_on = threading.Event(), threading.Event()
+
+    def send(items):
+        sending.set()
+        assert go_on.wait(10)
+
+    outbox = Outbox("samples", send, pause_s=0)
+    outbox.put("huge", 2**30)
+    assert sending.wait(10)
+    outbox.put("next", 1)  # 1 GiB waits
+    go_on.set()
+    outbox.close()
+    assert outbox.logged == Logged(1, dropped=1)
