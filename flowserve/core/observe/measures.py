@@ -94,6 +94,7 @@ class ServerMeasure(msgspec.Struct, frozen=True):
 
 def measured(name: str, version: int, tally: Tally) -> ModelMeasure:
     """What was counted of a version. An empty tally makes no histograms."""
+    tally.settle()
     busy = bool(tally.request_ms)
     stages_ms = [tally.route_ms, tally.read_ms, tally.queue_ms, tally.run_ms, tally.write_ms]
     return ModelMeasure(
@@ -103,9 +104,9 @@ def measured(name: str, version: int, tally: Tally) -> ModelMeasure:
         failed=tally.failed,
         rows=tally.rows,
         refusals=[Refusals(*key, count) for key, count in sorted(tally.refusals.items())],
-        request=list(tally.request) if busy else [],
+        request=tally.request if busy else [],
         request_ms=tally.request_ms,
-        stages=[list(counts) for counts in tally.stages] if busy else [],
+        stages=tally.stages if busy else [],
         stages_ms=stages_ms if busy else [],
         runs={rows: (round(count), ms) for rows, (count, ms) in tally.runs.items()},
         per_s=tally.per_s,

@@ -64,6 +64,7 @@ class ModelStatistics(msgspec.Struct, frozen=True):
 
 def statistics_of(name: str, version: str, tally: Tally) -> ModelStatistics:
     """Say what was counted of a version in the extension's words."""
+    tally.settle()
     done = tally.succeeded
     whole_ms = tally.queue_ms + tally.run_ms + tally.read_ms + tally.write_ms
     return ModelStatistics(

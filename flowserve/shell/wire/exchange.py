@@ -175,21 +175,18 @@ class Exchange:
         call, self._call = self._call, None  # it holds `self._done`: without the circle, all is freed at once
         if self._answer is None:
             self._answer = answer
-            self._count(answer, call)
+            tally = self._server.engine.tally(self._model)
+            if answer.status == 200 and call is not None:
+                tally.answered(
+                    self._route_ms, self._read_ms, call.queue_ms, call.run_ms, self._write_ms, self._whole_ms
+                )
+            else:
+                tally.refused(answer.status, answer.reason)
             if self._server.observer is not None:
                 self._observe(answer, call)
             if self._later:
                 del self._server.exchanges[self._connection]
                 self._connection.answered(answer)
-
-    def _count(self, answer: Answer, call: Call | None) -> None:
-        tally = self._server.engine.tally(self._model)
-        if answer.status == 200 and call is not None:
-            tally.answered(
-                self._route_ms, self._read_ms, call.queue_ms, call.run_ms, self._write_ms, self._whole_ms
-            )
-        else:
-            tally.refused(answer.status, answer.reason)
 
     def _observe(self, answer: Answer, call: Call | None) -> None:
         """Leave with the request what the observer is told of it."""
