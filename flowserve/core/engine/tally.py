@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from operator import add
 
 from flowserve.core.observe.histogram import BOUNDS_MS, BUCKETS
 
 _SIZES_MAX = 1024
 _RATE_S = 60.0
-_PENDING_MAX = 256 * 6
+_PENDING_MAX = 256
 
 STAGES = ("route", "parse", "queue", "inference", "serialise")
 """What a request goes through, in order."""
@@ -50,7 +49,7 @@ class Tally:
         self.runs: dict[int, list[float]] = {}
         """By rows: how many runs, and how long they took."""
         self._counts = [0] * (BUCKETS * (len(STAGES) + 1))
-        self._pending = array("d")
+        self._pending: list[tuple[float, ...]] = []
         self.refusals: dict[tuple[int, str], int] = {}
         """How many requests were answered otherwise, by HTTP's status and the code of the diagnostic."""
         self.per_s = 0.0
@@ -95,7 +94,7 @@ class Tally:
         """
         # Called with every request: a search in six histograms touches much memory, and takes 2 us.
         pending = self._pending
-        pending.extend((route_ms, read_ms, queue_ms, run_ms, write_ms, whole_ms))
+        pending.append((route_ms, read_ms, queue_ms, run_ms, write_ms, whole_ms))
         if len(pending) >= _PENDING_MAX:
             self.settle()
 
@@ -105,7 +104,7 @@ class Tally:
             return
         import numpy as np  # here, since the supervisor does without
 
-        times = np.frombuffer(self._pending).reshape(-1, len(STAGES) + 1)
+        times = np.array(self._pending)
         buckets = np.searchsorted(BOUNDS_MS, times) + np.arange(len(STAGES) + 1) * BUCKETS
         counts = np.bincount(buckets.ravel(), minlength=len(self._counts))
         self._counts = [*map(add, self._counts, counts.tolist())]
@@ -114,7 +113,7 @@ class Tally:
         self.read_ms += read_ms
         self.write_ms += write_ms
         self.request_ms += whole_ms
-        self._pending = array("d")
+        self._pending = []
 
     @property
     def stages(self) -> list[list[int]]:
