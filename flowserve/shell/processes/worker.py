@@ -46,8 +46,8 @@ from flowserve.shell.processes.messages import (
     line,
     read_for_worker,
 )
-from flowserve.shell.wire.connection import Limits
 from flowserve.shell.wire.http import Server, serve
+from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.security import security_of
 
 _LINE_BYTES_MAX = 256 * 2**20
@@ -154,7 +154,7 @@ class Worker:
         if self._grpc is not None:
             from flowserve.shell.wire.grpc import listen
 
-            beside.append(partial(listen, reserved=self._grpc, shared=several))
+            beside.append(partial(listen, reserved=self._grpc))
         models = [
             f"{version.key.name}  version {version.key.version}  "
             f"{version.model.signature if version.model else 'when it is asked for'}"

@@ -20,8 +20,9 @@ from flowserve.core.wire.shared import Region, no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
 from flowserve.shell.engine.engine import LoopEngine
-from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.wire.connection import Connection, Received
 from flowserve.shell.wire.extensions import Extensions
+from flowserve.shell.wire.limits import Limits
 
 _log = logging.getLogger("flowserve")
 # Up to this, bodies are read and written on the loop, in about a millisecond at most.

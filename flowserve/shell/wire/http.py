@@ -7,7 +7,6 @@ threads, so that health and other models are answered meanwhile.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,13 +24,14 @@ from flowserve.core.wire.routes import Infer, Predict, parse_route
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.wire.connection import Connection, Received
+from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.exchange import Exchange
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
+from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
 from flowserve.shell.wire.security import Security
 
-_SWEEP_S_MAX = 1.0
 _GONE = Answer()  # whatever it is: there is nobody to read it
 
 
@@ -110,22 +110,23 @@ class Server:
         self.security = security
         self.engine = engine or LoopEngine(self._loop)
         self.extensions = Extensions(repository or FixedRepository(models, self.engine), alone)
-        self.draining = False
         self.exchanges: dict[Connection, Exchange] = {}
-        self._connections: set[Connection] = set()
-        self._changed = asyncio.Event()
+        self.connections: Connections[Connection] = Connections(limits)
+        self.opened = self.connections.opened
+        self.settled = self.connections.settled
+        self.sweep = self.connections.sweep
+        self.drain = self.connections.drain
 
-    def opened(self, connection: Connection) -> bool:
-        """Take note of a connection; false when there are too many."""
-        self._connections.add(connection)
-        return len(self._connections) <= self.limits.connections
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to end."""
+        return self.connections.draining
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        self._connections.discard(connection)
         if (exchange := self.exchanges.pop(connection, None)) is not None:
             exchange.cancel()
-        self.settled()
+        self.connections.closed(connection)
 
     def admits(self, received: Received) -> bool:
         """Whether the client may ask that, by its token."""
@@ -135,11 +136,6 @@ class Server:
             or tokens.admit(received.authorization)
             or received.target.partition(b"?")[0] in OPEN_PATHS
         )
-
-    def settled(self) -> None:
-        """Let `drain` look again."""
-        if self.draining:
-            self._changed.set()
 
     def answer(self, received: Received, connection: Connection) -> Answer | None:
         """Answer now what is only a description or runs inline; of the rest `connection` hears later."""
@@ -173,7 +169,7 @@ class Server:
         """Have a model loaded, then begin with it, unless the client has left."""
 
         def fetched(found: Model | Refused) -> None:
-            if connection not in self._connections:
+            if connection not in self.connections:
                 answer: Answer | None = _GONE
             else:
                 answer = refusal(found) if isinstance(found, Refused) else begin(found)
@@ -197,29 +193,3 @@ class Server:
         answer = self.extensions.answer(route, body, connection.local, done)
         asked = False
         return answer or (early[0] if early else None)
-
-    async def sweep(self) -> None:
-        """Check every connection's deadline, again and again: with one timer for all, setting one is free."""
-        limits = self.limits
-        shortest = min(limits.head_s, limits.body_s, limits.idle_s, limits.write_s, limits.linger_s)
-        while True:
-            await asyncio.sleep(min(_SWEEP_S_MAX, shortest / 2))
-            now = self._loop.time()
-            for connection in list(self._connections):
-                connection.check(now)
-
-    async def drain(self) -> bool:
-        """Finish what was begun, within `drain_s`. Returns whether that was enough.
-
-        Connections at rest stay open so long, so that `ready` can be seen to be false.
-        """
-        self.draining = True
-        end = self._loop.time() + self.limits.drain_s
-        while self._connections and (left := end - self._loop.time()) > 0:
-            if not any(connection.active for connection in self._connections):
-                for connection in list(self._connections):
-                    connection.close()
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
-        return not self._connections

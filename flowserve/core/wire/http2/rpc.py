@@ -12,19 +12,35 @@ from urllib.parse import quote
 
 import msgspec
 
+from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.engine.calls import Overloaded
+from flowserve.core.wire.answers import status_of
+from flowserve.core.wire.coding import unpacked
 from flowserve.core.wire.http2.hpack import Field
 
 CODINGS = ("identity", "deflate", "gzip")
 """Of messages. What gRPC calls deflate is the zlib format, as HTTP's is."""
 PREFIX_BYTES = 5
 
-STATUSES = {
-    name: number
-    for number, name in enumerate(
-        """OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED
-        RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE
-        DATA_LOSS UNAUTHENTICATED""".split()
-    )
+_NAMES = """
+    OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED
+    RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS
+    UNAUTHENTICATED
+"""
+STATUSES = {name: number for number, name in enumerate(_NAMES.split())}
+
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    409: "ABORTED",
+    413: "RESOURCE_EXHAUSTED",
+    429: "RESOURCE_EXHAUSTED",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
 }
 
 _MS = {"H": 3.6e6, "M": 6e4, "S": 1e3, "m": 1.0, "u": 1e-3, "n": 1e-6}
@@ -55,8 +71,8 @@ class Head(msgspec.Struct, frozen=True):
     """Of all data, where the client says so."""
     http_status: int = 200
     """Any other says that this is not gRPC, and how to answer."""
-    fault: str = ""
-    """Why it is no call, though it is gRPC."""
+    fault: tuple[str, str] | None = None
+    """The status and the reason of what is no call, though it is gRPC."""
 
 
 class Trailers(msgspec.Struct, frozen=True):
@@ -81,14 +97,6 @@ class Message(NamedTuple):
 
     data: bytes
     compressed: bool
-
-
-class Unfit(Exception):
-    """Bytes that are not messages, or one beyond the limit; `status` is gRPC's."""
-
-    def __init__(self, status: str, why: str) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 def read_head(fields: Sequence[Field] | None) -> Asked:
@@ -119,17 +127,17 @@ def read_head(fields: Sequence[Field] | None) -> Asked:
 
 def _head(fields: tuple[Field, ...], named: dict[bytes, bytes], length: int | None) -> Head:
     text = {name: value.decode("latin-1") for name, value in named.items()}
-    kind = text.get("content-type".encode(), "")
+    kind = text.get(b"content-type", "")
     http_status = 200
     if named[b":method"] != b"POST":
         http_status = 405
     elif kind != "application/grpc" and not kind.startswith(("application/grpc+proto", "application/grpc;")):
         http_status = 415
-    timeout, timeout_ms, fault = text.get(b"grpc-timeout"), None, ""
+    timeout, timeout_ms, fault = text.get(b"grpc-timeout"), None, None
     if timeout is not None:
         found = _TIMEOUT.fullmatch(timeout)
         if found is None:
-            fault = "`grpc-timeout` must be up to eight digits and a unit"
+            fault = "INTERNAL", "`grpc-timeout` must be up to eight digits and a unit"
         else:
             timeout_ms = int(found[1]) * _MS[found[2]]
     return Head(
@@ -173,14 +181,14 @@ class Messages:
         return not self._size
 
     def feed(self, data: bytes) -> None:
-        """Add what came. Raises `Unfit` for a message that will be too long, before it is here."""
+        """Add what came. Raises `Refused` FS208 for a message that will be too long, FS201 for none."""
         if data:
             self._pieces.append(data)
             self._size += len(data)
             self._look()
 
     def next(self) -> Message | None:
-        """Return the next message if all of it is here. Raises `Unfit`."""
+        """Return the next message if all of it is here. Raises `Refused`, of the one after it."""
         whole = self._whole
         if not whole or self._size < whole:
             return None
@@ -203,17 +211,21 @@ class Messages:
         at, data = self._at, self._pieces[0]
         length = int.from_bytes(data[at + 1 : at + PREFIX_BYTES])
         if data[at] > 1:
-            raise Unfit("INTERNAL", "a message must begin with a byte of 0 or 1")
+            refuse("FS201", f"a message must begin with a byte of 0 or 1, got {data[at]}")
         if length > self._bytes_max:
-            raise Unfit(
-                "RESOURCE_EXHAUSTED",
-                f"[FS208] the message must be at most {self._bytes_max} bytes, got {length}",
-            )
+            refuse("FS208", f"the message must be at most {self._bytes_max} bytes, got {length}")
         self._whole = length + PREFIX_BYTES
 
     def _join(self) -> None:
         if len(self._pieces) > 1:
             self._pieces = [b"".join(self._pieces)]
+
+
+def unpacked_message(data: bytes, coding: str, bytes_max: int) -> bytes:
+    """Return a message that says that it is compressed. Raises `Refused` FS201, FS208."""
+    if coding == "identity":
+        refuse("FS201", "a message says that it is compressed, but `grpc-encoding` does not say how")
+    return unpacked(data, coding, bytes_max)
 
 
 # Answers
@@ -257,9 +269,15 @@ def trailers(status: str, said: str, pushback_ms: int | None = None, accepts: bo
     return block
 
 
-def refused(block: bytes) -> bytes:
-    """Write the header block of an answer that has trailers only."""
-    return ANSWER + block
+def refusal_trailers(refused: Refused) -> bytes:
+    """Write the header block that ends a call with a refusal: the status that HTTP has for it, as gRPC's."""
+    pushback_ms = refused.retry_after_s * 1000 if isinstance(refused, Overloaded) else None
+    return trailers(code_of(status_of(refused)), str(refused), pushback_ms)
+
+
+def code_of(status: int) -> str:
+    """Return the name of gRPC's status code for a status of HTTP."""
+    return _CODES.get(status, "INTERNAL")
 
 
 def plain(status: int) -> bytes:

@@ -25,7 +25,8 @@ from flowserve.core.wire.plain import parse_plain
 from flowserve.core.wire.protocol import parse_request
 from flowserve.core.wire.routes import Infer, Predict, parse_route
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.connection import Connection, Limits
+from flowserve.shell.wire.connection import Connection
+from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
 
 FP32 = DATATYPES["FP32"]
