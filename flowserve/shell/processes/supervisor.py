@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import time
@@ -33,7 +32,6 @@ from flowserve.core.models.catalog import (
     settle,
 )
 from flowserve.core.models.key import Key
-from flowserve.core.wire.addresses import Unix
 from flowserve.core.wire.statistics import ModelStatistics, summed
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.children import Child, Settings, end_of, start_child
@@ -52,7 +50,7 @@ from flowserve.shell.processes.messages import (
     Unable,
     read_for_supervisor,
 )
-from flowserve.shell.wire.listening import BACKLOG, address_of, reason, remove_stale, remove_unix
+from flowserve.shell.wire.listening import BACKLOG, address_of, inode_of, reason, remove_unix
 
 _log = logging.getLogger("flowserve")
 _QUEUE_MAX = 32
@@ -69,12 +67,10 @@ class Supervisor:
     def __init__(
         self, settings: Settings, listener: socket.socket, grpc: socket.socket | None = None
     ) -> None:
-        """Both sockets are bound and do not listen yet; `grpc` keeps the address for the processes' own."""
+        """Both sockets are bound and do not listen yet."""
         self._settings = settings
-        self._listener = listener
-        self._grpc = grpc
-        self._address = address_of(listener)
-        self._inode = os.stat(self._address.path).st_ino if isinstance(self._address, Unix) else 0
+        self._listeners = [listener, *([grpc] if grpc else [])]
+        self._inodes = [inode_of(socket) for socket in self._listeners]
         self._descriptor = generation.make()
         self._word = generation.attach(self._descriptor)
         self._catalog = Catalog()
@@ -233,16 +229,18 @@ class Supervisor:
             worker.tell(Serve())
 
     def _listen(self) -> None:
-        """From now on connections wait in the socket's queue, for whichever process accepts them."""
-        try:
-            self._listener.listen(BACKLOG)
-        except OSError as error:  # another process has bound the same address meanwhile, and listens already
-            refuse("FS104", f"the server cannot listen on `{self._address}`: {reason(error)}")
+        """From now on connections wait in the sockets' queues, for whichever process accepts them."""
+        for listener in self._listeners:
+            try:
+                listener.listen(BACKLOG)
+            except OSError as error:  # another process has bound the address too, and listens already
+                address = address_of(listener)
+                refuse("FS104", f"the server cannot listen on `{address}`: {reason(error)}")
 
     # Processes
 
     async def _start(self, index: int) -> None:
-        worker, reader = await start_child(self._settings, self._listener, self._descriptor, self._grpc)
+        worker, reader = await start_child(self._settings, self._listeners, self._descriptor)
         self._workers[index] = worker
         task = asyncio.get_running_loop().create_task(self._follow(index, worker, reader))
         self._tasks.add(task)
@@ -335,8 +333,10 @@ class Supervisor:
         self._stopping = True
         for task in self._asked:
             task.cancel()
-        self._listener.close()
-        remove_unix(self._address, self._inode)
+        for listener, inode in zip(self._listeners, self._inodes, strict=True):
+            address = address_of(listener)
+            listener.close()
+            remove_unix(address, inode)
         self._signal(signal.SIGTERM)
         processes = [worker.process for worker in self._workers if worker]
         waits = [asyncio.to_thread(process.wait, self._settings.drain_s + 5) for process in processes]
@@ -345,12 +345,6 @@ class Supervisor:
             if process.poll() is None:
                 process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._grpc is not None:
-            address = address_of(self._grpc)
-            self._grpc.close()
-            if isinstance(address, Unix):  # of a process that was killed
-                with contextlib.suppress(OSError):
-                    remove_stale(address.path)
         return all(code in (0, -signal.SIGTERM) for code in codes)
 
 

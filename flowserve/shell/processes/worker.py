@@ -1,6 +1,6 @@
 """A process that answers requests: it has in memory what the supervisor says, and serves it.
 
-python -m flowserve.shell.processes.worker LISTENER CHANNEL WORD [GRPC]       inherited descriptors
+python -m flowserve.shell.processes.worker CHANNEL WORD HTTP [GRPC]       inherited descriptors
 """
 
 from __future__ import annotations
@@ -58,9 +58,8 @@ _MEASURE_COLD_MS = 20.0  # somebody waits
 
 def main() -> None:
     """Entry point."""
-    listener, channel, word, *grpc = map(int, sys.argv[1:])
-    sockets = [socket.socket(fileno=descriptor) for descriptor in (listener, *grpc)]
-    worker = Worker(sockets[0], generation.attach(word), *sockets[1:])
+    channel, word, *listeners = map(int, sys.argv[1:])
+    worker = Worker(generation.attach(word), *(socket.socket(fileno=number) for number in listeners))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         finished = runner.run(worker.run(socket.socket(fileno=channel)))
     sys.stderr.flush()
@@ -70,7 +69,7 @@ def main() -> None:
 class Worker:
     """A process of a server."""
 
-    def __init__(self, listener: socket.socket, word: memoryview, grpc: socket.socket | None = None) -> None:
+    def __init__(self, word: memoryview, listener: socket.socket, grpc: socket.socket | None = None) -> None:
         self._listener = listener
         self._grpc = grpc
         self._serving = Serving(Table([]), word)
