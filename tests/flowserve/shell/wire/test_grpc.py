@@ -20,8 +20,8 @@ from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.service import health_service
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.grpc import GrpcServer
+from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import bind
 
 FP32 = DATATYPES["FP32"]
