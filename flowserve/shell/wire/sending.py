@@ -10,6 +10,7 @@ from flowserve.core.wire.http2.frames import (
     END_HEADERS,
     END_STREAM,
     FRAME_BYTES_MAX,
+    HEADER_TABLE_SIZE,
     HEADERS,
     INITIAL_WINDOW_SIZE,
     MAX_FRAME_SIZE,
@@ -21,6 +22,7 @@ from flowserve.core.wire.http2.frames import (
     data_head,
     frame,
 )
+from flowserve.core.wire.http2.hpack import TABLE_BYTES_MAX
 from flowserve.core.wire.http2.rpc import ANSWER, OK, PREFIX_BYTES, prefix
 
 # The beginnings of frames that all answers have, up to the number of the stream.
@@ -70,6 +72,8 @@ class Sender:
         self._window = WINDOW
         self.first_window = WINDOW
         """Of a new stream."""
+        self._first = b""  # what the next header block must begin with
+        self._table_bytes = TABLE_BYTES_MAX
         self.writable = True
         self.unsent_bytes = 0
         """Of all streams: what waits for the peer."""
@@ -82,6 +86,7 @@ class Sender:
             or size > self._window
             or size > self._frame_max
             or self._ready
+            or self._first
             or not self.writable
         ):
             return False
@@ -109,7 +114,8 @@ class Sender:
 
     def begin(self, out: Outgoing, block: bytes) -> None:
         """Send the header block before messages."""
-        self._transport.write(frame(HEADERS, END_HEADERS, out.number, block))
+        self._transport.write(frame(HEADERS, END_HEADERS, out.number, self._first + block))
+        self._first = b""
 
     def message(self, out: Outgoing, message: bytes, compressed: bool) -> None:
         """Send a message, as soon as it may be."""
@@ -158,6 +164,9 @@ class Sender:
         for key, value in settings:
             if key == MAX_FRAME_SIZE:
                 self._frame_max = min(value, _FRAME_BYTES_MAX)
+            elif key == HEADER_TABLE_SIZE and value < self._table_bytes:
+                # The table is not used, but that it is smaller now has to be said. None is as small as any.
+                self._table_bytes, self._first = 0, b"\x20"
             elif key == INITIAL_WINDOW_SIZE:
                 more, self.first_window = value - self.first_window, value
                 for out in streams:
@@ -200,5 +209,6 @@ class Sender:
             self._ready.append(out)
 
     def _end(self, out: Outgoing) -> None:
-        self._transport.write(frame(HEADERS, _LAST, out.number, out.last))
+        self._transport.write(frame(HEADERS, _LAST, out.number, self._first + out.last))
+        self._first = b""
         self._ended(out)

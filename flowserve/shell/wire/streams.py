@@ -24,7 +24,7 @@ from flowserve.shell.wire.sending import Outgoing, Sender
 WINDOW_BYTES = 2**18
 """What a client may send of a stream unasked. A longer message is let through once its length is known."""
 _CUT_SHORT = Refused(Diagnostic("FS201", "the request must be whole messages, but ends within one"))
-_LATE = Refused(Diagnostic("FS201", "the request must arrive in time: this one took too long"))
+_LATE = "[FS201] the request must arrive in time: this one took too long"
 
 
 class Call(Protocol):
@@ -175,9 +175,8 @@ class Stream(Outgoing):
     def check(self, now: float) -> None:
         """Act on deadlines that have passed. Raises `BrokenStream` where the client does not read."""
         if now > self.expires_s or now > self.due_s:
-            late = now > self.due_s
             if (call := self.call) is not None:
-                self.refuse(_LATE) if late else self.fail("DEADLINE_EXCEEDED", "the deadline has passed")
+                self.fail("DEADLINE_EXCEEDED", _LATE if now > self.due_s else "the deadline has passed")
                 call.cancel()
             self.expires_s = self.due_s = math.inf
         if self.parts:

@@ -274,9 +274,8 @@ async def test_a_long_message_is_let_through_once_its_length_is_known():
 async def test_a_client_that_sends_beyond_its_window():
     async with running() as host:
         peer = await host.peer()
-        peer.send(peer.open(1, STREAM), frame(DATA, 0, 1, prefix(2**20)))
-        await peer.until(WINDOW_UPDATE, 1)
-        peer.send(*[frame(DATA, 0, 1, b"x" * 2**14)] * 100)
+        peer.send(peer.open(1, STREAM), *[frame(DATA, 0, 1, framed(request(model="held")))] * 16)
+        peer.send(*[frame(DATA, 0, 1, bytes(2**14))] * 16)  # more than 16 requests do not run at once
         assert (await peer.until(RST_STREAM, 1)).code == FLOW
 
 
