@@ -103,8 +103,9 @@ class Http2Connection(asyncio.Protocol):
             if now > self._end_s:
                 self._transport.abort()
             return
-        if not self._receiver.settled and now > self._opened_s + limits.head_s:
-            self._break(Broken(ErrorCode.SETTINGS_TIMEOUT, "the first frame took too long"))
+        agreed = self._receiver.settled and self._receiver.acknowledged
+        if not agreed and now > self._opened_s + limits.head_s:
+            self._break(Broken(ErrorCode.SETTINGS_TIMEOUT, "the settings took too long"))
         elif self._is_stuck(now) or now > self._asked_s + limits.write_s:
             self._transport.abort()
         elif not self._receiver.streams and now > min(self._end_s, self._heard_s + limits.idle_s):

@@ -94,6 +94,8 @@ class Receiver:
         """The highest that is answered."""
         self.settled = False
         """Whether the peer has sent what it must send first."""
+        self.acknowledged = False
+        """Whether it has taken note of what this side bears."""
         # The newest of the streams that are over; negative where the client had not ended its side.
         self._closed: deque[int] = deque(maxlen=_CLOSED_MAX)
         self._window = WINDOW_MAX  # of all streams, which bound it by their own
@@ -175,7 +177,8 @@ class Receiver:
             try:
                 handler(flags, number, data[begin:at])
             except BrokenStream as broken:
-                self._spend()
+                if self.acknowledged or broken.code != ErrorCode.REFUSED_STREAM:
+                    self._spend()  # how many streams there may be, it has not known before
                 if (stream := self.streams.get(number)) is not None:
                     self._owner.reset(stream, broken.code)
                 else:
@@ -313,6 +316,7 @@ class Receiver:
         if flags & ACK:
             if payload:
                 raise Broken(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement must be empty")
+            self.acknowledged = True
             return
         self._owner.sender.heed(list(read_settings(payload)), self.streams.values())
         self.settled = True

@@ -380,7 +380,7 @@ async def test_a_message_that_comes_too_slowly():
         await peer.until(HEADERS, 7, flags=END_STREAM)
 
 
-@pytest.mark.parametrize("said", [b"", PREFACE[:5], PREFACE])
+@pytest.mark.parametrize("said", [b"", PREFACE[:5], PREFACE, PREFACE + settings({})])
 @on_loop
 async def test_a_connection_that_says_nothing(said):
     async with running(Limits(head_s=0.1)) as host:
