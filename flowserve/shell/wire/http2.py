@@ -97,33 +97,35 @@ class Http2Connection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
-        limits = self.limits
         passed_s, self._checked_s = now - self._checked_s, now
         if self.deaf:
             if now > self._end_s:
                 self._transport.abort()
-            return
-        agreed = self._receiver.settled and self._receiver.acknowledged
-        if not agreed and now > self._opened_s + limits.head_s:
-            self._break(Broken(ErrorCode.SETTINGS_TIMEOUT, "the settings took too long"))
-        elif self._is_stuck(now) or now > self._asked_s + limits.write_s:
+        elif self._is_stuck(now) or now > self._asked_s + self.limits.write_s:
+            self._give_up()
             self._transport.abort()
-        elif not self._receiver.streams and now > min(self._end_s, self._heard_s + limits.idle_s):
-            self.leave() if not self._leaving else self.close()
-        elif self._receiver.streams and now > self._heard_s + _SILENT_S and self._asked_s == math.inf:
-            self._asked_s = now
-            self._transport.write(frame(PING, 0, 0, _ALIVE))
-        if self.deaf:
-            return
-        try:
-            self._receiver.check(now, passed_s)
-        except Broken as broken:
-            self._break(broken)
+        else:
+            try:
+                self._check_peer(now)
+                self._receiver.check(now, passed_s)
+            except Broken as broken:
+                self._break(broken)
         for stream in list(self._receiver.streams.values()):
             try:
                 stream.check(now)
             except BrokenStream as broken:
                 self.reset(stream, broken.code)
+
+    def _check_peer(self, now: float) -> None:
+        """Part with a peer that has nothing to say. Raises `Broken`."""
+        limits, receiver = self.limits, self._receiver
+        if not (receiver.settled and receiver.acknowledged) and now > self._opened_s + limits.head_s:
+            raise Broken(ErrorCode.SETTINGS_TIMEOUT, "the settings took too long")
+        if not receiver.streams and now > min(self._end_s, self._heard_s + limits.idle_s):
+            self.leave() if not self._leaving else self.close()
+        elif receiver.streams and now > self._heard_s + _SILENT_S and self._asked_s == math.inf:
+            self._asked_s = now
+            self._transport.write(frame(PING, 0, 0, _ALIVE))
 
     # For streams
 
@@ -207,9 +209,7 @@ class Http2Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything, and have nobody answer."""
-        self.deaf = True
-        for stream in list(self._receiver.streams.values()):
-            self.drop(stream)
+        self._give_up()
         self._host.connections.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -249,6 +249,12 @@ class Http2Connection(asyncio.Protocol):
             self._unread_s = now
         return now > self._unread_s + self.limits.write_s
 
+    def _give_up(self) -> None:
+        """Have nobody answer anything."""
+        self.deaf = True
+        for stream in list(self._receiver.streams.values()):
+            self.drop(stream)
+
     def _hang_up(self) -> None:
         """Close once what was written is sent, if the peer reads it at all."""
         self.deaf = True
@@ -257,9 +263,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _break(self, broken: Broken) -> None:
         """Say what is wrong, and close once the peer has had time to read it."""
-        self.deaf = True
-        for stream in list(self._receiver.streams.values()):
-            self.drop(stream)
+        self._give_up()
         self._transport.write(goaway(self._receiver.last, broken.code, str(broken)))
         if self._transport.can_write_eof():
             self._transport.write_eof()
