@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 import msgspec
+from google.protobuf.message import DecodeError
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.models.registry import Model
@@ -139,7 +140,17 @@ class GrpcServer:
         return {f"/{service.name}/Check": partial(Unary, begin=self._check)}
 
     def _check(self, stream: Stream, data: bytes, compressed: bool) -> None:
+        """Answer a probe, of all or of the service. Raises `Refused`."""
+        if compressed:
+            data = unpacked_message(data, stream.head.coding, self.limits.body_bytes)
         check = health_service().methods["Check"]
+        try:
+            service = check.request.FromString(data).service
+        except DecodeError as error:
+            refuse("FS201", f"the request is not a HealthCheckRequest: {error}")
+        if service not in ("", SERVICE.name):
+            stream.fail("NOT_FOUND", f"there is no service `{service}`")
+            return
         status = "NOT_SERVING" if self.connections.draining else "SERVING"
         stream.answer(check.response(status=status).SerializeToString())
 

@@ -176,7 +176,16 @@ async def test_health_checking():
     async with running() as host:
         check = health_service().methods["Check"]
         ask = host.channel.unary_unary("/grpc.health.v1.Health/Check")
-        assert check.response.FromString(await ask(b"")).status == 1
+        for service in ("", "inference.GRPCInferenceService"):
+            data = check.request(service=service).SerializeToString()
+            assert check.response.FromString(await ask(data)).status == 1
+        for data, code in (
+            (check.request(service="x").SerializeToString(), "NOT_FOUND"),
+            (b"\xff", "INVALID"),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(data)
+            assert caught.value.code().name.startswith(code)
 
 
 @on_loop
