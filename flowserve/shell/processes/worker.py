@@ -18,6 +18,8 @@ import msgspec
 import uvloop
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.models.evidence import Evidence
+from flowserve.core.models.fork import Fork
 from flowserve.core.models.key import Key
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Table, Version
@@ -39,10 +41,12 @@ from flowserve.shell.processes.messages import (
     Moved,
     Prepare,
     Prepared,
+    Seen,
     Serve,
     Told,
     ToSupervisor,
     Unable,
+    Watched,
     line,
     read_for_worker,
 )
@@ -75,6 +79,7 @@ class Worker:
         self._grpc = grpc
         self._serving = Serving(Table([]), word)
         self._versions: dict[Key, Version] = {}
+        self._seen: dict[tuple[str, str, int], Evidence] = {}
         self._begin = Begin("", "")
         self._threads = ThreadPoolExecutor(1, "loading")
         self._serve: asyncio.Task[bool] | None = None
@@ -187,8 +192,23 @@ class Worker:
             if isinstance(outcome, Refused):
                 failures.append(Failure(key, outcome.diagnostics))
         versions = [self._versions[key] for key in prepare.versions]
-        self._serving.stage(Table(versions, prepare.aliases, prepare.generation))
+        forks = self._forks(prepare)
+        self._serving.stage(Table(versions, prepare.aliases, prepare.generation, forks))
         self._tell(Prepared(prepare.generation, failures))
+
+    def _forks(self, prepare: Prepare) -> list[Fork]:
+        """Where rollouts part requests. What was seen of a step goes on being counted in every table."""
+        serving = {(key.name, key.version): self._versions[key] for key in prepare.versions}
+        seen: dict[tuple[str, str, int], Evidence] = {}
+        forks = []
+        for name, of in prepare.rollouts.items():
+            for alias, rollout in of.items():
+                evidence = self._seen.get((name, alias, rollout.serial)) or Evidence()
+                seen[name, alias, rollout.serial] = evidence
+                sides = serving[name, rollout.stable], serving[name, rollout.candidate]
+                forks.append(Fork(name, alias, rollout, *sides, evidence))
+        self._seen = seen
+        return forks
 
     def _eager(self, version: Version, proven: bool) -> bool:
         """Whether a version is loaded before anybody asks for it."""
@@ -212,6 +232,10 @@ class Worker:
         while True:
             await asyncio.sleep(_LOOK_S)
             self._memory.look()
+            forks = self._serving.table.forks if self._serve else ()
+            if forks:
+                seen = [Seen(of.name, of.alias, of.rollout.serial, of.evidence) for of in forks]
+                self._tell(Watched(seen))
 
     def _tell(self, message: ToSupervisor) -> None:
         self._writer.write(line(message))
