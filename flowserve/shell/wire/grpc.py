@@ -25,6 +25,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Call, Engine, priority_of, rows_of
+from flowserve.core.models.fork import Fork, Forked
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Cold, Version
 from flowserve.core.wire.addresses import Address, Unix
@@ -51,6 +52,7 @@ from flowserve.core.wire.shared import no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wire.tokens import OPEN_METHODS
 from flowserve.shell.models.serving import Serving
+from flowserve.shell.models.trials import Trial, Trials
 from flowserve.shell.wire.connection import Limits
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
 from flowserve.shell.wire.grpc_calls import (
@@ -60,6 +62,7 @@ from flowserve.shell.wire.grpc_calls import (
     guarded,
     guarded_stream,
     is_local,
+    metadata,
 )
 from flowserve.shell.wire.http import Server
 from flowserve.shell.wire.listening import address_of, private_sockets, remove_unix
@@ -85,6 +88,7 @@ async def listen(server: Server, reserved: socket.socket, shared: bool = False) 
         server.security,
         server.extensions,
         shared,
+        server.trials,
     )
     await endpoint.listen(reserved)
     return endpoint
@@ -102,8 +106,10 @@ class GrpcServer:
         security: Security = Security(),  # noqa: B008 - frozen
         extensions: Extensions | None = None,
         shared: bool = False,
+        trials: Trials | None = None,
     ) -> None:
         self._models = models
+        self._trials = trials or Trials(engine)
         self._extensions = extensions or Extensions(FixedRepository(models, engine))
         self._security = security
         self._address: Address | None = None
@@ -262,12 +268,31 @@ class GrpcServer:
             model = self._models.resolve(message.model_name, message.model_version)
         except Cold as cold:
             model = await self._fetched(cold.version)
+        except Forked as forked:
+            return await self._tried(forked.fork, message, data, context)
+        return await self._inferred(model, message, data, context)
+
+    async def _tried(self, fork: Fork, message: Any, data: bytes, context: Context) -> Any:
+        """Answer by the side of a rollout that the request gets."""
+        trial = self._trials.begin(fork, lambda name: metadata(context, name))
+        ok = False
+        try:
+            model = trial.version.model or await self._fetched(trial.version)
+            response = await self._inferred(model, message, data, context, trial)
+            ok = True
+            return response
+        finally:
+            trial.ended(ok)
+
+    async def _inferred(
+        self, model: Model, message: Any, data: bytes, context: Context, trial: Trial | None = None
+    ) -> Any:
         began = perf_counter()
         local = is_local(context) if b"shared_memory" in data else False
         regions = self._extensions.shared_memory.get if local else no_regions
         request = parse_infer(message, model.signature, regions)
         read_ms = (perf_counter() - began) * 1e3
-        outputs = await self._run(model, request, context)
+        outputs = await self._run(model, request, context, trial)
         began = perf_counter()
         response = infer_response(model.name, model.version, request, outputs)
         tally = self._engine.tally(model)
@@ -289,7 +314,9 @@ class GrpcServer:
             raise found
         return found
 
-    async def _run(self, model: Model, request: InferRequest, context: Context) -> list[Array]:
+    async def _run(
+        self, model: Model, request: InferRequest, context: Context, trial: Trial | None
+    ) -> list[Array]:
         left_ms = [request.timeout_us / 1e3] if request.timeout_us else []
         if (left_s := context.time_remaining()) is not None:
             left_ms.append(left_s * 1000)
@@ -301,12 +328,13 @@ class GrpcServer:
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
 
+        names, rows = tuple(wanted.spec.name for wanted in request.wanted), rows_of(request.feed)
         call = Call(
             model,
             request.feed,
-            tuple(wanted.spec.name for wanted in request.wanted),
-            rows_of(request.feed),
-            done,
+            names,
+            rows,
+            done if trial is None else trial.watched(request.feed, names, rows, done),
             self._engine.now_ms() + min(left_ms) if left_ms else None,
             priority_of(request.priority),
         )

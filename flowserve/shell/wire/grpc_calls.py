@@ -43,8 +43,7 @@ def guarded_stream(answer: StreamAnswer, tokens: Tokens) -> StreamAnswer:
 
 
 async def _check_token(context: Context, tokens: Tokens) -> None:
-    given = dict(context.invocation_metadata()).get("authorization", "")
-    if not tokens.admit(given.encode() if isinstance(given, str) else given):
+    if not tokens.admit(metadata(context, "authorization").encode()):
         await abort(context, REFUSED)
 
 
@@ -54,6 +53,12 @@ async def abort(context: Context, refused: Refused) -> None:
     if isinstance(refused, Overloaded):  # what gRPC's own retries heed
         pushback = (("grpc-retry-pushback-ms", str(refused.retry_after_s * 1000)),)
     await context.abort(grpc.StatusCode[code_of(refusal(refused).status)], str(refused), pushback)
+
+
+def metadata(context: Context, name: str) -> str:
+    """What a client has sent along by a name in lower case, "" for nothing."""
+    given = dict(context.invocation_metadata() or ()).get(name, "")
+    return given if isinstance(given, str) else given.decode("latin-1")
 
 
 def is_local(context: Context) -> bool:
