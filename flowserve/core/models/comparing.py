@@ -52,8 +52,8 @@ def _difference(
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         same = (a == b) | (np.isnan(a) & np.isnan(b))
-        apart = np.where(same, 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf))
-        relative = np.where(same, 0.0, np.nan_to_num(apart / np.abs(a), nan=np.inf))
+        apart = np.where(same, 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf))
+        relative = np.where(same, 0.0, np.nan_to_num(apart / np.abs(a), nan=np.inf, posinf=np.inf))
         # Not `>`: beside an infinity everything is within the tolerance.
         off = _by_row(~same & ~(np.isfinite(apart) & (apart <= tolerance + tolerance * np.abs(a))), rows)
     ranked = a.ndim > 1 and a.shape[-1] > 1

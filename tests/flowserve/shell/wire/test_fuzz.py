@@ -50,6 +50,7 @@ class Wire:
 
     limits = LIMITS
     draining = False
+    headers = {b"x-canary"}  # noqa: RUF012 - nobody changes it
 
     def __init__(self) -> None:
         self.written = b""
