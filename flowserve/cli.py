@@ -174,7 +174,7 @@ def deploy(model: str, version: int, alias: str, http: str) -> None:
 
 
 _ALIAS = argument("--alias", default="production", help="the alias it is of (default: production)")
-_SHARE = argument("--share", type=float, metavar="PERCENT", help="the first step's; others as in --steps")
+_SHARE = argument("--share", type=float, metavar="PERCENT", help="a single step, and then promotion")
 
 
 @app.command(

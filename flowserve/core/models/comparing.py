@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,7 +80,7 @@ def _count(of: _Rows, rows: int) -> int:
 
 def _finite(value: Any) -> float:
     """JSON has no infinity."""
-    return min(float(value), sys.float_info.max)
+    return min(float(value), float(np.finfo(np.float64).max))
 
 
 def _from_bits(array: Array) -> Array:

@@ -15,7 +15,18 @@ from flowserve.core.models.table import Version
 class Fork:
     """Stands in a table in the place of a version. `evidence` is what this process has seen."""
 
-    __slots__ = ("_twin", "alias", "candidate", "evidence", "model", "name", "rollout", "stable", "uses")
+    __slots__ = (
+        "_twin",
+        "alias",
+        "candidate",
+        "evidence",
+        "halted",
+        "model",
+        "name",
+        "rollout",
+        "stable",
+        "uses",
+    )
 
     def __init__(
         self, name: str, alias: str, rollout: Rollout, stable: Version, candidate: Version, evidence: Evidence
@@ -30,6 +41,8 @@ class Fork:
         """None always, as of a version that is not in memory: so that requests without a rollout are
         resolved as fast as if there were none."""
         self.uses = 0
+        self.halted = False
+        """The candidate gets nothing more, not even what a header sends there: it will be rolled back."""
         self._twin: tuple[Model, Model] | None = None
 
     def absent(self) -> NoReturn:
@@ -43,7 +56,12 @@ class Fork:
         return self._twin[1]
 
     def choose(self, header: str, key: str, drawn: float) -> tuple[Side, bool]:
-        """The side of a request, and whether its header forced that. `drawn` is a number from 0 up to 1."""
+        """The side of a request, and whether that was forced, which makes it no sample.
+
+        `drawn` is a number from 0 up to 1.
+        """
+        if self.halted:
+            return "stable", True
         if header and (forced := forced_side(header)):
             return forced, True
         rollout = self.rollout

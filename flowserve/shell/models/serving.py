@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from concurrent.futures import Executor
 from typing import Any
 
@@ -59,6 +59,13 @@ class Serving:
         self._staged = table
         # Before it is current: a request's head is read before its name is resolved.
         self.headers |= headers_of(table)
+
+    def halt(self, steps: Set[tuple[str, str, int]]) -> None:
+        """Give nothing more to the candidates of rollouts: model, alias and serial."""
+        for table in (self._table, self._staged):
+            for fork in table.forks if table else ():
+                if (fork.name, fork.alias, fork.rollout.serial) in steps:
+                    fork.halted = True
 
     def fetch(self, version: Version, then: Callable[[Model | Refused], Any]) -> None:
         """Have a version loaded that `resolve` raised `Cold` for; `then` is called exactly once, later."""

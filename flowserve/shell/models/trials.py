@@ -30,7 +30,7 @@ class Trials:
         draw = self._random.random
         side, forced = fork.choose(header(plan.header.lower()), header(plan.key.lower()), draw())
         shadows = None
-        if side == "stable" and plan.shadow and draw() * 100 < plan.shadow:
+        if side == "stable" and plan.shadow and not fork.halted and draw() * 100 < plan.shadow:
             shadows = self._shadows
         version = fork.candidate if side == "candidate" else fork.stable
         version.uses += 1

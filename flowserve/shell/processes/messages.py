@@ -53,6 +53,14 @@ class Moved(msgspec.Struct, frozen=True, tag="moved"):
     generation: int
 
 
+class Halt(msgspec.Struct, frozen=True, tag="halt"):
+    """Give a rollout's candidate nothing more, now: its end has to wait until what is being loaded is."""
+
+    name: str
+    alias: str
+    serial: int
+
+
 class Known(msgspec.Struct, frozen=True, tag="known"):
     """What the server has of models now."""
 
@@ -130,7 +138,7 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
     request: Load | Unload | Count
 
 
-ToWorker = Begin | Prepare | Serve | Moved | Known | Told | Count
+ToWorker = Begin | Prepare | Serve | Moved | Halt | Known | Told | Count
 ToSupervisor = Prepared | Listening | Unable | Asked | Counted | Watched
 
 _encoder = msgspec.json.Encoder()

@@ -77,7 +77,7 @@ class Rollouts:
     async def _judge(self, name: str, alias: str, rollout: Rollout) -> None:
         step = self._step(name, alias, rollout)
         verdict: Verdict
-        if reason := self._doomed.pop((name, alias, rollout.serial), ""):
+        if reason := self._doomed.get((name, alias, rollout.serial), ""):
             verdict = RollBack(reason)
         else:
             verdict, step.looks = judge(rollout, step.evidence(), step.age_s(), step.looks)
@@ -91,6 +91,7 @@ class Rollouts:
             case Promote(reason):
                 operation = EndRollout(name, alias, True, rollout.serial, f"promoted: {reason}")
             case RollBack(reason):
+                self._supervisor.halt(name, alias, rollout.serial)
                 operation = EndRollout(name, alias, False, rollout.serial, f"rolled back: {reason}")
             case _:
                 assert_never(verdict)

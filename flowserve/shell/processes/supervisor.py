@@ -43,6 +43,7 @@ from flowserve.shell.processes.messages import (
     Asked,
     Count,
     Counted,
+    Halt,
     Known,
     Listening,
     Moved,
@@ -187,6 +188,12 @@ class Supervisor:
         for ended in rollouts_ended(before, settled, reason):
             self.on_rollout_end(ended)
         return settled
+
+    def halt(self, name: str, alias: str, serial: int) -> None:
+        """Let the candidate of a rollout get nothing more, before the rollout ends."""
+        for worker in self._workers:
+            if worker:
+                worker.tell(Halt(name, alias, serial))
 
     # Operations
 

@@ -36,6 +36,7 @@ from flowserve.shell.processes.messages import (
     Count,
     Counted,
     Failure,
+    Halt,
     Known,
     Listening,
     Moved,
@@ -80,6 +81,7 @@ class Worker:
         self._serving = Serving(Table([]), word)
         self._versions: dict[Key, Version] = {}
         self._seen: dict[tuple[str, str, int], Evidence] = {}
+        self._halted: set[tuple[str, str, int]] = set()
         self._begin = Begin("", "")
         self._threads = ThreadPoolExecutor(1, "loading")
         self._serve: asyncio.Task[bool] | None = None
@@ -106,6 +108,9 @@ class Worker:
                     self._serve = asyncio.get_running_loop().create_task(self._accept())
                 case Moved():
                     await self._forget()
+                case Halt(name, alias, serial):
+                    self._halted.add((name, alias, serial))
+                    self._serving.halt(self._halted)
                 case Known(models):
                     self._repository.known(models)
                 case Told() as told:
@@ -194,6 +199,7 @@ class Worker:
         versions = [self._versions[key] for key in prepare.versions]
         forks = self._forks(prepare)
         self._serving.stage(Table(versions, prepare.aliases, prepare.generation, forks))
+        self._serving.halt(self._halted)
         self._tell(Prepared(prepare.generation, failures))
 
     def _forks(self, prepare: Prepare) -> list[Fork]:
@@ -208,6 +214,7 @@ class Worker:
                 sides = serving[name, rollout.stable], serving[name, rollout.candidate]
                 forks.append(Fork(name, alias, rollout, *sides, evidence))
         self._seen = seen
+        self._halted &= set(seen)
         return forks
 
     def _eager(self, version: Version, proven: bool) -> bool:

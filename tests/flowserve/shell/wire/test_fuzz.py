@@ -117,7 +117,7 @@ def exchange(pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
     async def talk():
         wire = Wire()
         host = type("Host", (), {})()
-        for name in ("limits", "draining", "opened", "admits", "answer", "settled"):
+        for name in ("limits", "draining", "headers", "opened", "admits", "answer", "settled"):
             setattr(host, name, getattr(wire, name))
         host.closed = lambda connection: None
         connection = Connection(host)
