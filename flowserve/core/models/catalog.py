@@ -158,7 +158,8 @@ def propose(catalog: Catalog, operation: Operation) -> Proposal:
             models[name] = _pointed(name, _named(catalog, name), alias, version)
             whole = True
         case RollOut(name=name, version=version):
-            named = rolled(_on_disk_of(catalog, name, version), operation, catalog.generation + 1)
+            _on_disk(name, _named(catalog, name), version)
+            named = rolled(catalog.models[name], operation, catalog.generation + 1)
             models[name] = _with(named, {version: _wanted(named.versions[version])})
             whole = True
         case Step(name=name) | EndRollout(name=name):
@@ -184,18 +185,11 @@ def settle(proposal: Proposal, failed: Mapping[Key, str]) -> Settled:
     done = not (proposal.whole and failed)
     base = proposal.catalog if done else proposal.before
     before = proposal.before
-    models: dict[str, Named] = {}
-    broken: dict[tuple[str, str], str] = {
-        (name, alias): "the model is gone"
-        for name, of in before.rollouts().items()
-        for alias in of
-        if name not in base.models
+    models = {
+        name: _settled(name, named, before.models.get(name, Named()).aliases, failed)
+        for name, named in base.models.items()
     }
-    for name, named in base.models.items():
-        settled = _settled(name, named, before.models.get(name, Named()).aliases, failed)
-        left, reasons = kept(named.rollouts, settled.aliases, settled.versions)
-        broken |= {(name, alias): reason for alias, reason in reasons.items()}
-        models[name] = msgspec.structs.replace(settled, rollouts=left)
+    models, broken = kept(models, before)
     catalog = Catalog({name: named for name, named in models.items() if named.versions})
     same = all(of(catalog) == of(before) for of in (Catalog.serving, Catalog.aliases, Catalog.rollouts))
     generation = before.generation + (not same)
@@ -289,12 +283,6 @@ def _with(named: Named, changed: Mapping[int, Entry]) -> Named:
     return msgspec.structs.replace(named, versions={**named.versions, **changed})
 
 
-def _on_disk_of(catalog: Catalog, name: str, version: int) -> Named:
-    named = _named(catalog, name)
-    _on_disk(name, named, version)
-    return named
-
-
 # Settling
 
 
@@ -310,7 +298,7 @@ def _settled(name: str, named: Named, aliases_before: Mapping[str, int], failed:
             if target in versions and versions[target].serving:
                 aliases[alias] = target
                 break
-    return Named(versions, aliases)
+    return Named(versions, aliases, named.rollouts)
 
 
 def _settled_entry(entry: Entry, failure: str) -> Entry | None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from flowserve.core.models.key import Key
-from flowserve.core.models.rollout import Plan, Rollout, begun, broken, found, refuse_running, shares
+from flowserve.core.models.rollout import Plan, Rollout, begun, found, hindrance, refuse_running, shares
 
 if TYPE_CHECKING:
-    from flowserve.core.models.catalog import Entry, Named
+    from flowserve.core.models.catalog import Catalog, Named
 
 
 class RollOut(msgspec.Struct, frozen=True, tag="rollout"):
@@ -75,14 +75,26 @@ def rolled(named: Named, operation: Rolling, generation: int) -> Named:
             assert_never(operation)
 
 
-def kept(
-    wanted: Mapping[str, Rollout], aliases: Mapping[str, int], versions: Mapping[int, Entry]
-) -> tuple[dict[str, Rollout], dict[str, str]]:
-    """The rollouts that can go on with what serves, and why the others cannot, by alias."""
-    serving = {number: entry.serving for number, entry in versions.items() if entry.serving}
-    reasons = {alias: broken(rollout, aliases.get(alias), serving) for alias, rollout in wanted.items()}
-    left = {alias: rollout for alias, rollout in wanted.items() if not reasons[alias]}
-    return left, {alias: reason for alias, reason in reasons.items() if reason}
+def kept(models: Mapping[str, Named], before: Catalog) -> tuple[dict[str, Named], dict[tuple[str, str], str]]:
+    """The models with those of their rollouts that can go on with what serves, and why the others cannot, by
+    model and alias."""
+    broken = {
+        (name, alias): "the model is gone"
+        for name, of in before.rollouts().items()
+        for alias in of
+        if name not in models
+    }
+    left: dict[str, Named] = {}
+    for name, named in models.items():
+        serving = {number: entry.serving for number, entry in named.versions.items() if entry.serving}
+        reasons = {
+            alias: hindrance(rollout, named.aliases.get(alias), serving)
+            for alias, rollout in named.rollouts.items()
+        }
+        good = {alias: rollout for alias, rollout in named.rollouts.items() if not reasons[alias]}
+        left[name] = msgspec.structs.replace(named, rollouts=good) if named.rollouts else named
+        broken |= {(name, alias): reason for alias, reason in reasons.items() if reason}
+    return left, broken
 
 
 def resumed(wanted: Mapping[str, Rollout], generation: int) -> dict[str, Rollout]:

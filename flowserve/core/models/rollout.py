@@ -136,7 +136,7 @@ def refuse_running(name: str, alias: str, rollout: Rollout) -> None:
     )
 
 
-def broken(rollout: Rollout, alias_names: int | None, serving: dict[int, str]) -> str:
+def hindrance(rollout: Rollout, alias_names: int | None, serving: dict[int, str]) -> str:
     """Why a rollout cannot go on, "" where it can. `serving` has the stamps of the versions that serve."""
     if alias_names != rollout.stable:
         return f"the alias names version {alias_names} now" if alias_names else "the alias is gone"
