@@ -163,7 +163,7 @@ def position(name: str, alias: str, candidate: int, key: str) -> float:
     """Where a key stands, from 0 up to 100: it is the candidate's where that is below the share.
 
     So a key that has gone over stays there as the share grows; and it is not always the same keys that try
-    what is new, since every candidate has its own order. BLAKE2b, the first 8 bytes as a big-endian number.
+    what is new, since every candidate has its own order. BLAKE2b with 8 bytes, as a big-endian number.
     """
     text = f"{name}@{alias}/{candidate}:{key}"
     return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()) / 2**64 * 100
