@@ -164,11 +164,16 @@ def test_bad_candidates_are_rolled_back_and_it_is_said_why(tmp_path):
 
 def test_sides_by_header_and_key_over_all_protocols_and_killed_processes(models, tmp_path):
     with serving(tmp_path, "--processes", "2", "--grpc", "127.0.0.1:0") as server:
+        users = ("ann", "bob", "cy", "dan", "eve", "flo")
+        # Heads that are known from before mean something from now on.
+        for user in users:
+            assert {answer(server, "m@production", X_User=user)[1] for _ in range(6)} == {"1"}
+        assert {answer(server, "m@production", X_Try="always")[1] for _ in range(6)} == {"1"}
         options = ("--share", "40", "--manual", "--key", "X-User", "--header", "X-Try")
         assert server.command("rollout", "start", "m", "2", *options).returncode == 0
 
         def sides() -> None:
-            for user in ("ann", "bob", "cy", "dan", "eve", "flo"):
+            for user in users:
                 expected = "2" if position("m", "production", 2, user) < 40 else "1"
                 found = {answer(server, "m@production", X_User=user)[1] for _ in range(4)}
                 assert found == {expected}
