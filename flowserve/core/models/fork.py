@@ -52,7 +52,7 @@ class Fork:
     def twin(self, model: Model) -> Model:
         """The candidate's model once more: its shadow calls are queued and counted apart from the others."""
         if self._twin is None or self._twin[0] is not model:
-            self._twin = model, replace(model)
+            self._twin = model, replace(model, name=f"{model.name} (shadow)")
         return self._twin[1]
 
     def choose(self, header: str, key: str, drawn: float) -> tuple[Side, bool]:
