@@ -16,7 +16,7 @@ from flowc.plan.diagnostics import Place, refuse
 from flowserve.core.config import Config, parse_config
 from flowserve.core.models.catalog import Refresh
 from flowserve.core.wire.addresses import parse_address
-from flowserve.shell.models.repository import read_aliases, scan, stamps
+from flowserve.shell.models.repository import read_aliases, read_rollouts, scan, stamps
 from flowserve.shell.models.watch import Watch
 from flowserve.shell.processes.admin import Admin
 from flowserve.shell.processes.children import Settings
@@ -68,6 +68,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
     found = Refresh(
         {folder.name: stamps(folder) for folder in folders},
         {name: of for name, of in aliases.items() if of is not None},
+        {folder.name: rollouts for folder in folders if (rollouts := read_rollouts(folder))},
     )
     listener = reserve(http)
     check_reach(listener, security, config.trust_network)
@@ -102,7 +103,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         sys.stdout.flush()
 
     async def serve() -> bool:
-        async with Admin(supervisor, Watch(models, folders), address).administered():
+        async with Admin(supervisor, Watch(models, folders), address, config.rollout).administered():
             return await supervisor.run(found, announce)
 
     if not asyncio.run(serve()):

@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,12 @@ from flowserve.core.models.catalog import (
     Refresh,
     Settled,
     Unload,
-    changes,
     propose,
     settle,
 )
+from flowserve.core.models.changes import Ended, changes, rollout_changes, rollouts_ended
 from flowserve.core.models.key import Key
+from flowserve.core.models.rolling import EndRollout, Step
 from flowserve.core.wire.statistics import ModelStatistics, summed
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.children import Child, Settings, end_of, start_child
@@ -40,14 +41,17 @@ from flowserve.shell.processes.messages import (
     Asked,
     Count,
     Counted,
+    Halt,
     Known,
     Listening,
     Moved,
     Prepare,
     Prepared,
+    Seen,
     Serve,
     Told,
     Unable,
+    Watched,
     read_for_supervisor,
 )
 from flowserve.shell.wire.listening import BACKLOG, address_of, inode_of, reason, remove_unix
@@ -79,6 +83,14 @@ class Supervisor:
         self._asked: set[asyncio.Task[None]] = set()
         self.on_request: OnRequest | None = None
         """Does what clients of the processes ask for; what it returns is why it did not."""
+        self.on_seen: Callable[[int, list[Seen]], None] = lambda process, seen: None
+        """Hears what a process has seen of rollouts."""
+        self.on_death: Callable[[int], None] = lambda code: None
+        """Hears how a process ended that served."""
+        self.on_failures: Callable[[list[Key]], None] = lambda keys: None
+        """Hears what a process that was started again could not load."""
+        self.on_rollout_end: Callable[[Ended], None] = lambda ended: None
+        """Hears how a rollout ended, by whatever operation."""
         self._number = 0
         self._unable: tuple[Diagnostic, ...] = ()
         self._turn = asyncio.Lock()
@@ -123,6 +135,8 @@ class Supervisor:
             settled = await self._until_stop(self._first(found))
             if settled is None:
                 return True
+            for change in rollout_changes(Catalog(), settled):
+                self.note(change)
             self._listen()
             for worker in self._workers:
                 self._admit(worker)
@@ -148,20 +162,34 @@ class Supervisor:
         _log.info("%s", text)
         self.events.append(f"{time.strftime('%H:%M:%S')}  {text}")
 
-    async def operate(self, operation: Operation) -> Settled:
-        """Do an operation in its turn. Raises `Refused` FS107."""
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until nobody else changes anything. Raises `Refused` FS107 when too many wait."""
         if self._waiting >= _QUEUE_MAX:
             refuse("FS107", f"{self._waiting} operations wait for their turn already")
         self._waiting += 1
         try:
             async with self._turn:
-                before = self._catalog
-                settled, _ = await self._make(operation)
-                for change in changes(before, settled):
-                    self.note(change)
-                return settled
+                yield
         finally:
             self._waiting -= 1
+
+    async def operate(self, operation: Operation) -> Settled:
+        """Do an operation, within a turn. Raises `Refused`."""
+        before = self._catalog
+        settled, _ = await self._make(operation)
+        reason = operation.reason if isinstance(operation, Step | EndRollout) else ""
+        for change in changes(before, settled, reason):
+            self.note(change)
+        for ended in rollouts_ended(before, settled, reason):
+            self.on_rollout_end(ended)
+        return settled
+
+    def halt(self, name: str, alias: str, serial: int) -> None:
+        """Let the candidate of a rollout get nothing more, before the rollout ends."""
+        for worker in self._workers:
+            if worker:
+                worker.tell(Halt(name, alias, serial))
 
     # Operations
 
@@ -204,7 +232,7 @@ class Supervisor:
         What is `loading` and must be `proven` is loaded even where its tier would have it wait for a request.
         """
         must = sorted(loading) if proven else []
-        prepare = Prepare(catalog.generation, catalog.serving(), catalog.aliases(), must)
+        prepare = _prepare(catalog, must)
         first = not self._catalog.generation
         failed: dict[Key, tuple[Diagnostic, ...]] = {}
         asked: set[Child] = set()
@@ -261,6 +289,8 @@ class Supervisor:
                             self.note("; ".join(diagnostic.message for diagnostic in diagnostics))
                     case Counted(number, statistics):
                         worker.counted(number, statistics)
+                    case Watched(seen):
+                        self.on_seen(worker.process.pid, seen)
                     case Asked(number, request):
                         asked = asyncio.get_running_loop().create_task(self._tell(worker, number, request))
                         self._asked.add(asked)
@@ -275,6 +305,7 @@ class Supervisor:
             worker.counted(number, [])
         if self._stopping or not worker.serving:
             return
+        self.on_death(worker.process.returncode)
         await self._again(index, worker)
 
     async def _tell(self, worker: Child, number: int, request: Load | Unload | Count) -> None:
@@ -305,10 +336,11 @@ class Supervisor:
         assert worker is not None
         while not self._stopping:
             catalog = self._catalog
-            prepare = Prepare(catalog.generation, catalog.serving(), catalog.aliases())
-            if await worker.prepare(prepare) is None:
+            prepared = await worker.prepare(_prepare(catalog))
+            if prepared is None:
                 await self._again(index, worker)
                 return
+            self.on_failures([failure.key for failure in prepared.failures])
             if catalog.generation == self._catalog.generation:
                 self._admit(worker)
                 return
@@ -346,6 +378,11 @@ class Supervisor:
                 process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         return all(code in (0, -signal.SIGTERM) for code in codes)
+
+
+def _prepare(catalog: Catalog, proven: Iterable[Key] = ()) -> Prepare:
+    of = catalog.serving(), catalog.aliases(), catalog.rollouts()
+    return Prepare(catalog.generation, *of, list(proven))
 
 
 _CRASH = "the process's last words are above; a model that crashes onnxruntime takes its process along"

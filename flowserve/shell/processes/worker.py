@@ -18,6 +18,8 @@ import msgspec
 import uvloop
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.models.evidence import Evidence
+from flowserve.core.models.fork import Fork
 from flowserve.core.models.key import Key
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Table, Version
@@ -34,15 +36,18 @@ from flowserve.shell.processes.messages import (
     Count,
     Counted,
     Failure,
+    Halt,
     Known,
     Listening,
     Moved,
     Prepare,
     Prepared,
+    Seen,
     Serve,
     Told,
     ToSupervisor,
     Unable,
+    Watched,
     line,
     read_for_worker,
 )
@@ -74,6 +79,8 @@ class Worker:
         self._grpc = grpc
         self._serving = Serving(Table([]), word)
         self._versions: dict[Key, Version] = {}
+        self._seen: dict[tuple[str, str, int], Evidence] = {}
+        self._halted: set[tuple[str, str, int]] = set()
         self._begin = Begin("", "")
         self._threads = ThreadPoolExecutor(1, "loading")
         self._serve: asyncio.Task[bool] | None = None
@@ -100,6 +107,9 @@ class Worker:
                     self._serve = asyncio.get_running_loop().create_task(self._accept())
                 case Moved():
                     await self._forget()
+                case Halt(name, alias, serial):
+                    self._halted.add((name, alias, serial))
+                    self._serving.halt(self._halted)
                 case Known(models):
                     self._repository.known(models)
                 case Told() as told:
@@ -186,8 +196,25 @@ class Worker:
             if isinstance(outcome, Refused):
                 failures.append(Failure(key, outcome.diagnostics))
         versions = [self._versions[key] for key in prepare.versions]
-        self._serving.stage(Table(versions, prepare.aliases, prepare.generation))
+        forks = self._forks(prepare)
+        self._serving.stage(Table(versions, prepare.aliases, prepare.generation, forks))
+        self._serving.halt(self._halted)
         self._tell(Prepared(prepare.generation, failures))
+
+    def _forks(self, prepare: Prepare) -> list[Fork]:
+        """Where rollouts part requests. What was seen of a step goes on being counted in every table."""
+        serving = {(key.name, key.version): self._versions[key] for key in prepare.versions}
+        seen: dict[tuple[str, str, int], Evidence] = {}
+        forks = []
+        for name, of in prepare.rollouts.items():
+            for alias, rollout in of.items():
+                evidence = self._seen.get((name, alias, rollout.serial)) or Evidence()
+                seen[name, alias, rollout.serial] = evidence
+                sides = serving[name, rollout.stable], serving[name, rollout.candidate]
+                forks.append(Fork(name, alias, rollout, *sides, evidence))
+        self._seen = seen
+        self._halted &= set(seen)
+        return forks
 
     def _eager(self, version: Version, proven: bool) -> bool:
         """Whether a version is loaded before anybody asks for it."""
@@ -211,6 +238,10 @@ class Worker:
         while True:
             await asyncio.sleep(_LOOK_S)
             self._memory.look()
+            forks = self._serving.table.forks if self._serve else ()
+            if forks:
+                seen = [Seen(of.name, of.alias, of.rollout.serial, of.evidence) for of in forks]
+                self._tell(Watched(seen))
 
     def _tell(self, message: ToSupervisor) -> None:
         self._writer.write(line(message))

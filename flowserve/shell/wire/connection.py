@@ -34,6 +34,8 @@ class Received(msgspec.Struct):
     coding: str = ""
     accept_coding: str = ""
     authorization: bytes = b""
+    routing: dict[bytes, bytes] | None = None
+    """What rollouts want to see, by name in lower case."""
     keep_alive: bool = True
     http_1_0: bool = False
     expects_continue: bool = False
@@ -58,6 +60,9 @@ class Host(Protocol):
 
     def admits(self, received: Received) -> bool:
         """Whether a request may be asked, by its head."""
+
+    headers: set[bytes]
+    """Those of a request to keep in `routing`, in lower case."""
 
     def settled(self) -> None:
         """Hear that a connection has nothing to do any more."""
@@ -92,6 +97,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, host: Host) -> None:
         self._host = host
         self._limits = host.limits
+        self._headers = host.headers
         self._now = asyncio.get_running_loop().time
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Received | Answer] = deque()
@@ -254,6 +260,8 @@ class Connection(asyncio.Protocol):
                 received.authorization = value
             case b"expect":
                 received.expects_continue = value.strip().lower() == b"100-continue"
+            case other if self._headers and other in self._headers:
+                received.routing = {**(received.routing or {}), other: value}
 
     def on_headers_complete(self) -> None:
         """The head is complete: refuse a body that would not be taken before it comes."""

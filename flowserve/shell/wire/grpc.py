@@ -27,6 +27,7 @@ from flowserve.core.wire.service import health_service
 from flowserve.core.wire.tokens import OPEN_METHODS, REFUSED
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
+from flowserve.shell.models.trials import Trials
 from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
 from flowserve.shell.wire.grpc_calls import StreamInfer, Unary, begin_infer
@@ -43,7 +44,13 @@ _SHAKE_S = 10.0
 async def listen(server: Server, reserved: socket.socket) -> GrpcServer:
     """Serve what an HTTP server serves at another address too. Raises `Refused` FS104."""
     endpoint = GrpcServer(
-        server.models, server.engine, server.version, server.limits, server.security, server.extensions
+        server.models,
+        server.engine,
+        server.version,
+        server.limits,
+        server.security,
+        server.extensions,
+        server.trials,
     )
     await endpoint.listen(reserved)
     return endpoint
@@ -60,12 +67,14 @@ class GrpcServer:
         limits: Limits,
         security: Security = Security(),  # noqa: B008 - frozen
         extensions: Extensions | None = None,
+        trials: Trials | None = None,
     ) -> None:
         """`version` is the server's own."""
         self.models = models
         self.engine = engine
         self.limits = limits
         self.extensions = extensions or Extensions(FixedRepository(models, engine))
+        self.trials = trials or Trials(engine)
         self.connections: Connections[Http2Connection] = Connections(limits)
         self._loop = asyncio.get_running_loop()
         self._security = security

@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.models.fork import Fork, Forked
 from flowserve.core.models.registry import Model
-from flowserve.core.models.table import Cold
+from flowserve.core.models.table import Cold, Version
 from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.coding import unpacked
@@ -24,6 +25,7 @@ from flowserve.core.wire.routes import Infer, Predict, parse_route
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
+from flowserve.shell.models.trials import Trial, Trials
 from flowserve.shell.wire.connection import Connection, Received
 from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.exchange import Exchange
@@ -105,10 +107,12 @@ class Server:
         """`version` is the server's own; `alone` says that no other process answers for it."""
         self._loop = asyncio.get_running_loop()
         self.models = models
+        self.headers = models.headers
         self.version = version
         self.limits = limits
         self.security = security
         self.engine = engine or LoopEngine(self._loop)
+        self.trials = Trials(self.engine)
         self.extensions = Extensions(repository or FixedRepository(models, self.engine), alone)
         self.exchanges: dict[Connection, Exchange] = {}
         self.connections: Connections[Connection] = Connections(limits)
@@ -147,36 +151,61 @@ class Server:
                     model = self.models.resolve(route.name, route.version)
                 except Cold as cold:
                     begin = lambda model: self._exchange(model, received, connection, plain)  # noqa: E731
-                    return self._fetch(cold, connection, begin)
+                    return self._fetch(cold.version, connection, begin)
+                except Forked as forked:
+                    return self._try(forked.fork, received, connection, plain)
                 return self._exchange(model, received, connection, plain)
             if isinstance(route, ExtensionRoute):
                 return self._extend(route, received, connection)
             try:
                 return describe(route, self.models.table, not self.draining, self.version)
             except Cold as cold:
-                return self._fetch(cold, connection, lambda _: self.answer(received, connection))
+                return self._fetch(cold.version, connection, lambda _: self.answer(received, connection))
         except Refused as refused:
             return refusal(refused)
 
     def _exchange(
-        self, model: Model, received: Received, connection: Connection, plain: bool
+        self,
+        model: Model,
+        received: Received,
+        connection: Connection,
+        plain: bool,
+        trial: Trial | None = None,
     ) -> Answer | None:
-        return Exchange(self, model, received, connection, plain).begin()
+        return Exchange(self, model, received, connection, plain, trial).begin()
+
+    def _try(self, fork: Fork, received: Received, connection: Connection, plain: bool) -> Answer | None:
+        """Answer by the side of a rollout that the request gets."""
+        routing = received.routing or {}
+        trial = self.trials.begin(fork, lambda name: routing.get(name.encode(), b"").decode("latin-1"))
+
+        def begin(model: Model) -> Answer | None:
+            return self._exchange(model, received, connection, plain, trial)
+
+        model = trial.version.model
+        return begin(model) if model else self._fetch(trial.version, connection, begin, trial)
 
     def _fetch(
-        self, cold: Cold, connection: Connection, begin: Callable[[Model], Answer | None]
+        self,
+        version: Version,
+        connection: Connection,
+        begin: Callable[[Model], Answer | None],
+        trial: Trial | None = None,
     ) -> Answer | None:
         """Have a model loaded, then begin with it, unless the client has left."""
 
         def fetched(found: Model | Refused) -> None:
-            if connection not in self.connections:
+            gone = connection not in self.connections
+            if trial is not None and (gone or isinstance(found, Refused)):
+                trial.ended(ok=False)
+            if gone:
                 answer: Answer | None = _GONE
             else:
                 answer = refusal(found) if isinstance(found, Refused) else begin(found)
             if answer is not None:
                 connection.answered(answer)
 
-        self.models.fetch(cold.version, fetched)
+        self.models.fetch(version, fetched)
         return None
 
     def _extend(self, route: ExtensionRoute, received: Received, connection: Connection) -> Answer | None:

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import msgspec
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.engine.calls import Call, priority_of, rows_of
+from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
+from flowserve.core.models.fork import Fork, Forked
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Cold
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, packed
@@ -22,6 +23,7 @@ from flowserve.core.wire.shared import no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
+from flowserve.shell.models.trials import Trial, Trials
 from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.streams import Stream
@@ -39,6 +41,7 @@ class Host(Protocol):
     engine: LoopEngine
     extensions: Extensions
     models: Serving
+    trials: Trials
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -72,6 +75,7 @@ class Inference:
         "_size",
         "_stream",
         "_streamed",
+        "_trial",
         "_write_ms",
     )
 
@@ -82,6 +86,7 @@ class Inference:
         self._done = done
         self._streamed = streamed
         self._gone = False
+        self._trial: Trial | None = None
         self._call: Call | None = None
         self._message: Any = None
         self._coding = ""
@@ -108,6 +113,8 @@ class Inference:
         if self._call is not None:
             self._server.engine.cancel(self._call)
             self._call = None
+        if self._trial is not None:
+            self._trial.ended(ok=False)
 
     def _decode(self, data: bytes) -> Refused | None:
         began = perf_counter()
@@ -132,8 +139,19 @@ class Inference:
             self._parse(self._server.models.resolve(message.model_name, message.model_version))
         except Cold as cold:
             self._server.models.fetch(cold.version, self._fetched)
+        except Forked as forked:
+            self._try(forked.fork)
         except Refused as unknown:
             self._finish(unknown)
+
+    def _try(self, fork: Fork) -> None:
+        """Have the side of a rollout answer that the request gets."""
+        self._trial = self._server.trials.begin(fork, self._stream.head.named)
+        version = self._trial.version
+        if version.model is not None:
+            self._parse(version.model)
+        else:
+            self._server.models.fetch(version, self._fetched)
 
     def _fetched(self, found: Model | Refused) -> None:
         if isinstance(found, Refused):
@@ -179,12 +197,16 @@ class Inference:
             self._finish(request)
         elif not self._gone:
             self._request = request
+            names, rows = tuple([wanted.spec.name for wanted in request.wanted]), rows_of(request.feed)
+            done: Done = self._ran
+            if self._trial is not None:
+                done = self._trial.watched(request.feed, names, rows, done)
             self._call = Call(
                 self._model,
                 request.feed,
-                tuple([wanted.spec.name for wanted in request.wanted]),
-                rows_of(request.feed),
-                self._ran,
+                names,
+                rows,
+                done,
                 self._due_ms(request.timeout_us),
                 priority_of(request.priority),
             )
@@ -228,6 +250,8 @@ class Inference:
         self._call = None  # it holds `self._ran`: without the circle, all is freed at once
         if self._gone:
             return
+        if self._trial is not None:
+            self._trial.ended(isinstance(outcome, Answered))
         if self._streamed and not isinstance(outcome, Answered):
             said = FAILED if outcome is None else str(outcome)
             request_id = self._message.id if self._message is not None else ""

@@ -74,6 +74,11 @@ class Head(msgspec.Struct, frozen=True):
     fault: tuple[str, str] | None = None
     """The status and the reason of what is no call, though it is gRPC."""
 
+    def named(self, name: str) -> str:
+        """Return the value of a field by its name in lower case, "" where there is none."""
+        wanted = name.encode()
+        return next((value.decode("latin-1") for field, value in self.fields if field == wanted), "")
+
 
 class Trailers(msgspec.Struct, frozen=True):
     """A header list without pseudo-headers, as it may end a request. Nothing in it has a meaning here."""

@@ -51,6 +51,7 @@ class Wire:
 
     limits = LIMITS
     draining = False
+    headers = {b"x-canary"}  # noqa: RUF012 - nobody changes it
 
     def __init__(self) -> None:
         self.written = b""
@@ -117,7 +118,7 @@ def exchange(pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
     async def talk():
         wire = Wire()
         host = type("Host", (), {})()
-        for name in ("limits", "draining", "opened", "admits", "answer", "settled"):
+        for name in ("limits", "draining", "headers", "opened", "admits", "answer", "settled"):
             setattr(host, name, getattr(wire, name))
         host.closed = lambda connection: None
         connection = Connection(host)
