@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from flowc.plan.diagnostics import Label, Place, refuse
+from flowc.plan.diagnostics import Label, Place, Refused, refuse
+from flowserve.core.models.rollout import Plan, checked
 from flowserve.core.observe.settings import AccessLog, Observed, Samples, Traces
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -34,6 +35,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """By the names of models."""
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    rollout: Plan = Plan()
+    """What rollouts are like whose settings nobody gives."""
     access_log: AccessLog = AccessLog()
     samples: Samples = Samples()
     traces: Traces = Traces()
@@ -63,14 +66,25 @@ def parse_config(text: str, file: str, limits: tuple[str, ...]) -> Config:
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `")
         keys = [key for key in path.rstrip("`").removeprefix("key in ").removeprefix("$").split(".") if key]
-        _refuse(text, file, reason, keys, _TABLES.get(keys[0] if keys else "", Config).__struct_fields__)
+        keys = [key.partition("[")[0] for key in keys]
+        table = _TABLES.get(keys[0] if len(keys) == 1 else "", Config)
+        _refuse(text, file, reason, keys, table.__struct_fields__)
+    try:
+        checked(config.rollout)
+    except Refused as refused:
+        _refuse(text, file, refused.diagnostics[0].message, ["rollout", "steps"], ())
     for name in config.limits:
         if name not in limits:
             _refuse(text, file, f"Object contains unknown field `{name}`", ["limits"], limits)
     return config
 
 
-_TABLES: dict[str, type[msgspec.Struct]] = {"access_log": AccessLog, "samples": Samples, "traces": Traces}
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "access_log": AccessLog,
+    "rollout": Plan,
+    "samples": Samples,
+    "traces": Traces,
+}
 
 
 def _refuse(text: str, file: str, reason: str, keys: list[str], names: tuple[str, ...]) -> Any:

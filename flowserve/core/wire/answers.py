@@ -116,13 +116,17 @@ def answer_predict(model: Model, request: InferRequest, outputs: Sequence[Array]
 
 def refusal(refused: Refused, status: int | None = None) -> Answer:
     """Answer with a refusal: 400 unless its code has a status of its own or one is given."""
-    code = refused.diagnostics[0].code
     return Answer(
-        status or _STATUS.get(code, 400),
+        status or status_of(refused),
         msgspec.json.encode({"error": str(refused)}),
         retry_after_s=refused.retry_after_s if isinstance(refused, Overloaded) else 0,
-        reason=code,
+        reason=refused.diagnostics[0].code,
     )
+
+
+def status_of(refused: Refused) -> int:
+    """Return the HTTP status of a refusal: 400 unless its code has one of its own."""
+    return _STATUS.get(refused.diagnostics[0].code, 400)
 
 
 def failure(status: int, message: str) -> Answer:

@@ -1,4 +1,4 @@
-"""Requests over gRPC. Imported only where they are asked for: grpc is an extra."""
+"""Requests over gRPC. Imported only where they are asked for: they need grpcio."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ try:
 
     from flowserve.core.wire.service import inference_service
 except ImportError:
-    hint = "`pip install 'flow-toolchain[grpc]'` installs it"
-    refuse("FS250", "`--grpc` needs the extra `grpc`, which is not installed", hint=hint)
+    refuse("FS292", "`--grpc` needs grpcio, which is not installed", hint="`pip install grpcio` installs it")
 
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,8 +17,8 @@ import msgspec
 from flowc.plan.diagnostics import Place, refuse
 from flowserve.core.config import Config, parse_config
 from flowserve.core.models.catalog import Refresh
-from flowserve.core.wire.addresses import Address, Unix, parse_address
-from flowserve.shell.models.repository import read_aliases, scan, stamps
+from flowserve.core.wire.addresses import parse_address
+from flowserve.shell.models.repository import read_aliases, read_rollouts, scan, stamps
 from flowserve.shell.models.watch import Watch
 from flowserve.shell.observe.rotating import check_writable
 from flowserve.shell.processes.admin import Admin
@@ -44,7 +44,7 @@ def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
             refuse("FS106", f"the configuration cannot be read: {reason.lower()}", Place(str(file)))
         names: tuple[str, ...] = ()
         if "limits" in text:
-            from flowserve.shell.wire.connection import Limits
+            from flowserve.shell.wire.limits import Limits
 
             names = Limits.__struct_fields__
         config = parse_config(text, str(file), names)
@@ -61,11 +61,11 @@ def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
 def start_server(config: Config, environment: Mapping[str, str]) -> None:
     """Serve a repository until SIGTERM or Ctrl-C.
 
-    Raises `Refused` FS101 to FS109 and FS250 to FS254 when that cannot be, and exits with 1 when requests
+    Raises `Refused` FS101 to FS109 and FS251 to FS254 when that cannot be, and exits with 1 when requests
     were left unanswered.
     """
     http = parse_address(config.http, "FS104")
-    grpc = _grpc_address(config)
+    grpc = parse_address(config.grpc, "FS104") if config.grpc else None
     certificate, key, tokens = map(_path, (config.tls_cert, config.tls_key, config.tokens))
     security = read_security(certificate, key, tokens, environment)
     models = Path(config.models)
@@ -81,6 +81,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
     found = Refresh(
         {folder.name: stamps(folder) for folder in folders},
         {name: of for name, of in aliases.items() if of is not None},
+        {folder.name: rollouts for folder in folders if (rollouts := read_rollouts(folder))},
     )
     listener = reserve(http)
     check_reach(listener, security, config.trust_network)
@@ -116,7 +117,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         sys.stdout.flush()
 
     async def serve() -> bool:
-        async with Admin(supervisor, Watch(models, folders), address).administered():
+        async with Admin(supervisor, Watch(models, folders), address, config.rollout).administered():
             return await supervisor.run(found, announce)
 
     if not asyncio.run(serve()):
@@ -124,35 +125,18 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         sys.exit(1)
 
 
-def _grpc_address(config: Config) -> Address | None:
-    """Where gRPC is answered, if it is. Raises `Refused` FS104, FS106 and FS250."""
-    if not config.grpc:
-        return None
-    address = parse_address(config.grpc, "FS104")
-    if isinstance(address, Unix) and config.processes > 1:
-        # grpc makes the socket itself, and a file in the file system is one process's.
-        refuse("FS106", "gRPC is answered at a Unix socket by one process only, or by several at a port")
-    _demand("FS250", "`--grpc`", "grpc", ("grpc", "google.protobuf"))
-    return address
-
-
 def _check_traces(endpoint: str) -> None:
     """Raises `Refused` FS106 and FS290."""
     if urlsplit(endpoint).scheme not in ("http", "https"):
         refuse("FS106", f"spans are sent to a URL, as in `http://127.0.0.1:4318`, got `{endpoint}`")
-    _demand("FS290", "`--otel`", "otel", ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"))
-
-
-def _demand(code: str, option: str, extra: str, modules: Sequence[str]) -> None:
-    """Refuse an option that needs an extra which is not installed."""
-    for module in modules:
+    for module in ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
         try:
             missing = find_spec(module) is None
         except ModuleNotFoundError:
             missing = True
         if missing:
-            hint = f"`pip install 'flow-toolchain[{extra}]'` installs it"
-            refuse(code, f"{option} needs the extra `{extra}`: there is no module `{module}`", hint=hint)
+            hint = "`pip install 'flow-toolchain[otel]'` installs it"
+            refuse("FS290", f"`--otel` needs the extra `otel`: there is no module `{module}`", hint=hint)
 
 
 def _path(text: str) -> Path | None:

@@ -19,6 +19,8 @@ from flowserve.shell.observe.observer import Observer
 from flowserve.shell.wire.connection import Received
 
 _TARGET_MAX = 1024
+NAMES = ("x-request-id", "traceparent", "tracestate")
+"""Headers that mean something here."""
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -45,7 +47,7 @@ class HttpObserver:
         others = received.others or {}
         asked = Asked(
             "http",
-            _client(peer),
+            client_of(peer),
             received.method,
             received.target.partition(b"?")[0][:_TARGET_MAX].decode("latin-1"),
             {name.decode(): text.decode("latin-1") for name, text in others.items()},
@@ -95,7 +97,8 @@ def tell(
     observer.ended(ended, exchanged)
 
 
-def _client(peer: object) -> str:
+def client_of(peer: object) -> str:
+    """The client's address, or that it came by a Unix socket."""
     if isinstance(peer, tuple):
         return str(peer[0])
     return "unix" if peer is AF_UNIX else ""
