@@ -52,9 +52,7 @@ def _of_processes(measure: ServerMeasure) -> Iterator[Metric]:
         values = {place: value(process) for place, process in processes.items()}
         yield Metric(f"flowserve_process_{name}", kind, about, by("process", values))
     answering = processes.values()
-    yield single(
-        "flowserve_connections", "gauge", "Open connections.", sum(p.connections for p in answering)
-    )
+    yield single("flowserve_connections", "gauge", "Open connections.", sum(p.connections for p in answering))
     about = "Requests that are being answered."
     yield single("flowserve_requests_in_flight", "gauge", about, sum(p.in_flight for p in answering))
     answers: dict[tuple[str, int], int] = {}
