@@ -42,7 +42,7 @@ def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
             refuse("FS106", f"the configuration cannot be read: {reason.lower()}", Place(str(file)))
         names: tuple[str, ...] = ()
         if "limits" in text:
-            from flowserve.shell.wire.connection import Limits
+            from flowserve.core.wire.limits import Limits
 
             names = Limits.__struct_fields__
         config = parse_config(text, str(file), names)

@@ -22,6 +22,7 @@ from flowserve.core.models.key import Key
 from flowserve.core.models.registry import Model
 from flowserve.core.models.table import Table, Version
 from flowserve.core.models.tiers import EAGER, PINNED, Budget
+from flowserve.core.wire.limits import Limits
 from flowserve.shell.engine.engine import LoopEngine, Settings
 from flowserve.shell.engine.warmup import measure
 from flowserve.shell.models.loading import load_proven
@@ -46,7 +47,6 @@ from flowserve.shell.processes.messages import (
     line,
     read_for_worker,
 )
-from flowserve.shell.wire.connection import Limits
 from flowserve.shell.wire.http import Server, serve
 from flowserve.shell.wire.security import security_of
 

@@ -44,6 +44,7 @@ from flowserve.core.wire.grpc import (
     stream_failure,
     stream_response,
 )
+from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.protocol import InferRequest
 from flowserve.core.wire.routes import Description, Infer, Predict
 from flowserve.core.wire.service import health_service
@@ -51,7 +52,6 @@ from flowserve.core.wire.shared import no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wire.tokens import OPEN_METHODS
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.connection import Limits
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
 from flowserve.shell.wire.grpc_calls import (
     Context,

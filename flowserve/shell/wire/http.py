@@ -14,18 +14,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.models.registry import Model
+from flowserve.core.models.registry import ByModel, Model
 from flowserve.core.models.table import Cold
 from flowserve.core.wire.addresses import Tcp, Unix
+from flowserve.core.wire.alike import Alike
 from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.coding import unpacked
 from flowserve.core.wire.extension_routes import ExtensionRoute
+from flowserve.core.wire.heads import Heads, Received
 from flowserve.core.wire.hosting import Repository
-from flowserve.core.wire.routes import Infer, Predict, parse_route
+from flowserve.core.wire.limits import Limits
+from flowserve.core.wire.routes import Infer, Predict, route_of
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.exchange import Exchange
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
@@ -111,6 +114,9 @@ class Server:
         self.engine = engine or LoopEngine(self._loop)
         self.extensions = Extensions(repository or FixedRepository(models, self.engine), alone)
         self.draining = False
+        self.heads = Heads()
+        self.held_bytes = 0
+        self.readers = ByModel(lambda model: Alike(model.signature))
         self.exchanges: dict[Connection, Exchange] = {}
         self._connections: set[Connection] = set()
         self._changed = asyncio.Event()
@@ -144,7 +150,7 @@ class Server:
     def answer(self, received: Received, connection: Connection) -> Answer | None:
         """Answer now what is only a description or runs inline; of the rest `connection` hears later."""
         try:
-            route = parse_route(received.method, received.target.decode("latin-1"))
+            route = route_of(received.method, received.target)
             if isinstance(route, Infer) or isinstance(route, Predict):  # noqa: SIM101 - a union costs 0.2 us
                 plain = isinstance(route, Predict)
                 try:
