@@ -92,7 +92,7 @@ class LoopEngine:
         rows: int,
         deadline_ms: float | None,
     ) -> Result | None:
-        """Run what is soon over while nothing of its model waits or runs; None where a call must be made of it.
+        """Run what is soon over while nothing of its model waits or runs. None: a call must be made of it.
 
         The path that most requests take, so short.
         """
