@@ -37,6 +37,10 @@ class ByModel(Generic[_T]):
         self._made: dict[int, _T] = {}
         self._watched: dict[int, weakref.ref[Model]] = {}
 
+    def __len__(self) -> int:
+        """How many models live of those that were asked about."""
+        return len(self._made)
+
     def of(self, model: Model) -> _T:
         """Return what is kept for a model, made now if need be."""
         made = self._made.get(id(model))

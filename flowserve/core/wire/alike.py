@@ -79,7 +79,7 @@ class Alike:
             admit(kept.rows, kept.timeout_us, kept.priority)
         array = _tensor(kept, body[len(before) : len(body) - len(kept.after)], header_bytes is not None)
         if array is None:  # only whoever reads it all can say what is wrong
-            return parse_request(body, header_bytes, self._signature, admit, regions)
+            return parse_request(body, header_bytes, self._signature, regions=regions)
         self._misses = 0
         feed = {kept.spec.name: array}
         return InferRequest(kept.id, feed, kept.wanted, kept.timeout_us, kept.priority, kept.parameters)
