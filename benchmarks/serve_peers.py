@@ -64,13 +64,14 @@ def _peer(peer: str, model: Path, request: bytes) -> Iterator[At | None]:
         os.environ.get("PEERS", sys.executable),
         Path(__file__).parent / "peers" / f"{peer}_server.py",
     )
+    libraries = Path(python).resolve().parent.parent / "lib"  # where Triton finds this very Python's library
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     log = model.with_name(f"{peer}.log")
     with log.open("wb") as output:
         server = subprocess.Popen(
             [python, str(script), "--port", str(port)],
-            env=os.environ | {"PEER_MODEL": str(model)},
+            env=os.environ | {"PEER_MODEL": str(model), "LD_LIBRARY_PATH": str(libraries)},
             cwd=model.parent,
             stdout=output,
             stderr=output,

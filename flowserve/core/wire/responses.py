@@ -52,13 +52,13 @@ def encode_response(
             tensors.append(to_binary(array, datatype))
             described.append(b'%b,"parameters":{"binary_data_size":%d}}' % (opening, len(tensors[-1])))
         else:
-            described.append(b'%b,"data":%b}' % (opening, _encode(to_json(array, datatype))))
+            described.append(opening + b',"data":' + _encode(to_json(array, datatype)) + b"}")
     end = b"]"
     if request.id:
         end += b',"id":' + _encode(request.id)
     if parameters:
         end += b',"parameters":' + _encode(parameters)
-    header = b"%b%b%b}" % (_opening(name, version), b",".join(described), end)
+    header = _opening(name, version) + b",".join(described) + end + b"}"
     return InferResponse(header, tuple(tensors), bool(tensors))
 
 
