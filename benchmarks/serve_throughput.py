@@ -19,10 +19,11 @@ def measure(seconds: float) -> dict[str, Any]:
         found = {side: started.enter_context(server.started()) for side, server in servers.items()}
         for connections in (8, 32):
             for side, at in found.items():
-                for kind, request in servers[side].requests.items() if at else ():
-                    sides.setdefault(f"{side}{kind}", {})[str(connections)] = _driven(
-                        *at, request, connections, seconds
-                    )
+                if at is None:
+                    continue
+                for kind, request in servers[side].requests.items():
+                    driven = _driven(*at, request, connections, seconds)
+                    sides.setdefault(f"{side}{kind}", {})[str(connections)] = driven
     return {"benchmark": "serve_throughput", "seconds": seconds, "sides": sides, **harness.machine()}
 
 

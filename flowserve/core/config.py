@@ -33,6 +33,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """By the names of models."""
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    look_out_us: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 200.0
     limits: dict[str, Positive] = {}
     """By the names of `Limits`, which is not imported here: it brings numpy along."""
 

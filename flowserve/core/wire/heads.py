@@ -62,7 +62,7 @@ class Heads:
         known = self._kept.get(data[:end])
         if known is None or known.length != len(data) - end:
             return None
-        received: Received = known.__copy__()  # what `copy.copy` would call, without looking for it
+        received: Received = known.__copy__()  # type: ignore[attr-defined] # `copy.copy` would look for it first
         received.body = data[end:]
         return received
 

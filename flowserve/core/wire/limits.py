@@ -24,5 +24,7 @@ class Limits(msgspec.Struct, frozen=True):
     """For a client to read some of its answer."""
     linger_s: float = 5.0
     """After a refusal, for a client that is still sending to see it."""
+    look_out_s: float = 0.0002
+    """After a request that came as soon after another, before sleeping; 0 sleeps at once."""
     drain_s: float = 10.0
     """After SIGTERM, for requests that were begun."""

@@ -160,6 +160,11 @@ class LoopEngine:
         """What was counted of a model's calls; see `calls.Engine`."""
         return self._lanes.of(model).tally
 
+    @property
+    def uses_threads(self) -> bool:
+        """Whether a thread has work."""
+        return self._threads.free < self._settings.threads
+
     def close(self) -> None:
         """Let the threads end after what they were given."""
         self._threads.close()

@@ -32,6 +32,7 @@ from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.exchange import Exchange
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
+from flowserve.shell.wire.lookout import Lookout
 from flowserve.shell.wire.security import Security
 
 _SWEEP_S_MAX = 1.0
@@ -113,6 +114,7 @@ class Server:
         self.security = security
         self.engine = engine or LoopEngine(self._loop)
         self.extensions = Extensions(repository or FixedRepository(models, self.engine), alone)
+        self._lookout = Lookout(self._loop, limits.look_out_s, lambda: self.engine.uses_threads)
         self.draining = False
         self.heads = Heads()
         self.held_bytes = 0
@@ -152,6 +154,7 @@ class Server:
         try:
             route = route_of(received.method, received.target)
             if isinstance(route, Infer) or isinstance(route, Predict):  # noqa: SIM101 - a union costs 0.2 us
+                self._lookout.came()
                 plain = isinstance(route, Predict)
                 try:
                     model = self.models.resolve(route.name, route.version)
