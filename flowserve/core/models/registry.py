@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -37,9 +37,9 @@ class ByModel(Generic[_T]):
         self._made: dict[int, _T] = {}
         self._watched: dict[int, weakref.ref[Model]] = {}
 
-    def __len__(self) -> int:
-        """How many models live of those that were asked about."""
-        return len(self._made)
+    def __iter__(self) -> Iterator[_T]:
+        """What is kept for the models that live."""
+        return iter(self._made.values())
 
     def of(self, model: Model) -> _T:
         """Return what is kept for a model, made now if need be."""

@@ -286,7 +286,7 @@ async def test_what_was_learned_of_a_model_ends_with_it():
     asked(engine, model, 1)
     del model, double
     gc.collect()
-    assert not len(engine._lanes)
+    assert list(engine._lanes) == []
 
 
 def test_a_warm_up_measures_and_finds_that_rows_are_independent():
