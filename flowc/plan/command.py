@@ -2,11 +2,11 @@
 
 An app is a table of functions with their arguments, which `argparse` reads. Nothing heavy is imported, and
 only what the command that is called needs is made: people and scripts start these commands all day.
+`argparse` itself comes last, for those who have something to do beside it.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -66,9 +66,14 @@ class App:
         for group in self.groups:
             if name in group.commands:
                 __import__(group.module)
+        words = sys.argv[2:]
+        if words and f"{name} {words[0]}" in self._commands:  # a command of two words
+            name, words = f"{name} {words[0]}", words[1:]
         if name not in self._commands:
             self._explain()
         function, arguments = self._commands[name]
+        import argparse
+
         parser = argparse.ArgumentParser(
             f"{self._name} {name}",
             description=_first_line(function),
@@ -78,7 +83,7 @@ class App:
         )
         for names, settings, _ in arguments:
             parser.add_argument(*names, **settings)
-        words = _joined(sys.argv[2:], {name for names, _, dashes in arguments if dashes for name in names})
+        words = _joined(words, {name for names, _, dashes in arguments if dashes for name in names})
         try:
             function(**vars(parser.parse_args(words)))
             sys.stdout.flush()
@@ -98,6 +103,8 @@ class App:
 
     def _explain(self) -> NoReturn:
         """Answer `--help` and `--version`, and a command line that names no command."""
+        import argparse
+
         for group in self.groups:
             __import__(group.module)
         parser = argparse.ArgumentParser(
@@ -108,7 +115,8 @@ class App:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        parser.add_argument("--version", action=_Version)
+        version = f"{self._name} {_version()}" if "--version" in sys.argv else ""
+        parser.add_argument("--version", action="version", version=version, help="show the version and exit")
         commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS)
         for name in self._commands:
             commands.add_parser(name)
@@ -155,14 +163,7 @@ def _other_lines(function: Callable[..., None]) -> str:
     return "\n".join(line.removeprefix("    ") for line in lines)
 
 
-class _Version(argparse.Action):
-    """Looks the version up only when it is asked for."""
+def _version() -> str:
+    from importlib.metadata import version
 
-    def __init__(self, option_strings: list[str], dest: str) -> None:
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="show the version and exit")
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
-
-        print(f"{parser.prog} {version('flow-toolchain')}")
-        parser.exit()
+    return version("flow-toolchain")

@@ -7,7 +7,6 @@ source excerpt, carets, hint.
 
 from __future__ import annotations
 
-import linecache
 import sys
 from collections.abc import Callable, Iterable
 from typing import Literal, NoReturn
@@ -87,7 +86,13 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     return sorted(unique, key=lambda d: (d.labels[0].place if d.labels else Place(""), d.code, d.message))
 
 
-def render(diagnostic: Diagnostic, read_line: Callable[[str, int], str] = linecache.getline) -> str:
+def _read_line(file: str, line: int) -> str:
+    import linecache  # brings tokenize along, which whoever has nothing to complain of does without
+
+    return linecache.getline(file, line)
+
+
+def render(diagnostic: Diagnostic, read_line: Callable[[str, int], str] = _read_line) -> str:
     """Return the text of a diagnostic; `read_line(file, line)` supplies source lines ("" if unknown)."""
     lines = [f"{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"]
     for label in diagnostic.labels:

@@ -26,10 +26,19 @@ app = App(
 )
 
 
+_WITH_WORKERS = ("execute", "retry", "rerun")
+
+
 def main() -> None:
     """Entry point."""
     # Imports and plans make many objects and no garbage: collecting seldom saves a tenth of a short run.
     gc.set_threshold(100_000, 50, 100)
     # So long (s) the thread that writes the log may keep who starts nodes from the interpreter: not for 5 ms.
     sys.setswitchinterval(0.0005)
+    if sys.argv[1:2] and sys.argv[1] in _WITH_WORKERS:
+        # Even before the command line is read: the other process is small now, and imports what workers need
+        # while this one imports the scheduler. Where nothing comes of the command, it ends with this one.
+        from flowrun.shell.workers.forkserver import own_zygote
+
+        own_zygote()
     app()

@@ -60,10 +60,10 @@ def rerun(run: str, inputs: list[str], tags: list[str], **rest: Any) -> None:
 
 def _launch(**asked: Any) -> NoReturn:
     from flowc.plan.lean import import_msgspec
-    from flowrun.shell.workers.forkserver import fork_zygote
+    from flowrun.shell.workers.forkserver import own_zygote
 
+    zygote = own_zygote()
     import_msgspec()
-    zygote = fork_zygote()  # before what follows is imported: it is small now, and can import meanwhile
     from flowrun.shell.launch import Request, launch
 
     for several in ("on_end", "refresh", "again", "inputs", "tags"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -86,6 +85,8 @@ def _plain(value: Any) -> Any:
 
 
 def _unknown(header: Header, name: str) -> Diagnostic:
+    from difflib import get_close_matches
+
     close = get_close_matches(name, header.inputs, 1)
     known = ", ".join(f"`{known}: {declared.type}`" for known, declared in header.inputs.items()) or "none"
     hint = f"did you mean `{close[0]}`?" if close else f"its inputs are {known}"

@@ -28,8 +28,8 @@ from flowrun.shell.exporting.ending import is_url
 from flowrun.shell.launch import DEFAULT_STATE
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.runlog import RunLog
-from flowrun.shell.presenting import conclude, watcher
-from flowrun.shell.showing.watchers import say
+from flowrun.shell.presenting import conclude
+from flowrun.shell.showing.watchers import say, watcher
 
 _INTERRUPTED = 130
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -52,7 +51,7 @@ from flowrun.shell.values import Unfit, Values
 from flowrun.shell.workers.messages import Spawn
 from flowrun.shell.workers.pool import Pool
 
-_SAFE = frozenset(string.ascii_letters + string.digits + "_.+-[]#~,")
+_SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+-[]#~,")
 _LONGEST_NAME = 150
 
 

@@ -43,10 +43,8 @@ from flowrun.shell.log.locks import RunLock
 from flowrun.shell.log.reopening import reopen
 from flowrun.shell.log.runlog import RunLog, disputed
 from flowrun.shell.loop import Loop, Signals
-from flowrun.shell.presenting import conclude, watcher
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.showing.report import is_result_damaged
-from flowrun.shell.showing.watchers import say
+from flowrun.shell.showing.watchers import say, watcher
 from flowrun.shell.workers.forkserver import ZygoteProcess
 from flowrun.shell.workers.pool import Pool
 
@@ -142,6 +140,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
             loop.close()
             if loop.disputed:
                 raise Refused(disputed(run, log.place))
+            from flowrun.shell.showing.report import is_result_damaged
+
             if not repairs_left or not is_result_damaged(state, home):
                 break
             _complain("what the run came to is damaged by now: what is damaged is made again")
@@ -149,6 +149,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         lock.release()
     finally:
         pool.close()
+    from flowrun.shell.presenting import conclude
+
     status = conclude(run, state, home, request.as_json, _again(request, run), request.on_end)
     if exports is not None:
         exports.finish()
@@ -257,6 +259,8 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
     """Execute a run until nothing is left to do."""
     signals = Signals()
     loop.open(execution, opened)
+    import flowrun.shell.presenting  # noqa: F401 - while the first nodes run: it is for the end
+
     asked, listens = False, {signals.woken.fileno(): select.POLLIN}
     while execution.run in loop.executions:
         ready = loop.turn(listens)

@@ -1,8 +1,7 @@
-"""A run in front of who started it: how it goes, and what came of it."""
+"""What came of a run, in front of who started it."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -11,21 +10,12 @@ import msgspec
 from flowc.plan.diagnostics import Refused, print_refusal
 from flowrun.core.state import State
 from flowrun.shell.clock import now_ms
-from flowrun.shell.execution import Watcher
 from flowrun.shell.log.home import Home
 from flowrun.shell.showing.report import failures, report
 from flowrun.shell.showing.views import summary
-from flowrun.shell.showing.watchers import JsonWatcher, LiveWatcher, PlainWatcher, say
+from flowrun.shell.showing.watchers import say
 
 _EXIT_STATUS = {"succeeded": 0, "failed": 1, "cancelled": 130}
-
-
-def watcher(as_json: bool, run: str) -> Watcher:
-    """What shows a run on standard output."""
-    if as_json:
-        return JsonWatcher()
-    can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    return LiveWatcher(run) if can_redraw else PlainWatcher()
 
 
 def conclude(

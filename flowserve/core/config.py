@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from flowc.plan.diagnostics import Label, Place, refuse
+from flowc.plan.diagnostics import Label, Place, Refused, refuse
+from flowserve.core.models.rollout import Plan, checked
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Tier = Annotated[int, msgspec.Meta(ge=1, le=4)]
@@ -33,6 +34,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """By the names of models."""
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    rollout: Plan = Plan()
+    """What rollouts are like whose settings nobody gives."""
     look_out_us: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 200.0
     limits: dict[str, Positive] = {}
     """By the names of `Limits`, which is not imported here: it brings numpy along."""
@@ -55,7 +58,13 @@ def parse_config(text: str, file: str, limits: tuple[str, ...]) -> Config:
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `")
         keys = [key for key in path.rstrip("`").removeprefix("key in ").removeprefix("$").split(".") if key]
-        _refuse(text, file, reason, keys, Config.__struct_fields__)
+        keys = [key.partition("[")[0] for key in keys]
+        names = Plan.__struct_fields__ if keys == ["rollout"] else Config.__struct_fields__
+        _refuse(text, file, reason, keys, names)
+    try:
+        checked(config.rollout)
+    except Refused as refused:
+        _refuse(text, file, refused.diagnostics[0].message, ["rollout", "steps"], ())
     for name in config.limits:
         if name not in limits:
             _refuse(text, file, f"Object contains unknown field `{name}`", ["limits"], limits)

@@ -35,10 +35,19 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from flowrun.core.progress import Progress
+    from flowrun.shell.execution import Watcher
 
 FEW = 200  # nodes: of more, not each start and end is told
 MOST_PROBLEMS = 50  # lines about what went wrong
 _REFRESH_S = 0.1
+
+
+def watcher(as_json: bool, run: str) -> Watcher:
+    """What shows a run on standard output."""
+    if as_json:
+        return JsonWatcher()
+    can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return LiveWatcher(run) if can_redraw else PlainWatcher()
 
 
 class PlainWatcher:

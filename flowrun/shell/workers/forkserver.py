@@ -6,6 +6,7 @@ While the scheduler imports what it is made of, and reads the plan, the new proc
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import resource
 import socket
@@ -22,6 +23,12 @@ class ZygoteProcess(NamedTuple):
     control: socket.socket
 
 
+@functools.cache
+def own_zygote() -> ZygoteProcess:
+    """The zygote of this process, forked by whoever asks for it first."""
+    return fork_zygote()
+
+
 def fork_zygote() -> ZygoteProcess:
     """Fork. The new process serves orders until `control` is closed; the caller must have no threads."""
     control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -34,6 +41,9 @@ def fork_zygote() -> ZygoteProcess:
     try:
         _let_go({0, 1, 2, its_control.fileno()})
         os.setsid()  # a Ctrl-C at the terminal is the scheduler's to handle
+        from flowc.plan.lean import import_msgspec
+
+        import_msgspec()
         from flowrun.shell.workers import zygote
 
         zygote.run(its_control)

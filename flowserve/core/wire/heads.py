@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import msgspec
 
 from flowserve.core.wire.answers import Answer
@@ -39,6 +41,8 @@ class Received(msgspec.Struct):
     coding: str = ""
     accept_coding: str = ""
     authorization: bytes = b""
+    routing: dict[bytes, bytes] | None = None
+    """What rollouts want to see, by name in lower case."""
     keep_alive: bool = True
     http_1_0: bool = False
     expects_continue: bool = False
@@ -53,11 +57,17 @@ class Heads:
     read the same bytes as it did before, so nothing is let through that it would not let through.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, headers: Set[bytes] = frozenset()) -> None:
+        """`headers` are those of interest, which may change: then all is read anew."""
+        self._headers = headers
+        self._headers_then = frozenset(headers)
         self._kept: dict[bytes, Received] = {}
 
     def find(self, data: bytes) -> Received | None:
         """Return the request, if `data` is exactly one whose head is known."""
+        if self._headers != self._headers_then:
+            self._kept.clear()
+            self._headers_then = frozenset(self._headers)
         end = data.find(_END) + 4
         known = self._kept.get(data[:end])
         if known is None or known.length != len(data) - end:

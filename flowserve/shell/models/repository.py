@@ -27,18 +27,20 @@ from flowserve.core.models.pbtxt import (
     label_files,
     parse_config,
 )
+from flowserve.core.models.rollout import Rollout, checked
 from flowserve.core.wording import cut
 
 MODEL_FILE = "model.onnx"
 CONFIG_FILE = "config.pbtxt"
 ORIGIN_FILE = "origin.json"  # in a version's folder
 ALIASES_FILE = "aliases.json"  # in a model's folder
+ROLLOUTS_FILE = "rollouts.json"  # in a model's folder
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 # Triton ignores folders that begin with 0, and reads a version as 64 bits.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 # What a server does not load: a change of it is none of a version.
-_NOT_SERVED = {ORIGIN_FILE, CONFIG_FILE, ALIASES_FILE}
+_NOT_SERVED = {ORIGIN_FILE, CONFIG_FILE, ALIASES_FILE, ROLLOUTS_FILE}
 _TEMPORARY = ".publishing-"
 _LOCK_FILE = ".lock"
 _TEXT_BYTES_MAX = 4 * 2**20
@@ -185,6 +187,31 @@ def write_aliases(folder: Path, aliases: Mapping[str, int]) -> None:
     """Put the aliases of a model in its folder, all at once. Raises OSError."""
     text = msgspec.json.encode(dict(sorted(aliases.items()))).decode()
     _replace(folder / ALIASES_FILE, f"{text}\n")
+
+
+def read_rollouts(folder: ModelFolder) -> dict[str, Rollout]:
+    """Return the rollouts that an earlier server has left, by alias. Raises `Refused` FS102."""
+    file = folder.path / ROLLOUTS_FILE
+    if not file.is_file():
+        return {}
+    try:
+        rollouts = msgspec.json.decode(_text(file), type=dict[str, Rollout])
+    except ValueError as error:
+        refuse("FS102", f"`{ROLLOUTS_FILE}` must be rollouts by alias: {error}", Place(str(file)))
+    for alias, rollout in rollouts.items():
+        if not 0 <= rollout.step < len(checked(rollout.plan).steps):
+            message = f"`{ROLLOUTS_FILE}` has `{cut(alias)}` at a step that it does not have"
+            refuse("FS102", message, Place(str(file)))
+    return rollouts
+
+
+def write_rollouts(folder: Path, rollouts: Mapping[str, Rollout]) -> None:
+    """Put the rollouts of a model in its folder, all at once; none takes the file away. Raises OSError."""
+    file = folder / ROLLOUTS_FILE
+    if rollouts:
+        _replace(file, msgspec.json.format(msgspec.json.encode(rollouts)).decode() + "\n")
+    else:
+        file.unlink(missing_ok=True)
 
 
 # Publishing

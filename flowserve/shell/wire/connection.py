@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from ipaddress import ip_address
-from socket import AF_UNIX
 from typing import Protocol, cast
 
 from flowserve.core.wire.answers import Answer, failure
 from flowserve.core.wire.heads import Received, answer_head
-from flowserve.core.wire.limits import Limits as Limits
 from flowserve.shell.wire import incoming
+from flowserve.shell.wire.connections import is_local, peer_of
 from flowserve.shell.wire.incoming import Incoming
 
 # Up to this size, copying head and body into one packet costs less than writing twice.
@@ -27,7 +25,9 @@ _JOINED_BYTES_MAX = 64 * 2**10
 class Host(incoming.Host, Protocol):
     """What a connection needs of its server."""
 
-    draining: bool
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to end."""
 
     def opened(self, connection: Connection) -> bool:
         """Take note of a connection; false when there are too many."""
@@ -68,9 +68,7 @@ class Connection(asyncio.Protocol):
     @property
     def local(self) -> bool:
         """Whether the client is on this host: it came by a Unix socket or over the loopback interface."""
-        if isinstance(self._peer, tuple):
-            return ip_address(self._peer[0].partition("%")[0]).is_loopback
-        return self._peer is AF_UNIX
+        return is_local(self._peer)
 
     def close(self) -> None:
         """Close once what was written is sent."""
@@ -108,9 +106,7 @@ class Connection(asyncio.Protocol):
         """Begin, or refuse when there are too many connections."""
         # uvloop's transports have the methods of asyncio's, but are not a subclass.
         self._transport = cast(asyncio.Transport, transport)
-        # Asked for now: once the client has left, nobody knows who it was.
-        by_path = transport.get_extra_info("socket").family == AF_UNIX
-        self._peer = AF_UNIX if by_path else transport.get_extra_info("peername")
+        self._peer = peer_of(transport)
         self._incoming.deadline = self._now() + self._limits.idle_s
         if not self._host.opened(self):
             message = f"the server has {self._limits.connections} connections, which is its limit"

@@ -13,8 +13,8 @@ from flowserve.core.engine.calls import Overloaded
 from flowserve.core.wire.answers import Answer, refusal
 from flowserve.core.wire.coding import REQUEST_CODINGS
 from flowserve.core.wire.heads import Heads, Received
-from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.tokens import REFUSED
+from flowserve.shell.wire.limits import Limits
 
 
 class Host(Protocol):
@@ -22,6 +22,8 @@ class Host(Protocol):
 
     limits: Limits
     heads: Heads
+    headers: set[bytes]
+    """Those of a request to keep in `routing`, in lower case."""
     held_bytes: int
     """Of bodies, by all connections together."""
 
@@ -154,6 +156,8 @@ class Incoming:
                 received.authorization = value
             case b"expect":
                 received.expects_continue = value.strip().lower() == b"100-continue"
+            case other if other in self._host.headers:
+                received.routing = {**(received.routing or {}), other: value}
 
     def on_headers_complete(self) -> None:
         """The head is complete: refuse a body that would not be taken before it comes."""

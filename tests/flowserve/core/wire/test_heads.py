@@ -74,3 +74,12 @@ def test_what_is_kept_is_bounded():
 )
 def test_heads_of_answers(answer, connection, head):
     assert answer_head(answer, connection) == head.replace("|", "\r\n").encode()
+
+
+def test_when_other_headers_are_of_interest_all_is_read_anew():
+    headers = set()
+    heads = Heads(headers)
+    heads.learn(HEAD + b"{}", RECEIVED)
+    assert heads.find(HEAD + b"{}")
+    headers.add(b"x-group")
+    assert heads.find(HEAD + b"{}") is None

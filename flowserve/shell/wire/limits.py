@@ -6,13 +6,16 @@ import msgspec
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bounds on time, in seconds, and on memory."""
+    """Bounds of HTTP and gRPC. Times are in seconds."""
 
     body_bytes: int = 64 * 2**20
+    """Of a request, or a message, also after it is unpacked."""
     head_bytes: int = 64 * 2**10
     held_bytes: int = 512 * 2**20
-    """Of bodies that are arriving or wait to be answered, of all connections together."""
+    """Of HTTP bodies that are arriving or wait to be answered, of all connections together."""
     connections: int = 1024
+    streams: int = 128
+    """Of one HTTP/2 connection at once."""
     head_s: float = 10.0
     """From the first byte of a request to the end of its head."""
     body_s: float = 30.0
