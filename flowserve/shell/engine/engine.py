@@ -6,7 +6,6 @@ import asyncio
 import functools
 import math
 import os
-import weakref
 from collections.abc import Callable, Iterable
 from time import monotonic, perf_counter, thread_time, time
 from typing import Any
@@ -21,7 +20,8 @@ from flowserve.core.engine.joining import is_plain, join_key
 from flowserve.core.engine.overload import explained
 from flowserve.core.engine.profile import Profile, policy_for
 from flowserve.core.engine.tally import Tally
-from flowserve.core.models.registry import Model
+from flowserve.core.models.registry import ByModel, Model
+from flowserve.core.wire.tensors import Array
 from flowserve.shell.engine.running import Ran, Result, run, run_batch
 from flowserve.shell.engine.threads import Threads
 
@@ -71,11 +71,11 @@ class LoopEngine:
         self._settings = settings
         self._inline_ms = settings.inline_ms
         self._threads = Threads(loop, settings.threads, self._feed_starved)
-        # By identity: hashing a model would hash all of its signature. A lane ends with its model.
-        self._lanes: dict[int, _Lane] = {}
-        self._watched: dict[int, weakref.ref[Model]] = {}
         self.tallies: dict[tuple[str, int], Tally] = {}
         """What was counted, by name and version, also of what is not in memory."""
+        self.ran_ms = 0.0
+        """How long `run_now` took last."""
+        self._lanes = ByModel(lambda model: self._made(model, Profile()))
         self._starved: dict[_Lane, None] = {}  # no thread was free for these, first come first served
         self._waiting: dict[Call, tuple[_Lane, Entry]] = {}
         self._ticking = False
@@ -86,34 +86,42 @@ class LoopEngine:
 
     def adopt(self, model: Model, profile: Profile) -> None:
         """Hear what a warm-up found out about a model. Without, it is learned from requests."""
-        base = self._settings.policy
-        policy = policy_for(profile, base) if self._settings.batching else base
-        # It outlives the model, which may leave memory and come again.
-        tally = self.tallies.setdefault((model.name, model.version), Tally())
-        lane, key = _Lane(policy, profile, is_plain(model.signature), tally), id(model)
-        lanes, watched = self._lanes, self._watched
+        self._lanes.set(model, self._made(model, profile))
 
-        def forget(_: object) -> None:
-            lanes.pop(key, None)
-            watched.pop(key, None)
+    def run_now(
+        self,
+        model: Model,
+        feed: dict[str, Array],
+        outputs: tuple[str, ...],
+        rows: int,
+        deadline_ms: float | None,
+    ) -> Result | None:
+        """Run what is soon over while nothing of its model waits or runs. None: a call must be made of it.
 
-        lanes[key] = lane
-        watched[key] = weakref.ref(model, forget)
+        The path that most requests take, so short.
+        """
+        lane = self._lanes.of(model)
+        batcher = lane.batcher
+        if batcher.waiting or batcher.running or not self._may_run_now(lane, rows, deadline_ms):
+            return None
+        clock = lane.clock
+        began = clock()
+        result = run(model, feed, outputs)
+        self.ran_ms = ms = (clock() - began) * 1e3
+        lane.costs.observe(rows, ms)
+        lane.tally.ran(rows, ms)
+        _count(lane.tally, rows, result, 0.0, ms)
+        return result
 
     def submit(self, call: Call) -> None:
         """Take a call; see `calls.Engine`."""
-        lane = self._lane(call.model)
-        batcher = lane.batcher
-        # The path that most calls take, so first and short: nothing waits or runs, and it is soon over.
-        if not (batcher.waiting or batcher.running) and self._may_run_now(lane, call):
-            clock = lane.clock
-            began = clock()
-            result = run(call.model, call.feed, call.outputs)
-            ms = (clock() - began) * 1e3
-            lane.costs.observe(call.rows, ms)
-            lane.tally.ran(call.rows, ms)
-            _tell(lane.tally, call, result, 0.0, ms)
+        result = self.run_now(call.model, call.feed, call.outputs, call.rows, call.deadline_ms)
+        if result is not None:
+            call.run_ms = self.ran_ms
+            call.done(result)
             return
+        lane = self._lanes.of(call.model)
+        batcher = lane.batcher
         key = None
         if lane.joins:
             key = call.outputs if lane.plain else join_key(call.feed, call.outputs)
@@ -132,13 +140,12 @@ class LoopEngine:
 
     def is_crowded(self, model: Model) -> bool:
         """Whether it is worth asking `check` before a request is read to its end."""
-        lane = self._lanes.get(id(model))
-        return lane is not None and lane.batcher.waiting > 0
+        return self._lanes.of(model).batcher.waiting > 0
 
     def check(self, model: Model, rows: int, deadline_ms: float | None, priority: int) -> None:
         """Raise the `Overloaded` that such a call would be told, so that it need not be made."""
         entry = Entry(None, rows, None, math.inf if deadline_ms is None else deadline_ms, priority)
-        batcher, now_ms = self._lane(model).batcher, self.now_ms()
+        batcher, now_ms = self._lanes.of(model).batcher, self.now_ms()
         reason = batcher.refuses(rows, entry.deadline_ms, priority, now_ms)
         if reason is not None:
             raise explained(model.name, Refusal(entry, reason, batcher.wait_ms(now_ms, priority)))
@@ -156,12 +163,16 @@ class LoopEngine:
 
     def tally(self, model: Model) -> Tally:
         """What was counted of a model's calls; see `calls.Engine`."""
-        return self._lane(model).tally
+        return self._lanes.of(model).tally
+
+    @property
+    def uses_threads(self) -> bool:
+        """Whether a thread has work."""
+        return self._threads.free < self._settings.threads
 
     def waiting(self, model: Model) -> int:
         """How many calls wait for a model to run."""
-        lane = self._lanes.get(id(model))
-        return lane.batcher.waiting if lane is not None else 0
+        return self._lanes.of(model).batcher.waiting
 
     def retain(self, versions: Iterable[tuple[str, int]]) -> None:
         """Forget what was counted of all but these."""
@@ -172,19 +183,19 @@ class LoopEngine:
         """Let the threads end after what they were given."""
         self._threads.close()
 
-    def _lane(self, model: Model) -> _Lane:
-        lane = self._lanes.get(id(model))
-        if lane is None:
-            self.adopt(model, Profile())
-            lane = self._lanes[id(model)]
-        return lane
+    def _made(self, model: Model, profile: Profile) -> _Lane:
+        base = self._settings.policy
+        policy = policy_for(profile, base) if self._settings.batching else base
+        # It outlives the model, which may leave memory and come again.
+        tally = self.tallies.setdefault((model.name, model.version), Tally())
+        return _Lane(policy, profile, is_plain(model.signature), tally)
 
-    def _may_run_now(self, lane: _Lane, call: Call) -> bool:
-        if not lane.costs.known or lane.costs.expected_ms(call.rows) > self._inline_ms:
+    def _may_run_now(self, lane: _Lane, rows: int, deadline_ms: float | None) -> bool:
+        if not lane.costs.known or lane.costs.expected_ms(rows) > self._inline_ms:
             return False
-        if call.deadline_ms is not None and self.now_ms() >= call.deadline_ms:
+        if deadline_ms is not None and self.now_ms() >= deadline_ms:
             return False
-        if not lane.joins or call.rows >= lane.batcher.policy.rows_max:
+        if not lane.joins or rows >= lane.batcher.policy.rows_max:
             return True
         if lane.alone < _ALONE_MAX:
             return False
@@ -265,7 +276,7 @@ class LoopEngine:
             call = refusal.entry.call
             self._waiting.pop(call, None)
             waited_ms = max(0.0, self.now_ms() - refusal.entry.arrived_ms)
-            self._lane(call.model).tally.failure(waited_ms)
+            self._lanes.of(call.model).tally.failure(waited_ms)
             call.done(explained(call.model.name, refusal))
 
     def _tick(self) -> None:
@@ -281,16 +292,17 @@ class LoopEngine:
 
 def _tell_all(tally: Tally, batch: Batch, ran: Ran) -> None:
     for entry, result in zip(batch.entries, ran.results, strict=True):
-        _tell(tally, entry.call, result, batch.began_ms - entry.arrived_ms, ran.ms)
+        call, queue_ms = entry.call, batch.began_ms - entry.arrived_ms
+        _count(tally, entry.rows, result, queue_ms, ran.ms)
+        call.queue_ms, call.run_ms = queue_ms, ran.ms
+        call.done(result)
 
 
-def _tell(tally: Tally, call: Call, result: Result, queue_ms: float, ms: float) -> None:
+def _count(tally: Tally, rows: int, result: Result, queue_ms: float, ms: float) -> None:
     if isinstance(result, Refused):
         tally.failure(queue_ms + ms)
     else:
-        tally.success(call.rows, queue_ms, ms, time())
-    call.queue_ms, call.run_ms = queue_ms, ms
-    call.done(result)
+        tally.success(rows, queue_ms, ms, time())
 
 
 def _nobody(result: object) -> None:

@@ -11,18 +11,20 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
-from flowserve.core.models.registry import Model
+from flowserve.core.models.registry import ByModel, Model
 from flowserve.core.observe.ended import Stages
+from flowserve.core.wire.alike import Alike
 from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
+from flowserve.core.wire.heads import Received
 from flowserve.core.wire.plain import parse_plain
-from flowserve.core.wire.protocol import Admit, InferRequest, parse_request
+from flowserve.core.wire.protocol import Admit, InferRequest
 from flowserve.core.wire.shared import Region, no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.trials import Trial
-from flowserve.shell.wire.connection import AnswerObserver, Connection, Received
+from flowserve.shell.wire.connection import AnswerObserver, Connection
 from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.observing import Ran
@@ -40,6 +42,7 @@ class Host(Protocol):
     limits: Limits
     engine: LoopEngine
     extensions: Extensions
+    readers: ByModel[Alike]
     observer: AnswerObserver | None
     exchanges: dict[Connection, Exchange]
     """What connections wait for."""
@@ -64,6 +67,7 @@ class Exchange:
         "_received",
         "_request",
         "_route_ms",
+        "_run_ms",
         "_server",
         "_trial",
         "_whole_ms",
@@ -89,7 +93,7 @@ class Exchange:
         self._call: Call | None = None
         self._later = False
         self._outputs: list[Array] | None = None
-        self._route_ms = self._read_ms = self._write_ms = self._whole_ms = 0.0
+        self._route_ms = self._read_ms = self._run_ms = self._write_ms = self._whole_ms = 0.0
 
     def begin(self) -> Answer | None:
         """Answer now, or return None and tell the connection later."""
@@ -125,11 +129,10 @@ class Exchange:
         self._route_ms = (began - received.began_s) * 1e3
         try:
             body = unpacked(received.body, received.coding, self._server.limits.body_bytes)
-            signature = self._model.signature
             if self._plain:
-                return parse_plain(body, signature)
-            header_bytes = _header_bytes(received.header_bytes)
-            return parse_request(body, header_bytes, signature, admit, self._region)
+                return parse_plain(body, self._model.signature)
+            reader = self._server.readers.of(self._model)
+            return reader.read(body, _header_bytes(received.header_bytes), admit, self._region)
         except Refused as refused:
             return refusal(refused)
         except Exception:
@@ -147,21 +150,19 @@ class Exchange:
             self._finish(request)
         elif self._answer is None:  # else the client left while its body was read
             self._request = request
+            engine, model, feed = self._server.engine, self._model, request.feed
             names = tuple([wanted.spec.name for wanted in request.wanted])
-            rows = rows_of(request.feed)
+            rows, deadline_ms = rows_of(feed), self._deadline_ms(request.timeout_us)
             done: Done = self._done
             if self._trial is not None:
-                done = self._trial.watched(request.feed, names, rows, done)
-            self._call = Call(
-                self._model,
-                request.feed,
-                names,
-                rows,
-                done,
-                self._deadline_ms(request.timeout_us),
-                priority_of(request.priority),
-            )
-            self._server.engine.submit(self._call)
+                done = self._trial.watched(feed, names, rows, done)
+            outputs = engine.run_now(model, feed, names, rows, deadline_ms)
+            if outputs is not None:
+                self._run_ms = engine.ran_ms
+                done(outputs)
+                return
+            self._call = Call(model, feed, names, rows, done, deadline_ms, priority_of(request.priority))
+            engine.submit(self._call)
 
     def _done(self, outputs: list[Array] | Refused) -> None:
         if isinstance(outputs, Refused):
@@ -194,24 +195,25 @@ class Exchange:
         if self._answer is None:
             self._answer = answer
             tally = self._server.engine.tally(self._model)
-            if answer.status == 200 and call is not None:
+            queue_ms, run_ms = (call.queue_ms, call.run_ms) if call is not None else (0.0, self._run_ms)
+            if answer.status == 200:
                 tally.answered(
-                    self._route_ms, self._read_ms, call.queue_ms, call.run_ms, self._write_ms, self._whole_ms
+                    self._route_ms, self._read_ms, queue_ms, run_ms, self._write_ms, self._whole_ms
                 )
             else:
                 tally.refused(answer.status, answer.reason)
             if self._server.observer is not None:
-                self._observe(answer, call)
+                self._observe(answer, queue_ms, run_ms)
             if self._later:
                 del self._server.exchanges[self._connection]
                 self._connection.answered(answer)
 
-    def _observe(self, answer: Answer, call: Call | None) -> None:
+    def _observe(self, answer: Answer, queue_ms: float, run_ms: float) -> None:
         """Leave with the request what the observer is told of it."""
         ran = Ran(self._model)
-        if answer.status == 200 and call is not None and self._outputs is not None:
-            stages = Stages(self._route_ms, self._read_ms, call.queue_ms, call.run_ms, self._write_ms)
-            ran = Ran(self._model, self._request, self._outputs, call.rows, stages)
+        if answer.status == 200 and self._outputs is not None:
+            stages = Stages(self._route_ms, self._read_ms, queue_ms, run_ms, self._write_ms)
+            ran = Ran(self._model, self._request, self._outputs, rows_of(self._request.feed), stages)
         self._received.ran = ran
 
 

@@ -13,10 +13,10 @@ from flowserve.core.models.registry import Model
 from flowserve.core.observe.ended import Ended, Stages, clean_id
 from flowserve.core.observe.samples import Exchanged
 from flowserve.core.wire.answers import Answer
+from flowserve.core.wire.heads import Received
 from flowserve.core.wire.protocol import InferRequest
 from flowserve.core.wire.tensors import Array
 from flowserve.shell.observe.observer import Observer
-from flowserve.shell.wire.connection import Received
 
 _TARGET_MAX = 1024
 NAMES = ("x-request-id", "traceparent", "tracestate")
