@@ -9,7 +9,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.engine.tally import Tally
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.wire.tensors import Array
 
 Done = Callable[[list[Array] | Refused], None]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from flowc.plan.diagnostics import refuse
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.wording import cut, listed
 
 

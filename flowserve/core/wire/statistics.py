@@ -14,7 +14,7 @@ import msgspec
 from flowserve.core.engine.tally import Tally
 
 if TYPE_CHECKING:  # these bring numpy along, which the supervisor does without
-    from flowserve.core.models.registry import Model
+    from flowserve.core.models.model import Model
     from flowserve.core.models.table import Table
 
 

@@ -21,7 +21,7 @@ from flowserve.core.engine.joining import is_plain, join_key
 from flowserve.core.engine.overload import explained
 from flowserve.core.engine.profile import Profile, policy_for
 from flowserve.core.engine.tally import Tally
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.shell.engine.running import Ran, Result, run, run_batch
 from flowserve.shell.engine.threads import Threads
 

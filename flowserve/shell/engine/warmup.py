@@ -10,7 +10,7 @@ from typing import TypeVar
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.joining import joined, may_join, parted
 from flowserve.core.engine.profile import Profile, same, sample
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.wire.tensors import Array
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)

@@ -10,7 +10,7 @@ import numpy as np
 
 from flowc.plan.diagnostics import Place, Refused, refuse
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.protocol import parse_request
 from flowserve.core.wire.tensors import Array, from_json

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.table import Version
 from flowserve.core.models.tiers import PINNED, Budget, Resident, make_room
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 
 from flowc.plan.diagnostics import Place, refuse
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
 from flowserve.core.wire.datatypes import BY_RUNTIME
 from flowserve.core.wire.tensors import Array

@@ -19,7 +19,7 @@ import uvloop
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.table import Table, Version
 from flowserve.core.models.tiers import EAGER, PINNED, Budget
 from flowserve.shell.engine.engine import LoopEngine, Settings

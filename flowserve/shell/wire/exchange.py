@@ -11,7 +11,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Call, priority_of, rows_of
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
 from flowserve.core.wire.plain import parse_plain

@@ -25,7 +25,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Call, Engine, priority_of, rows_of
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.table import Cold, Version
 from flowserve.core.wire.addresses import Address, Unix
 from flowserve.core.wire.answers import Answer, describe, refusal

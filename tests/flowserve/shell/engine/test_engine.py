@@ -12,7 +12,7 @@ from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.batching import Policy
 from flowserve.core.engine.calls import Call, Overloaded
 from flowserve.core.engine.profile import Profile
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.shell.engine.engine import LoopEngine, Settings
