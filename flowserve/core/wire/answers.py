@@ -9,8 +9,8 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.calls import Overloaded
-from flowserve.core.models.pbtxt import config_json
 from flowserve.core.models.model import Model
+from flowserve.core.models.pbtxt import config_json
 from flowserve.core.models.signature import TensorSpec
 from flowserve.core.models.table import Table
 from flowserve.core.wire.openapi import document
