@@ -192,6 +192,7 @@ CODES: dict[str, str] = {
     "FS253": "an address that other hosts reach needs TLS and tokens",
     "FS254": "the server's certificate cannot be used",
     "FS260": "there is no memory for the model",
+    "FS261": "the model cannot run as it is set to",
     # FS3: asking from the command line
     "FS301": "the server does not answer",
     "FS302": "the rows are not a JSON array of numbers",

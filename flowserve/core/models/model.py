@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature
 
 Run = Callable[[Mapping[str, Any], Sequence[str]], list[Any]]
@@ -20,3 +21,4 @@ class Model(msgspec.Struct, frozen=True, weakref=True):
     version: int
     signature: Signature
     run: Run
+    settings: ModelSettings = ModelSettings()

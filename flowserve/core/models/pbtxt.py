@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from flowserve.core.models.settings import PRIORITIES, ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec
 
 LABELS_FILE = "labels.txt"
@@ -48,8 +49,8 @@ def config_text(name: str, signature: Signature) -> str:
     return "\n".join(lines) + "\n"
 
 
-def config_json(name: str, signature: Signature) -> dict[str, Any]:
-    """Return the same as `config_text`, as the model configuration extension gives it."""
+def config_json(name: str, signature: Signature, settings: ModelSettings) -> dict[str, Any]:
+    """Return the same as `config_text`, as the model configuration extension gives it, and how calls run."""
     return {
         "name": name,
         "platform": "onnxruntime_onnx",
@@ -57,7 +58,33 @@ def config_json(name: str, signature: Signature) -> dict[str, Any]:
         "max_batch_size": 0,
         "input": [_tensor_json(spec) for spec in signature.inputs],
         "output": [_tensor_json(spec) for spec in signature.outputs],
+        **_settings_json(settings),
     }
+
+
+def _settings_json(settings: ModelSettings) -> dict[str, Any]:
+    """What Triton has a field for stands there, and the rest among the parameters."""
+    said: dict[str, Any] = {"instance_group": [{"count": settings.concurrency or 1, "kind": "KIND_CPU"}]}
+    if settings.batching == "on":
+        said["dynamic_batching"] = {
+            "preferred_batch_size": [settings.preferred_rows] if settings.preferred_rows else [],
+            "max_queue_delay_microseconds": round(settings.delay_ms * 1e3),
+            "priority_levels": PRIORITIES,
+            "default_priority_level": settings.priority,
+            "default_queue_policy": {
+                "timeout_action": "REJECT",
+                "default_timeout_microseconds": round(settings.timeout_ms * 1e3),
+                "allow_timeout_override": True,
+                "max_queue_size": settings.queue,
+            },
+        }
+    if settings.cache_mb:
+        said["response_cache"] = {"enable": True}
+    # `max_batch_size` cannot say it: it would take the first of `dims` away.
+    rows = {"max_rows": settings.max_rows} if settings.max_rows else {}
+    parameters = {"intra_op_thread_count": settings.threads, "tier": settings.tier} | rows
+    said["parameters"] = {name: {"string_value": str(value)} for name, value in parameters.items()}
+    return said
 
 
 def parse_config(text: str) -> Message:

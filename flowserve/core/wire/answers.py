@@ -88,7 +88,8 @@ def describe(route: Description, table: Table, ready: bool, server_version: str)
         case ModelMetadata(name, version):
             return _json(_metadata(table.resolve(name, version), table.versions(name)))
         case ModelConfig(name, version):
-            return _json(config_json(name, table.resolve(name, version).signature))
+            model = table.resolve(name, version)
+            return _json(config_json(name, model.signature, model.settings))
         case Page(""):
             return Answer(body=index_page(list(table)), content_type=_HTML)
         case Page(name, version):

@@ -15,13 +15,14 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.batching import Batch, Batcher, Entry, Policy, Refusal
-from flowserve.core.engine.calls import PRIORITIES, Call
+from flowserve.core.engine.calls import UNSAID, Call
 from flowserve.core.engine.costs import Costs
 from flowserve.core.engine.joining import is_plain, join_key
 from flowserve.core.engine.overload import explained
-from flowserve.core.engine.profile import Profile, policy_for
+from flowserve.core.engine.profile import Profile, policy_for, settled
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.model import Model
+from flowserve.core.models.settings import PRIORITIES, ModelSettings
 from flowserve.shell.engine.running import Ran, Result, run, run_batch
 from flowserve.shell.engine.threads import Threads
 
@@ -39,16 +40,14 @@ class Settings(msgspec.Struct, frozen=True):
     """Up to this expected time a call runs on the loop: going to a thread and back costs about as much."""
     threads: int = 16
     """In all. More than the CPUs: the system shares these fairly between a slow model and a fast one."""
-    policy: Policy = Policy(concurrency=max(1, len(os.sched_getaffinity(0))))
-    """Of every model, but for what is measured."""
-    batching: bool = True
-    """Where it measurably helps."""
+    processors: int = len(os.sched_getaffinity(0))
+    """So many runs of one model beside each other, unless its settings say otherwise."""
 
 
 class _Lane:
     """A model's calls."""
 
-    def __init__(self, policy: Policy, profile: Profile, plain: bool) -> None:
+    def __init__(self, settings: ModelSettings, policy: Policy, profile: Profile, plain: bool) -> None:
         self.costs = Costs()
         for rows, ms in profile.joined_ms.items():
             self.costs.observe(rows, ms)
@@ -61,6 +60,19 @@ class _Lane:
         self.alone = 0
         self.gathered = 0
         self.will_advance = False
+        self._priority = settings.priority - 1
+        self._timeout_ms = settings.timeout_ms or math.inf
+        self._timeout_ms_max = settings.timeout_ms_max or math.inf
+
+    def deadline_ms(self, asked: float | None, now_ms: float) -> float:
+        """When a call that asks for this deadline is to be over."""
+        if asked is None:
+            return now_ms + min(self._timeout_ms, self._timeout_ms_max)
+        return min(asked, now_ms + self._timeout_ms_max)
+
+    def priority(self, asked: int) -> int:
+        """The priority of a call that asks for this one."""
+        return self._priority if asked == UNSAID else max(0, min(asked, PRIORITIES - 1))
 
 
 class LoopEngine:
@@ -84,9 +96,9 @@ class LoopEngine:
 
     def adopt(self, model: Model, profile: Profile) -> None:
         """Hear what a warm-up found out about a model. Without, it is learned from requests."""
-        base = self._settings.policy
-        policy = policy_for(profile, base) if self._settings.batching else base
-        lane, key = _Lane(policy, profile, is_plain(model.signature)), id(model)
+        settings = settled(model.settings, profile)
+        policy = policy_for(settings, self._settings.processors)
+        lane, key = _Lane(settings, policy, profile, is_plain(model.signature)), id(model)
         lanes, watched = self._lanes, self._watched
 
         def forget(_: object) -> None:
@@ -113,10 +125,11 @@ class LoopEngine:
         key = None
         if lane.joins:
             key = call.outputs if lane.plain else join_key(call.feed, call.outputs)
-        deadline_ms = math.inf if call.deadline_ms is None else call.deadline_ms
-        entry = Entry(call, call.rows, key, deadline_ms, max(0, min(call.priority, PRIORITIES - 1)))
+        now_ms = self.now_ms()
+        deadline_ms = lane.deadline_ms(call.deadline_ms, now_ms)
+        entry = Entry(call, call.rows, key, deadline_ms, lane.priority(call.priority))
         self._waiting[call] = lane, entry
-        self._refuse(batcher.arrived(entry, self.now_ms()))
+        self._refuse(batcher.arrived(entry, now_ms))
         if lane.joins and not batcher.running:
             # What else arrives in this turn of the loop may go with it.
             self._advance_soon(lane)
@@ -133,11 +146,12 @@ class LoopEngine:
 
     def check(self, model: Model, rows: int, deadline_ms: float | None, priority: int) -> None:
         """Raise the `Overloaded` that such a call would be told, so that it need not be made."""
-        entry = Entry(None, rows, None, math.inf if deadline_ms is None else deadline_ms, priority)
-        batcher, now_ms = self._lane(model).batcher, self.now_ms()
-        reason = batcher.refuses(rows, entry.deadline_ms, priority, now_ms)
+        lane, now_ms = self._lane(model), self.now_ms()
+        priority = lane.priority(priority)
+        entry = Entry(None, rows, None, lane.deadline_ms(deadline_ms, now_ms), priority)
+        reason = lane.batcher.refuses(rows, entry.deadline_ms, priority, now_ms)
         if reason is not None:
-            raise explained(model.name, Refusal(entry, reason, batcher.wait_ms(now_ms, priority)))
+            raise explained(model.name, Refusal(entry, reason, lane.batcher.wait_ms(now_ms, priority)))
 
     def cancel(self, call: Call) -> None:
         """Drop a call whose client has left; see `calls.Engine`."""

@@ -12,6 +12,7 @@ import onnxruntime
 
 from flowc.plan.diagnostics import Place, refuse
 from flowserve.core.models.model import Model
+from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
 from flowserve.core.wire.datatypes import BY_RUNTIME
 from flowserve.core.wire.tensors import Array
@@ -20,7 +21,7 @@ from flowserve.shell.models.repository import ModelFolder
 _REASON_LENGTH_MAX = 400
 
 
-def load(folder: ModelFolder, version: int) -> Model:
+def load(folder: ModelFolder, version: int, settings: ModelSettings = ModelSettings()) -> Model:  # noqa: B008
     """Load one version of a model. Raises `Refused` FS103 with onnxruntime's reason.
 
     onnxruntime reads external weights from the version's own folder only.
@@ -29,7 +30,7 @@ def load(folder: ModelFolder, version: int) -> Model:
     title = f"version {version} of model `{folder.name}`"
     try:
         session = onnxruntime.InferenceSession(
-            str(file), _session_options(), providers=["CPUExecutionProvider"]
+            str(file), _session_options(settings), providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's errors have no common base
         refuse("FS103", f"{title} does not load: {_reason(error)}", Place(str(file)))
@@ -43,7 +44,7 @@ def load(folder: ModelFolder, version: int) -> Model:
         tuple(_spec(node, ()) for node in inputs),
         tuple(_spec(node, folder.labels.get(node.name, ())) for node in outputs),
     )
-    return Model(folder.name, version, signature, _Runner(session, signature))
+    return Model(folder.name, version, signature, _Runner(session, signature), settings)
 
 
 class _Runner:
@@ -95,11 +96,11 @@ def _bits(value: Any) -> Array:
     return np.frombuffer(copied, "<u2").reshape(shape)
 
 
-def _session_options() -> Any:
+def _session_options(settings: ModelSettings) -> Any:
     options = onnxruntime.SessionOptions()
-    # Requests run beside each other, one thread each: more threads a request would only contend, and spinning
-    # ones take the processor from the loop that reads requests.
-    options.intra_op_num_threads = 1
+    # Requests run beside each other, one thread each unless told otherwise: more threads a request would only
+    # contend, and spinning ones take the processor from the loop that reads requests.
+    options.intra_op_num_threads = settings.threads if settings.threads != "auto" else 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")

@@ -7,6 +7,7 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic
 from flowserve.core.models.catalog import Load, Unload
 from flowserve.core.models.key import Key
+from flowserve.core.models.settings import PerModel
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.processes.control import ModelRow
 from flowserve.shell.wire.security import Credentials
@@ -18,15 +19,12 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     repository: str
     server_version: str
     limits: dict[str, float] = {}
-    tier: int = 2
-    tiers: dict[str, int] = {}
-    """By model, where it is not `tier`."""
+    models: PerModel = PerModel()
     memory_bytes: int = 0
     grace_s: float = 300.0
     processes: int = 1
     """How many answer."""
     model_control: bool = False
-    batching: bool = True
     credentials: Credentials = Credentials()
 
 

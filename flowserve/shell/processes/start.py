@@ -84,15 +84,15 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         processes=config.processes,
         drain_s=config.limits.get("drain_s", _DRAIN_S),
         limits=config.limits,
-        tier=config.tier,
-        tiers=config.tiers,
+        models=config.per_model(),
         memory_mb=config.memory_mb,
         grace_s=config.grace_s,
         model_control=config.model_control,
-        batching=config.batching,
         credentials=security.credentials(),
     )
     supervisor = Supervisor(settings, listener, beside)
+    for name in sorted(set(settings.models.named) - set(found.found)):
+        supervisor.note(f"the configuration has settings of model `{name}`, which the repository has not")
     address = address_of(listener)
 
     def announce(rows: list[str]) -> None:

@@ -22,9 +22,8 @@ from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.table import Table, Version
 from flowserve.core.models.tiers import EAGER, PINNED, Budget
-from flowserve.shell.engine.engine import LoopEngine, Settings
-from flowserve.shell.engine.warmup import measure
-from flowserve.shell.models.loading import load_proven
+from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.models.loading import load_measured
 from flowserve.shell.models.memory import Memory, disk_bytes
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.processes import generation
@@ -114,7 +113,7 @@ class Worker:
     def _set_up(self, begin: Begin) -> None:
         self._begin = begin
         self._loop = asyncio.get_running_loop()
-        self._engine = LoopEngine(self._loop, Settings(batching=begin.batching))
+        self._engine = LoopEngine(self._loop)
         budget = Budget(begin.memory_bytes, begin.grace_s)
         self._memory = Memory(self._load, partial(disk_bytes, Path(begin.repository)), budget)
         self._serving.lazily(self._memory.load, self._threads)
@@ -123,9 +122,10 @@ class Worker:
         )
 
     def _load(self, key: Key) -> Model:
-        """Load a version and measure it, which also warms it up. Runs on the loading thread."""
-        model = load_proven(Path(self._begin.repository), key)
-        profile = measure(model, _MEASURE_MS if self._tier(key) <= EAGER else _MEASURE_COLD_MS)
+        """Load a version. Runs on the loading thread."""
+        settings = self._begin.models.of(key.name)
+        budget_ms = _MEASURE_MS if settings.tier <= EAGER else _MEASURE_COLD_MS
+        model, profile = load_measured(Path(self._begin.repository), key, settings, budget_ms)
         self._loop.call_soon_threadsafe(self._engine.adopt, model, profile)
         return model
 
@@ -135,9 +135,6 @@ class Worker:
         except Refused:  # it is gone meanwhile
             counts = []
         self._tell(Counted(number, counts))
-
-    def _tier(self, key: Key) -> int:
-        return self._begin.tiers.get(key.name, self._begin.tier)
 
     async def _accept(self) -> bool:
         begin, several = self._begin, self._begin.processes > 1
@@ -180,7 +177,7 @@ class Worker:
         for key in prepare.versions:
             version = self._versions.get(key)
             if version is None:
-                version = self._versions[key] = Version(key, tier=self._tier(key))
+                version = self._versions[key] = Version(key, tier=self._begin.models.of(key.name).tier)
             if version.model is not None or not self._eager(version, key in proven):
                 continue
             outcome = await loop.run_in_executor(self._threads, self._memory.load, version)

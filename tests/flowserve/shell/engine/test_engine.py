@@ -9,10 +9,10 @@ import pytest
 import uvloop
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.batching import Policy
 from flowserve.core.engine.calls import Call, Overloaded
 from flowserve.core.engine.profile import Profile
 from flowserve.core.models.model import Model
+from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.shell.engine.engine import LoopEngine, Settings
@@ -52,9 +52,9 @@ class Watched:
         return [feed["x"] * 2]
 
 
-def made(run, profile=None, **settings):
-    engine = LoopEngine(asyncio.get_running_loop(), Settings(**settings))
-    model = Model("double", 1, SIGNATURE, run)
+def made(run, profile=None, threads=16, **settings):
+    engine = LoopEngine(asyncio.get_running_loop(), Settings(threads=threads))
+    model = Model("double", 1, SIGNATURE, run, ModelSettings(**settings))
     if profile is not None:
         engine.adopt(model, profile)
     return engine, model
@@ -104,7 +104,7 @@ async def test_many_rows_of_a_small_model_are_long():
 @on_loop
 async def test_a_slow_model_does_not_hold_up_a_fast_one():
     gate = threading.Event()
-    engine, slow = made(Watched(lambda x: gate.wait(20)), SLOW, threads=4, policy=Policy(concurrency=2))
+    engine, slow = made(Watched(lambda x: gate.wait(20)), SLOW, threads=4, concurrency=2)
     fast = Model("fast", 1, SIGNATURE, Watched())
     medium = Model("medium", 1, SIGNATURE, Watched())
     engine.adopt(fast, FAST)
@@ -152,7 +152,7 @@ async def test_what_arrives_while_a_batch_runs_makes_the_next():
         gate.wait(20)
 
     run = Watched(before)
-    engine, model = made(run, JOINS_ON_THREADS, policy=Policy(concurrency=1))
+    engine, model = made(run, JOINS_ON_THREADS, concurrency=1)
     futures = [asked(engine, model, 1)[1]]
     await asyncio.to_thread(started.wait)
     futures += [asked(engine, model, i)[1] for i in range(5)]
@@ -228,7 +228,7 @@ async def test_who_has_left_is_dropped_and_not_told():
         gate.wait(20)
 
     run = Watched(before)
-    engine, model = made(run, SLOW, policy=Policy(concurrency=1))
+    engine, model = made(run, SLOW, concurrency=1)
     running, first = asked(engine, model, 1)
     await asyncio.to_thread(started.wait)
     waiting, second = asked(engine, model, 2, 2)
@@ -245,7 +245,7 @@ async def test_who_has_left_is_dropped_and_not_told():
 @on_loop
 async def test_too_many_are_refused_at_once():
     gate = threading.Event()
-    engine, model = made(Watched(lambda x: gate.wait(20)), SLOW, policy=Policy(concurrency=1, queue_max=2))
+    engine, model = made(Watched(lambda x: gate.wait(20)), SLOW, concurrency=1, queue=2)
     futures = [asked(engine, model, 1)[1] for _ in range(4)]
     refused = told(futures[3])
     assert isinstance(refused, Overloaded)
@@ -257,7 +257,7 @@ async def test_too_many_are_refused_at_once():
 @on_loop
 async def test_who_could_not_be_in_time_is_refused_at_once():
     gate = threading.Event()
-    engine, model = made(Watched(lambda x: gate.wait(20)), SLOW, policy=Policy(concurrency=1))
+    engine, model = made(Watched(lambda x: gate.wait(20)), SLOW, concurrency=1)
     _, first = asked(engine, model, 1)
     _, late = asked(engine, model, 1, deadline_ms=engine.now_ms() + 50)
     assert told(late).diagnostics[0].code == "FS221"
@@ -270,7 +270,7 @@ async def test_who_could_not_be_in_time_is_refused_at_once():
 @on_loop
 async def test_a_deadline_that_passes_while_a_run_does_not_end():
     gate = threading.Event()
-    engine, model = made(Watched(lambda x: gate.wait(20)), Profile({1: 1.0}), policy=Policy(concurrency=1))
+    engine, model = made(Watched(lambda x: gate.wait(20)), Profile({1: 1.0}), concurrency=1)
     _, first = asked(engine, model, 1)
     _, late = asked(engine, model, 1, deadline_ms=engine.now_ms() + 20)
     await late
