@@ -15,6 +15,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.batching import Batch, Batcher, Entry, Policy, Refusal
+from flowserve.core.engine.cache import ResponseCache, content_key
 from flowserve.core.engine.calls import UNSAID, Call
 from flowserve.core.engine.costs import Costs
 from flowserve.core.engine.joining import is_plain, join_key
@@ -60,6 +61,7 @@ class _Lane:
         self.alone = 0
         self.gathered = 0
         self.will_advance = False
+        self.cache = ResponseCache(round(settings.cache_mb * 2**20)) if settings.cache_mb else None
         self._priority = settings.priority - 1
         self._timeout_ms = settings.timeout_ms or math.inf
         self._timeout_ms_max = settings.timeout_ms_max or math.inf
@@ -111,6 +113,8 @@ class LoopEngine:
     def submit(self, call: Call) -> None:
         """Take a call; see `calls.Engine`."""
         lane = self._lane(call.model)
+        if lane.cache is not None and _answer_from(lane.cache, lane.tally, call):
+            return
         batcher = lane.batcher
         # The path that most calls take, so first and short: nothing waits or runs, and it is soon over.
         if not (batcher.waiting or batcher.running) and self._may_run_now(lane, call):
@@ -290,6 +294,32 @@ def _tell(tally: Tally, call: Call, result: Result, queue_ms: float, ms: float) 
     else:
         tally.success(call.rows, queue_ms, ms, time())
     call.done(result)
+
+
+def _answer_from(cache: ResponseCache, tally: Tally, call: Call) -> bool:
+    """Answer a call with what was kept; otherwise have its outputs kept. Returns whether it is answered."""
+    began = perf_counter()
+    key = content_key(call.feed, call.outputs)
+    if key is None:
+        return False
+    kept = cache.get(key)
+    looked_ms = (perf_counter() - began) * 1e3
+    if kept is not None:
+        tally.hit(looked_ms, time())
+        call.done(kept)
+        return True
+    told = call.done
+
+    def done(result: Result) -> None:
+        began = perf_counter()
+        if not isinstance(result, Refused):
+            cache.put(key, result)
+        tally.misses += 1
+        tally.miss_ms += looked_ms + (perf_counter() - began) * 1e3
+        told(result)
+
+    call.done = done
+    return False
 
 
 def _nobody(result: object) -> None:

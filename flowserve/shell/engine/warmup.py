@@ -65,6 +65,16 @@ def time_run(model: Model) -> float:
         return 0.0
 
 
+def repeats(model: Model) -> bool:
+    """Whether the model gives the same for the same, as far as one try tells."""
+    names = [spec.name for spec in model.signature.outputs]
+    try:
+        feed = sample(model.signature.inputs, 2)
+        return same(model.run(feed, names), model.run(feed, names))
+    except (Refused, MemoryError, ValueError):
+        return True
+
+
 def _together(
     model: Model, feeds: Sequence[Mapping[str, Array]], names: Sequence[str]
 ) -> list[list[Array]] | None:

@@ -18,7 +18,7 @@ from flowserve.core.models.settings import ModelSettings
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.protocol import parse_request
 from flowserve.core.wire.tensors import Array, from_json
-from flowserve.shell.engine.warmup import measure, time_run
+from flowserve.shell.engine.warmup import measure, repeats, time_run
 from flowserve.shell.models.repository import MODEL_FILE, ModelFolder, look_at, stamps
 from flowserve.shell.models.sessions import load
 
@@ -69,6 +69,9 @@ def load_measured(
             what = f"its rows do not stand along an open first axis everywhere: {model.signature}"
         hint = 'leave `batching` to be "auto"'
         refuse("FS261", f"{key} cannot run requests together: {what}", hint=hint)
+    if settings.cache_mb and not repeats(model):
+        hint = "take `cache_mb` away"
+        refuse("FS261", f"{key} must not have a cache: it gives other outputs for the same inputs", hint=hint)
     return msgspec.structs.replace(model, settings=settled(settings, profile)), profile
 
 

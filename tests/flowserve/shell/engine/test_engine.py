@@ -319,3 +319,49 @@ def test_a_warm_up_of_a_model_without_rows_runs_it():
     fixed = Signature((TensorSpec("x", FP32, (2,)),), (TensorSpec("y", FP32, (2,)),))
     profile = measure(Model("m", 1, fixed, lambda feed, outputs: [feed["x"]]))
     assert (list(profile.joined_ms), profile.independent) == ([1], False)
+
+
+@on_loop
+async def test_what_was_answered_is_answered_again_without_a_run():
+    run = Watched()
+    engine, model = made(run, JOINS, cache_mb=1)
+    first = [asked(engine, model, value)[1] for value in (1, 2)]
+    await asyncio.gather(*first)
+    _, again = asked(engine, model, 2)
+    assert told(again) == [4]
+    assert run.rows == [2]
+    tally = engine.tally(model)
+    assert (tally.hits, tally.misses, tally.succeeded, tally.rows) == (1, 2, 3, 2)
+    engine.adopt(model, JOINS)  # as one that is loaded again is
+    await asked(engine, model, 2)[1]
+    assert run.rows == [2, 1]
+
+
+@on_loop
+async def test_a_refusal_is_not_kept():
+    answers = iter([Refused, None])
+
+    def picky(feed, outputs):
+        if next(answers):
+            refuse("FS210", "the model failed")
+        return [feed["x"] * 2]
+
+    engine, model = made(picky, FAST, cache_mb=1)
+    assert isinstance(told(asked(engine, model, 1)[1]), Refused)
+    assert told(asked(engine, model, 1)[1]) == [2]
+
+
+@on_loop
+async def test_a_request_that_says_nothing_has_the_model_s_deadline_and_priority():
+    gate = threading.Event()
+    said = {"timeout_ms": 30, "timeout_ms_max": 40, "priority": 3, "concurrency": 1}
+    engine, model = made(Watched(lambda x: gate.wait(20)), Profile({1: 1.0}), **said)
+    _, first = asked(engine, model, 1)
+    _, late = asked(engine, model, 1)
+    _, later = asked(engine, model, 1, deadline_ms=engine.now_ms() + 1e6)
+    await asyncio.gather(late, later)
+    assert {told(one).diagnostics[0].code for one in (late, later)} == {"FS222"}
+    waiting = [asked(engine, model, 1, **named)[0] for named in ({}, {"priority": 0})]
+    assert [engine._waiting[call][1].priority for call in waiting] == [2, 0]
+    gate.set()
+    await first

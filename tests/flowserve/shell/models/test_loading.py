@@ -46,5 +46,12 @@ def test_what_is_short_has_one_thread(tmp_path):
 def test_batches_that_cannot_be_are_refused_where_they_are_demanded(tmp_path):
     publish(tmp_path, "m", graph(NEGATIVE, open_rows=False))
     assert loaded(tmp_path).settings.batching == "off"
-    with pytest.raises(Refused, match="FS261.*open first axis"):
+    with pytest.raises(Refused, match=r"FS261.*open first axis"):
         loaded(tmp_path, batching="on")
+
+
+def test_a_model_that_draws_lots_has_no_cache(tmp_path):
+    publish(tmp_path, "m", graph([helper.make_node("RandomNormalLike", ["x"], ["y"])]))
+    loaded(tmp_path)
+    with pytest.raises(Refused, match="other outputs for the same inputs"):
+        loaded(tmp_path, cache_mb=1)
