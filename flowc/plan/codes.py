@@ -193,6 +193,8 @@ CODES: dict[str, str] = {
     "FS254": "the server's certificate cannot be used",
     "FS260": "there is no memory for the model",
     "FS261": "the model cannot run as it is set to",
+    "FS262": "the pipeline is wrong",
+    "FS263": "the pipeline does not fit its models",
     # FS3: asking from the command line
     "FS301": "the server does not answer",
     "FS302": "the rows are not a JSON array of numbers",

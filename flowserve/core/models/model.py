@@ -7,11 +7,19 @@ from typing import Any
 
 import msgspec
 
+from flowserve.core.models.pipeline import Pipeline
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature
 
 Run = Callable[[Mapping[str, Any], Sequence[str]], list[Any]]
 """From a numpy array for every input, and the names of outputs, to those outputs in that order."""
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """A pipeline, and for each of its steps the model that it runs."""
+
+    pipeline: Pipeline
+    members: tuple[Model, ...]
 
 
 class Model(msgspec.Struct, frozen=True, weakref=True):
@@ -22,3 +30,10 @@ class Model(msgspec.Struct, frozen=True, weakref=True):
     signature: Signature
     run: Run
     settings: ModelSettings = ModelSettings()
+    bound: Bound | None = None
+    """Of a pipeline."""
+
+    @property
+    def platform(self) -> str:
+        """What Triton calls that which runs it."""
+        return "ensemble" if self.bound else "onnxruntime_onnx"

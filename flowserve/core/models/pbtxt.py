@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from flowserve.core.models.model import Bound, Model
 from flowserve.core.models.settings import PRIORITIES, ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec
 
@@ -49,22 +50,38 @@ def config_text(name: str, signature: Signature) -> str:
     return "\n".join(lines) + "\n"
 
 
-def config_json(name: str, signature: Signature, settings: ModelSettings) -> dict[str, Any]:
+def config_json(model: Model) -> dict[str, Any]:
     """Return the same as `config_text`, as the model configuration extension gives it, and how calls run."""
+    steps = {} if model.bound is None else {"ensemble_scheduling": {"step": _steps_json(model.bound)}}
     return {
-        "name": name,
-        "platform": "onnxruntime_onnx",
-        "backend": "onnxruntime",
+        "name": model.name,
+        "platform": model.platform,
+        "backend": "" if model.bound else "onnxruntime",
         "max_batch_size": 0,
-        "input": [_tensor_json(spec) for spec in signature.inputs],
-        "output": [_tensor_json(spec) for spec in signature.outputs],
-        **_settings_json(settings),
+        "input": [_tensor_json(spec) for spec in model.signature.inputs],
+        "output": [_tensor_json(spec) for spec in model.signature.outputs],
+        **_settings_json(model.settings),
+        **steps,
     }
+
+
+def _steps_json(bound: Bound) -> list[dict[str, Any]]:
+    return [
+        {
+            "model_name": member.name,
+            "model_version": member.version,
+            "input_map": dict(step.inputs),
+            "output_map": dict(step.outputs),
+        }
+        for step, member in zip(bound.pipeline.step, bound.members, strict=True)
+    ]
 
 
 def _settings_json(settings: ModelSettings) -> dict[str, Any]:
     """What Triton has a field for stands there, and the rest among the parameters."""
-    said: dict[str, Any] = {"instance_group": [{"count": settings.concurrency or 1, "kind": "KIND_CPU"}]}
+    said: dict[str, Any] = {}
+    if settings.concurrency:
+        said["instance_group"] = [{"count": settings.concurrency, "kind": "KIND_CPU"}]
     if settings.batching == "on":
         said["dynamic_batching"] = {
             "preferred_batch_size": [settings.preferred_rows] if settings.preferred_rows else [],

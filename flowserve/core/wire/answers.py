@@ -54,6 +54,9 @@ _STATUS = {
     "FS222": 504,
     "FS252": 401,
     "FS260": 503,
+    "FS261": 503,
+    "FS262": 503,
+    "FS263": 503,
 }
 _HTML = "text/html; charset=utf-8"
 
@@ -88,8 +91,7 @@ def describe(route: Description, table: Table, ready: bool, server_version: str)
         case ModelMetadata(name, version):
             return _json(_metadata(table.resolve(name, version), table.versions(name)))
         case ModelConfig(name, version):
-            model = table.resolve(name, version)
-            return _json(config_json(name, model.signature, model.settings))
+            return _json(config_json(table.resolve(name, version)))
         case Page(""):
             return Answer(body=index_page(list(table)), content_type=_HTML)
         case Page(name, version):
@@ -134,7 +136,7 @@ def _metadata(model: Model, versions: list[str]) -> dict[str, Any]:
     return {
         "name": model.name,
         "versions": versions,
-        "platform": "onnxruntime_onnx",
+        "platform": model.platform,
         "inputs": [_described(spec) for spec in model.signature.inputs],
         "outputs": [_described(spec) for spec in model.signature.outputs],
     }

@@ -8,22 +8,21 @@ import math
 import os
 import weakref
 from collections.abc import Callable
-from time import monotonic, perf_counter, thread_time, time
+from time import monotonic, time
 from typing import Any
 
 import msgspec
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.engine.batching import Batch, Batcher, Entry, Policy, Refusal
-from flowserve.core.engine.cache import ResponseCache, content_key
-from flowserve.core.engine.calls import UNSAID, Call
-from flowserve.core.engine.costs import Costs
-from flowserve.core.engine.joining import is_plain, join_key
+from flowserve.core.engine.batching import Batch, Entry, Refusal
+from flowserve.core.engine.calls import Call
+from flowserve.core.engine.joining import join_key
 from flowserve.core.engine.overload import explained
-from flowserve.core.engine.profile import Profile, policy_for, settled
+from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.model import Model
-from flowserve.core.models.settings import PRIORITIES, ModelSettings
+from flowserve.shell.engine.lanes import Lane
+from flowserve.shell.engine.passage import Passage
 from flowserve.shell.engine.running import Ran, Result, run, run_batch
 from flowserve.shell.engine.threads import Threads
 
@@ -45,38 +44,6 @@ class Settings(msgspec.Struct, frozen=True):
     """So many runs of one model beside each other, unless its settings say otherwise."""
 
 
-class _Lane:
-    """A model's calls."""
-
-    def __init__(self, settings: ModelSettings, policy: Policy, profile: Profile, plain: bool) -> None:
-        self.costs = Costs()
-        for rows, ms in profile.joined_ms.items():
-            self.costs.observe(rows, ms)
-        self.batcher = Batcher(policy, self.costs.expected_ms)
-        self.tally = Tally()
-        # The clock of the thread stands still while others have the processor.
-        self.clock = thread_time if profile.on_cpu else perf_counter
-        self.joins = policy.rows_max > 0
-        self.plain = plain
-        self.alone = 0
-        self.gathered = 0
-        self.will_advance = False
-        self.cache = ResponseCache(round(settings.cache_mb * 2**20)) if settings.cache_mb else None
-        self._priority = settings.priority - 1
-        self._timeout_ms = settings.timeout_ms or math.inf
-        self._timeout_ms_max = settings.timeout_ms_max or math.inf
-
-    def deadline_ms(self, asked: float | None, now_ms: float) -> float:
-        """When a call that asks for this deadline is to be over."""
-        if asked is None:
-            return now_ms + min(self._timeout_ms, self._timeout_ms_max)
-        return min(asked, now_ms + self._timeout_ms_max)
-
-    def priority(self, asked: int) -> int:
-        """The priority of a call that asks for this one."""
-        return self._priority if asked == UNSAID else max(0, min(asked, PRIORITIES - 1))
-
-
 class LoopEngine:
     """The engine of one process. Made and used on its event loop."""
 
@@ -86,10 +53,11 @@ class LoopEngine:
         self._inline_ms = settings.inline_ms
         self._threads = Threads(loop, settings.threads, self._feed_starved)
         # By identity: hashing a model would hash all of its signature. A lane ends with its model.
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: dict[int, Lane] = {}
         self._watched: dict[int, weakref.ref[Model]] = {}
-        self._starved: dict[_Lane, None] = {}  # no thread was free for these, first come first served
-        self._waiting: dict[Call, tuple[_Lane, Entry]] = {}
+        self._starved: dict[Lane, None] = {}  # no thread was free for these, first come first served
+        self._waiting: dict[Call, tuple[Lane, Entry]] = {}
+        self._passages: dict[Call, Passage] = {}
         self._ticking = False
 
     def now_ms(self) -> float:
@@ -98,9 +66,7 @@ class LoopEngine:
 
     def adopt(self, model: Model, profile: Profile) -> None:
         """Hear what a warm-up found out about a model. Without, it is learned from requests."""
-        settings = settled(model.settings, profile)
-        policy = policy_for(settings, self._settings.processors)
-        lane, key = _Lane(settings, policy, profile, is_plain(model.signature)), id(model)
+        lane, key = Lane(model, profile, self._settings.processors), id(model)
         lanes, watched = self._lanes, self._watched
 
         def forget(_: object) -> None:
@@ -113,7 +79,7 @@ class LoopEngine:
     def submit(self, call: Call) -> None:
         """Take a call; see `calls.Engine`."""
         lane = self._lane(call.model)
-        if lane.cache is not None and _answer_from(lane.cache, lane.tally, call):
+        if lane.special and (lane.answer_from_cache(call) or self._passes(lane, call)):
             return
         batcher = lane.batcher
         # The path that most calls take, so first and short: nothing waits or runs, and it is soon over.
@@ -143,6 +109,25 @@ class LoopEngine:
             self._ticking = True
             self._loop.call_later(_TICK_S, self._tick)
 
+    def _passes(self, lane: Lane, call: Call) -> bool:
+        """Send a call through a pipeline; false where the model is none."""
+        if lane.bound is None:
+            return False
+        began_ms = self.now_ms()
+        deadline_ms = lane.deadline_ms(call.deadline_ms, began_ms)
+        call.deadline_ms = None if deadline_ms == math.inf else deadline_ms
+        call.priority = lane.priority(call.priority)
+
+        def done(result: Result) -> None:
+            self._passages.pop(call, None)
+            ms = self.now_ms() - began_ms
+            lane.tally.ran(call.rows, ms)
+            _tell(lane.tally, call, result, 0.0, ms)
+
+        passage = self._passages[call] = Passage(self, call, lane.stages(call.outputs), done)
+        passage.begin()
+        return True
+
     def is_crowded(self, model: Model) -> bool:
         """Whether it is worth asking `check` before a request is read to its end."""
         lane = self._lanes.get(id(model))
@@ -160,6 +145,8 @@ class LoopEngine:
     def cancel(self, call: Call) -> None:
         """Drop a call whose client has left; see `calls.Engine`."""
         call.done = _nobody
+        if (passage := self._passages.pop(call, None)) is not None:
+            passage.cancel()
         if (waiting := self._waiting.pop(call, None)) is not None:
             lane, entry = waiting
             lane.batcher.cancelled(entry)
@@ -176,14 +163,14 @@ class LoopEngine:
         """Let the threads end after what they were given."""
         self._threads.close()
 
-    def _lane(self, model: Model) -> _Lane:
+    def _lane(self, model: Model) -> Lane:
         lane = self._lanes.get(id(model))
         if lane is None:
             self.adopt(model, Profile())
             lane = self._lanes[id(model)]
         return lane
 
-    def _may_run_now(self, lane: _Lane, call: Call) -> bool:
+    def _may_run_now(self, lane: Lane, call: Call) -> bool:
         if not lane.costs.known or lane.costs.expected_ms(call.rows) > self._inline_ms:
             return False
         if call.deadline_ms is not None and self.now_ms() >= call.deadline_ms:
@@ -197,19 +184,19 @@ class LoopEngine:
             lane.alone = _ALONE_MAX - 1
         return True
 
-    def _advance_soon(self, lane: _Lane) -> None:
+    def _advance_soon(self, lane: Lane) -> None:
         lane.gathered += 1
         if not lane.will_advance:
             lane.will_advance = True
             self._loop.call_soon(self._advance_gathered, lane)
 
-    def _advance_gathered(self, lane: _Lane) -> None:
+    def _advance_gathered(self, lane: Lane) -> None:
         lane.alone = lane.alone + 1 if lane.gathered == 1 else 0
         lane.gathered = 0
         lane.will_advance = False
         self._advance(lane)
 
-    def _advance(self, lane: _Lane) -> None:
+    def _advance(self, lane: Lane) -> None:
         """Begin what may run."""
         batcher = lane.batcher
         while batcher.waiting:
@@ -232,7 +219,7 @@ class LoopEngine:
                 job = functools.partial(run_batch, calls, lane.clock)
                 self._threads.run(job, functools.partial(self._ran, lane, batch))
 
-    def _ran(self, lane: _Lane, batch: Batch, ran: Ran) -> None:
+    def _ran(self, lane: Lane, batch: Batch, ran: Ran) -> None:
         """Hear that a thread has run a batch. The next one begins before answers are written."""
         lane.batcher.ended(batch, self.now_ms())
         self._learn(lane, batch, ran)
@@ -245,12 +232,12 @@ class LoopEngine:
             del self._starved[lane]
             self._advance(lane)
 
-    def _ended(self, lane: _Lane, batch: Batch, ran: Ran) -> None:
+    def _ended(self, lane: Lane, batch: Batch, ran: Ran) -> None:
         lane.batcher.ended(batch, self.now_ms())
         self._learn(lane, batch, ran)
         _tell_all(lane.tally, batch, ran)
 
-    def _learn(self, lane: _Lane, batch: Batch, ran: Ran) -> None:
+    def _learn(self, lane: Lane, batch: Batch, ran: Ran) -> None:
         if ran.joined:
             lane.costs.observe(batch.rows, ran.ms)
             lane.tally.ran(batch.rows, ran.ms)
@@ -294,32 +281,6 @@ def _tell(tally: Tally, call: Call, result: Result, queue_ms: float, ms: float) 
     else:
         tally.success(call.rows, queue_ms, ms, time())
     call.done(result)
-
-
-def _answer_from(cache: ResponseCache, tally: Tally, call: Call) -> bool:
-    """Answer a call with what was kept; otherwise have its outputs kept. Returns whether it is answered."""
-    began = perf_counter()
-    key = content_key(call.feed, call.outputs)
-    if key is None:
-        return False
-    kept = cache.get(key)
-    looked_ms = (perf_counter() - began) * 1e3
-    if kept is not None:
-        tally.hit(looked_ms, time())
-        call.done(kept)
-        return True
-    told = call.done
-
-    def done(result: Result) -> None:
-        began = perf_counter()
-        if not isinstance(result, Refused):
-            cache.put(key, result)
-        tally.misses += 1
-        tally.miss_ms += looked_ms + (perf_counter() - began) * 1e3
-        told(result)
-
-    call.done = done
-    return False
 
 
 def _nobody(result: object) -> None:

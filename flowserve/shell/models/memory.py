@@ -9,10 +9,12 @@ import ctypes
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from flowc.plan.diagnostics import Refused, refuse
+import msgspec
+
+from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.table import Version
@@ -26,7 +28,7 @@ class Memory:
 
     def __init__(
         self,
-        load: Callable[[Key], Model],
+        load: Callable[[Version], Model],
         size: Callable[[Key], int],
         budget: Budget,
         now_s: Callable[[], float] = time.monotonic,
@@ -39,6 +41,7 @@ class Memory:
         self._residents: dict[Version, Resident] = {}
         self._uses: dict[Version, int] = {}
         self._measured: dict[Key, int] = {}
+        self._assembling: list[Version] = []  # what is being loaded, and within that its members
 
     def residents(self) -> list[Resident]:
         """What is in memory now."""
@@ -56,16 +59,34 @@ class Memory:
         """
         if version.model is not None:
             return version.model
+        if isinstance(version.members, Refused):
+            return version.members
+        if version in self._assembling:
+            message = f"{version.key} does not load: one of its steps runs a pipeline that runs it"
+            return Refused(Diagnostic("FS263", message))
+        self._assembling.append(version)
+        try:
+            return self._assembled(version, version.members)
+        finally:
+            self._assembling.pop()
+
+    def _assembled(self, version: Version, members: Sequence[Version]) -> Model | Refused:
+        """Load a version after its members, of which none goes meanwhile."""
+        for member in members:
+            outcome = self.load(member)
+            if isinstance(outcome, Refused):
+                return outcome
         try:
             self._make_room(version.key, version.tier, self._expected(version.key))
             before = _resident_bytes()
-            model = self._load(version.key)
+            model = self._load(version)
             grown = _resident_bytes() - before
         except Refused as refused:
             return refused
         # Freed memory may be used again, and then nothing has grown.
         size = self._measured[version.key] = max(grown, self._size(version.key))
-        self._residents[version] = Resident(version.key, version.tier, size, self._now_s())
+        holds = tuple(member.key for member in members)
+        self._residents[version] = Resident(version.key, version.tier, size, self._now_s(), holds)
         self._uses[version] = version.uses
         version.model = model
         return model
@@ -87,24 +108,33 @@ class Memory:
         for version, resident in list(self._residents.items()):
             if self._uses.get(version) != version.uses:
                 self._uses[version] = version.uses
-                self._residents[version] = Resident(resident.key, resident.tier, resident.bytes, now_s)
+                self._residents[version] = msgspec.structs.replace(resident, used_s=now_s)
 
     def _expected(self, key: Key) -> int:
         return self._measured.get(key) or self._size(key)
 
     def _make_room(self, key: Key, tier: int, wanted: int) -> None:
         self.look()
-        room = make_room(self.residents(), wanted, self._budget, self._now_s())
+        busy = {of.key for version in self._assembling for of in _with_members(version)}
+        residents = [
+            msgspec.structs.replace(resident, tier=PINNED) if resident.key in busy else resident
+            for resident in self.residents()
+        ]
+        room = make_room(residents, wanted, self._budget, self._now_s())
         if room.lacking and tier > PINNED:
             mb = 2**20
             message = f"{key} needs {wanted / mb:.0f} MB, and there is no room for it"
             hint = f"`memory_mb` gives each process {self._budget.bytes / mb:.0f} MB"
             refuse("FS260", message, hint=hint)
-        going = set(room.evict)
-        for version in [version for version, resident in self._residents.items() if resident in going]:
+        going = {resident.key for resident in room.evict}
+        for version in [version for version, resident in self._residents.items() if resident.key in going]:
             self.forget(version)
         if going:
             self.trim()
+
+
+def _with_members(version: Version) -> tuple[Version, ...]:
+    return (version, *(() if isinstance(version.members, Refused) else version.members))
 
 
 def disk_bytes(repository: Path, key: Key) -> int:

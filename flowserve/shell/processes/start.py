@@ -69,6 +69,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
     found = Refresh(
         {folder.name: stamps(folder) for folder in folders},
         {name: of for name, of in aliases.items() if of is not None},
+        {folder.name: folder.needs for folder in folders if folder.needs},
     )
     listener = reserve(http)
     check_reach(listener, security, config.trust_network)

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,16 @@ import msgspec
 import uvloop
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.engine.profile import Profile
 from flowserve.core.models.key import Key
+from flowserve.core.models.members import is_bound
 from flowserve.core.models.model import Model
 from flowserve.core.models.table import Table, Version
 from flowserve.core.models.tiers import EAGER, PINNED, Budget
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.loading import load_measured
 from flowserve.shell.models.memory import Memory, disk_bytes
+from flowserve.shell.models.pipelines import bind, load_pipeline
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.hosting import SupervisedRepository
@@ -121,11 +125,16 @@ class Worker:
             self._serving, self._engine, self._tell, begin.model_control, begin.processes == 1
         )
 
-    def _load(self, key: Key) -> Model:
-        """Load a version. Runs on the loading thread."""
-        settings = self._begin.models.of(key.name)
-        budget_ms = _MEASURE_MS if settings.tier <= EAGER else _MEASURE_COLD_MS
-        model, profile = load_measured(Path(self._begin.repository), key, settings, budget_ms)
+    def _load(self, version: Version) -> Model:
+        """Load a version, whose members are in memory. Runs on the loading thread."""
+        repository, settings = Path(self._begin.repository), self._begin.models.of(version.key.name)
+        if is_bound(version.key.stamp):
+            assert not isinstance(version.members, Refused)
+            members = [member.model for member in version.members if member.model is not None]
+            model, profile = load_pipeline(repository, version.key, settings, members), Profile()
+        else:
+            budget_ms = _MEASURE_MS if settings.tier <= EAGER else _MEASURE_COLD_MS
+            model, profile = load_measured(repository, version.key, settings, budget_ms)
         self._loop.call_soon_threadsafe(self._engine.adopt, model, profile)
         return model
 
@@ -172,20 +181,37 @@ class Worker:
         had the version served before, by a process that is gone: then each request for it tries again.
         """
         loop = asyncio.get_running_loop()
-        failures: list[Failure] = []
-        proven = set(prepare.proven)
-        for key in prepare.versions:
-            version = self._versions.get(key)
-            if version is None:
-                version = self._versions[key] = Version(key, tier=self._begin.models.of(key.name).tier)
-            if version.model is not None or not self._eager(version, key in proven):
-                continue
-            outcome = await loop.run_in_executor(self._threads, self._memory.load, version)
-            if isinstance(outcome, Refused):
-                failures.append(Failure(key, outcome.diagnostics))
+        new = [key for key in prepare.versions if key not in self._versions]
+        for key in new:
+            self._versions[key] = Version(key, tier=self._begin.models.of(key.name).tier)
         versions = [self._versions[key] for key in prepare.versions]
-        self._serving.stage(Table(versions, prepare.aliases, prepare.generation))
+        table = Table(versions, prepare.aliases, prepare.generation)
+        pipelines = [key for key in new if is_bound(key.stamp)]
+        if pipelines:
+            await loop.run_in_executor(self._threads, self._bind, pipelines, table)
+        failed: dict[Version, Refused] = {}
+        proven = set(prepare.proven)
+        for version in sorted(versions, key=lambda version: is_bound(version.key.stamp)):
+            if version.model is not None or not self._eager(version, version.key in proven):
+                continue
+            outcome = await loop.run_in_executor(self._threads, self._loaded, version, failed)
+            if isinstance(outcome, Refused):
+                failed[version] = outcome
+        self._serving.stage(table)
+        failures = [Failure(version.key, refused.diagnostics) for version, refused in failed.items()]
         self._tell(Prepared(prepare.generation, failures))
+
+    def _bind(self, pipelines: list[Key], table: Table) -> None:
+        for key in pipelines:
+            self._versions[key].members = bind(Path(self._begin.repository), key, table)
+
+    def _loaded(self, version: Version, failed: Mapping[Version, Refused]) -> Model | Refused:
+        """Load a version, unless a member of it has failed: that might go well a second time."""
+        if not isinstance(version.members, Refused):
+            for member in version.members:
+                if member in failed:
+                    return failed[member]
+        return self._memory.load(version)
 
     def _eager(self, version: Version, proven: bool) -> bool:
         """Whether a version is loaded before anybody asks for it."""

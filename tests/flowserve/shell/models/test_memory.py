@@ -28,7 +28,8 @@ def clock(monkeypatch):
 
 
 def memory(clock, limit_mb, size_mb=10, grace_s=0.0):
-    def load(key: Key) -> Model:
+    def load(version: Version) -> Model:
+        key = version.key
         if key.name == "broken":
             refuse("FS103", "it is broken")
         return Model(key.name, key.version, Signature((), ()), lambda feed, outputs: [])
