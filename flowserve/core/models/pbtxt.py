@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+import msgspec
+
 from flowserve.core.models.model import Bound, Model
+from flowserve.core.models.pipeline import Pipeline
 from flowserve.core.models.settings import PRIORITIES, ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec
 
@@ -44,10 +47,37 @@ def config_text(name: str, signature: Signature) -> str:
 
     `max_batch_size` is 0: the batch stands in `dims`, as -1, like any other dimension of the ONNX graph.
     """
-    lines = [f"name: {_quoted(name)}", 'backend: "onnxruntime"', "max_batch_size: 0"]
-    for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):
-        lines += [line for spec in specs for line in (f"{kind} {{", *_tensor_text(spec), "}")]
+    lines = [f"name: {_quoted(name)}", 'backend: "onnxruntime"', "max_batch_size: 0", *_ends_text(signature)]
     return "\n".join(lines) + "\n"
+
+
+def pipeline_config_text(name: str, signature: Signature, pipeline: Pipeline, versions: Sequence[int]) -> str:
+    """Return `config.pbtxt` for a pipeline, an ensemble to Triton; `versions` are what its names mean now.
+
+    Its outputs have the labels that its models give them.
+    """
+    outputs = [msgspec.structs.replace(spec, labels=()) for spec in signature.outputs]
+    ends = _ends_text(Signature(signature.inputs, tuple(outputs)))
+    lines = [f"name: {_quoted(name)}", 'platform: "ensemble"', "max_batch_size: 0", *ends]
+    lines.append("ensemble_scheduling {")
+    for step, version in zip(pipeline.step, versions, strict=True):
+        bare, _, tag = step.model.partition("@")
+        number = version if tag else -1
+        lines += ["  step {", f"    model_name: {_quoted(bare)}", f"    model_version: {number}"]
+        for kind, mapped in (("input_map", step.inputs), ("output_map", step.outputs)):
+            lines += [
+                f"    {kind} {{ key: {_quoted(own)} value: {_quoted(tensor)} }}"
+                for own, tensor in mapped.items()
+            ]
+        lines.append("  }")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _ends_text(signature: Signature) -> list[str]:
+    sides = (("input", signature.inputs), ("output", signature.outputs))
+    return [
+        line for kind, specs in sides for spec in specs for line in (f"{kind} {{", *_tensor_text(spec), "}")
+    ]
 
 
 def config_json(model: Model) -> dict[str, Any]:

@@ -186,7 +186,8 @@ def _problems(document: Document) -> Iterator[Diagnostic]:
                 has = listed(sorted({*makers, *pipeline.inputs}))
                 message = f"{document.said(index)} takes `{tensor}`, which nothing gives; there are {has}"
                 yield problem(message, "step", index, "inputs", own)
-        if not {*step.outputs.values()} & {*read, *pipeline.outputs}:
+        useful = {*read, *pipeline.outputs}
+        if useful <= {*makers, *pipeline.inputs} and not useful & {*step.outputs.values()}:
             message = f"{document.said(index)} is for nothing: none of its outputs is used"
             yield problem(message, "step", index)
     for tensor in pipeline.inputs:

@@ -99,9 +99,7 @@ def publish(
     """
     from flowserve.shell.models.graph import read_signature
 
-    if not _NAME.fullmatch(name) or ".." in name or len(name) > 200:
-        expected = "letters, digits, `_`, `-` and single dots, and not begin with a dot"
-        refuse("FS105", f"a model's name must be of {expected}, got `{cut(name)}`")
+    check_name(name)
     signature = read_signature(onnx, labels, probabilities_output)
     folder = repository / name
     try:
@@ -119,6 +117,13 @@ def publish(
     except OSError as error:
         refuse("FS105", f"model `{name}` cannot be written: {error}")
     return Published(name, version, str(folder / str(version)))
+
+
+def check_name(name: str) -> None:
+    """Raise `Refused` FS105 for what cannot be the name of a published model."""
+    if not _NAME.fullmatch(name) or ".." in name or len(name) > 200:
+        expected = "letters, digits, `_`, `-` and single dots, and not begin with a dot"
+        refuse("FS105", f"a model's name must be of {expected}, got `{cut(name)}`")
 
 
 def scan(repository: Path) -> list[ModelFolder]:
