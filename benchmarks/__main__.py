@@ -24,6 +24,7 @@ QUICK: dict[str, tuple[str, ...]] = {  # by name, the options that make it quick
     "serve_throughput": (),
     "serve_batching": (),
     "serve_overload": (),
+    "serve_weights": (),
     "decisions": ("--large", "100000"),
     "fairness": ("--data", "DATA"),
     "patterson": ("--seconds", "0.2", "--data", "DATA"),

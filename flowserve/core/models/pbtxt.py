@@ -129,7 +129,8 @@ def _settings_json(settings: ModelSettings) -> dict[str, Any]:
         said["response_cache"] = {"enable": True}
     # `max_batch_size` cannot say it: it would take the first of `dims` away.
     rows = {"max_rows": settings.max_rows} if settings.max_rows else {}
-    parameters = {"intra_op_thread_count": settings.threads, "tier": settings.tier} | rows
+    weights = {} if settings.weights == "auto" else {"weights": settings.weights}
+    parameters = {"intra_op_thread_count": settings.threads, "tier": settings.tier} | rows | weights
     said["parameters"] = {name: {"string_value": str(value)} for name, value in parameters.items()}
     return said
 

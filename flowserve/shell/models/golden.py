@@ -14,8 +14,7 @@ from flowserve.core.models.model import Model
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.protocol import parse_request
 from flowserve.core.wire.tensors import Array, from_json
-
-GOLDEN_FILE = "golden.json"  # in a version's folder
+from flowserve.shell.models.writing import GOLDEN_FILE
 
 
 class _Output(msgspec.Struct, forbid_unknown_fields=True):

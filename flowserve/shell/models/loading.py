@@ -33,6 +33,7 @@ def load_measured(
     Raises `Refused` FS103 as `load_proven`, and FS261 for what was set and the model cannot do.
     """
     model = load_proven(repository, key, settings)
+    settings = model.settings
     if settings.threads == "auto":
         chosen = _chosen_threads(repository, key, model)
         settings = msgspec.structs.replace(settings, threads=chosen)

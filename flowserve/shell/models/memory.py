@@ -6,11 +6,9 @@ Loading and letting go happen on one thread, one after the other, so that what i
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -19,6 +17,7 @@ from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.table import Version
 from flowserve.core.models.tiers import PINNED, Budget, Resident, make_room
+from flowserve.shell.models.weights import Size
 
 _libc = ctypes.CDLL(None)
 
@@ -29,11 +28,11 @@ class Memory:
     def __init__(
         self,
         load: Callable[[Version], Model],
-        size: Callable[[Key], int],
+        size: Callable[[Key], Size],
         budget: Budget,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`load` raises `Refused`; `size` says how many bytes a version has on disk."""
+        """`load` raises `Refused`; `size` says what a version takes by its files."""
         self._load = load
         self._size = size
         self._budget = budget
@@ -84,7 +83,8 @@ class Memory:
         except Refused as refused:
             return refused
         # Freed memory may be used again, and then nothing has grown.
-        size = self._measured[version.key] = max(grown, self._size(version.key))
+        by_files = self._size(version.key)
+        size = self._measured[version.key] = max(grown, by_files.private) + by_files.shared
         holds = tuple(member.key for member in members)
         self._residents[version] = Resident(version.key, version.tier, size, self._now_s(), holds)
         self._uses[version] = version.uses
@@ -111,7 +111,10 @@ class Memory:
                 self._residents[version] = msgspec.structs.replace(resident, used_s=now_s)
 
     def _expected(self, key: Key) -> int:
-        return self._measured.get(key) or self._size(key)
+        if key not in self._measured:
+            by_files = self._size(key)
+            return by_files.private + by_files.shared
+        return self._measured[key]
 
     def _make_room(self, key: Key, tier: int, wanted: int) -> None:
         self.look()
@@ -135,15 +138,6 @@ class Memory:
 
 def _with_members(version: Version) -> tuple[Version, ...]:
     return (version, *(() if isinstance(version.members, Refused) else version.members))
-
-
-def disk_bytes(repository: Path, key: Key) -> int:
-    """How many bytes the files of a version have; 0 when they are gone."""
-    try:
-        with os.scandir(repository / key.name / str(key.version)) as entries:
-            return sum(entry.stat().st_size for entry in entries if entry.is_file())
-    except OSError:
-        return 0
 
 
 def _resident_bytes() -> int:

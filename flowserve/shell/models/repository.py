@@ -26,8 +26,10 @@ from flowserve.core.models.pbtxt import (
 )
 from flowserve.core.models.pipeline import PIPELINE_FILE, Document, read_pipeline
 from flowserve.core.wording import cut
+from flowserve.shell.models.weights import parted
 from flowserve.shell.models.writing import (
     MODEL_FILE,
+    ORIGIN_FILE,
     add_version,
     newest_if_same,
     publishing,
@@ -36,7 +38,6 @@ from flowserve.shell.models.writing import (
 )
 
 CONFIG_FILE = "config.pbtxt"
-ORIGIN_FILE = "origin.json"  # in a version's folder
 ALIASES_FILE = "aliases.json"  # in a model's folder
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
@@ -92,10 +93,10 @@ def publish(
     """Add a version of a model and return it; the repository is made if it is not there.
 
     The version is one more than the highest. If the highest already holds the same bytes, that one is
-    returned and no version is written. `labels` name the classes along the last dimension of
-    `probabilities_output` (of the only output of floats, unless given). A version appears whole or not at
-    all, whatever crashes, and publishers at the same time take turns. A new version says that it is of
-    `origin`. Raises `Refused` FS105.
+    returned and no version is written. Weights of 16 MiB and more are put into a file beside the model.
+    `labels` name the classes along the last dimension of `probabilities_output` (of the only output of
+    floats, unless given). A version appears whole or not at all, whatever crashes, and publishers at the same
+    time take turns. A new version says that it is of `origin`. Raises `Refused` FS105.
     """
     from flowserve.shell.models.graph import read_signature
 
@@ -107,7 +108,7 @@ def publish(
             refuse("FS105", f"the model's folder `{folder}` must not be a link")
         folder.mkdir(parents=True, exist_ok=True)
         with publishing(folder):
-            files = {MODEL_FILE: onnx}
+            files = parted(onnx)
             made_by = {ORIGIN_FILE: msgspec.json.encode(origin) + b"\n"} if origin is not None else {}
             version = newest_if_same(folder, files) or add_version(folder, files | made_by)
             # After the version: the folder can be served at every moment, even the first.

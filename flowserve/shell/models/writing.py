@@ -15,6 +15,10 @@ from flowserve.core.models.pipeline import PIPELINE_FILE
 
 MODEL_FILE = "model.onnx"
 WEIGHTS_FILE = "model.weights"
+ORIGIN_FILE = "origin.json"
+GOLDEN_FILE = "golden.json"
+NOT_WEIGHTS = {MODEL_FILE, PIPELINE_FILE, ORIGIN_FILE, GOLDEN_FILE}
+"""Of the files in a version's folder."""
 
 # Triton ignores folders that begin with 0, and reads a version as 64 bits.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")

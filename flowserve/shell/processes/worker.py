@@ -27,9 +27,10 @@ from flowserve.core.models.table import Table, Version
 from flowserve.core.models.tiers import EAGER, PINNED, Budget
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.loading import load_measured
-from flowserve.shell.models.memory import Memory, disk_bytes
+from flowserve.shell.models.memory import Memory
 from flowserve.shell.models.pipelines import bind, load_pipeline
 from flowserve.shell.models.serving import Serving
+from flowserve.shell.models.weights import size_on_disk
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.hosting import SupervisedRepository
 from flowserve.shell.processes.messages import (
@@ -119,7 +120,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._engine = LoopEngine(self._loop)
         budget = Budget(begin.memory_bytes, begin.grace_s)
-        self._memory = Memory(self._load, partial(disk_bytes, Path(begin.repository)), budget)
+        size = partial(size_on_disk, Path(begin.repository), begin.models, begin.processes)
+        self._memory = Memory(self._load, size, budget)
         self._serving.lazily(self._memory.load, self._threads)
         self._repository = SupervisedRepository(
             self._serving, self._engine, self._tell, begin.model_control, begin.processes == 1

@@ -10,6 +10,7 @@ from flowserve.core.models.table import Version
 from flowserve.core.models.tiers import Budget
 from flowserve.shell.models import memory as memory_module
 from flowserve.shell.models.memory import Memory
+from flowserve.shell.models.weights import Size
 
 MB = 2**20
 
@@ -34,7 +35,7 @@ def memory(clock, limit_mb, size_mb=10, grace_s=0.0):
             refuse("FS103", "it is broken")
         return Model(key.name, key.version, Signature((), ()), lambda feed, outputs: [])
 
-    return Memory(load, lambda key: size_mb * MB, Budget(limit_mb * MB, grace_s), clock)
+    return Memory(load, lambda key: Size(size_mb * MB), Budget(limit_mb * MB, grace_s), clock)
 
 
 def version(name, tier=3):
