@@ -6,17 +6,19 @@ Loading and letting go happen on one thread, one after the other, so that what i
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
+from flowserve.core.models.demand import Cold, Demand, wanted
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.table import Version
-from flowserve.core.models.tiers import PINNED, Budget, Resident, make_room
+from flowserve.core.models.tiers import EAGER, PINNED, Budget, Resident, make_room
 from flowserve.shell.models.weights import Size
 
 _libc = ctypes.CDLL(None)
@@ -40,6 +42,8 @@ class Memory:
         self._residents: dict[Version, Resident] = {}
         self._uses: dict[Version, int] = {}
         self._measured: dict[Key, int] = {}
+        self._demand: dict[Version, Demand] = {}
+        self._counted: dict[Version, int] = {}
         self._assembling: list[Version] = []  # what is being loaded, and within that its members
 
     def residents(self) -> list[Resident]:
@@ -48,8 +52,7 @@ class Memory:
 
     def fits(self, version: Version) -> bool:
         """Whether there is room without anything that has to go."""
-        room = make_room(self.residents(), self._expected(version.key), self._budget, self._now_s())
-        return not room.evict and not room.lacking
+        return self._missing(version) <= self._free_bytes()
 
     def load(self, version: Version) -> Model | Refused:
         """Bring a version into memory, in place of others if need be. For the loading thread.
@@ -97,18 +100,59 @@ class Memory:
         self._uses.pop(version, None)
         version.model = None
 
+    def drop(self, version: Version) -> None:
+        """Let a version go for good."""
+        self.forget(version)
+        self._demand.pop(version, None)
+        self._counted.pop(version, None)
+
+    def succeed(self, version: Version, before: Version) -> None:
+        """Expect that a new version will be asked for as often as the one before it."""
+        if before in self._demand:
+            self._demand[version] = self._demand[before]
+
+    def ahead(self) -> Version | None:
+        """Say what to load before somebody asks: what is asked for regularly, as far as there is room."""
+        cold = {
+            version.key: (version, Cold(version.key, self._missing(version), demand))
+            for version, demand in list(self._demand.items())
+            if version.model is None
+        }
+        key = wanted((of for _, of in cold.values()), self._free_bytes(), self._now_s()) if cold else None
+        return cold[key][0] if key is not None else None
+
+    def load_ahead(self, version: Version) -> None:
+        """Load what `ahead` said, if there still is room. For the loading thread."""
+        if version.model is None and self.fits(version) and isinstance(self.load(version), Refused):
+            self._demand.pop(version, None)  # not again, until it is asked for
+
     def trim(self) -> None:
         """Give back to the system what was freed; the heap would keep it."""
         if hasattr(_libc, "malloc_trim"):
             _libc.malloc_trim(0)
 
-    def look(self) -> None:
-        """Take note of what was used since the last look."""
+    def look(self, versions: Iterable[Version] = ()) -> None:
+        """Take note of what was used since the last look, and of these, how often they were asked for."""
         now_s = self._now_s()
+        for version in versions:
+            if version.tier > EAGER and version.uses != (counted := self._counted.get(version, 0)):
+                asked = version.uses - counted
+                self._counted[version] = version.uses
+                self._demand[version] = self._demand.get(version, Demand()).asked(asked, now_s)
         for version, resident in list(self._residents.items()):
             if self._uses.get(version) != version.uses:
                 self._uses[version] = version.uses
                 self._residents[version] = msgspec.structs.replace(resident, used_s=now_s)
+
+    def _missing(self, version: Version) -> int:
+        """How many bytes it takes to load a version and its members."""
+        needed = [of for of in _with_members(version) if of.model is None]
+        return sum(self._expected(of.key) for of in needed)
+
+    def _free_bytes(self) -> float:
+        if not self._budget.bytes:
+            return math.inf
+        return self._budget.bytes - sum(resident.bytes for resident in self.residents())
 
     def _expected(self, key: Key) -> int:
         if key not in self._measured:

@@ -184,8 +184,11 @@ class Worker:
         """
         loop = asyncio.get_running_loop()
         new = [key for key in prepare.versions if key not in self._versions]
+        latest = {key.name: version for key, version in sorted(self._versions.items())}
         for key in new:
-            self._versions[key] = Version(key, tier=self._begin.models.of(key.name).tier)
+            self._versions[key] = version = Version(key, tier=self._begin.models.of(key.name).tier)
+            if key.name in latest:
+                self._memory.succeed(version, latest[key.name])
         versions = [self._versions[key] for key in prepare.versions]
         table = Table(versions, prepare.aliases, prepare.generation)
         pipelines = [key for key in new if is_bound(key.stamp)]
@@ -230,13 +233,16 @@ class Worker:
     def _drop(self, versions: list[Version]) -> None:
         """Runs on the loading thread."""
         for version in versions:
-            self._memory.forget(version)
+            self._memory.drop(version)
         self._memory.trim()
 
     async def _looking(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
-            self._memory.look()
+            self._memory.look(list(self._versions.values()))
+            if (version := self._memory.ahead()) is not None:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._threads, self._memory.load_ahead, version)
 
     def _tell(self, message: ToSupervisor) -> None:
         self._writer.write(line(message))

@@ -391,3 +391,19 @@ def test_what_is_said_of_a_model_holds_and_is_told(models, tmp_path):
         assert config.dynamic_batching.default_queue_policy.max_queue_size == 7
         parameters = {name: value.string_value for name, value in config.parameters.items()}
         assert parameters == {"intra_op_thread_count": "2", "max_rows": "8", "tier": "2"}
+
+
+@pytest.mark.slow  # what is regular takes its seconds
+def test_what_is_asked_for_regularly_is_loaded_before_somebody_asks(models, tmp_path):
+    for name in ("often", "once"):
+        publish(models, name, scaling(2, padding_mb=10))
+    (tmp_path / "c.toml").write_text("tier = 3\nmemory_mb = 15\n")
+    with serving(tmp_path, "--config", "c.toml") as server:
+        for _ in range(50):
+            assert server.predict("often") == 2.0
+            time.sleep(0.1)  # so that several looks find some
+        assert server.predict("once") == 2.0
+        page = server.ask("GET", "/")[1].decode()
+        assert re.search(r"often.*loaded when it is asked for.*once", page, re.DOTALL)
+        server.command("unload", "once")
+        until(lambda: re.search(r"often.*?FP32.*(once|$)", server.ask("GET", "/")[1].decode(), re.DOTALL))
