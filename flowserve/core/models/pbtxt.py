@@ -15,7 +15,7 @@ import msgspec
 
 from flowserve.core.models.model import Bound, Model
 from flowserve.core.models.pipeline import Pipeline
-from flowserve.core.models.settings import PRIORITIES, ModelSettings
+from flowserve.core.models.settings import PRIORITIES
 from flowserve.core.models.signature import Signature, TensorSpec
 
 LABELS_FILE = "labels.txt"
@@ -90,7 +90,7 @@ def config_json(model: Model) -> dict[str, Any]:
         "max_batch_size": 0,
         "input": [_tensor_json(spec) for spec in model.signature.inputs],
         "output": [_tensor_json(spec) for spec in model.signature.outputs],
-        **_settings_json(model.settings),
+        **_settings_json(model),
         **steps,
     }
 
@@ -107,8 +107,9 @@ def _steps_json(bound: Bound) -> list[dict[str, Any]]:
     ]
 
 
-def _settings_json(settings: ModelSettings) -> dict[str, Any]:
+def _settings_json(model: Model) -> dict[str, Any]:
     """What Triton has a field for stands there, and the rest among the parameters."""
+    settings = model.settings
     said: dict[str, Any] = {}
     if settings.concurrency:
         said["instance_group"] = [{"count": settings.concurrency, "kind": "KIND_CPU"}]
@@ -128,9 +129,11 @@ def _settings_json(settings: ModelSettings) -> dict[str, Any]:
     if settings.cache_mb:
         said["response_cache"] = {"enable": True}
     # `max_batch_size` cannot say it: it would take the first of `dims` away.
-    rows = {"max_rows": settings.max_rows} if settings.max_rows else {}
-    weights = {} if settings.weights == "auto" else {"weights": settings.weights}
-    parameters = {"intra_op_thread_count": settings.threads, "tier": settings.tier} | rows | weights
+    parameters: dict[str, object] = {"tier": settings.tier}
+    if model.bound is None:
+        parameters |= {"intra_op_thread_count": settings.threads, "weights": settings.weights}
+    if settings.max_rows:
+        parameters["max_rows"] = settings.max_rows
     said["parameters"] = {name: {"string_value": str(value)} for name, value in parameters.items()}
     return said
 

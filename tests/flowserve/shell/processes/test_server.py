@@ -390,7 +390,8 @@ def test_what_is_said_of_a_model_holds_and_is_told(models, tmp_path):
         assert config.dynamic_batching.default_priority_level == 2
         assert config.dynamic_batching.default_queue_policy.max_queue_size == 7
         parameters = {name: value.string_value for name, value in config.parameters.items()}
-        assert parameters == {"intra_op_thread_count": "2", "max_rows": "8", "tier": "2"}
+        expected = {"intra_op_thread_count": "2", "max_rows": "8", "tier": "2", "weights": "prepacked"}
+        assert parameters == expected
 
 
 @pytest.mark.slow  # what is regular takes its seconds
