@@ -148,7 +148,7 @@ def latencies(sides: dict[str, Callable[[], Any]], requests: int) -> dict[str, d
 def latency_text(title: str, figures: dict[str, Any]) -> str:
     """What `latencies` found, as text."""
     rows = [
-        f"{name[:-3]:<14}p50 {values['p50']:>6.0f} us   p99 {values['p99']:>6.0f} us"
+        f"{name[:-3]:<18}p50 {values['p50']:>6.0f} us   p99 {values['p99']:>6.0f} us"
         for name, values in figures.items()
         if name.endswith("_us")
     ]

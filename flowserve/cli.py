@@ -173,6 +173,70 @@ def deploy(model: str, version: int, alias: str, http: str) -> None:
     point(_address(http), model, alias, version, remove=False)
 
 
+_ALIAS = argument("--alias", default="production", help="the alias it is of (default: production)")
+_SHARE = argument("--share", type=float, metavar="PERCENT", help="a single step, and then promotion")
+
+
+@app.command(
+    argument("model", metavar="MODEL", help="a model's name"),
+    _VERSION,
+    _ALIAS,
+    _SHARE,
+    argument("--steps", metavar="N,N,...", help="the candidate's share in percent (default: 1,5,25,100)"),
+    argument("--step-time", type=float, dest="step_s", metavar="S", help="at the least, each (default: 60)"),
+    argument("--min-requests", type=int, metavar="N", help="of the candidate in each step (default: 250)"),
+    argument("--shadow", type=float, metavar="PERCENT", help="run on both, and compare (default: 0)"),
+    argument("--max-error-rate", type=float, metavar="X", help="more than the stable version's (0.02)"),
+    argument("--max-latency-ratio", type=float, metavar="X", help="of 99th percentiles (default: 1.5)"),
+    argument("--max-disagreement", type=float, metavar="X", help="of rows in shadow (default: not judged)"),
+    argument("--tolerance", type=float, metavar="X", help="that floats may be off by (default: 0.001)"),
+    argument("--header", metavar="NAME", help="forces a side: `always`, `never` (default: X-Canary)"),
+    argument("--key", metavar="NAME", help="header of what stays on a side (default: X-Routing-Key)"),
+    argument("--manual", action="store_true", default=None, help="promote by hand only"),
+    _ADDRESS,
+    name="rollout start",
+)
+def start_rollout(model: str, version: int, alias: str, http: str, **settings: Any) -> None:
+    """Give a version part of the requests for an alias, more step by step, and promote it or roll it back.
+
+    flowserve rollout start iris 2
+    flowserve rollout start iris 2 --steps 0,10,50 --shadow 100 --max-disagreement 0.01
+    flowserve rollout start iris 2 --share 5 --manual
+    """
+    from flowserve.shell.processes.asking_rollouts import start
+
+    start(_address(http), model, version, alias, settings)
+
+
+@app.command(
+    argument("model", metavar="MODEL", nargs="?", default="", help="a model's name (default: all)"),
+    _ADDRESS,
+    _JSON,
+    name="rollout status",
+)
+def rollout_status(model: str, http: str, as_json: bool) -> None:
+    """Say how rollouts are going: what both versions did, and what is waited for."""
+    from flowserve.shell.processes.asking_rollouts import show
+
+    show(_address(http), model, as_json)
+
+
+@app.command(argument("model", metavar="MODEL"), _ALIAS, _ADDRESS, name="rollout promote")
+def promote_rollout(model: str, alias: str, http: str) -> None:
+    """End a rollout: the alias moves to the candidate now."""
+    from flowserve.shell.processes.asking_rollouts import finish
+
+    finish(_address(http), model, alias, promote=True)
+
+
+@app.command(argument("model", metavar="MODEL"), _ALIAS, _ADDRESS, name="rollout abort")
+def abort_rollout(model: str, alias: str, http: str) -> None:
+    """End a rollout: the alias stays, and the candidate gets nothing more."""
+    from flowserve.shell.processes.asking_rollouts import finish
+
+    finish(_address(http), model, alias, promote=False)
+
+
 @app.command(_ADDRESS, _JSON)
 def status(http: str, as_json: bool) -> None:
     """Say how a running server is, and what happened to it last."""

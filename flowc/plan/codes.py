@@ -186,7 +186,6 @@ CODES: dict[str, str] = {
     "FS232": "there is no such shared memory, or too little of it",
     "FS233": "the setting cannot be changed so",
     "FS234": "the rows or columns do not fit the model",
-    "FS250": "gRPC is not installed",
     "FS251": "the tokens cannot be used",
     "FS252": "the request has no valid token",
     "FS253": "an address that other hosts reach needs TLS and tokens",
@@ -195,6 +194,9 @@ CODES: dict[str, str] = {
     "FS261": "the model cannot run as it is set to",
     "FS262": "the pipeline is wrong",
     "FS263": "the pipeline does not fit its models",
+    "FS280": "the rollout cannot be like that",
+    "FS281": "a rollout is under way",
+    "FS282": "there is no such rollout",
     # FS3: asking from the command line
     "FS301": "the server does not answer",
     "FS302": "the rows are not a JSON array of numbers",

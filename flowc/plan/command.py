@@ -66,6 +66,9 @@ class App:
         for group in self.groups:
             if name in group.commands:
                 __import__(group.module)
+        words = sys.argv[2:]
+        if words and f"{name} {words[0]}" in self._commands:  # a command of two words
+            name, words = f"{name} {words[0]}", words[1:]
         if name not in self._commands:
             self._explain()
         function, arguments = self._commands[name]
@@ -80,7 +83,7 @@ class App:
         )
         for names, settings, _ in arguments:
             parser.add_argument(*names, **settings)
-        words = _joined(sys.argv[2:], {name for names, _, dashes in arguments if dashes for name in names})
+        words = _joined(words, {name for names, _, dashes in arguments if dashes for name in names})
         try:
             function(**vars(parser.parse_args(words)))
             sys.stdout.flush()

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from flowc.plan.diagnostics import Refused
+from flowserve.core.models.rollout import Plan, checked
 from flowserve.core.models.settings import ModelSettings, PerModel, Tier, contradiction
 from flowserve.core.toml import Toml
 
@@ -30,6 +32,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tier: Tier = 2
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    rollout: Plan = Plan()
+    """What rollouts are like whose settings nobody gives."""
     limits: dict[str, Any] = {}
     """By the names of `Limits`, which is not imported here: it brings numpy along."""
     model: dict[str, dict[str, Any]] = {}
@@ -53,7 +57,12 @@ def parse_config(text: str, file: str, limits: tuple[str, ...]) -> Config:
     Raises `Refused` FS106 with the line that is wrong.
     """
     toml = Toml(text, file, "the configuration", "FS106")
+    toml.convert(toml.values.get("rollout", {}), Plan, ["rollout"])  # by itself: hints are of its names
     config = toml.convert(toml.values, Config)
+    try:
+        checked(config.rollout)
+    except Refused as refused:
+        toml.wrong(["rollout", "steps"], refused.diagnostics[0].message)
     for name, value in config.limits.items():
         if name not in limits:
             toml.unknown(["limits", name], limits)

@@ -16,6 +16,17 @@ import msgspec
 from flowc.plan.diagnostics import refuse
 from flowserve.core.models.key import Key
 from flowserve.core.models.members import bound, own_stamp
+from flowserve.core.models.rolling import (
+    EndRollout,
+    RollOut,
+    Step,
+    kept,
+    refuse_alias,
+    refuse_version,
+    resumed,
+    rolled,
+)
+from flowserve.core.models.rollout import Rollout
 from flowserve.core.wording import cut, listed
 
 State = Literal["known", "loading", "ready", "failed", "leaving"]
@@ -38,10 +49,11 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Named(msgspec.Struct, frozen=True):
-    """A model: its versions, and aliases to versions that serve."""
+    """A model: its versions, aliases to versions that serve, and rollouts of aliases."""
 
     versions: dict[int, Entry] = {}
     aliases: dict[str, int] = {}
+    rollouts: dict[str, Rollout] = {}
 
 
 class Catalog(msgspec.Struct, frozen=True):
@@ -63,13 +75,19 @@ class Catalog(msgspec.Struct, frozen=True):
         """The aliases of every model that has some."""
         return {name: dict(named.aliases) for name, named in sorted(self.models.items()) if named.aliases}
 
+    def rollouts(self) -> dict[str, dict[str, Rollout]]:
+        """The rollouts of every model that has some, by alias."""
+        return {name: dict(named.rollouts) for name, named in sorted(self.models.items()) if named.rollouts}
+
 
 class Refresh(msgspec.Struct, frozen=True, tag="refresh"):
     """What a look at the repository found: for every model that was looked at, the stamps of its versions and
-    its aliases (None: the file does not say). A model without versions is gone."""
+    its aliases (None: the file does not say). A model without versions is gone. Rollouts are those that an
+    earlier server has left: only a server that starts looks for them."""
 
     found: dict[str, dict[int, str]]
     aliases: dict[str, dict[str, int]] = {}
+    rollouts: dict[str, dict[str, Rollout]] = {}
     needs: dict[str, dict[int, tuple[str, ...]]] = {}
     """Of those that are pipelines."""
 
@@ -96,7 +114,7 @@ class Point(msgspec.Struct, frozen=True, tag="alias"):
     version: int
 
 
-Operation = Refresh | Load | Unload | Point
+Operation = Refresh | Load | Unload | Point | RollOut | Step | EndRollout
 
 
 class Proposal(msgspec.Struct, frozen=True):
@@ -111,21 +129,26 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """What came of a proposal. `failed` has the reasons; with `done` false nothing else has changed."""
+    """What came of a proposal. `failed` has the reasons; with `done` false nothing else has changed.
+
+    `broken` says by model and alias why rollouts could not go on."""
 
     catalog: Catalog
     done: bool
     failed: dict[Key, str] = {}
+    broken: dict[tuple[str, str], str] = {}
 
 
 def propose(catalog: Catalog, operation: Operation) -> Proposal:
     """Say what an operation would make of a catalog. Raises `Refused` FS107 for what it cannot."""
     models = dict(catalog.models)
     match operation:
-        case Refresh(found, aliases, needs):
+        case Refresh(found, aliases, rollouts, needs):
             for name in sorted(found):
                 of = needs.get(name, {})
-                models[name] = _refreshed(models.get(name, Named()), found[name], aliases.get(name), of)
+                named = _refreshed(models.get(name, Named()), found[name], aliases.get(name), of)
+                left = resumed(rollouts.get(name, {}), catalog.generation + 1)
+                models[name] = msgspec.structs.replace(named, rollouts=named.rollouts | left)
                 if not models[name].versions:
                     del models[name]
             whole = False
@@ -139,6 +162,14 @@ def propose(catalog: Catalog, operation: Operation) -> Proposal:
             whole = True
         case Point(name, alias, version):
             models[name] = _pointed(name, _named(catalog, name), alias, version)
+            whole = True
+        case RollOut(name=name, version=version):
+            _on_disk(name, _named(catalog, name), version)
+            named = rolled(catalog.models[name], operation, catalog.generation + 1)
+            models[name] = _with(named, {version: _wanted(named.versions[version])})
+            whole = True
+        case Step(name=name) | EndRollout(name=name):
+            models[name] = rolled(_named(catalog, name), operation, catalog.generation + 1)
             whole = True
         case _:
             assert_never(operation)
@@ -165,34 +196,11 @@ def settle(proposal: Proposal, failed: Mapping[Key, str]) -> Settled:
         name: _settled(name, named, before.models.get(name, Named()).aliases, failed)
         for name, named in base.models.items()
     }
+    models, broken = kept(models, before)
     catalog = Catalog({name: named for name, named in models.items() if named.versions})
-    same = catalog.serving() == before.serving() and catalog.aliases() == before.aliases()
+    same = all(of(catalog) == of(before) for of in (Catalog.serving, Catalog.aliases, Catalog.rollouts))
     generation = before.generation + (not same)
-    return Settled(msgspec.structs.replace(catalog, generation=generation), done, dict(failed))
-
-
-def changes(before: Catalog, settled: Settled) -> list[str]:
-    """Say what an operation has done, a line each, for people and logs."""
-    after = settled.catalog
-    was, now = (
-        {(name, number): e.serving for name, of in c.models.items() for number, e in of.versions.items()}
-        for c in (before, after)
-    )
-    told = []
-    for name, number in sorted({*was, *now}):
-        old, new = was.get((name, number), ""), now.get((name, number), "")
-        if old != new:
-            did = "serves no longer" if not new else "serves" if not old else "serves with other files"
-            told.append(f"version {number} of model `{name}` {did}")
-    for name in sorted({*before.models, *after.models}):
-        old_aliases, new_aliases = (c.models.get(name, Named()).aliases for c in (before, after))
-        for alias in sorted({*old_aliases, *new_aliases}):
-            number, to = old_aliases.get(alias, 0), new_aliases.get(alias, 0)
-            if number != to:
-                names = f"names version {to}" if to else "names nothing"
-                told.append(f"`{name}@{alias}` {names}" + (f", before {number}" if number else ""))
-    told += [f"not served: {reason}" for _, reason in sorted(settled.failed.items())]
-    return told
+    return Settled(msgspec.structs.replace(catalog, generation=generation), done, dict(failed), broken)
 
 
 # Proposing
@@ -226,7 +234,8 @@ def _refreshed(
         else:
             versions[number] = entry
     wanted = named.aliases if aliases is None else aliases
-    return Named(versions, {alias: number for alias, number in wanted.items() if number in versions})
+    aliases = {alias: number for alias, number in wanted.items() if number in versions}
+    return Named(versions, aliases, named.rollouts)
 
 
 def _wanted(entry: Entry) -> Entry:
@@ -239,6 +248,7 @@ def _wanted(entry: Entry) -> Entry:
 
 def _unloaded(name: str, named: Named, version: int) -> Named:
     numbers = [_on_disk(name, named, version)] if version else sorted(named.versions)
+    refuse_version(name, version, named.rollouts)
     for alias, number in sorted(named.aliases.items()):
         if version and number == version:
             refuse(
@@ -251,21 +261,23 @@ def _unloaded(name: str, named: Named, version: int) -> Named:
         for number in numbers
     }
     unloaded = _with(named, changed)
-    return unloaded if version else Named(unloaded.versions, {})
+    return unloaded if version else msgspec.structs.replace(unloaded, aliases={})
 
 
 def _pointed(name: str, named: Named, alias: str, version: int) -> Named:
     if not _ALIAS.fullmatch(alias):
         expected = "letters, digits, `_`, `-` and `.`, and not begin with a digit"
         refuse("FS107", f"an alias must be of {expected}, got `{cut(alias)}`")
+    refuse_alias(name, alias, named.rollouts)
     if not version:
         if alias not in named.aliases:
             has = listed(sorted(named.aliases)) or "none"
             refuse("FS107", f"model `{name}` has no alias `{alias}`; it has {has}")
-        return Named(named.versions, {other: to for other, to in named.aliases.items() if other != alias})
+        left = {other: to for other, to in named.aliases.items() if other != alias}
+        return msgspec.structs.replace(named, aliases=left)
     number = _on_disk(name, named, version)
-    moved = named.aliases | {alias: number}
-    return Named(_with(named, {number: _wanted(named.versions[number])}).versions, moved)
+    moved = msgspec.structs.replace(named, aliases=named.aliases | {alias: number})
+    return _with(moved, {number: _wanted(named.versions[number])})
 
 
 def _named(catalog: Catalog, name: str) -> Named:
@@ -283,7 +295,7 @@ def _on_disk(name: str, named: Named, version: int) -> int:
 
 
 def _with(named: Named, changed: Mapping[int, Entry]) -> Named:
-    return Named({**named.versions, **changed}, named.aliases)
+    return msgspec.structs.replace(named, versions={**named.versions, **changed})
 
 
 # Settling
@@ -301,7 +313,7 @@ def _settled(name: str, named: Named, aliases_before: Mapping[str, int], failed:
             if target in versions and versions[target].serving:
                 aliases[alias] = target
                 break
-    return Named(versions, aliases)
+    return Named(versions, aliases, named.rollouts)
 
 
 def _settled_entry(entry: Entry, failure: str) -> Entry | None:

@@ -8,11 +8,15 @@ and its model may come and go where models are loaded when they are asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, NoReturn
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.wording import cut, listed
+
+if TYPE_CHECKING:
+    from flowserve.core.models.fork import Fork
 
 
 class Version:
@@ -29,6 +33,10 @@ class Version:
         self.tier = tier
         self.uses = 0
         self.members: tuple[Version, ...] | Refused = ()
+
+    def absent(self) -> NoReturn:
+        """Say that there is no model to run. Raises `Cold`."""
+        raise Cold(self)
 
 
 class Cold(Exception):
@@ -47,8 +55,11 @@ class Table:
         versions: Iterable[Version],
         aliases: Mapping[str, Mapping[str, int]] | None = None,
         generation: int = 0,
+        forks: Iterable[Fork] = (),
     ) -> None:
+        """`forks` are the rollouts of aliases."""
         self.generation = generation
+        self.forks = tuple(forks)
         self._aliases = {name: dict(of) for name, of in (aliases or {}).items() if of}
         self._versions: dict[str, dict[int, Version]] = {}
         for version in sorted(versions, key=lambda version: version.key):
@@ -62,6 +73,13 @@ class Table:
             self._found[name] = {"": pointed.get("default", latest), **pointed, **numbered}
             for alias, version in pointed.items():
                 self._found[f"{name}@{alias}"] = {"": version}
+        # The same where nothing is rolled out.
+        self._routes: dict[str, dict[str, Version | Fork]] = dict(self._found)  # type: ignore[arg-type]
+        for fork in self.forks:
+            found = self._routes[fork.name] = self._routes[fork.name] | {fork.alias: fork}
+            if fork.alias == "default":
+                found[""] = fork
+            self._routes[f"{fork.name}@{fork.alias}"] = {"": fork}
 
     def __iter__(self) -> Iterator[Version]:
         """By name, then version."""
@@ -71,19 +89,28 @@ class Table:
         """What every name means without a tag, by name."""
         return [self._found[name][""] for name in self._versions]
 
-    def resolve(self, name: str, tag: str = "") -> Model:
-        """Return the model of a name and a tag: "", a version or an alias.
+    def route(self, name: str, tag: str = "") -> Model:
+        """Return the model that a request for a name and a tag is for: "", a version or an alias.
 
-        Raises `Refused` FS202, which lists what there is, and `Cold` for a version that is not in memory.
+        Raises `Refused` FS202, which lists what there is, `Cold` for a version that is not in memory, and
+        `Forked` where a rollout has a say.
         """
         # Not `self.version`: a call costs as much as the look-up.
         try:
-            version = self._found[name][tag]
+            version = self._routes[name][tag]
         except KeyError:
             version = self._find(name, tag)
         version.uses += 1
         if version.model is None:
-            raise Cold(version)
+            version.absent()
+        return version.model
+
+    def resolve(self, name: str, tag: str = "") -> Model:
+        """Return the model that a name and a tag stand for, whatever is rolled out. Raises as `route`."""
+        version = self.version(name, tag)
+        version.uses += 1
+        if version.model is None:
+            version.absent()
         return version.model
 
     def version(self, name: str, tag: str = "") -> Version:

@@ -117,10 +117,15 @@ def answer_predict(model: Model, request: InferRequest, outputs: Sequence[Array]
 
 def refusal(refused: Refused, status: int | None = None) -> Answer:
     """Answer with a refusal: 400 unless its code has a status of its own or one is given."""
-    answer = failure(status or _STATUS.get(refused.diagnostics[0].code, 400), str(refused))
+    answer = failure(status or status_of(refused), str(refused))
     if isinstance(refused, Overloaded):
         return msgspec.structs.replace(answer, retry_after_s=refused.retry_after_s)
     return answer
+
+
+def status_of(refused: Refused) -> int:
+    """Return the HTTP status of a refusal: 400 unless its code has one of its own."""
+    return _STATUS.get(refused.diagnostics[0].code, 400)
 
 
 def failure(status: int, message: str) -> Answer:

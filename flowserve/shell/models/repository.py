@@ -25,6 +25,7 @@ from flowserve.core.models.pbtxt import (
     parse_config,
 )
 from flowserve.core.models.pipeline import PIPELINE_FILE, Document, read_pipeline
+from flowserve.core.models.rollout import Rollout, checked
 from flowserve.core.wording import cut
 from flowserve.shell.models.weights import parted
 from flowserve.shell.models.writing import (
@@ -39,10 +40,11 @@ from flowserve.shell.models.writing import (
 
 CONFIG_FILE = "config.pbtxt"
 ALIASES_FILE = "aliases.json"  # in a model's folder
+ROLLOUTS_FILE = "rollouts.json"  # in a model's folder
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 # What a server does not load: a change of it is none of a version.
-_NOT_SERVED = {ORIGIN_FILE, CONFIG_FILE, ALIASES_FILE}
+_NOT_SERVED = {ORIGIN_FILE, CONFIG_FILE, ALIASES_FILE, ROLLOUTS_FILE}
 _TEXT_BYTES_MAX = 4 * 2**20
 
 
@@ -206,6 +208,31 @@ def write_aliases(folder: Path, aliases: Mapping[str, int]) -> None:
     """Put the aliases of a model in its folder, all at once. Raises OSError."""
     text = msgspec.json.encode(dict(sorted(aliases.items()))).decode()
     replace(folder / ALIASES_FILE, f"{text}\n")
+
+
+def read_rollouts(folder: ModelFolder) -> dict[str, Rollout]:
+    """Return the rollouts that an earlier server has left, by alias. Raises `Refused` FS102."""
+    file = folder.path / ROLLOUTS_FILE
+    if not file.is_file():
+        return {}
+    try:
+        rollouts = msgspec.json.decode(_text(file), type=dict[str, Rollout])
+    except ValueError as error:
+        refuse("FS102", f"`{ROLLOUTS_FILE}` must be rollouts by alias: {error}", Place(str(file)))
+    for alias, rollout in rollouts.items():
+        if not 0 <= rollout.step < len(checked(rollout.plan).steps):
+            message = f"`{ROLLOUTS_FILE}` has `{cut(alias)}` at a step that it does not have"
+            refuse("FS102", message, Place(str(file)))
+    return rollouts
+
+
+def write_rollouts(folder: Path, rollouts: Mapping[str, Rollout]) -> None:
+    """Put the rollouts of a model in its folder, all at once; none takes the file away. Raises OSError."""
+    file = folder / ROLLOUTS_FILE
+    if rollouts:
+        replace(file, msgspec.json.format(msgspec.json.encode(rollouts)).decode() + "\n")
+    else:
+        file.unlink(missing_ok=True)
 
 
 # Scanning

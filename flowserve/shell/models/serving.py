@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from concurrent.futures import Executor
 from typing import Any
 
@@ -29,6 +29,8 @@ class Serving:
         self._waiting: dict[Version, list[Callable[[Model | Refused], None]]] = {}
         self._load: Callable[[Version], Model | Refused] | None = None
         self._threads: Executor | None = None
+        self.headers: set[bytes] = set()
+        """In lower case, those of requests that rollouts want to see: empty where there is none."""
 
     @classmethod
     def of(cls, models: Iterable[Model]) -> Serving:
@@ -47,14 +49,23 @@ class Serving:
         return self._table
 
     def resolve(self, name: str, tag: str = "") -> Model:
-        """As `Table.resolve`, of the current table."""
+        """As `Table.route`, of the current table."""
         if self._word[0] != self._generation:
             self._move()
-        return self._table.resolve(name, tag)
+        return self._table.route(name, tag)
 
     def stage(self, table: Table) -> None:
         """Keep a table ready for the word to become its generation."""
         self._staged = table
+        # Before it is current: a request's head is read before its name is resolved.
+        self.headers |= headers_of(table)
+
+    def halt(self, steps: Set[tuple[str, str, int]]) -> None:
+        """Give nothing more to the candidates of rollouts: model, alias and serial."""
+        for table in (self._table, self._staged):
+            for fork in table.forks if table else ():
+                if (fork.name, fork.alias, fork.rollout.serial) in steps:
+                    fork.halted = True
 
     def fetch(self, version: Version, then: Callable[[Model | Refused], Any]) -> None:
         """Have a version loaded that `resolve` raised `Cold` for; `then` is called exactly once, later."""
@@ -76,3 +87,10 @@ class Serving:
         if self._staged is None or self._staged.generation != generation:
             return  # a process is told to serve only when it has the table
         self._table, self._staged, self._generation = self._staged, None, generation
+        self.headers &= headers_of(self._table)
+
+
+def headers_of(table: Table) -> set[bytes]:
+    """The headers that a table's rollouts want to see, in lower case."""
+    plans = [fork.rollout.plan for fork in table.forks]
+    return {name.lower().encode() for plan in plans for name in (plan.header, plan.key)}

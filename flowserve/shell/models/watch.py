@@ -50,7 +50,7 @@ class Watch:
                 problems += refused.diagnostics
             except OSError:
                 continue  # on its way out: the next look sees
-        return (Refresh(found, aliases, needs) if found else None), problems
+        return (Refresh(found, aliases, needs=needs) if found else None), problems
 
     def _changed(self, problems: list[Diagnostic]) -> list[str]:
         try:

@@ -6,18 +6,31 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import assert_never
 
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused
-from flowserve.core.models.catalog import Load, Point, Unload
+from flowserve.core.models.catalog import Catalog, Load, Point, Unload
+from flowserve.core.models.rolling import EndRollout, Rolling, RollOut, Step
+from flowserve.core.models.rollout import Plan, planned
 from flowserve.core.wire.addresses import Address
-from flowserve.shell.models.repository import write_aliases
+from flowserve.shell.models.repository import write_aliases, write_rollouts
 from flowserve.shell.models.watch import Watch
 from flowserve.shell.processes import control
-from flowserve.shell.processes.control import Refusal, State, Status, Stop, line, model_rows
+from flowserve.shell.processes.control import (
+    FinishRollout,
+    Refusal,
+    StartRollout,
+    State,
+    Status,
+    Stop,
+    line,
+    model_rows,
+)
+from flowserve.shell.processes.rollouts import Rollouts
 from flowserve.shell.processes.supervisor import Supervisor
 
 _LOOK_S = 1.0
@@ -27,8 +40,11 @@ _LOOK_SHARE = 0.02  # looking takes at most so much of one core
 class Admin:
     """Changes a server, one operation after the other."""
 
-    def __init__(self, supervisor: Supervisor, watch: Watch, address: Address) -> None:
+    def __init__(self, supervisor: Supervisor, watch: Watch, address: Address, plan: Plan) -> None:
+        """`plan` is what rollouts are like whose settings nobody gives."""
         self._supervisor = supervisor
+        self._plan = plan
+        self._rollouts = Rollouts(supervisor, self._operate)
         self._watch = watch
         self._address = address
         self._began = time.monotonic()
@@ -40,31 +56,50 @@ class Admin:
         path = control.socket_path(self._address)
         self._supervisor.on_request = self._asked
         server = await asyncio.start_unix_server(self._converse, sock=listener, limit=control.LINE_BYTES_MAX)
-        watching = asyncio.get_running_loop().create_task(self._watching())
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(work) for work in (self._watching(), self._rollouts.judging())]
         try:
             yield
         finally:
-            watching.cancel()
+            for task in tasks:
+                task.cancel()
             server.close()
             path.unlink(missing_ok=True)
 
     # The repository
 
     async def _watching(self) -> None:
-        pause_s = _LOOK_S
+        pause_s, tidy = _LOOK_S, False
         while True:
             await asyncio.sleep(pause_s)
             began = time.monotonic()
-            await self._look()
+            if not tidy and self._supervisor.catalog.generation:
+                tidy = True
+                await self._forget_rollouts()
+            with contextlib.suppress(Refused):  # too many wait: the next look sees
+                async with self._supervisor.turn():
+                    await self._look()
             pause_s = max(_LOOK_S, (time.monotonic() - began) / _LOOK_SHARE)
 
+    async def _forget_rollouts(self) -> None:
+        """Remove what an earlier server has left of rollouts that cannot go on."""
+        async with self._supervisor.turn():
+            catalog, repository = self._supervisor.catalog, self._supervisor.repository
+            for name in set(catalog.models) - set(catalog.rollouts()):
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(write_rollouts, repository / name, {})
+
     async def _look(self, name: str = "") -> list[Diagnostic]:
+        """Follow the repository. Within a turn: else aliases could be read that are about to be written."""
+        before = self._supervisor.catalog
         refresh, problems = await asyncio.to_thread(self._watch.look, name)
         if refresh is not None:
             try:
                 await self._supervisor.operate(refresh)
             except Refused as refused:
                 problems += refused.diagnostics
+            for note in await self._keep(before):
+                self._supervisor.note(note)
         for problem in problems:
             self._supervisor.note(problem.message)
         return problems
@@ -99,15 +134,14 @@ class Admin:
     async def _do(self, request: control.Request) -> list[str]:
         """Do what is asked; return what did not go as asked. Raises `Refused`."""
         match request:
-            case Load(name=name):
-                notes = await self._operate(request)
-                # What was unloaded has lost its aliases; their file still has them.
-                return notes + [problem.message for problem in await self._look(name)]
-            case Unload():
+            case Load() | Unload() | Point():
                 return await self._operate(request)
-            case Point(name=name):
-                notes = await self._operate(request)
-                return notes + await asyncio.to_thread(self._keep_aliases, name)
+            case StartRollout(name, version, alias, settings):
+                plan = planned(self._plan, settings)
+                return await self._operate(RollOut(name, alias, version, plan))
+            case FinishRollout(name, alias, promote):
+                reason = "promoted by hand" if promote else "aborted by hand"
+                return await self._operate(EndRollout(name, alias, promote, 0, reason))
             case Status():
                 return []
             case Stop():
@@ -116,25 +150,48 @@ class Admin:
             case _:
                 assert_never(request)
 
-    async def _operate(self, operation: Load | Unload | Point) -> list[str]:
-        """Look whether the model has changed on disk, then do it."""
-        if problems := await self._look(operation.name):
-            raise Refused(*problems)
-        settled = await self._supervisor.operate(operation)
-        failures = [reason for _, reason in sorted(settled.failed.items())]
-        if not settled.done:
-            message = "; ".join(failures) + "; nothing was changed"
-            raise Refused(Diagnostic("FS107", message))
-        return failures
+    async def _operate(self, operation: Load | Unload | Point | Rolling) -> list[str]:
+        """Look whether the model has changed on disk, then do it. Raises `Refused`."""
+        async with self._supervisor.turn():
+            # What a rollout comes to depends on what serves, not on what lies on the disk meanwhile.
+            if not isinstance(operation, Step | EndRollout) and (
+                problems := await self._look(operation.name)
+            ):
+                raise Refused(*problems)
+            before = self._supervisor.catalog
+            settled = await self._supervisor.operate(operation)
+            failures = [reason for _, reason in sorted(settled.failed.items())]
+            if not settled.done:
+                message = "; ".join(failures) + "; nothing was changed"
+                raise Refused(Diagnostic("FS107", message))
+            if isinstance(operation, Load):
+                # What was unloaded has lost its aliases; their file still has them.
+                failures += [problem.message for problem in await self._look(operation.name)]
+            aliases = isinstance(operation, Point | EndRollout)
+            return failures + await self._keep(before, operation.name if aliases else "")
 
-    def _keep_aliases(self, name: str) -> list[str]:
-        """Write the aliases where a restart finds them."""
-        aliases = self._supervisor.catalog.models[name].aliases
-        try:
-            write_aliases(self._supervisor.repository / name, aliases)
-        except OSError as error:
-            return [f"the aliases of `{name}` are not kept after a restart: {error}"]
-        return []
+    async def _keep(self, before: Catalog, moved: str = "") -> list[str]:
+        """Write where a restart finds them the aliases of a model, and rollouts that have changed.
+
+        Returns what could not be written.
+        """
+        after, notes = self._supervisor.catalog, []
+        was, now = before.rollouts(), after.rollouts()
+        files: list[tuple[str, Callable[[], None]]] = []
+        # First the alias: a rollout from a version that it no longer names is over.
+        if moved and moved in after.models:
+            folder = self._supervisor.repository / moved
+            files.append((moved, partial(write_aliases, folder, after.models[moved].aliases)))
+        for name in sorted({*was, *now}):
+            folder = self._supervisor.repository / name
+            if was.get(name) != now.get(name) and (folder.is_dir() or name in now):
+                files.append((name, partial(write_rollouts, folder, now.get(name, {}))))
+        for name, write in files:
+            try:
+                await asyncio.to_thread(write)
+            except OSError as error:
+                notes.append(f"what was changed of `{name}` is not kept after a restart: {error}")
+        return notes
 
     def _state(self, notes: list[str]) -> State:
         supervisor = self._supervisor
@@ -147,5 +204,7 @@ class Admin:
             waiting=supervisor.waiting,
             models=model_rows(supervisor.catalog),
             events=list(supervisor.events),
+            rollouts=self._rollouts.rows(),
+            past_rollouts=self._rollouts.past(),
             notes=notes,
         )

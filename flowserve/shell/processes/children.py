@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -84,11 +85,14 @@ class Child:
 
 
 async def start_child(
-    settings: Settings, listener: socket.socket, word: int, grpc: socket.socket | None
+    settings: Settings, listeners: Sequence[socket.socket], word: int
 ) -> tuple[Child, asyncio.StreamReader]:
-    """Start a process that is told to begin; what it says comes from the reader. `word` is a descriptor."""
+    """Start a process that is told to begin; what it says comes from the reader.
+
+    The sockets are for HTTP and, if there is a second, gRPC; `word` is a descriptor.
+    """
     ours, theirs = socket.socketpair()
-    passed = [listener.fileno(), theirs.fileno(), word, *([grpc.fileno()] if grpc else [])]
+    passed = [theirs.fileno(), word, *(listener.fileno() for listener in listeners)]
     command = [sys.executable, "-P", "-m", "flowserve.shell.processes.worker", *map(str, passed)]
     # A group of its own: Ctrl-C is for the supervisor, which passes it on in its way.
     process = subprocess.Popen(command, pass_fds=passed, process_group=0, stdin=subprocess.DEVNULL)

@@ -12,11 +12,14 @@ import os
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
 from flowserve.core.models.catalog import Catalog, Load, Point, Unload
+from flowserve.core.models.evidence import Evidence
+from flowserve.core.models.rollout import Rollout
 from flowserve.core.wire.addresses import Address, Tcp
 
 LINE_BYTES_MAX = 16 * 2**20
@@ -31,7 +34,24 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Finish what was begun and end."""
 
 
-Request = Load | Unload | Point | Status | Stop
+class StartRollout(msgspec.Struct, frozen=True, tag="start rollout"):
+    """Begin a rollout; `settings` go before what the server's configuration says of rollouts."""
+
+    name: str
+    version: int
+    alias: str
+    settings: dict[str, Any] = {}
+
+
+class FinishRollout(msgspec.Struct, frozen=True, tag="finish rollout"):
+    """Promote a rollout's candidate, or let it get nothing more."""
+
+    name: str
+    alias: str
+    promote: bool
+
+
+Request = Load | Unload | Point | StartRollout | FinishRollout | Status | Stop
 
 
 class ModelRow(msgspec.Struct, frozen=True):
@@ -46,6 +66,29 @@ class ModelRow(msgspec.Struct, frozen=True):
     """Whether it takes traffic; `reason` may say why other bytes than those on disk do."""
 
 
+class RolloutRow(msgspec.Struct, frozen=True):
+    """A rollout that is under way, and what was seen in `age_s` of its step."""
+
+    name: str
+    alias: str
+    rollout: Rollout
+    share: float
+    age_s: float
+    verdict: str
+    evidence: Evidence
+
+
+class PastRollout(msgspec.Struct, frozen=True):
+    """How the last rollout of an alias ended, and when, in seconds since 1970."""
+
+    name: str
+    alias: str
+    candidate: int
+    ended: float
+    promoted: bool
+    reason: str
+
+
 class State(msgspec.Struct, frozen=True, tag="state"):
     """How the server is: answers every request. `processes` are those that answer requests, by id."""
 
@@ -57,6 +100,8 @@ class State(msgspec.Struct, frozen=True, tag="state"):
     waiting: int
     models: list[ModelRow]
     events: list[str]
+    rollouts: list[RolloutRow] = []
+    past_rollouts: list[PastRollout] = []
     notes: list[str] = []
     """What went otherwise than asked in what was done."""
 

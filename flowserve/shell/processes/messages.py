@@ -6,7 +6,9 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic
 from flowserve.core.models.catalog import Load, Unload
+from flowserve.core.models.evidence import Evidence
 from flowserve.core.models.key import Key
+from flowserve.core.models.rollout import Rollout
 from flowserve.core.models.settings import PerModel
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.processes.control import ModelRow
@@ -35,6 +37,7 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
     generation: int
     versions: list[Key]
     aliases: dict[str, dict[str, int]]
+    rollouts: dict[str, dict[str, Rollout]] = {}
     proven: list[Key] = []
 
 
@@ -46,6 +49,14 @@ class Moved(msgspec.Struct, frozen=True, tag="moved"):
     """The word is this generation now: what only older tables have may go."""
 
     generation: int
+
+
+class Halt(msgspec.Struct, frozen=True, tag="halt"):
+    """Give a rollout's candidate nothing more, now: its end has to wait until what is being loaded is."""
+
+    name: str
+    alias: str
+    serial: int
 
 
 class Known(msgspec.Struct, frozen=True, tag="known"):
@@ -91,6 +102,21 @@ class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
     failures: list[Failure]
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """What a process has seen of a rollout since it got the step of this serial."""
+
+    name: str
+    alias: str
+    serial: int
+    evidence: Evidence
+
+
+class Watched(msgspec.Struct, frozen=True, tag="watched"):
+    """What a process has seen of all rollouts, told about every second."""
+
+    seen: list[Seen]
+
+
 class Listening(msgspec.Struct, frozen=True, tag="listening"):
     """Connections are accepted."""
 
@@ -110,8 +136,8 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
     request: Load | Unload | Count
 
 
-ToWorker = Begin | Prepare | Serve | Moved | Known | Told | Count
-ToSupervisor = Prepared | Listening | Unable | Asked | Counted
+ToWorker = Begin | Prepare | Serve | Moved | Halt | Known | Told | Count
+ToSupervisor = Prepared | Listening | Unable | Asked | Counted | Watched
 
 _encoder = msgspec.json.Encoder()
 read_for_worker = msgspec.json.Decoder(ToWorker).decode

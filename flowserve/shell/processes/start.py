@@ -7,7 +7,6 @@ import logging
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ import msgspec
 from flowc.plan.diagnostics import Place, refuse
 from flowserve.core.config import Config, parse_config
 from flowserve.core.models.catalog import Refresh
-from flowserve.core.wire.addresses import Address, Unix, parse_address
-from flowserve.shell.models.repository import read_aliases, scan, stamps
+from flowserve.core.wire.addresses import parse_address
+from flowserve.shell.models.repository import read_aliases, read_rollouts, scan, stamps
 from flowserve.shell.models.watch import Watch
 from flowserve.shell.processes.admin import Admin
 from flowserve.shell.processes.children import Settings
@@ -42,7 +41,7 @@ def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
             refuse("FS106", f"the configuration cannot be read: {reason.lower()}", Place(str(file)))
         names: tuple[str, ...] = ()
         if "limits" in text:
-            from flowserve.shell.wire.connection import Limits
+            from flowserve.shell.wire.limits import Limits
 
             names = Limits.__struct_fields__
         config = parse_config(text, str(file), names)
@@ -55,11 +54,11 @@ def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
 def start_server(config: Config, environment: Mapping[str, str]) -> None:
     """Serve a repository until SIGTERM or Ctrl-C.
 
-    Raises `Refused` FS101 to FS109 and FS250 to FS254 when that cannot be, and exits with 1 when requests
+    Raises `Refused` FS101 to FS109 and FS251 to FS254 when that cannot be, and exits with 1 when requests
     were left unanswered.
     """
     http = parse_address(config.http, "FS104")
-    grpc = _grpc_address(config)
+    grpc = parse_address(config.grpc, "FS104") if config.grpc else None
     certificate, key, tokens = map(_path, (config.tls_cert, config.tls_key, config.tokens))
     security = read_security(certificate, key, tokens, environment)
     models = Path(config.models)
@@ -69,6 +68,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
     found = Refresh(
         {folder.name: stamps(folder) for folder in folders},
         {name: of for name, of in aliases.items() if of is not None},
+        {folder.name: rollouts for folder in folders if (rollouts := read_rollouts(folder))},
         {folder.name: folder.needs for folder in folders if folder.needs},
     )
     listener = reserve(http)
@@ -104,31 +104,12 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         sys.stdout.flush()
 
     async def serve() -> bool:
-        async with Admin(supervisor, Watch(models, folders), address).administered():
+        async with Admin(supervisor, Watch(models, folders), address, config.rollout).administered():
             return await supervisor.run(found, announce)
 
     if not asyncio.run(serve()):
         print("stopped before every request was answered", file=sys.stderr, flush=True)
         sys.exit(1)
-
-
-def _grpc_address(config: Config) -> Address | None:
-    """Where gRPC is answered, if it is. Raises `Refused` FS104, FS106 and FS250."""
-    if not config.grpc:
-        return None
-    address = parse_address(config.grpc, "FS104")
-    if isinstance(address, Unix) and config.processes > 1:
-        # grpc makes the socket itself, and a file in the file system is one process's.
-        refuse("FS106", "gRPC is answered at a Unix socket by one process only, or by several at a port")
-    for module in ("grpc", "google.protobuf"):
-        try:
-            missing = find_spec(module) is None
-        except ModuleNotFoundError:
-            missing = True
-        if missing:
-            hint = "`pip install 'flow-toolchain[grpc]'` installs it"
-            refuse("FS250", f"`--grpc` needs the extra `grpc`: there is no module `{module}`", hint=hint)
-    return address
 
 
 def _path(text: str) -> Path | None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,12 @@ from flowserve.core.models.catalog import (
     Refresh,
     Settled,
     Unload,
-    changes,
     propose,
     settle,
 )
+from flowserve.core.models.changes import Ended, changes, rollout_changes, rollouts_ended
 from flowserve.core.models.key import Key
-from flowserve.core.wire.addresses import Unix
+from flowserve.core.models.rolling import EndRollout, Step
 from flowserve.core.wire.statistics import ModelStatistics, summed
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.children import Child, Settings, end_of, start_child
@@ -42,17 +41,20 @@ from flowserve.shell.processes.messages import (
     Asked,
     Count,
     Counted,
+    Halt,
     Known,
     Listening,
     Moved,
     Prepare,
     Prepared,
+    Seen,
     Serve,
     Told,
     Unable,
+    Watched,
     read_for_supervisor,
 )
-from flowserve.shell.wire.listening import BACKLOG, address_of, reason, remove_stale, remove_unix
+from flowserve.shell.wire.listening import BACKLOG, address_of, inode_of, reason, remove_unix
 
 _log = logging.getLogger("flowserve")
 _QUEUE_MAX = 32
@@ -69,12 +71,10 @@ class Supervisor:
     def __init__(
         self, settings: Settings, listener: socket.socket, grpc: socket.socket | None = None
     ) -> None:
-        """Both sockets are bound and do not listen yet; `grpc` keeps the address for the processes' own."""
+        """Both sockets are bound and do not listen yet."""
         self._settings = settings
-        self._listener = listener
-        self._grpc = grpc
-        self._address = address_of(listener)
-        self._inode = os.stat(self._address.path).st_ino if isinstance(self._address, Unix) else 0
+        self._listeners = [listener, *([grpc] if grpc else [])]
+        self._inodes = [inode_of(socket) for socket in self._listeners]
         self._descriptor = generation.make()
         self._word = generation.attach(self._descriptor)
         self._catalog = Catalog()
@@ -83,6 +83,14 @@ class Supervisor:
         self._asked: set[asyncio.Task[None]] = set()
         self.on_request: OnRequest | None = None
         """Does what clients of the processes ask for; what it returns is why it did not."""
+        self.on_seen: Callable[[int, list[Seen]], None] = lambda process, seen: None
+        """Hears what a process has seen of rollouts."""
+        self.on_death: Callable[[int], None] = lambda code: None
+        """Hears how a process ended that served."""
+        self.on_failures: Callable[[list[Key]], None] = lambda keys: None
+        """Hears what a process that was started again could not load."""
+        self.on_rollout_end: Callable[[Ended], None] = lambda ended: None
+        """Hears how a rollout ended, by whatever operation."""
         self._number = 0
         self._unable: tuple[Diagnostic, ...] = ()
         self._turn = asyncio.Lock()
@@ -127,6 +135,8 @@ class Supervisor:
             settled = await self._until_stop(self._first(found))
             if settled is None:
                 return True
+            for change in rollout_changes(Catalog(), settled):
+                self.note(change)
             self._listen()
             for worker in self._workers:
                 self._admit(worker)
@@ -152,20 +162,34 @@ class Supervisor:
         _log.info("%s", text)
         self.events.append(f"{time.strftime('%H:%M:%S')}  {text}")
 
-    async def operate(self, operation: Operation) -> Settled:
-        """Do an operation in its turn. Raises `Refused` FS107."""
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until nobody else changes anything. Raises `Refused` FS107 when too many wait."""
         if self._waiting >= _QUEUE_MAX:
             refuse("FS107", f"{self._waiting} operations wait for their turn already")
         self._waiting += 1
         try:
             async with self._turn:
-                before = self._catalog
-                settled, _ = await self._make(operation)
-                for change in changes(before, settled):
-                    self.note(change)
-                return settled
+                yield
         finally:
             self._waiting -= 1
+
+    async def operate(self, operation: Operation) -> Settled:
+        """Do an operation, within a turn. Raises `Refused`."""
+        before = self._catalog
+        settled, _ = await self._make(operation)
+        reason = operation.reason if isinstance(operation, Step | EndRollout) else ""
+        for change in changes(before, settled, reason):
+            self.note(change)
+        for ended in rollouts_ended(before, settled, reason):
+            self.on_rollout_end(ended)
+        return settled
+
+    def halt(self, name: str, alias: str, serial: int) -> None:
+        """Let the candidate of a rollout get nothing more, before the rollout ends."""
+        for worker in self._workers:
+            if worker:
+                worker.tell(Halt(name, alias, serial))
 
     # Operations
 
@@ -208,7 +232,7 @@ class Supervisor:
         What is `loading` and must be `proven` is loaded even where its tier would have it wait for a request.
         """
         must = sorted(loading) if proven else []
-        prepare = Prepare(catalog.generation, catalog.serving(), catalog.aliases(), must)
+        prepare = _prepare(catalog, must)
         first = not self._catalog.generation
         failed: dict[Key, tuple[Diagnostic, ...]] = {}
         asked: set[Child] = set()
@@ -233,16 +257,18 @@ class Supervisor:
             worker.tell(Serve())
 
     def _listen(self) -> None:
-        """From now on connections wait in the socket's queue, for whichever process accepts them."""
-        try:
-            self._listener.listen(BACKLOG)
-        except OSError as error:  # another process has bound the same address meanwhile, and listens already
-            refuse("FS104", f"the server cannot listen on `{self._address}`: {reason(error)}")
+        """From now on connections wait in the sockets' queues, for whichever process accepts them."""
+        for listener in self._listeners:
+            try:
+                listener.listen(BACKLOG)
+            except OSError as error:  # another process has bound the address too, and listens already
+                address = address_of(listener)
+                refuse("FS104", f"the server cannot listen on `{address}`: {reason(error)}")
 
     # Processes
 
     async def _start(self, index: int) -> None:
-        worker, reader = await start_child(self._settings, self._listener, self._descriptor, self._grpc)
+        worker, reader = await start_child(self._settings, self._listeners, self._descriptor)
         self._workers[index] = worker
         task = asyncio.get_running_loop().create_task(self._follow(index, worker, reader))
         self._tasks.add(task)
@@ -263,6 +289,8 @@ class Supervisor:
                             self.note("; ".join(diagnostic.message for diagnostic in diagnostics))
                     case Counted(number, statistics):
                         worker.counted(number, statistics)
+                    case Watched(seen):
+                        self.on_seen(worker.process.pid, seen)
                     case Asked(number, request):
                         asked = asyncio.get_running_loop().create_task(self._tell(worker, number, request))
                         self._asked.add(asked)
@@ -277,6 +305,7 @@ class Supervisor:
             worker.counted(number, [])
         if self._stopping or not worker.serving:
             return
+        self.on_death(worker.process.returncode)
         await self._again(index, worker)
 
     async def _tell(self, worker: Child, number: int, request: Load | Unload | Count) -> None:
@@ -307,10 +336,11 @@ class Supervisor:
         assert worker is not None
         while not self._stopping:
             catalog = self._catalog
-            prepare = Prepare(catalog.generation, catalog.serving(), catalog.aliases())
-            if await worker.prepare(prepare) is None:
+            prepared = await worker.prepare(_prepare(catalog))
+            if prepared is None:
                 await self._again(index, worker)
                 return
+            self.on_failures([failure.key for failure in prepared.failures])
             if catalog.generation == self._catalog.generation:
                 self._admit(worker)
                 return
@@ -335,8 +365,10 @@ class Supervisor:
         self._stopping = True
         for task in self._asked:
             task.cancel()
-        self._listener.close()
-        remove_unix(self._address, self._inode)
+        for listener, inode in zip(self._listeners, self._inodes, strict=True):
+            address = address_of(listener)
+            listener.close()
+            remove_unix(address, inode)
         self._signal(signal.SIGTERM)
         processes = [worker.process for worker in self._workers if worker]
         waits = [asyncio.to_thread(process.wait, self._settings.drain_s + 5) for process in processes]
@@ -345,13 +377,12 @@ class Supervisor:
             if process.poll() is None:
                 process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._grpc is not None:
-            address = address_of(self._grpc)
-            self._grpc.close()
-            if isinstance(address, Unix):  # of a process that was killed
-                with contextlib.suppress(OSError):
-                    remove_stale(address.path)
         return all(code in (0, -signal.SIGTERM) for code in codes)
+
+
+def _prepare(catalog: Catalog, proven: Iterable[Key] = ()) -> Prepare:
+    of = catalog.serving(), catalog.aliases(), catalog.rollouts()
+    return Prepare(catalog.generation, *of, list(proven))
 
 
 _CRASH = "the process's last words are above; a model that crashes onnxruntime takes its process along"

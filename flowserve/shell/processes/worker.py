@@ -1,6 +1,6 @@
 """A process that answers requests: it has in memory what the supervisor says, and serves it.
 
-python -m flowserve.shell.processes.worker LISTENER CHANNEL WORD [GRPC]       inherited descriptors
+python -m flowserve.shell.processes.worker CHANNEL WORD HTTP [GRPC]       inherited descriptors
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import uvloop
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.profile import Profile
+from flowserve.core.models.evidence import Evidence
+from flowserve.core.models.fork import Fork
 from flowserve.core.models.key import Key
 from flowserve.core.models.members import is_bound
 from flowserve.core.models.model import Model
@@ -38,20 +40,23 @@ from flowserve.shell.processes.messages import (
     Count,
     Counted,
     Failure,
+    Halt,
     Known,
     Listening,
     Moved,
     Prepare,
     Prepared,
+    Seen,
     Serve,
     Told,
     ToSupervisor,
     Unable,
+    Watched,
     line,
     read_for_worker,
 )
-from flowserve.shell.wire.connection import Limits
 from flowserve.shell.wire.http import Server, serve
+from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.security import security_of
 
 _LINE_BYTES_MAX = 256 * 2**20
@@ -62,9 +67,8 @@ _MEASURE_COLD_MS = 20.0  # somebody waits
 
 def main() -> None:
     """Entry point."""
-    listener, channel, word, *grpc = map(int, sys.argv[1:])
-    sockets = [socket.socket(fileno=descriptor) for descriptor in (listener, *grpc)]
-    worker = Worker(sockets[0], generation.attach(word), *sockets[1:])
+    channel, word, *listeners = map(int, sys.argv[1:])
+    worker = Worker(generation.attach(word), *(socket.socket(fileno=number) for number in listeners))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         finished = runner.run(worker.run(socket.socket(fileno=channel)))
     sys.stderr.flush()
@@ -74,11 +78,13 @@ def main() -> None:
 class Worker:
     """A process of a server."""
 
-    def __init__(self, listener: socket.socket, word: memoryview, grpc: socket.socket | None = None) -> None:
+    def __init__(self, word: memoryview, listener: socket.socket, grpc: socket.socket | None = None) -> None:
         self._listener = listener
         self._grpc = grpc
         self._serving = Serving(Table([]), word)
         self._versions: dict[Key, Version] = {}
+        self._seen: dict[tuple[str, str, int], Evidence] = {}
+        self._halted: set[tuple[str, str, int]] = set()
         self._begin = Begin("", "")
         self._threads = ThreadPoolExecutor(1, "loading")
         self._serve: asyncio.Task[bool] | None = None
@@ -105,6 +111,9 @@ class Worker:
                     self._serve = asyncio.get_running_loop().create_task(self._accept())
                 case Moved():
                     await self._forget()
+                case Halt(name, alias, serial):
+                    self._halted.add((name, alias, serial))
+                    self._serving.halt(self._halted)
                 case Known(models):
                     self._repository.known(models)
                 case Told() as told:
@@ -162,7 +171,7 @@ class Worker:
         if self._grpc is not None:
             from flowserve.shell.wire.grpc import listen
 
-            beside.append(partial(listen, reserved=self._grpc, shared=several))
+            beside.append(partial(listen, reserved=self._grpc))
         models = [
             f"{version.key.name}  version {version.key.version}  "
             f"{version.model.signature if version.model else 'when it is asked for'}"
@@ -190,9 +199,9 @@ class Worker:
             if key.name in latest:
                 self._memory.succeed(version, latest[key.name])
         versions = [self._versions[key] for key in prepare.versions]
-        table = Table(versions, prepare.aliases, prepare.generation)
         pipelines = [key for key in new if is_bound(key.stamp)]
         if pipelines:
+            table = Table(versions, prepare.aliases)
             await loop.run_in_executor(self._threads, self._bind, pipelines, table)
         failed: dict[Version, Refused] = {}
         proven = set(prepare.proven)
@@ -202,7 +211,9 @@ class Worker:
             outcome = await loop.run_in_executor(self._threads, self._loaded, version, failed)
             if isinstance(outcome, Refused):
                 failed[version] = outcome
-        self._serving.stage(table)
+        forks = self._forks(prepare)
+        self._serving.stage(Table(versions, prepare.aliases, prepare.generation, forks))
+        self._serving.halt(self._halted)
         failures = [Failure(version.key, refused.diagnostics) for version, refused in failed.items()]
         self._tell(Prepared(prepare.generation, failures))
 
@@ -217,6 +228,21 @@ class Worker:
                 if member in failed:
                     return failed[member]
         return self._memory.load(version)
+
+    def _forks(self, prepare: Prepare) -> list[Fork]:
+        """Where rollouts part requests. What was seen of a step goes on being counted in every table."""
+        serving = {(key.name, key.version): self._versions[key] for key in prepare.versions}
+        seen: dict[tuple[str, str, int], Evidence] = {}
+        forks = []
+        for name, of in prepare.rollouts.items():
+            for alias, rollout in of.items():
+                evidence = self._seen.get((name, alias, rollout.serial)) or Evidence()
+                seen[name, alias, rollout.serial] = evidence
+                sides = serving[name, rollout.stable], serving[name, rollout.candidate]
+                forks.append(Fork(name, alias, rollout, *sides, evidence))
+        self._seen = seen
+        self._halted &= set(seen)
+        return forks
 
     def _eager(self, version: Version, proven: bool) -> bool:
         """Whether a version is loaded before anybody asks for it."""
@@ -240,6 +266,10 @@ class Worker:
         while True:
             await asyncio.sleep(_LOOK_S)
             self._memory.look(list(self._versions.values()))
+            forks = self._serving.table.forks if self._serve else ()
+            if forks:
+                seen = [Seen(of.name, of.alias, of.rollout.serial, of.evidence) for of in forks]
+                self._tell(Watched(seen))
             if (version := self._memory.ahead()) is not None:
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._threads, self._memory.load_ahead, version)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from ipaddress import ip_address
-from socket import AF_UNIX
 from typing import Protocol, cast
 
 import httptools
@@ -21,27 +19,8 @@ from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.wire.answers import Answer, failure, refusal
 from flowserve.core.wire.coding import REQUEST_CODINGS
 from flowserve.core.wire.tokens import REFUSED
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """What a server bears from its clients. Times are in seconds."""
-
-    body_bytes: int = 64 * 2**20
-    head_bytes: int = 64 * 2**10
-    connections: int = 1024
-    head_s: float = 10.0
-    """From the first byte of a request to the end of its head."""
-    body_s: float = 30.0
-    body_bytes_per_s: int = 256 * 2**10
-    """A body may take `body_s` and as long as it needs at this rate."""
-    idle_s: float = 300.0
-    """Between requests. Long: clients keep pools of connections and do not expect them to end."""
-    write_s: float = 30.0
-    """For a client to read some of its answer."""
-    linger_s: float = 5.0
-    """After a refusal, for a client that is still sending to see it."""
-    drain_s: float = 10.0
-    """After SIGTERM, for requests that were begun."""
+from flowserve.shell.wire.connections import is_local, peer_of
+from flowserve.shell.wire.limits import Limits
 
 
 class Received(msgspec.Struct):
@@ -55,6 +34,8 @@ class Received(msgspec.Struct):
     coding: str = ""
     accept_coding: str = ""
     authorization: bytes = b""
+    routing: dict[bytes, bytes] | None = None
+    """What rollouts want to see, by name in lower case."""
     keep_alive: bool = True
     http_1_0: bool = False
     expects_continue: bool = False
@@ -66,7 +47,10 @@ class Host(Protocol):
     """What a connection needs of its server."""
 
     limits: Limits
-    draining: bool
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to end."""
 
     def opened(self, connection: Connection) -> bool:
         """Take note of a connection; false when there are too many."""
@@ -76,6 +60,9 @@ class Host(Protocol):
 
     def admits(self, received: Received) -> bool:
         """Whether a request may be asked, by its head."""
+
+    headers: set[bytes]
+    """Those of a request to keep in `routing`, in lower case."""
 
     def settled(self) -> None:
         """Hear that a connection has nothing to do any more."""
@@ -110,6 +97,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, host: Host) -> None:
         self._host = host
         self._limits = host.limits
+        self._headers = host.headers
         self._now = asyncio.get_running_loop().time
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Received | Answer] = deque()
@@ -138,9 +126,7 @@ class Connection(asyncio.Protocol):
     @property
     def local(self) -> bool:
         """Whether the client is on this host: it came by a Unix socket or over the loopback interface."""
-        if isinstance(self._peer, tuple):
-            return ip_address(self._peer[0].partition("%")[0]).is_loopback
-        return self._peer is AF_UNIX
+        return is_local(self._peer)
 
     def close(self) -> None:
         """Close once what was written is sent."""
@@ -177,9 +163,7 @@ class Connection(asyncio.Protocol):
         """Begin, or refuse when there are too many connections."""
         # uvloop's transports have the methods of asyncio's, but are not a subclass.
         self._transport = cast(asyncio.Transport, transport)
-        # Asked for now: once the client has left, nobody knows who it was.
-        by_path = transport.get_extra_info("socket").family == AF_UNIX
-        self._peer = AF_UNIX if by_path else transport.get_extra_info("peername")
+        self._peer = peer_of(transport)
         self._deadline = self._now() + self._limits.idle_s
         if not self._host.opened(self):
             message = f"the server has {self._limits.connections} connections, which is its limit"
@@ -276,6 +260,8 @@ class Connection(asyncio.Protocol):
                 received.authorization = value
             case b"expect":
                 received.expects_continue = value.strip().lower() == b"100-continue"
+            case other if self._headers and other in self._headers:
+                received.routing = {**(received.routing or {}), other: value}
 
     def on_headers_complete(self) -> None:
         """The head is complete: refuse a body that would not be taken before it comes."""

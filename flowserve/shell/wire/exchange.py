@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.calls import Call, priority_of, rows_of
+from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
 from flowserve.core.models.model import Model
 from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
@@ -20,8 +20,10 @@ from flowserve.core.wire.shared import Region, no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
 from flowserve.shell.engine.engine import LoopEngine
-from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.models.trials import Trial
+from flowserve.shell.wire.connection import Connection, Received
 from flowserve.shell.wire.extensions import Extensions
+from flowserve.shell.wire.limits import Limits
 
 _log = logging.getLogger("flowserve")
 # Up to this, bodies are read and written on the loop, in about a millisecond at most.
@@ -57,13 +59,21 @@ class Exchange:
         "_received",
         "_request",
         "_server",
+        "_trial",
         "_write_ms",
     )
 
     def __init__(
-        self, server: Host, model: Model, received: Received, connection: Connection, plain: bool
+        self,
+        server: Host,
+        model: Model,
+        received: Received,
+        connection: Connection,
+        plain: bool,
+        trial: Trial | None = None,
     ) -> None:
         self._plain = plain
+        self._trial = trial
         self._server = server
         self._model = model
         self._received = received
@@ -91,6 +101,8 @@ class Exchange:
         if self._call is not None:
             self._server.engine.cancel(self._call)
         self._answer = _GONE
+        if self._trial is not None:
+            self._trial.ended(ok=False)
 
     def _admit(self, rows: int, timeout_us: int, priority: int) -> None:
         self._server.engine.check(self._model, rows, self._deadline_ms(timeout_us), priority_of(priority))
@@ -126,12 +138,16 @@ class Exchange:
         elif self._answer is None:  # else the client left while its body was read
             self._request = request
             names = tuple([wanted.spec.name for wanted in request.wanted])
+            rows = rows_of(request.feed)
+            done: Done = self._done
+            if self._trial is not None:
+                done = self._trial.watched(request.feed, names, rows, done)
             self._call = Call(
                 self._model,
                 request.feed,
                 names,
-                rows_of(request.feed),
-                self._done,
+                rows,
+                done,
                 self._deadline_ms(request.timeout_us),
                 priority_of(request.priority),
             )
@@ -162,6 +178,8 @@ class Exchange:
             tally = self._server.engine.tally(self._model)
             tally.read_ms += self._read_ms
             tally.write_ms += self._write_ms
+        if self._trial is not None and self._answer is None:
+            self._trial.ended(answer.status < 400)
         self._call = None  # it holds `self._done`: without the circle, all is freed at once
         if self._answer is None:
             self._answer = answer

@@ -7,15 +7,15 @@ threads, so that health and other models are answered meanwhile.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.models.fork import Fork, Forked
 from flowserve.core.models.model import Model
-from flowserve.core.models.table import Cold
+from flowserve.core.models.table import Cold, Version
 from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.coding import unpacked
@@ -25,13 +25,15 @@ from flowserve.core.wire.routes import Infer, Predict, parse_route
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.models.trials import Trial, Trials
+from flowserve.shell.wire.connection import Connection, Received
+from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.exchange import Exchange
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
+from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
 from flowserve.shell.wire.security import Security
 
-_SWEEP_S_MAX = 1.0
 _GONE = Answer()  # whatever it is: there is nobody to read it
 
 
@@ -105,27 +107,30 @@ class Server:
         """`version` is the server's own; `alone` says that no other process answers for it."""
         self._loop = asyncio.get_running_loop()
         self.models = models
+        self.headers = models.headers
         self.version = version
         self.limits = limits
         self.security = security
         self.engine = engine or LoopEngine(self._loop)
+        self.trials = Trials(self.engine)
         self.extensions = Extensions(repository or FixedRepository(models, self.engine), alone)
-        self.draining = False
         self.exchanges: dict[Connection, Exchange] = {}
-        self._connections: set[Connection] = set()
-        self._changed = asyncio.Event()
+        self.connections: Connections[Connection] = Connections(limits)
+        self.opened = self.connections.opened
+        self.settled = self.connections.settled
+        self.sweep = self.connections.sweep
+        self.drain = self.connections.drain
 
-    def opened(self, connection: Connection) -> bool:
-        """Take note of a connection; false when there are too many."""
-        self._connections.add(connection)
-        return len(self._connections) <= self.limits.connections
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to end."""
+        return self.connections.draining
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        self._connections.discard(connection)
         if (exchange := self.exchanges.pop(connection, None)) is not None:
             exchange.cancel()
-        self.settled()
+        self.connections.closed(connection)
 
     def admits(self, received: Received) -> bool:
         """Whether the client may ask that, by its token."""
@@ -135,11 +140,6 @@ class Server:
             or tokens.admit(received.authorization)
             or received.target.partition(b"?")[0] in OPEN_PATHS
         )
-
-    def settled(self) -> None:
-        """Let `drain` look again."""
-        if self.draining:
-            self._changed.set()
 
     def answer(self, received: Received, connection: Connection) -> Answer | None:
         """Answer now what is only a description or runs inline; of the rest `connection` hears later."""
@@ -151,36 +151,61 @@ class Server:
                     model = self.models.resolve(route.name, route.version)
                 except Cold as cold:
                     begin = lambda model: self._exchange(model, received, connection, plain)  # noqa: E731
-                    return self._fetch(cold, connection, begin)
+                    return self._fetch(cold.version, connection, begin)
+                except Forked as forked:
+                    return self._try(forked.fork, received, connection, plain)
                 return self._exchange(model, received, connection, plain)
             if isinstance(route, ExtensionRoute):
                 return self._extend(route, received, connection)
             try:
                 return describe(route, self.models.table, not self.draining, self.version)
             except Cold as cold:
-                return self._fetch(cold, connection, lambda _: self.answer(received, connection))
+                return self._fetch(cold.version, connection, lambda _: self.answer(received, connection))
         except Refused as refused:
             return refusal(refused)
 
     def _exchange(
-        self, model: Model, received: Received, connection: Connection, plain: bool
+        self,
+        model: Model,
+        received: Received,
+        connection: Connection,
+        plain: bool,
+        trial: Trial | None = None,
     ) -> Answer | None:
-        return Exchange(self, model, received, connection, plain).begin()
+        return Exchange(self, model, received, connection, plain, trial).begin()
+
+    def _try(self, fork: Fork, received: Received, connection: Connection, plain: bool) -> Answer | None:
+        """Answer by the side of a rollout that the request gets."""
+        routing = received.routing or {}
+        trial = self.trials.begin(fork, lambda name: routing.get(name.encode(), b"").decode("latin-1"))
+
+        def begin(model: Model) -> Answer | None:
+            return self._exchange(model, received, connection, plain, trial)
+
+        model = trial.version.model
+        return begin(model) if model else self._fetch(trial.version, connection, begin, trial)
 
     def _fetch(
-        self, cold: Cold, connection: Connection, begin: Callable[[Model], Answer | None]
+        self,
+        version: Version,
+        connection: Connection,
+        begin: Callable[[Model], Answer | None],
+        trial: Trial | None = None,
     ) -> Answer | None:
         """Have a model loaded, then begin with it, unless the client has left."""
 
         def fetched(found: Model | Refused) -> None:
-            if connection not in self._connections:
+            gone = connection not in self.connections
+            if trial is not None and (gone or isinstance(found, Refused)):
+                trial.ended(ok=False)
+            if gone:
                 answer: Answer | None = _GONE
             else:
                 answer = refusal(found) if isinstance(found, Refused) else begin(found)
             if answer is not None:
                 connection.answered(answer)
 
-        self.models.fetch(cold.version, fetched)
+        self.models.fetch(version, fetched)
         return None
 
     def _extend(self, route: ExtensionRoute, received: Received, connection: Connection) -> Answer | None:
@@ -197,29 +222,3 @@ class Server:
         answer = self.extensions.answer(route, body, connection.local, done)
         asked = False
         return answer or (early[0] if early else None)
-
-    async def sweep(self) -> None:
-        """Check every connection's deadline, again and again: with one timer for all, setting one is free."""
-        limits = self.limits
-        shortest = min(limits.head_s, limits.body_s, limits.idle_s, limits.write_s, limits.linger_s)
-        while True:
-            await asyncio.sleep(min(_SWEEP_S_MAX, shortest / 2))
-            now = self._loop.time()
-            for connection in list(self._connections):
-                connection.check(now)
-
-    async def drain(self) -> bool:
-        """Finish what was begun, within `drain_s`. Returns whether that was enough.
-
-        Connections at rest stay open so long, so that `ready` can be seen to be false.
-        """
-        self.draining = True
-        end = self._loop.time() + self.limits.drain_s
-        while self._connections and (left := end - self._loop.time()) > 0:
-            if not any(connection.active for connection in self._connections):
-                for connection in list(self._connections):
-                    connection.close()
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
-        return not self._connections

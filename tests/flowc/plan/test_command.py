@@ -27,6 +27,12 @@ def fail_with(**_: object) -> None:
     refuse("FC201", "no plan")
 
 
+@app.command(argument("what"), name="say twice")
+def say_twice(what: str) -> None:
+    """Say something again."""
+    print(what * 2)
+
+
 @app.command()
 def crash() -> None:
     """Divide."""
@@ -58,6 +64,12 @@ def tool(monkeypatch, capsys):
 def test_a_command_is_called_with_its_arguments(tool):
     assert tool("say", "ab") == (0, "ab\n", "")
     assert tool("say", "--number", "2", "ab") == (0, "abab\n", "")
+
+
+def test_a_command_may_be_of_two_words(tool):
+    assert tool("say", "twice", "ab") == (0, "abab\n", "")
+    assert tool("say", "two") == (0, "two\n", "")
+    assert "usage: tool say twice" in tool("say", "twice", "--help")[1]
     assert tool("say", "say") == (0, "say\n", "")  # a word that is a command, too
 
 
@@ -81,7 +93,7 @@ def test_help_names_the_commands(tool):
     assert (status, err) == (0, "")
     assert "usage: tool" in out
     assert "Does things." in out
-    assert "commands:\n  say    Say something.\n" in out
+    assert "commands:\n  say        Say something.\n" in out
     assert "paragraph" not in out
 
 

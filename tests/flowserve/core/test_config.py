@@ -18,6 +18,8 @@ def test_everything():
     reached = Config(grpc="unix:g", tls_cert="c", tls_key="k", tokens="t", trust_network=True)
     assert parse_config(text, "c.toml", LIMITS) == reached
     assert parse_config("", "c.toml", LIMITS) == Config()
+    rolled = parse_config("[rollout]\nsteps = [10, 100]\nmax_disagreement = 0.1\n", "c.toml", LIMITS).rollout
+    assert (rolled.steps, rolled.max_disagreement, rolled.shadow) == ((10.0, 100.0), 0.1, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,18 @@ def test_everything():
         ("proceses = 2", "there is no setting `proceses`", "c.toml:1:1"),
         ("[limits]\ndrain_s = -1", "`limits.drain_s` is wrong: expected `float` > 0.0", "c.toml:2:1"),
         ("[limits]\n\ndrain = 1", "there is no setting `limits.drain`", "c.toml:3:1"),
+        ("[rollout]\nmin_requests = 0", "`rollout.min_requests` is wrong: expected `int` >= 1", "c.toml:2:1"),
+        (
+            "[rollout]\nsteps = [1, 500]",
+            "`rollout.steps[1]` is wrong: expected `float` <= 100.0",
+            "c.toml:2:1",
+        ),
+        (
+            "[rollout]\nsteps = [5, 1]",
+            "`rollout.steps` is wrong: the steps of a rollout must go up",
+            "c.toml:2:1",
+        ),
+        ("[rollout]\nshare = 5", "there is no setting `rollout.share`", "c.toml:2:1"),
         ("[limts]\ndrain_s = 1", "there is no setting `limts`", "c.toml:1"),
         ("[model.m]\ntier = 5", "`model.m.tier` is wrong: expected `int` <= 4", "c.toml:2:1"),
         ("[model.'a.b']\n\nteir = 1", "there is no setting `model.a.b.teir`", "c.toml:3:1"),

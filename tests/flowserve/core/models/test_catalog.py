@@ -1,5 +1,7 @@
 """What operations make of a catalog, whatever fails: the version before stays, aliases name what serves."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,10 @@ from flowserve.core.models.catalog import (
     propose,
     settle,
 )
+from flowserve.core.models.changes import changes, rollout_changes, rollouts_ended
 from flowserve.core.models.key import Key
+from flowserve.core.models.rolling import EndRollout, RollOut, Step
+from flowserve.core.models.rollout import Plan, checked
 
 
 def after(catalog, *operations, failing=()):
@@ -162,3 +167,107 @@ def test_whatever_happens(steps):
         assert catalog.generation == before.generation + changed
         if not settled.done:
             assert not changed, "all or nothing"
+
+
+# Rollouts
+
+
+PLAN = checked(Plan(steps=(5.0, 50.0)))
+
+
+def begun(catalog=TWO, *operations):
+    return after(catalog, RollOut("iris", "production", 2, PLAN), *operations)
+
+
+def test_a_rollout_goes_its_steps_and_ends_with_the_alias():
+    catalog = begun()
+    rollout = catalog.models["iris"].rollouts["production"]
+    assert (rollout.stable, rollout.candidate, rollout.share) == (1, 2, 5.0)
+    assert rollout.stamps == ("a", "b")
+    assert rollout.serial == catalog.generation == TWO.generation + 1
+    stepped = after(catalog, Step("iris", "production", rollout.serial, "it is good"))
+    now = stepped.models["iris"].rollouts["production"]
+    assert (now.share, now.last, now.serial) == (50.0, True, stepped.generation)
+    promoted = after(stepped, EndRollout("iris", "production", True, now.serial, "it is good"))
+    assert promoted.aliases() == {"iris": {"production": 2}}
+    assert promoted.rollouts() == {}
+    aborted = after(stepped, EndRollout("iris", "production", False, 0, "by hand"))
+    assert aborted.aliases() == {"iris": {"production": 1}}
+    assert aborted.generation == stepped.generation + 1
+
+
+def test_a_rollout_loads_its_candidate_or_does_not_begin():
+    unloaded = after(TWO, Unload("iris", 2))
+    operation = RollOut("iris", "production", 2, PLAN)
+    assert propose(unloaded, operation).load == (Key("iris", 2, "b"),)
+    failed = settle(propose(unloaded, operation), {Key("iris", 2, "b"): "broken"})
+    assert not failed.done
+    assert failed.catalog.rollouts() == {}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Point("iris", "production", 2),
+        Point("iris", "production", 0),
+        Unload("iris", 1),
+        Unload("iris", 2),
+        Unload("iris"),
+        RollOut("iris", "production", 2, PLAN),
+    ],
+)
+def test_what_a_rollout_does_not_bear(operation):
+    with pytest.raises(Refused, match="FS281"):
+        propose(begun(), operation)
+
+
+def test_what_is_none_of_its_business_goes_on_beside_it():
+    catalog = after(begun(), Point("iris", "test", 2), Load("iris"), found(other={1: "x"}))
+    assert catalog.rollouts() == begun().rollouts()
+
+
+@pytest.mark.parametrize(
+    ("operation", "said"),
+    [
+        (Step("iris", "production", 99, ""), "at another step"),
+        (EndRollout("iris", "production", True, 99, ""), "at another step"),
+        (EndRollout("iris", "test", True, 0, ""), "no rollout of `iris@test`"),
+    ],
+)
+def test_a_verdict_on_a_step_that_is_over_is_none(operation, said):
+    with pytest.raises(Refused, match=f"FS282.*{said}"):
+        propose(begun(), operation)
+
+
+@pytest.mark.parametrize(
+    ("look", "said"),
+    [
+        (found(iris={1: "a"}), "version 2 serves no longer"),
+        (found(iris={1: "a", 2: "new"}), "version 2 has other files now"),
+        (Refresh({"iris": {1: "a", 2: "b"}}, {"iris": {"production": 2}}), "the alias names version 2 now"),
+        (Refresh({"iris": {1: "a", 2: "b"}}, {"iris": {}}), "the alias is gone"),
+        (found(iris={}), "version 1 serves no longer|the model is gone|version 2 serves no longer"),
+    ],
+)
+def test_what_ends_a_rollout(look, said):
+    before = begun()
+    settled = settle(propose(before, look), {})
+    assert settled.catalog.rollouts() == {}
+    (ended,) = rollouts_ended(before, settled)
+    assert re.search(said, ended.reason)
+    assert any("has ended: rolled back, since" in line for line in changes(before, settled))
+
+
+def test_a_server_that_starts_goes_on_with_what_it_finds():
+    left = begun(TWO, Step("iris", "production", TWO.generation + 1, "")).rollouts()
+    look = Refresh({"iris": {1: "a", 2: "b"}}, {"iris": {"production": 1}}, left)
+    settled = settle(propose(Catalog(), look), {})
+    rollout = settled.catalog.models["iris"].rollouts["production"]
+    assert (rollout.step, rollout.serial) == (1, settled.catalog.generation)
+    assert [line for line in rollout_changes(Catalog(), settled) if "50 %" in line]
+    other = Refresh({"iris": {1: "a", 2: "other"}}, {"iris": {"production": 1}}, left)
+    settled = settle(propose(Catalog(), other), {})
+    assert settled.catalog.rollouts() == {}
+    assert rollout_changes(Catalog(), settled) == [
+        "a rollout of `iris@production` that was under way does not go on: version 2 has other files now"
+    ]

@@ -10,7 +10,7 @@ from flowserve.core.models.members import bound_stamp
 FOUND = Refresh(
     {"m": {1: "m1"}, "n": {1: "n1", 2: "n2"}, "p": {1: "p1"}},
     {"n": {"production": 1}},
-    {"p": {1: ("m", "n@production")}},
+    needs={"p": {1: ("m", "n@production")}},
 )
 
 
@@ -68,7 +68,7 @@ def test_it_stays_with_its_members_when_new_ones_fail_and_comes_back_with_them()
 
 
 def test_one_that_came_before_its_members_is_tried_again_when_they_come():
-    early = made(Catalog(), Refresh({"p": {1: "p1"}}, {}, {"p": {1: ("m",)}}), failing=lambda key: True)
+    early = made(Catalog(), Refresh({"p": {1: "p1"}}, needs={"p": {1: ("m",)}}), failing=lambda key: True)
     assert early.models["p"].versions[1].state == "failed"
     assert propose(early, Refresh({"other": {1: "o"}})).load == (Key("other", 1, "o"),)
     late = made(early, Refresh({"m": {1: "m1"}}))
@@ -76,17 +76,17 @@ def test_one_that_came_before_its_members_is_tried_again_when_they_come():
 
 
 def test_pipelines_of_pipelines_move_together_and_circles_do_not_hang():
-    nested = made(START, Refresh({"q": {1: "q1"}}, {}, {"q": {1: ("p",)}}))
+    nested = made(START, Refresh({"q": {1: "q1"}}, needs={"q": {1: ("p",)}}))
     moved = made(nested, Point("n", "production", 2))
     (p,) = serving(moved)
     assert serving(moved, "q") == [Key("q", 1, bound_stamp("q1", [p]))]
-    circle = Refresh({"p": {1: "p1", 2: "p2"}}, {}, {"p": {1: ("m", "n@production"), 2: ("q",)}})
+    circle = Refresh({"p": {1: "p1", 2: "p2"}}, needs={"p": {1: ("m", "n@production"), 2: ("q",)}})
     proposal = propose(nested, circle)
     assert ("p", 2) in [(key.name, key.version) for key in proposal.load]
 
 
 def test_one_that_is_replaced_is_loaded_with_its_new_needs():
-    changed = made(START, Refresh({"p": {1: "new"}}, {}, {"p": {1: ("n@2",)}}))
+    changed = made(START, Refresh({"p": {1: "new"}}, needs={"p": {1: ("n@2",)}}))
     assert serving(changed) == [Key("p", 1, bound_stamp("new", [N2]))]
     assert made(changed, Unload("p"), Load("p")).serving() == changed.serving()
 
@@ -97,7 +97,7 @@ OPERATIONS = st.one_of(
         lambda m, p, needs, alias: Refresh(
             {"m": m, "p": p},
             {"m": {"a": alias}} if alias else {},
-            {"p": {n: tuple(of) for n, of in needs.items()}},
+            needs={"p": {n: tuple(of) for n, of in needs.items()}},
         ),
         st.dictionaries(st.integers(1, 3), st.sampled_from(["x", "y"])),
         st.dictionaries(st.integers(1, 2), st.sampled_from(["x", "y"])),

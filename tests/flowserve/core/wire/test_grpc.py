@@ -23,7 +23,6 @@ from flowserve.core.wire.extension_routes import (
     Statistics,
 )
 from flowserve.core.wire.grpc import (
-    code_of,
     infer_response,
     method_response,
     parse_infer,
@@ -32,6 +31,7 @@ from flowserve.core.wire.grpc import (
     stream_failure,
     stream_response,
 )
+from flowserve.core.wire.http2.rpc import code_of
 
 
 def signature(*names: str, labels=()) -> Signature:

@@ -6,9 +6,10 @@ import shutil
 import pytest
 import tritonclient.grpc as grpc
 from onnx import TensorProto, helper
+from running import scaling, serving, until
 
 from flowserve.shell.models.repository import publish
-from tests.flowserve.shell.processes.test_server import ask_grpc, scaling, serving, until
+from tests.flowserve.shell.processes.test_server import ask_grpc
 
 PIPELINE = """
 inputs = ["x"]

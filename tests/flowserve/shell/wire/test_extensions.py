@@ -16,8 +16,9 @@ from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.hosting import Indexed
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.connection import Connection, Limits
+from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.http import Server
+from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import bind
 
 FP32 = DATATYPES["FP32"]

@@ -25,8 +25,9 @@ from flowserve.core.wire.plain import parse_plain
 from flowserve.core.wire.protocol import parse_request
 from flowserve.core.wire.routes import Infer, Predict, parse_route
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.connection import Connection, Limits
+from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
+from flowserve.shell.wire.limits import Limits
 
 FP32 = DATATYPES["FP32"]
 SIGNATURE = Signature((TensorSpec("x", FP32, (-1, -1)),), (TensorSpec("y", FP32, (-1, -1)),))
@@ -50,6 +51,7 @@ class Wire:
 
     limits = LIMITS
     draining = False
+    headers = {b"x-canary"}  # noqa: RUF012 - nobody changes it
 
     def __init__(self) -> None:
         self.written = b""
@@ -116,7 +118,7 @@ def exchange(pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
     async def talk():
         wire = Wire()
         host = type("Host", (), {})()
-        for name in ("limits", "draining", "opened", "admits", "answer", "settled"):
+        for name in ("limits", "draining", "headers", "opened", "admits", "answer", "settled"):
             setattr(host, name, getattr(wire, name))
         host.closed = lambda connection: None
         connection = Connection(host)

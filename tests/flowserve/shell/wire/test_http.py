@@ -16,8 +16,9 @@ from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.connection import Connection, Limits
+from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.http import Server
+from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import bind
 
 FP32 = DATATYPES["FP32"]

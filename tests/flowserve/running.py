@@ -1,0 +1,117 @@
+"""A server as people run it, for the tests that need one: real processes, real sockets."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+FLOWSERVE = str(Path(sys.executable).parent / "flowserve")
+PATIENCE_S = 30
+
+
+def scaling(scale: float, padding_mb: int = 0) -> bytes:
+    """`y = scale * x`, with weights that nobody needs."""
+    padding = np.zeros(padding_mb * 2**18, np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "scale"], ["y"])],
+        "scaling",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
+        [
+            numpy_helper.from_array(np.float32(scale), "scale"),
+            *([numpy_helper.from_array(padding, "padding")] if padding_mb else []),
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+class Server:
+    """A running `flowserve start` on a free port."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        # A socket's path may have 107 bytes; those that pytest makes may be longer.
+        self.runtime = tempfile.TemporaryDirectory(prefix="flow-")
+        self.env = {**os.environ, "XDG_RUNTIME_DIR": self.runtime.name}
+        command = [FLOWSERVE, "start", "--http", "127.0.0.1:0", *options]
+        self.log = open(folder / "log", "w+")  # noqa: SIM115 - closed with the server
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=self.env, stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
+        for line in self.process.stdout:
+            if found := re.search(r"grpc://(\S+)", line):
+                self.grpc = found[1]
+            if found := re.search(r"http://\S+:(\d+)", line):
+                self.port = int(found[1])
+            if "listening on http" in line:
+                return
+        raise AssertionError(self.said())
+
+    def said(self) -> str:
+        self.log.seek(0)
+        return self.log.read()
+
+    def command(self, *words: str, address: str = "") -> subprocess.CompletedProcess:
+        command = [FLOWSERVE, *words, "--http", address or f"127.0.0.1:{self.port}"]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60
+        )
+
+    def status(self) -> dict:
+        return json.loads(self.command("status", "--json").stdout)
+
+    def predict(self, model: str = "m", connection=None) -> float | str:
+        """What the model makes of 1, or the refusal."""
+        mine = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]})
+        try:
+            mine.request("POST", f"/v2/models/{model}/infer", body)
+            answer = json.loads(mine.getresponse().read())
+        finally:
+            if connection is None:
+                mine.close()
+        return answer["error"] if "error" in answer else answer["outputs"][0]["data"][0]
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        mine = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        with contextlib.closing(mine):
+            mine.request(method, path, None if body is None else json.dumps(body))
+            response = mine.getresponse()
+            return response.status, response.read()
+
+    def end(self) -> int:
+        self.process.terminate()
+        return self.process.wait(PATIENCE_S)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *options: str):
+    server = Server(folder, *options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.terminate()
+            server.process.wait(PATIENCE_S)
+        server.process.stdout.close()
+        server.log.close()
+        server.runtime.cleanup()
+
+
+def until(what, *arguments):
+    """Wait until it is so; a bound for the test, not a measure."""
+    end = time.monotonic() + PATIENCE_S
+    while not (found := what(*arguments)):
+        assert time.monotonic() < end, "it never became so"
+        time.sleep(0.05)
+    return found
