@@ -21,6 +21,7 @@ NOT_YET_SHOWN: dict[str, str] = {
     "FR218": "a node that comes too late waits: no command fails by it",
     "FS220": "it takes a model that is overloaded, and a thousand clients",
     "FS221": "it takes a model that is overloaded",
+    "FS240": "it takes half a gigabyte of requests",
 }
 
 

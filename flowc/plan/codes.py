@@ -186,6 +186,7 @@ CODES: dict[str, str] = {
     "FS232": "there is no such shared memory, or too little of it",
     "FS233": "the setting cannot be changed so",
     "FS234": "the rows or columns do not fit the model",
+    "FS240": "requests hold as many bytes as they may together",
     "FS251": "the tokens cannot be used",
     "FS252": "the request has no valid token",
     "FS253": "an address that other hosts reach needs TLS and tokens",

@@ -34,6 +34,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     rollout: Plan = Plan()
     """What rollouts are like whose settings nobody gives."""
+    look_out_us: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 200.0
     limits: dict[str, Any] = {}
     """By the names of `Limits`, which is not imported here: it brings numpy along."""
     model: dict[str, dict[str, Any]] = {}

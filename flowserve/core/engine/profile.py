@@ -14,6 +14,8 @@ from flowserve.core.wire.tensors import Array
 
 # Rows together must take at most this share of what they take alone for batches to be worth their while.
 _WORTH = 0.7
+# What a call costs that waits for others, is joined with them and parted again: as much must be gained by it.
+_GATHER_MS = 0.02
 # A larger batch is preferred as long as a row in it gets cheaper by this much.
 _CHEAPER = 0.9
 # So much of the time must a run take with twice the threads, at most.
@@ -44,7 +46,8 @@ def batch_sizes(profile: Profile) -> tuple[int, int]:
     bound_ms = max(_BATCH_MS_MAX, 2 * alone_ms)
     allowed = [rows for rows, ms in sorted(profile.joined_ms.items()) if ms <= bound_ms]
     largest = allowed[-1]
-    if profile.joined_ms[largest] > _WORTH * largest * alone_ms:
+    saved_ms = alone_ms - profile.joined_ms[largest] / largest
+    if saved_ms < max((1 - _WORTH) * alone_ms, _GATHER_MS):
         return 0, 0
     preferred = 1
     for rows in allowed:

@@ -16,7 +16,8 @@ from flowserve.core.models.table import Table
 from flowserve.core.wire.openapi import document
 from flowserve.core.wire.pages import index_page, model_page
 from flowserve.core.wire.plain import encode_plain
-from flowserve.core.wire.protocol import InferRequest, encode_response
+from flowserve.core.wire.protocol import InferRequest
+from flowserve.core.wire.responses import encode_response
 from flowserve.core.wire.routes import (
     Description,
     ModelConfig,
@@ -52,6 +53,7 @@ _STATUS = {
     "FS220": 429,
     "FS221": 503,
     "FS222": 504,
+    "FS240": 503,
     "FS252": 401,
     "FS260": 503,
     "FS261": 503,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NoReturn
 from urllib.parse import unquote
 
@@ -10,6 +11,8 @@ import msgspec
 from flowc.plan.diagnostics import refuse
 from flowserve.core.wire.extension_routes import ExtensionRoute, find_extension
 from flowserve.core.wording import cut
+
+_KEPT_BYTES_MAX = 256
 
 
 class ServerLive(msgspec.Struct, frozen=True):
@@ -74,6 +77,18 @@ Description = (
     ServerLive | ServerReady | ServerMetadata | ModelMetadata | ModelReady | ModelConfig | Page | OpenApi
 )
 Route = Infer | Predict | Description | ExtensionRoute
+
+
+def route_of(method: str, target: bytes) -> Route:
+    """As `parse_route`, which reads the same targets again and again: those of a usual length are kept."""
+    if len(target) <= _KEPT_BYTES_MAX:
+        return _kept_route(method, target)
+    return parse_route(method, target.decode("latin-1"))
+
+
+@functools.lru_cache(1024)
+def _kept_route(method: str, target: bytes) -> Route:
+    return parse_route(method, target.decode("latin-1"))
 
 
 def parse_route(method: str, target: str) -> Route:

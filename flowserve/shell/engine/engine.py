@@ -6,7 +6,6 @@ import asyncio
 import functools
 import math
 import os
-import weakref
 from collections.abc import Callable
 from time import monotonic, time
 from typing import Any
@@ -20,7 +19,8 @@ from flowserve.core.engine.joining import join_key
 from flowserve.core.engine.overload import explained
 from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
-from flowserve.core.models.model import Model
+from flowserve.core.models.model import ByModel, Model
+from flowserve.core.wire.tensors import Array
 from flowserve.shell.engine.lanes import Lane
 from flowserve.shell.engine.passage import Passage
 from flowserve.shell.engine.running import Ran, Result, run, run_batch
@@ -52,9 +52,7 @@ class LoopEngine:
         self._settings = settings
         self._inline_ms = settings.inline_ms
         self._threads = Threads(loop, settings.threads, self._feed_starved)
-        # By identity: hashing a model would hash all of its signature. A lane ends with its model.
-        self._lanes: dict[int, Lane] = {}
-        self._watched: dict[int, weakref.ref[Model]] = {}
+        self._lanes = ByModel(lambda model: Lane(model, Profile(), self._settings.processors))
         self._starved: dict[Lane, None] = {}  # no thread was free for these, first come first served
         self._waiting: dict[Call, tuple[Lane, Entry]] = {}
         self._passages: dict[Call, Passage] = {}
@@ -66,32 +64,46 @@ class LoopEngine:
 
     def adopt(self, model: Model, profile: Profile) -> None:
         """Hear what a warm-up found out about a model. Without, it is learned from requests."""
-        lane, key = Lane(model, profile, self._settings.processors), id(model)
-        lanes, watched = self._lanes, self._watched
+        self._lanes.set(model, Lane(model, profile, self._settings.processors))
 
-        def forget(_: object) -> None:
-            lanes.pop(key, None)
-            watched.pop(key, None)
+    def run_now(
+        self,
+        model: Model,
+        feed: dict[str, Array],
+        outputs: tuple[str, ...],
+        rows: int,
+        deadline_ms: float | None,
+        looked: bool = False,
+    ) -> Result | None:
+        """Run what is soon over while nothing of its model waits or runs. None: a call must be made of it.
 
-        lanes[key] = lane
-        watched[key] = weakref.ref(model, forget)
+        The path that most requests take, so short. `looked`: no other answer than by a run was found.
+        """
+        lane = self._lanes.of(model)
+        batcher = lane.batcher
+        if (lane.special and not looked) or batcher.waiting or batcher.running:
+            return None
+        if not self._may_run_now(lane, rows, deadline_ms):
+            return None
+        clock = lane.clock
+        began = clock()
+        result = run(model, feed, outputs)
+        ms = (clock() - began) * 1e3
+        lane.costs.observe(rows, ms)
+        lane.tally.ran(rows, ms)
+        _count(lane.tally, rows, result, 0.0, ms)
+        return result
 
     def submit(self, call: Call) -> None:
         """Take a call; see `calls.Engine`."""
-        lane = self._lane(call.model)
+        lane = self._lanes.of(call.model)
         if lane.special and (lane.answer_from_cache(call) or self._passes(lane, call)):
             return
-        batcher = lane.batcher
-        # The path that most calls take, so first and short: nothing waits or runs, and it is soon over.
-        if not (batcher.waiting or batcher.running) and self._may_run_now(lane, call):
-            clock = lane.clock
-            began = clock()
-            result = run(call.model, call.feed, call.outputs)
-            ms = (clock() - began) * 1e3
-            lane.costs.observe(call.rows, ms)
-            lane.tally.ran(call.rows, ms)
-            _tell(lane.tally, call, result, 0.0, ms)
+        result = self.run_now(call.model, call.feed, call.outputs, call.rows, call.deadline_ms, looked=True)
+        if result is not None:
+            call.done(result)
             return
+        batcher = lane.batcher
         key = None
         if lane.joins:
             key = call.outputs if lane.plain else join_key(call.feed, call.outputs)
@@ -122,7 +134,8 @@ class LoopEngine:
             self._passages.pop(call, None)
             ms = self.now_ms() - began_ms
             lane.tally.ran(call.rows, ms)
-            _tell(lane.tally, call, result, 0.0, ms)
+            _count(lane.tally, call.rows, result, 0.0, ms)
+            call.done(result)
 
         passage = self._passages[call] = Passage(self, call, lane.stages(call.outputs), done)
         passage.begin()
@@ -130,12 +143,11 @@ class LoopEngine:
 
     def is_crowded(self, model: Model) -> bool:
         """Whether it is worth asking `check` before a request is read to its end."""
-        lane = self._lanes.get(id(model))
-        return lane is not None and lane.batcher.waiting > 0
+        return self._lanes.of(model).batcher.waiting > 0
 
     def check(self, model: Model, rows: int, deadline_ms: float | None, priority: int) -> None:
         """Raise the `Overloaded` that such a call would be told, so that it need not be made."""
-        lane, now_ms = self._lane(model), self.now_ms()
+        lane, now_ms = self._lanes.of(model), self.now_ms()
         priority = lane.priority(priority)
         entry = Entry(None, rows, None, lane.deadline_ms(deadline_ms, now_ms), priority)
         reason = lane.batcher.refuses(rows, entry.deadline_ms, priority, now_ms)
@@ -157,25 +169,23 @@ class LoopEngine:
 
     def tally(self, model: Model) -> Tally:
         """What was counted of a model's calls; see `calls.Engine`."""
-        return self._lane(model).tally
+        return self._lanes.of(model).tally
+
+    @property
+    def uses_threads(self) -> bool:
+        """Whether a thread has work."""
+        return self._threads.free < self._settings.threads
 
     def close(self) -> None:
         """Let the threads end after what they were given."""
         self._threads.close()
 
-    def _lane(self, model: Model) -> Lane:
-        lane = self._lanes.get(id(model))
-        if lane is None:
-            self.adopt(model, Profile())
-            lane = self._lanes[id(model)]
-        return lane
-
-    def _may_run_now(self, lane: Lane, call: Call) -> bool:
-        if not lane.costs.known or lane.costs.expected_ms(call.rows) > self._inline_ms:
+    def _may_run_now(self, lane: Lane, rows: int, deadline_ms: float | None) -> bool:
+        if not lane.costs.known or lane.costs.expected_ms(rows) > self._inline_ms:
             return False
-        if call.deadline_ms is not None and self.now_ms() >= call.deadline_ms:
+        if deadline_ms is not None and self.now_ms() >= deadline_ms:
             return False
-        if not lane.joins or call.rows >= lane.batcher.policy.rows_max:
+        if not lane.joins or rows >= lane.batcher.policy.rows_max:
             return True
         if lane.alone < _ALONE_MAX:
             return False
@@ -256,7 +266,7 @@ class LoopEngine:
             call = refusal.entry.call
             self._waiting.pop(call, None)
             waited_ms = max(0.0, self.now_ms() - refusal.entry.arrived_ms)
-            self._lane(call.model).tally.failure(waited_ms)
+            self._lanes.of(call.model).tally.failure(waited_ms)
             call.done(explained(call.model.name, refusal))
 
     def _tick(self) -> None:
@@ -272,15 +282,15 @@ class LoopEngine:
 
 def _tell_all(tally: Tally, batch: Batch, ran: Ran) -> None:
     for entry, result in zip(batch.entries, ran.results, strict=True):
-        _tell(tally, entry.call, result, batch.began_ms - entry.arrived_ms, ran.ms)
+        _count(tally, entry.rows, result, batch.began_ms - entry.arrived_ms, ran.ms)
+        entry.call.done(result)
 
 
-def _tell(tally: Tally, call: Call, result: Result, queue_ms: float, ms: float) -> None:
+def _count(tally: Tally, rows: int, result: Result, queue_ms: float, ms: float) -> None:
     if isinstance(result, Refused):
         tally.failure(queue_ms + ms)
     else:
-        tally.success(call.rows, queue_ms, ms, time())
-    call.done(result)
+        tally.success(rows, queue_ms, ms, time())
 
 
 def _nobody(result: object) -> None:

@@ -84,7 +84,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         server_version=version("flow-toolchain"),
         processes=config.processes,
         drain_s=config.limits.get("drain_s", _DRAIN_S),
-        limits=config.limits,
+        limits={"look_out_s": config.look_out_us / 1e6} | config.limits,
         models=config.per_model(),
         memory_mb=config.memory_mb,
         grace_s=config.grace_s,

@@ -11,17 +11,19 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
-from flowserve.core.models.model import Model
+from flowserve.core.models.model import ByModel, Model
+from flowserve.core.wire.alike import Alike
 from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
+from flowserve.core.wire.heads import Received
 from flowserve.core.wire.plain import parse_plain
-from flowserve.core.wire.protocol import Admit, InferRequest, parse_request
+from flowserve.core.wire.protocol import Admit, InferRequest
 from flowserve.core.wire.shared import Region, no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.trials import Trial
-from flowserve.shell.wire.connection import Connection, Received
+from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.limits import Limits
 
@@ -37,6 +39,7 @@ class Host(Protocol):
     limits: Limits
     engine: LoopEngine
     extensions: Extensions
+    readers: ByModel[Alike]
     exchanges: dict[Connection, Exchange]
     """What connections wait for."""
 
@@ -115,11 +118,10 @@ class Exchange:
         began = perf_counter()
         try:
             body = unpacked(received.body, received.coding, self._server.limits.body_bytes)
-            signature = self._model.signature
             if self._plain:
-                return parse_plain(body, signature)
-            header_bytes = _header_bytes(received.header_bytes)
-            return parse_request(body, header_bytes, signature, admit, self._region)
+                return parse_plain(body, self._model.signature)
+            reader = self._server.readers.of(self._model)
+            return reader.read(body, _header_bytes(received.header_bytes), admit, self._region)
         except Refused as refused:
             return refusal(refused)
         except Exception:
@@ -137,21 +139,18 @@ class Exchange:
             self._finish(request)
         elif self._answer is None:  # else the client left while its body was read
             self._request = request
+            engine, model, feed = self._server.engine, self._model, request.feed
             names = tuple([wanted.spec.name for wanted in request.wanted])
-            rows = rows_of(request.feed)
+            rows, deadline_ms = rows_of(feed), self._deadline_ms(request.timeout_us)
             done: Done = self._done
             if self._trial is not None:
-                done = self._trial.watched(request.feed, names, rows, done)
-            self._call = Call(
-                self._model,
-                request.feed,
-                names,
-                rows,
-                done,
-                self._deadline_ms(request.timeout_us),
-                priority_of(request.priority),
-            )
-            self._server.engine.submit(self._call)
+                done = self._trial.watched(feed, names, rows, done)
+            outputs = engine.run_now(model, feed, names, rows, deadline_ms)
+            if outputs is not None:
+                done(outputs)
+                return
+            self._call = Call(model, feed, names, rows, done, deadline_ms, priority_of(request.priority))
+            engine.submit(self._call)
 
     def _done(self, outputs: list[Array] | Refused) -> None:
         if isinstance(outputs, Refused):

@@ -14,24 +14,27 @@ from typing import Protocol
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.models.fork import Fork, Forked
-from flowserve.core.models.model import Model
+from flowserve.core.models.model import ByModel, Model
 from flowserve.core.models.table import Cold, Version
 from flowserve.core.wire.addresses import Tcp, Unix
+from flowserve.core.wire.alike import Alike
 from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.coding import unpacked
 from flowserve.core.wire.extension_routes import ExtensionRoute
+from flowserve.core.wire.heads import Heads, Received
 from flowserve.core.wire.hosting import Repository
-from flowserve.core.wire.routes import Infer, Predict, parse_route
+from flowserve.core.wire.routes import Infer, Predict, route_of
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.models.trials import Trial, Trials
-from flowserve.shell.wire.connection import Connection, Received
+from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.exchange import Exchange
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
 from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
+from flowserve.shell.wire.lookout import Lookout
 from flowserve.shell.wire.security import Security
 
 _GONE = Answer()  # whatever it is: there is nobody to read it
@@ -114,6 +117,10 @@ class Server:
         self.engine = engine or LoopEngine(self._loop)
         self.trials = Trials(self.engine)
         self.extensions = Extensions(repository or FixedRepository(models, self.engine), alone)
+        self.heads = Heads(self.headers)
+        self.held_bytes = 0
+        self.readers = ByModel(lambda model: Alike(model.signature))
+        self._lookout = Lookout(self._loop, limits.look_out_s, lambda: self.engine.uses_threads)
         self.exchanges: dict[Connection, Exchange] = {}
         self.connections: Connections[Connection] = Connections(limits)
         self.opened = self.connections.opened
@@ -144,8 +151,9 @@ class Server:
     def answer(self, received: Received, connection: Connection) -> Answer | None:
         """Answer now what is only a description or runs inline; of the rest `connection` hears later."""
         try:
-            route = parse_route(received.method, received.target.decode("latin-1"))
+            route = route_of(received.method, received.target)
             if isinstance(route, Infer) or isinstance(route, Predict):  # noqa: SIM101 - a union costs 0.2 us
+                self._lookout.came()
                 plain = isinstance(route, Predict)
                 try:
                     model = self.models.resolve(route.name, route.version)

@@ -11,6 +11,8 @@ class Limits(msgspec.Struct, frozen=True):
     body_bytes: int = 64 * 2**20
     """Of a request, or a message, also after it is unpacked."""
     head_bytes: int = 64 * 2**10
+    held_bytes: int = 512 * 2**20
+    """Of HTTP bodies that are arriving or wait to be answered, of all connections together."""
     connections: int = 1024
     streams: int = 128
     """Of one HTTP/2 connection at once."""
@@ -25,5 +27,7 @@ class Limits(msgspec.Struct, frozen=True):
     """For a client to read some of its answer."""
     linger_s: float = 5.0
     """After a refusal, for a client that is still sending to see it."""
+    look_out_s: float = 0.0002
+    """After a request that came as soon after another, before sleeping; 0 sleeps at once."""
     drain_s: float = 10.0
     """After SIGTERM, for requests that were begun."""

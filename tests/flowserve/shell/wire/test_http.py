@@ -330,6 +330,32 @@ def test_what_is_not_taken_ends_the_connection(request_, status, message):
 
 
 @on_loop
+async def test_all_connections_together_hold_so_many_bytes_and_no_more():
+    gate = threading.Event()
+
+    def slow(feed, outputs):
+        gate.wait(10)
+        return double(feed, outputs)
+
+    body = BODY + b" " * 1000
+    async with running(Limits(held_bytes=1500), slow=slow) as host:
+        first, second, third = [await host.connect() for _ in range(3)]
+        first.send(post(body, "slow"))
+        while not host.server.held_bytes:
+            await asyncio.sleep(0)
+        second.send(b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n")
+        status, text = await second.error()
+        assert (status, text[:7]) == (503, "[FS240]")
+        third.send(post())  # a small one still fits
+        assert (await third.response())[0] == 200
+        gate.set()
+        assert (await first.response())[0] == 200
+        assert host.server.held_bytes == 0
+        first.send(post(body))
+        assert (await first.response())[0] == 200
+
+
+@on_loop
 async def test_a_header_that_never_ends():
     async with running(Limits(head_bytes=400)) as host:
         client = await host.connect()
