@@ -1,4 +1,4 @@
-"""Addresses of artifacts, `RUN/NODE/OUTPUT/HASH`: what each node of a run made or logged, and where it lies."""
+"""Addresses of artifacts, `RUN/NODE/OUTPUT/HASH`: what nodes of a run made or logged, and where it lies."""
 
 from __future__ import annotations
 
