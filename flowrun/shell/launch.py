@@ -43,7 +43,8 @@ from flowrun.shell.log.reopening import reopen
 from flowrun.shell.log.runlog import RunLog, disputed
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.showing.watchers import complain, say, watcher
+from flowrun.shell.saying import complain, say
+from flowrun.shell.showing.watchers import watcher
 from flowrun.shell.workers.forkserver import ZygoteProcess
 from flowrun.shell.workers.pool import Pool
 

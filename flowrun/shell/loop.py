@@ -18,7 +18,7 @@ from flowrun.shell.log.database import Batch
 from flowrun.shell.log.outage import Outage, unwritten
 from flowrun.shell.log.runlog import RunLog, demand_written, refuse_unwritten
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.showing.watchers import complain
+from flowrun.shell.saying import complain
 from flowrun.shell.store.verifier import Verifier
 from flowrun.shell.workers.descendants import tree
 from flowrun.shell.workers.pool import Pool

@@ -11,9 +11,9 @@ from flowc.plan.diagnostics import Refused, print_refusal
 from flowrun.core.state import State
 from flowrun.shell.clock import now_ms
 from flowrun.shell.log.home import Home
+from flowrun.shell.saying import complain, say, whoever_reads
 from flowrun.shell.showing.report import failures, report
 from flowrun.shell.showing.views import summary
-from flowrun.shell.showing.watchers import complain, say, whoever_reads
 
 _EXIT_STATUS = {"succeeded": 0, "failed": 1, "cancelled": 130}
 

@@ -26,8 +26,8 @@ from flowrun.shell.exporting.ending import COMMAND_S, tell
 from flowrun.shell.log.following import follow
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.runlog import RunLog
+from flowrun.shell.saying import complain
 from flowrun.shell.showing.report import report
-from flowrun.shell.showing.watchers import complain
 
 PATIENCE_S = 10.0  # at the end of a run: what is not sent by then is lost
 _TOLD = "went wrong: "  # what the process says so is for people

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -33,6 +32,7 @@ from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.shell.clock import now_ms
 from flowrun.shell.log.outage import lasting
+from flowrun.shell.saying import say, whoever_reads
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -183,35 +183,6 @@ class LiveWatcher:
         with whoever_reads(sys.stdout):
             self._live.update(picture, refresh=True)
         self._next_s = time.monotonic() + max(_REFRESH_S, 100 * (time.thread_time() - began))
-
-
-def say(lines: Iterable[str]) -> None:
-    """Print lines at once; that nobody reads them any more is no error."""
-    with whoever_reads(sys.stdout):
-        for line in lines:
-            print(line)
-
-
-def complain(line: str) -> None:
-    """Print a line on standard error, in the same way."""
-    with whoever_reads(sys.stderr):
-        print(line, file=sys.stderr)
-
-
-@contextlib.contextmanager
-def whoever_reads(stream: TextIO) -> Iterator[None]:
-    """For writing to standard output or error: once that fails, what else is written there goes nowhere.
-
-    Whoever was reading has seen enough (`| head`), the terminal is gone, or the disk is full: no reason to
-    stop the run.
-    """
-    try:
-        yield
-        stream.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
 
 
 class Lines:

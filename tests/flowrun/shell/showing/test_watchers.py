@@ -10,7 +10,7 @@ from graphs import Run, host
 
 from flowrun.core.changes import CancelRequested, Exited, Finish, Opened, Retry, Start, Woke
 from flowrun.core.model import Artifact, Failure, Placement
-from flowrun.shell.showing.watchers import FEW, JsonWatcher, LiveWatcher, PlainWatcher, complain, say
+from flowrun.shell.showing.watchers import FEW, JsonWatcher, LiveWatcher, PlainWatcher
 
 CHANGES = [
     Opened(1000, "p", {}, host()),
@@ -109,26 +109,6 @@ def test_the_live_view_has_a_line_while_the_log_cannot_be_written(state, monkeyp
         watcher._next_s = 0.0
         watcher.tick(state)
         assert ("cannot be written for 0 s: database is locked; nothing starts" in screen.getvalue()) is shown
-
-
-def test_saying_something_into_a_closed_pipe_is_no_error(monkeypatch):
-    """And from then on it goes nowhere."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w") as pipe:
-        monkeypatch.setattr(sys, "stdout", pipe)
-        for _ in range(3):
-            say(["a line"])
-        assert os.readlink(f"/proc/self/fd/{writer}") == "/dev/null"
-
-
-def test_complaining_into_a_closed_pipe_is_no_error(monkeypatch):
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w") as pipe:
-        monkeypatch.setattr(sys, "stderr", pipe)
-        for _ in range(3):
-            complain("a line")
 
 
 def test_a_terminal_that_goes_away_is_no_error(state, monkeypatch):
