@@ -25,7 +25,11 @@ class Tally:
         "_seen",
         "failed",
         "failed_ms",
+        "hit_ms",
+        "hits",
         "last_s",
+        "miss_ms",
+        "misses",
         "per_s",
         "queue_ms",
         "read_ms",
@@ -46,6 +50,10 @@ class Tally:
         self.queue_ms = self.run_ms = self.failed_ms = 0.0
         self.route_ms = self.read_ms = self.write_ms = self.request_ms = 0.0
         """Of requests that were answered with outputs (`answered`), as of when it was settled last."""
+        self.hits = self.misses = 0
+        """Calls whose answer was kept, which count among those that succeeded, and those whose was not."""
+        self.hit_ms = self.miss_ms = 0.0
+        """For looking up, and keeping."""
         self.runs: dict[int, list[float]] = {}
         """By rows: how many runs, and how long they took."""
         self._counts = [0] * (BUCKETS * (len(STAGES) + 1))
@@ -72,6 +80,13 @@ class Tally:
         self.rows += rows
         self.queue_ms += queue_ms
         self.run_ms += run_ms
+        self.last_s = now_s
+
+    def hit(self, ms: float, now_s: float) -> None:
+        """Count a call whose outputs were kept from an earlier one."""
+        self.succeeded += 1
+        self.hits += 1
+        self.hit_ms += ms
         self.last_s = now_s
 
     def failure(self, ms: float) -> None:

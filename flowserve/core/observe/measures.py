@@ -34,6 +34,9 @@ class ModelMeasure(msgspec.Struct, frozen=True, omit_defaults=True):
     failed: int = 0
     """Calls that the engine refused, or that the model failed."""
     rows: int = 0
+    hits: int = 0
+    """Calls that were answered from the cache, which are among those that succeeded."""
+    misses: int = 0
     refusals: list[Refusals] = []
     request: Counts = []
     request_ms: float = 0.0
@@ -103,6 +106,8 @@ def measured(name: str, version: int, tally: Tally) -> ModelMeasure:
         succeeded=tally.succeeded,
         failed=tally.failed,
         rows=tally.rows,
+        hits=tally.hits,
+        misses=tally.misses,
         refusals=[Refusals(*key, count) for key, count in sorted(tally.refusals.items())],
         request=tally.request if busy else [],
         request_ms=tally.request_ms,
@@ -177,6 +182,6 @@ def _logged(a: Logged, b: Logged) -> Logged:
 _NONE: list[Counts] = [[] for _ in STAGES]
 _ZERO = [0.0 for _ in STAGES]
 _ADDED = (
-    *("succeeded", "failed", "rows", "request_ms", "per_s"),
+    *("succeeded", "failed", "rows", "hits", "misses", "request_ms", "per_s"),
     *("loads", "load_ms", "evictions", "bytes", "loaded", "waiting"),
 )

@@ -108,6 +108,8 @@ def _of_models(models: Sequence[ModelMeasure], stages: bool) -> Iterator[Metric]
 
 _FAMILIES: tuple[tuple[str, Kind, str, Callable[[ModelMeasure], float]], ...] = (
     ("rows_total", "counter", "Rows that were inferred.", attrgetter("rows")),
+    ("cache_hits_total", "counter", "Requests that were answered from the cache.", attrgetter("hits")),
+    ("cache_misses_total", "counter", "Requests whose answer was not kept.", attrgetter("misses")),
     ("queue_length", "gauge", "Requests that wait for a version to run.", attrgetter("waiting")),
     ("model_loaded", "gauge", "Processes that have a version in memory.", attrgetter("loaded")),
     ("model_bytes", "gauge", "Memory that a version has in all processes.", attrgetter("bytes")),

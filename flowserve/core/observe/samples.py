@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.observe.ended import Ended, iso_time
 from flowserve.core.observe.settings import Samples
 from flowserve.core.wire.protocol import InferRequest

@@ -9,8 +9,8 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.calls import Overloaded
+from flowserve.core.models.model import Model
 from flowserve.core.models.pbtxt import config_json
-from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import TensorSpec
 from flowserve.core.models.table import Table
 from flowserve.core.wire.openapi import document
@@ -56,6 +56,9 @@ _STATUS = {
     "FS240": 503,
     "FS252": 401,
     "FS260": 503,
+    "FS261": 503,
+    "FS262": 503,
+    "FS263": 503,
 }
 _HTML = "text/html; charset=utf-8"
 
@@ -92,7 +95,7 @@ def describe(route: Description, table: Table, ready: bool, server_version: str)
         case ModelMetadata(name, version):
             return _json(_metadata(table.resolve(name, version), table.versions(name)))
         case ModelConfig(name, version):
-            return _json(config_json(name, table.resolve(name, version).signature))
+            return _json(config_json(table.resolve(name, version)))
         case Page(""):
             return Answer(body=index_page(list(table)), content_type=_HTML)
         case Page(name, version):
@@ -144,7 +147,7 @@ def _metadata(model: Model, versions: list[str]) -> dict[str, Any]:
     return {
         "name": model.name,
         "versions": versions,
-        "platform": "onnxruntime_onnx",
+        "platform": model.platform,
         "inputs": [_described(spec) for spec in model.signature.inputs],
         "outputs": [_described(spec) for spec in model.signature.outputs],
     }

@@ -66,7 +66,7 @@ def statistics_of(name: str, version: str, tally: Tally) -> ModelStatistics:
     """Say what was counted of a version in the extension's words."""
     tally.settle()
     done = tally.succeeded
-    whole_ms = tally.queue_ms + tally.run_ms + tally.read_ms + tally.write_ms
+    whole_ms = tally.queue_ms + tally.run_ms + tally.read_ms + tally.write_ms + tally.hit_ms + tally.miss_ms
     return ModelStatistics(
         name,
         version,
@@ -78,8 +78,10 @@ def statistics_of(name: str, version: str, tally: Tally) -> ModelStatistics:
             fail=_duration(tally.failed, tally.failed_ms),
             queue=_duration(done, tally.queue_ms),
             compute_input=_duration(done, tally.read_ms),
-            compute_infer=_duration(done, tally.run_ms),
+            compute_infer=_duration(done - tally.hits, tally.run_ms),
             compute_output=_duration(done, tally.write_ms),
+            cache_hit=_duration(tally.hits, tally.hit_ms),
+            cache_miss=_duration(tally.misses, tally.miss_ms),
         ),
         batch_stats=[
             BatchStatistics(rows, compute_infer=_duration(round(count), ms))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure
 from flowserve.core.observe.settings import Observed
 from flowserve.core.wire.statistics import ModelStatistics
@@ -28,12 +29,10 @@ class Settings(msgspec.Struct, frozen=True):
     processes: int = 1
     drain_s: float = 10.0
     limits: dict[str, float] = {}
-    tier: int = 2
-    tiers: dict[str, int] = {}
+    models: PerModel = PerModel()
     memory_mb: int = 0
     grace_s: float = 300.0
     model_control: bool = False
-    batching: bool = True
     observed: Observed = Observed()
     credentials: Credentials = Credentials()
 
@@ -144,13 +143,11 @@ def _begin(settings: Settings) -> Begin:
         repository=str(settings.repository),
         server_version=settings.server_version,
         limits=settings.limits,
-        tier=settings.tier,
-        tiers=settings.tiers,
+        models=settings.models,
         memory_bytes=settings.memory_mb * 2**20 // settings.processes,
         grace_s=settings.grace_s,
         processes=settings.processes,
         model_control=settings.model_control,
-        batching=settings.batching,
         observed=settings.observed,
         credentials=settings.credentials,
     )

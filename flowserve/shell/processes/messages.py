@@ -9,6 +9,7 @@ from flowserve.core.models.catalog import Load, Unload
 from flowserve.core.models.evidence import Evidence
 from flowserve.core.models.key import Key
 from flowserve.core.models.rollout import Rollout
+from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ProcessMeasure
 from flowserve.core.observe.settings import Observed
 from flowserve.core.wire.statistics import ModelStatistics
@@ -22,15 +23,12 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     repository: str
     server_version: str
     limits: dict[str, float] = {}
-    tier: int = 2
-    tiers: dict[str, int] = {}
-    """By model, where it is not `tier`."""
+    models: PerModel = PerModel()
     memory_bytes: int = 0
     grace_s: float = 300.0
     processes: int = 1
     """How many answer."""
     model_control: bool = False
-    batching: bool = True
     observed: Observed = Observed()
     credentials: Credentials = Credentials()
 

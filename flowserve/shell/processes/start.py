@@ -82,6 +82,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         {folder.name: stamps(folder) for folder in folders},
         {name: of for name, of in aliases.items() if of is not None},
         {folder.name: rollouts for folder in folders if (rollouts := read_rollouts(folder))},
+        {folder.name: folder.needs for folder in folders if folder.needs},
     )
     listener = reserve(http)
     check_reach(listener, security, config.trust_network)
@@ -97,16 +98,16 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         processes=config.processes,
         drain_s=config.limits.get("drain_s", _DRAIN_S),
         limits={"look_out_s": config.look_out_us / 1e6} | config.limits,
-        tier=config.tier,
-        tiers=config.tiers,
+        models=config.per_model(),
         memory_mb=config.memory_mb,
         grace_s=config.grace_s,
         model_control=config.model_control,
-        batching=config.batching,
         observed=observed,
         credentials=security.credentials(),
     )
     supervisor = Supervisor(settings, listener, beside)
+    for name in sorted(set(settings.models.named) - set(found.found)):
+        supervisor.note(f"the configuration has settings of model `{name}`, which the repository has not")
     address = address_of(listener)
 
     def announce(rows: list[str]) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,19 +20,22 @@ import msgspec
 import uvloop
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.evidence import Evidence
 from flowserve.core.models.fork import Fork
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.members import is_bound
+from flowserve.core.models.model import Model
 from flowserve.core.models.table import Table, Version
 from flowserve.core.models.tiers import EAGER, PINNED, Budget
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure, measured
-from flowserve.shell.engine.engine import LoopEngine, Settings
-from flowserve.shell.engine.warmup import measure
-from flowserve.shell.models.loading import load_proven
-from flowserve.shell.models.memory import Memory, disk_bytes
+from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.models.loading import load_measured
+from flowserve.shell.models.memory import Memory
+from flowserve.shell.models.pipelines import bind, load_pipeline
 from flowserve.shell.models.serving import Serving
+from flowserve.shell.models.weights import size_on_disk
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.observe.process import cpu_s, resident_bytes
 from flowserve.shell.processes import generation
@@ -151,19 +155,26 @@ class Worker:
     def _set_up(self, begin: Begin) -> None:
         self._begin = begin
         self._loop = asyncio.get_running_loop()
-        self._engine = LoopEngine(self._loop, Settings(batching=begin.batching))
+        self._engine = LoopEngine(self._loop)
         budget = Budget(begin.memory_bytes, begin.grace_s)
         self._observer = Observer(begin.observed, begin.server_version) if begin.observed.any else None
-        self._memory = Memory(self._load, partial(disk_bytes, Path(begin.repository)), budget)
+        size = partial(size_on_disk, Path(begin.repository), begin.models, begin.processes)
+        self._memory = Memory(self._load, size, budget)
         self._serving.lazily(self._memory.load, self._threads)
         self._repository = SupervisedRepository(
             self._serving, self._engine, self._tell, begin.model_control, begin.processes == 1
         )
 
-    def _load(self, key: Key) -> Model:
-        """Load a version and measure it, which also warms it up. Runs on the loading thread."""
-        model = load_proven(Path(self._begin.repository), key)
-        profile = measure(model, _MEASURE_MS if self._tier(key) <= EAGER else _MEASURE_COLD_MS)
+    def _load(self, version: Version) -> Model:
+        """Load a version, whose members are in memory. Runs on the loading thread."""
+        repository, settings = Path(self._begin.repository), self._begin.models.of(version.key.name)
+        if is_bound(version.key.stamp):
+            assert not isinstance(version.members, Refused)
+            members = [member.model for member in version.members if member.model is not None]
+            model, profile = load_pipeline(repository, version.key, settings, members), Profile()
+        else:
+            budget_ms = _MEASURE_MS if settings.tier <= EAGER else _MEASURE_COLD_MS
+            model, profile = load_measured(repository, version.key, settings, budget_ms)
         self._loop.call_soon_threadsafe(self._engine.adopt, model, profile)
         return model
 
@@ -213,9 +224,6 @@ class Worker:
             waiting=self._engine.waiting(model) if model is not None else 0,
         )
 
-    def _tier(self, key: Key) -> int:
-        return self._begin.tiers.get(key.name, self._begin.tier)
-
     async def _accept(self) -> bool:
         begin, several = self._begin, self._begin.processes > 1
         server = Server(
@@ -256,22 +264,42 @@ class Worker:
         had the version served before, by a process that is gone: then each request for it tries again.
         """
         loop = asyncio.get_running_loop()
-        failures: list[Failure] = []
-        proven = set(prepare.proven)
-        for key in prepare.versions:
-            version = self._versions.get(key)
-            if version is None:
-                version = self._versions[key] = Version(key, tier=self._tier(key))
-            if version.model is not None or not self._eager(version, key in proven):
-                continue
-            outcome = await loop.run_in_executor(self._threads, self._memory.load, version)
-            if isinstance(outcome, Refused):
-                failures.append(Failure(key, outcome.diagnostics))
+        new = [key for key in prepare.versions if key not in self._versions]
+        latest = {key.name: version for key, version in sorted(self._versions.items())}
+        for key in new:
+            self._versions[key] = version = Version(key, tier=self._begin.models.of(key.name).tier)
+            if key.name in latest:
+                self._memory.succeed(version, latest[key.name])
         versions = [self._versions[key] for key in prepare.versions]
+        pipelines = [key for key in new if is_bound(key.stamp)]
+        if pipelines:
+            table = Table(versions, prepare.aliases)
+            await loop.run_in_executor(self._threads, self._bind, pipelines, table)
+        failed: dict[Version, Refused] = {}
+        proven = set(prepare.proven)
+        for version in sorted(versions, key=lambda version: is_bound(version.key.stamp)):
+            if version.model is not None or not self._eager(version, version.key in proven):
+                continue
+            outcome = await loop.run_in_executor(self._threads, self._loaded, version, failed)
+            if isinstance(outcome, Refused):
+                failed[version] = outcome
         forks = self._forks(prepare)
         self._serving.stage(Table(versions, prepare.aliases, prepare.generation, forks))
         self._serving.halt(self._halted)
+        failures = [Failure(version.key, refused.diagnostics) for version, refused in failed.items()]
         self._tell(Prepared(prepare.generation, failures))
+
+    def _bind(self, pipelines: list[Key], table: Table) -> None:
+        for key in pipelines:
+            self._versions[key].members = bind(Path(self._begin.repository), key, table)
+
+    def _loaded(self, version: Version, failed: Mapping[Version, Refused]) -> Model | Refused:
+        """Load a version, unless a member of it has failed: that might go well a second time."""
+        if not isinstance(version.members, Refused):
+            for member in version.members:
+                if member in failed:
+                    return failed[member]
+        return self._memory.load(version)
 
     def _forks(self, prepare: Prepare) -> list[Fork]:
         """Where rollouts part requests. What was seen of a step goes on being counted in every table."""
@@ -304,19 +332,22 @@ class Worker:
     def _drop(self, versions: list[Version]) -> None:
         """Runs on the loading thread."""
         for version in versions:
-            self._memory.forget(version)
+            self._memory.drop(version)
         self._memory.trim()
 
     async def _looking(self) -> None:
         looked = 0
         while True:
             await asyncio.sleep(_LOOK_S)
-            self._memory.look()
+            self._memory.look(list(self._versions.values()))
             forks = self._serving.table.forks if self._serve else ()
             if forks:
                 seen = [Seen(of.name, of.alias, of.rollout.serial, of.evidence) for of in forks]
                 self._tell(Watched(seen))
             looked = self._look_at(looked)
+            if (version := self._memory.ahead()) is not None:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._threads, self._memory.load_ahead, version)
 
     def _look_at(self, start: int) -> int:
         """Bring rates up to date, of some models at a time; returns where to go on."""

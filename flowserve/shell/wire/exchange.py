@@ -11,7 +11,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
-from flowserve.core.models.registry import ByModel, Model
+from flowserve.core.models.model import ByModel, Model
 from flowserve.core.observe.ended import Stages
 from flowserve.core.wire.alike import Alike
 from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, failure, refusal

@@ -19,7 +19,7 @@ import msgspec
 from flowc.plan.diagnostics import Refused, refuse
 from flowc.plan.exposition import accepts_openmetrics
 from flowserve.core.models.fork import Fork, Forked
-from flowserve.core.models.registry import ByModel, Model
+from flowserve.core.models.model import ByModel, Model
 from flowserve.core.models.table import Cold, Version
 from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.alike import Alike

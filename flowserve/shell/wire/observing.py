@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.observe.ended import Ended, Stages, clean_id
 from flowserve.core.observe.samples import Exchanged
 from flowserve.core.wire.answers import Answer

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.observe.ended import Ended
 from flowserve.core.observe.samples import Exchanged, Sample, sample_line, share_of

@@ -5,7 +5,7 @@ import pytest
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature
 from flowserve.core.models.table import Table, Version
 from flowserve.core.wire.statistics import Duration, counted, statistics_of, summed

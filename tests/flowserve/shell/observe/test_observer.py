@@ -5,7 +5,7 @@ import json
 
 import uvloop
 
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.observe.measures import Logged
 from flowserve.core.observe.settings import AccessLog, Observed, Samples, Traces

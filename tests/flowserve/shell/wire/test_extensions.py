@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.hosting import Indexed

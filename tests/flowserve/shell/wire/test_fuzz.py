@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.tally import Tally
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.answers import answer_infer, answer_predict, describe, refusal
 from flowserve.core.wire.datatypes import DATATYPES

@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from flowserve.core.models.pipeline import Pipeline
+from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature
 
 Run = Callable[[Mapping[str, Any], Sequence[str]], list[Any]]
@@ -17,6 +19,13 @@ Run = Callable[[Mapping[str, Any], Sequence[str]], list[Any]]
 _T = TypeVar("_T")
 
 
+class Bound(msgspec.Struct, frozen=True):
+    """A pipeline, and for each of its steps the model that it runs."""
+
+    pipeline: Pipeline
+    members: tuple[Model, ...]
+
+
 class Model(msgspec.Struct, frozen=True, weakref=True):
     """One loaded version of a model. `run` raises `Refused` FS205 or FS210 when the model fails."""
 
@@ -24,6 +33,14 @@ class Model(msgspec.Struct, frozen=True, weakref=True):
     version: int
     signature: Signature
     run: Run
+    settings: ModelSettings = ModelSettings()
+    bound: Bound | None = None
+    """Of a pipeline."""
+
+    @property
+    def platform(self) -> str:
+        """What Triton calls that which runs it."""
+        return "ensemble" if self.bound else "onnxruntime_onnx"
 
 
 class ByModel(Generic[_T]):
