@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.wire.datatypes import DATATYPES, Datatype
-from flowserve.core.wire.tensors import Array, from_json, to_binary, to_json
+from flowserve.core.arrays import Array
+from flowserve.core.datatypes import DATATYPES, Datatype
+from flowserve.core.wire.tensors import from_json, to_binary, to_json
 from flowserve.core.wording import listed
 
 REQUESTS_MAX = 1000

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from blake3 import blake3
 
-from flowserve.core.wire.tensors import Array
+from flowserve.core.arrays import Array
 
 ASKED_BYTES_MAX = 2**20
 """What is larger is not looked up: hashing it would keep the event loop from others."""

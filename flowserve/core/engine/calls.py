@@ -8,10 +8,10 @@ from typing import Protocol
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused
+from flowserve.core.arrays import Array
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.model import Model
 from flowserve.core.models.settings import PRIORITIES
-from flowserve.core.wire.tensors import Array
 
 Done = Callable[[list[Array] | Refused], None]
 

@@ -7,8 +7,8 @@ from itertools import accumulate
 
 import numpy as np
 
+from flowserve.core.arrays import Array
 from flowserve.core.models.signature import Signature
-from flowserve.core.wire.tensors import Array
 
 
 def may_join(signature: Signature) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 import numpy as np
 
+from flowserve.core.arrays import Array
 from flowserve.core.engine.batching import Policy
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import TensorSpec
-from flowserve.core.wire.tensors import Array
 
 # Rows together must take at most this share of what they take alone for batches to be worth their while.
 _WORTH = 0.7

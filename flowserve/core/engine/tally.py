@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operator import add
 
-from flowserve.core.observe.histogram import BOUNDS_MS, BUCKETS
+from flowserve.core.histogram import BOUNDS_MS, BUCKETS
 
 _SIZES_MAX = 1024
 _RATE_S = 60.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flowserve.core.wire.datatypes import Datatype
+from flowserve.core.datatypes import Datatype
 
 
 class TensorSpec(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from flowserve.core.engine.tally import STAGES, Tally
-from flowserve.core.observe.histogram import added
+from flowserve.core.histogram import added
 
 Counts = list[int]
 """A histogram as `histogram` has it; empty for nothing."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from flowc.plan.exposition import Metric, Sample, by, histogram, single
 from flowserve.core.engine.tally import STAGES
-from flowserve.core.observe.histogram import SHOWN_MS, coarse
+from flowserve.core.histogram import SHOWN_MS, coarse
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure, ServerMeasure
 
 _BOUNDS_S = [float(f"{bound / 1e3:g}") for bound in SHOWN_MS]

@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
+from flowserve.core.arrays import Array
 from flowserve.core.models.model import Model
 from flowserve.core.observe.ended import Ended, iso_time
 from flowserve.core.observe.settings import Samples
 from flowserve.core.wire.protocol import InferRequest
-from flowserve.core.wire.tensors import Array, to_json
+from flowserve.core.wire.tensors import to_json
 
 # Beyond this a tensor is described, and its elements are left out: the log is to be bounded.
 _ELEMENTS_MAX = 1 << 20

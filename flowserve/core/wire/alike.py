@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.arrays import Array
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.protocol import (
     Admit,
@@ -20,7 +21,7 @@ from flowserve.core.wire.protocol import (
     parse_request,
 )
 from flowserve.core.wire.shared import Regions, no_regions
-from flowserve.core.wire.tensors import Array, Buffer, floats_from_json, from_binary, from_json
+from flowserve.core.wire.tensors import Buffer, floats_from_json, from_binary, from_json
 
 _KEPT_MAX = 32
 _KEPT_BYTES_MAX = 2048

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 import msgspec
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.arrays import Array
 from flowserve.core.engine.calls import Overloaded
 from flowserve.core.models.model import Model
 from flowserve.core.models.pbtxt import config_json
@@ -29,7 +30,6 @@ from flowserve.core.wire.routes import (
     ServerMetadata,
     ServerReady,
 )
-from flowserve.core.wire.tensors import Array
 
 EXTENSIONS = [
     "binary_tensor_data",

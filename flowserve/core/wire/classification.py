@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flowserve.core.wire.tensors import Array
+from flowserve.core.arrays import Array
 
 
 def best_classes(scores: Array, count: int, labels: Sequence[str]) -> Array:

@@ -18,9 +18,10 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError
 
 from flowc.plan.diagnostics import refuse
+from flowserve.core.arrays import Array
+from flowserve.core.datatypes import DATATYPES, Datatype
 from flowserve.core.models.signature import Signature
 from flowserve.core.wire.classification import best_classes
-from flowserve.core.wire.datatypes import DATATYPES, Datatype
 from flowserve.core.wire.extension_routes import (
     RepositoryIndex,
     RepositoryLoad,
@@ -53,7 +54,7 @@ from flowserve.core.wire.routes import (
 )
 from flowserve.core.wire.service import inference_service
 from flowserve.core.wire.shared import Regions, no_regions
-from flowserve.core.wire.tensors import Array, from_binary, to_binary
+from flowserve.core.wire.tensors import from_binary, to_binary
 
 SERVICE = inference_service()
 _InferRequest = SERVICE.messages["ModelInferRequest"]

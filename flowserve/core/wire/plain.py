@@ -16,10 +16,11 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import refuse
+from flowserve.core.arrays import Array
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.protocol import InferRequest, Wanted
-from flowserve.core.wire.tensors import Array, floats_of, from_json
+from flowserve.core.wire.tensors import floats_of, from_json
 from flowserve.core.wording import listed, shown, shown_shape
 
 Columns = dict[str, msgspec.Raw]

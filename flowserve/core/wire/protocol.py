@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from flowc.plan.diagnostics import refuse
+from flowserve.core.arrays import Array
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.shared import Regions, Slot, no_regions
-from flowserve.core.wire.tensors import Array, from_binary, from_json
+from flowserve.core.wire.tensors import from_binary, from_json
 from flowserve.core.wording import listed, shown, shown_shape
 
 # Beyond this, numpy cannot even describe a tensor that has no elements because another dimension is 0.

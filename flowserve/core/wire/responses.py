@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from flowserve.core.arrays import Array
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.wire.classification import best_classes
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.protocol import InferRequest
-from flowserve.core.wire.tensors import Array, to_binary, to_json
+from flowserve.core.wire.tensors import to_binary, to_json
 
 
 class InferResponse(msgspec.Struct, frozen=True):

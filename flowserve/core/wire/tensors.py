@@ -19,13 +19,12 @@ from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.wire.datatypes import Datatype
+from flowserve.core.arrays import Array
+from flowserve.core.datatypes import Datatype
 from flowserve.core.wording import shown
 
-Array = npt.NDArray[Any]
 Buffer = bytes | memoryview
 
 _OPENING = re.compile(rb"[\s\[]*")

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.arrays import Array
 from flowserve.core.engine.batching import Batch, Entry, Refusal
 from flowserve.core.engine.calls import Call
 from flowserve.core.engine.joining import join_key
@@ -20,7 +21,6 @@ from flowserve.core.engine.overload import explained
 from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.model import ByModel, Model
-from flowserve.core.wire.tensors import Array
 from flowserve.shell.engine.lanes import Lane
 from flowserve.shell.engine.passage import Passage
 from flowserve.shell.engine.running import Ran, Result, run, run_batch

@@ -13,10 +13,10 @@ from functools import partial
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused
+from flowserve.core.arrays import Array
 from flowserve.core.engine.calls import Call, Engine, Overloaded, rows_of
 from flowserve.core.models.model import Bound
 from flowserve.core.models.pipeline import Stage, said
-from flowserve.core.wire.tensors import Array
 
 Outcome = list[Array] | Refused
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.arrays import Array
 from flowserve.core.engine.joining import joined, may_join, parted
 from flowserve.core.engine.profile import Profile, same, sample
 from flowserve.core.models.model import Model
-from flowserve.core.wire.tensors import Array
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 _REPEATS = 3

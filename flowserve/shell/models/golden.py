@@ -9,11 +9,12 @@ import msgspec
 import numpy as np
 
 from flowc.plan.diagnostics import Place, Refused, refuse
+from flowserve.core.arrays import Array
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.protocol import parse_request
-from flowserve.core.wire.tensors import Array, from_json
+from flowserve.core.wire.tensors import from_json
 from flowserve.shell.models.writing import GOLDEN_FILE
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
+from flowserve.core.datatypes import BY_ONNX
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.datatypes import BY_ONNX
 from flowserve.core.wording import cut, listed
 
 if TYPE_CHECKING:

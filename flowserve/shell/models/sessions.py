@@ -12,11 +12,11 @@ import numpy as np
 import onnxruntime
 
 from flowc.plan.diagnostics import Place, refuse
+from flowserve.core.arrays import Array
+from flowserve.core.datatypes import BY_RUNTIME
 from flowserve.core.models.model import Model
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
-from flowserve.core.wire.datatypes import BY_RUNTIME
-from flowserve.core.wire.tensors import Array
 from flowserve.shell.models.repository import ModelFolder
 from flowserve.shell.models.weights import is_mapped
 

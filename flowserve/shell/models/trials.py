@@ -7,10 +7,10 @@ from collections.abc import Callable
 from time import perf_counter
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.arrays import Array
 from flowserve.core.engine.calls import Done, Engine
 from flowserve.core.models.fork import Fork
 from flowserve.core.models.table import Version
-from flowserve.core.wire.tensors import Array
 from flowserve.shell.models.shadows import Shadow, Shadows
 
 Header = Callable[[str], str]

@@ -18,10 +18,10 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
+from flowserve.core.histogram import added, quantile
 from flowserve.core.models.catalog import Catalog, Load, Point, Unload
 from flowserve.core.models.evidence import Evidence
 from flowserve.core.models.rollout import Rollout
-from flowserve.core.observe.histogram import added, quantile
 from flowserve.core.observe.measures import ModelMeasure
 from flowserve.core.wire.addresses import Address, Tcp
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.arrays import Array
 from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
 from flowserve.core.models.model import ByModel, Model
 from flowserve.core.observe.ended import Stages
@@ -20,7 +21,6 @@ from flowserve.core.wire.heads import Received
 from flowserve.core.wire.plain import parse_plain
 from flowserve.core.wire.protocol import Admit, InferRequest
 from flowserve.core.wire.shared import Region, no_regions
-from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.trials import Trial

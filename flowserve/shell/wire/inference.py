@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.arrays import Array
 from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
 from flowserve.core.models.fork import Fork, Forked
 from flowserve.core.models.model import Model
@@ -22,7 +23,6 @@ from flowserve.core.wire.grpc import infer_response, parse_infer, read_infer, st
 from flowserve.core.wire.http2.rpc import unpacked_message
 from flowserve.core.wire.protocol import InferRequest
 from flowserve.core.wire.shared import no_regions
-from flowserve.core.wire.tensors import Array
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.models.trials import Trial, Trials

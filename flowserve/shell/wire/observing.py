@@ -9,13 +9,13 @@ from typing import Literal
 
 import msgspec
 
+from flowserve.core.arrays import Array
 from flowserve.core.models.model import Model
 from flowserve.core.observe.ended import Ended, Stages, clean_id
 from flowserve.core.observe.samples import Exchanged
 from flowserve.core.wire.answers import Answer
 from flowserve.core.wire.heads import Received
 from flowserve.core.wire.protocol import InferRequest
-from flowserve.core.wire.tensors import Array
 from flowserve.shell.observe.observer import Observer
 
 _TARGET_MAX = 1024

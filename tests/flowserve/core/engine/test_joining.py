@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.engine.joining import is_plain, join_key, joined, may_join, parted
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.datatypes import DATATYPES
 
 
 def signature(taken, given):

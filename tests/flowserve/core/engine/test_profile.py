@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.engine.batching import Policy
 from flowserve.core.engine.profile import (
     Profile,
@@ -15,7 +16,6 @@ from flowserve.core.engine.profile import (
 )
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import TensorSpec
-from flowserve.core.wire.datatypes import DATATYPES
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from bisect import bisect_left
 import pytest
 
 from flowserve.core.engine.tally import STAGES, Tally
-from flowserve.core.observe.histogram import BOUNDS_MS
+from flowserve.core.histogram import BOUNDS_MS
 
 
 def test_an_answer_is_counted_in_each_stage():

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.comparing import compare
 from flowserve.core.models.evidence import Difference
 from flowserve.core.models.signature import TensorSpec
-from flowserve.core.wire.datatypes import DATATYPES
 
 
 def spec(datatype="FP32", shape=(-1, 3), labels=()):

@@ -2,9 +2,9 @@
 
 import pytest
 
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.pbtxt import ConfigError, config_field, config_text, label_files, parse_config
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.datatypes import DATATYPES
 
 
 def test_what_is_written_is_read_back():

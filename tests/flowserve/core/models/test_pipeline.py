@@ -3,9 +3,9 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.pipeline import fit, read_pipeline, route
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.datatypes import DATATYPES
 
 CHAIN = """
 inputs = ["text"]

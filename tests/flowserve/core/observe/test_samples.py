@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.observe.ended import Ended
 from flowserve.core.observe.samples import Exchanged, Sample, sample_line, share_of
 from flowserve.core.observe.settings import Samples
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.protocol import InferRequest, Wanted
 
 X = TensorSpec("x", DATATYPES["FP32"], (-1, 2))

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire import alike
 from flowserve.core.wire.alike import Alike
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.protocol import parse_request
 
 FP32, INT64, BYTES = DATATYPES["FP32"], DATATYPES["INT64"], DATATYPES["BYTES"]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.plain import encode_plain, parse_plain
 
 FP32, INT64, BYTES = DATATYPES["FP32"], DATATYPES["INT64"], DATATYPES["BYTES"]

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
 from flowserve.core.wire.classification import best_classes
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.protocol import parse_request
 from flowserve.core.wire.responses import encode_response
 

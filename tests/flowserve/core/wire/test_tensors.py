@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.wire.datatypes import DATATYPES
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.wire.tensors import bits_of, floats_of, from_binary, from_json, to_binary, to_json
 
 NUMBERS = [name for name in DATATYPES if name not in ("BYTES", "BOOL", "BF16")]

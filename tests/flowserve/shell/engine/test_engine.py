@@ -9,12 +9,12 @@ import pytest
 import uvloop
 
 from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.engine.calls import Call, Overloaded
 from flowserve.core.engine.profile import Profile
 from flowserve.core.models.model import Model
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.shell.engine.engine import LoopEngine, Settings
 from flowserve.shell.engine.warmup import measure
 

@@ -6,6 +6,7 @@ import asyncio
 import numpy as np
 
 from flowc.plan.diagnostics import Diagnostic, Refused
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.evidence import Counts, Evidence
 from flowserve.core.models.fork import Fork
 from flowserve.core.models.key import Key
@@ -13,7 +14,6 @@ from flowserve.core.models.model import Model
 from flowserve.core.models.rollout import Plan, Rollout, checked
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.models.table import Table, Version
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.models.shadows import Spare

@@ -5,11 +5,11 @@ import json
 
 import uvloop
 
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.observe.measures import Logged
 from flowserve.core.observe.settings import AccessLog, Observed, Samples, Traces
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.wire.connection import Connection

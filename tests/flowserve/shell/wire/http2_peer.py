@@ -14,9 +14,9 @@ import numpy as np
 import uvloop
 from tritonclient.grpc import service_pb2 as theirs
 
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.http2.frames import (
     ACK,
     DATA,

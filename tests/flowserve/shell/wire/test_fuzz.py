@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.answers import answer_infer, answer_predict, describe, refusal
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.extension_routes import ExtensionRoute
 from flowserve.core.wire.heads import Heads
 from flowserve.core.wire.plain import parse_plain

@@ -12,9 +12,9 @@ import pytest
 import uvloop
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.http import Server

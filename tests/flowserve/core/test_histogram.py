@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from flowserve.core.observe.histogram import BOUNDS_MS, BUCKETS, SHOWN_MS, added, coarse, quantile
+from flowserve.core.histogram import BOUNDS_MS, BUCKETS, SHOWN_MS, added, coarse, quantile
 
 
 def counted(*values_ms):

@@ -1,7 +1,6 @@
 """The element types of the Open Inference Protocol, and what each is called elsewhere.
 
-Free of numpy, so that a command that only reads a repository does not pay for it. numpy has no bfloat16: an
-array of BF16 holds its bits as 16-bit integers.
+Free of numpy, so that a command that only reads a repository does not pay for it.
 """
 
 from __future__ import annotations
