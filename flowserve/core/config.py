@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import msgspec
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.models.rollout import Plan, checked
 from flowserve.core.models.settings import ModelSettings, PerModel, Tier, contradiction
 from flowserve.core.observe.settings import AccessLog, Observed, Samples, Traces
+from flowserve.core.rollout.plan import Plan, checked
 from flowserve.core.toml import Toml
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]

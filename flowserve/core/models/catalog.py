@@ -26,7 +26,7 @@ from flowserve.core.models.rolling import (
     resumed,
     rolled,
 )
-from flowserve.core.models.rollout import Rollout
+from flowserve.core.rollout.plan import Rollout
 from flowserve.core.wording import cut, listed
 
 State = Literal["known", "loading", "ready", "failed", "leaving"]

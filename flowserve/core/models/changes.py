@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from flowserve.core.models.catalog import Catalog, Named, Settled
 from flowserve.core.models.rolling import told as told_of
-from flowserve.core.models.rollout import Rollout
+from flowserve.core.rollout.plan import Rollout
 
 
 class Ended(NamedTuple):

@@ -6,10 +6,11 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
-from flowserve.core.models.evidence import Evidence
 from flowserve.core.models.model import Model
-from flowserve.core.models.rollout import Rollout, Side, forced_side, position, side
 from flowserve.core.models.table import Version
+from flowserve.core.rollout.evidence import Evidence
+from flowserve.core.rollout.plan import Rollout
+from flowserve.core.rollout.sides import Side, forced_side, position, side
 
 
 class Fork:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from flowserve.core.models.key import Key
-from flowserve.core.models.rollout import Plan, Rollout, begun, found, hindrance, refuse_running, shares
+from flowserve.core.rollout.plan import Plan, Rollout, begun, found, hindrance, refuse_running, shares
 
 if TYPE_CHECKING:
     from flowserve.core.models.catalog import Catalog, Named

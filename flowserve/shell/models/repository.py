@@ -25,7 +25,7 @@ from flowserve.core.models.pbtxt import (
     parse_config,
 )
 from flowserve.core.models.pipeline import PIPELINE_FILE, Document, read_pipeline
-from flowserve.core.models.rollout import Rollout, checked
+from flowserve.core.rollout.plan import Rollout, checked
 from flowserve.core.wording import cut
 from flowserve.shell.models.weights import parted
 from flowserve.shell.models.writing import (

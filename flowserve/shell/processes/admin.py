@@ -15,7 +15,7 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.models.catalog import Catalog, Load, Point, Unload
 from flowserve.core.models.rolling import EndRollout, Rolling, RollOut, Step
-from flowserve.core.models.rollout import Plan, planned
+from flowserve.core.rollout.plan import Plan, planned
 from flowserve.core.wire.addresses import Address
 from flowserve.shell.models.repository import write_aliases, write_rollouts
 from flowserve.shell.models.watch import Watch

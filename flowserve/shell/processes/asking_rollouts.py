@@ -10,8 +10,8 @@ import msgspec
 
 from flowc.plan.diagnostics import refuse
 from flowc.plan.text import columns
-from flowserve.core.models.evidence import Counts, Histogram, bound_ms, quantile
-from flowserve.core.models.rollout import shares
+from flowserve.core.rollout.evidence import Counts, Histogram, bound_ms, quantile
+from flowserve.core.rollout.plan import shares
 from flowserve.core.wire.addresses import Address
 from flowserve.core.wording import cut
 from flowserve.shell.processes.control import (

@@ -20,9 +20,9 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
 from flowserve.core.histogram import added, quantile
 from flowserve.core.models.catalog import Catalog, Load, Point, Unload
-from flowserve.core.models.evidence import Evidence
-from flowserve.core.models.rollout import Rollout
 from flowserve.core.observe.measures import ModelMeasure
+from flowserve.core.rollout.evidence import Evidence
+from flowserve.core.rollout.plan import Rollout
 from flowserve.core.wire.addresses import Address, Tcp
 
 LINE_BYTES_MAX = 16 * 2**20

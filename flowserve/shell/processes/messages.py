@@ -6,12 +6,12 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic
 from flowserve.core.models.catalog import Load, Unload
-from flowserve.core.models.evidence import Evidence
 from flowserve.core.models.key import Key
-from flowserve.core.models.rollout import Rollout
 from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ProcessMeasure
 from flowserve.core.observe.settings import Observed
+from flowserve.core.rollout.evidence import Evidence
+from flowserve.core.rollout.plan import Rollout
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.processes.control import ModelRow
 from flowserve.shell.wire.security import Credentials

@@ -10,11 +10,11 @@ from typing import assert_never
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.models.changes import Ended
-from flowserve.core.models.evidence import Evidence, summed
 from flowserve.core.models.key import Key
 from flowserve.core.models.rolling import EndRollout, Step
-from flowserve.core.models.rollout import Rollout
-from flowserve.core.models.verdict import Advance, Looks, Promote, RollBack, Verdict, Wait, judge
+from flowserve.core.rollout.evidence import Evidence, summed
+from flowserve.core.rollout.plan import Rollout
+from flowserve.core.rollout.verdict import Advance, Looks, Promote, RollBack, Verdict, Wait, judge
 from flowserve.shell.processes.control import PastRollout, RolloutRow
 from flowserve.shell.processes.messages import Seen
 from flowserve.shell.processes.supervisor import Supervisor

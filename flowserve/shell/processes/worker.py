@@ -22,7 +22,6 @@ import uvloop
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
-from flowserve.core.models.evidence import Evidence
 from flowserve.core.models.fork import Fork
 from flowserve.core.models.key import Key
 from flowserve.core.models.members import is_bound
@@ -30,6 +29,7 @@ from flowserve.core.models.model import Model
 from flowserve.core.models.table import Table, Version
 from flowserve.core.models.tiers import EAGER, PINNED, Budget
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure, measured
+from flowserve.core.rollout.evidence import Evidence
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.loading import load_measured
 from flowserve.shell.models.memory import Memory

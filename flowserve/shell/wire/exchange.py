@@ -23,7 +23,7 @@ from flowserve.core.wire.protocol import Admit, InferRequest
 from flowserve.core.wire.shared import Region, no_regions
 from flowserve.core.wording import cut
 from flowserve.shell.engine.engine import LoopEngine
-from flowserve.shell.models.trials import Trial
+from flowserve.shell.rollout.trials import Trial
 from flowserve.shell.wire.connection import AnswerObserver, Connection
 from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.limits import Limits

@@ -27,8 +27,8 @@ from flowserve.core.wire.service import health_service
 from flowserve.core.wire.tokens import OPEN_METHODS, REFUSED
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.models.trials import Trials
 from flowserve.shell.observe.observer import Observer
+from flowserve.shell.rollout.trials import Trials
 from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
 from flowserve.shell.wire.grpc_calls import StreamInfer, Unary, begin_infer

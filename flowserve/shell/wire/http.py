@@ -32,8 +32,8 @@ from flowserve.core.wire.routes import Infer, Predict, route_of
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.models.trials import Trial, Trials
 from flowserve.shell.observe.observer import Observer
+from flowserve.shell.rollout.trials import Trial, Trials
 from flowserve.shell.wire.connection import AnswerObserver, Connection
 from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.exchange import Exchange

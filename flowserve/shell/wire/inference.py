@@ -25,8 +25,8 @@ from flowserve.core.wire.protocol import InferRequest
 from flowserve.core.wire.shared import no_regions
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.models.trials import Trial, Trials
 from flowserve.shell.observe.observer import Observer
+from flowserve.shell.rollout.trials import Trial, Trials
 from flowserve.shell.wire.exchange import LEFT
 from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.limits import Limits

@@ -20,7 +20,7 @@ from flowserve.core.models.catalog import (
 from flowserve.core.models.changes import changes, rollout_changes, rollouts_ended
 from flowserve.core.models.key import Key
 from flowserve.core.models.rolling import EndRollout, RollOut, Step
-from flowserve.core.models.rollout import Plan, checked
+from flowserve.core.rollout.plan import Plan, checked
 
 
 def after(catalog, *operations, failing=()):

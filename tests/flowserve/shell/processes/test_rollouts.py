@@ -15,7 +15,7 @@ import tritonclient.grpc as grpc
 from onnx import TensorProto, helper, numpy_helper
 from running import FLOWSERVE, PATIENCE_S, scaling, serving, until
 
-from flowserve.core.models.rollout import position
+from flowserve.core.rollout.sides import position
 from flowserve.shell.models.repository import publish
 
 # What tests wait for comes soon, and a machine with other work to do makes no candidate a bad one.

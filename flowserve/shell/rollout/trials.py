@@ -11,7 +11,7 @@ from flowserve.core.arrays import Array
 from flowserve.core.engine.calls import Done, Engine
 from flowserve.core.models.fork import Fork
 from flowserve.core.models.table import Version
-from flowserve.shell.models.shadows import Shadow, Shadows
+from flowserve.shell.rollout.shadows import Shadow, Shadows
 
 Header = Callable[[str], str]
 """The value of a request's header by its name in lower case, "" where there is none."""

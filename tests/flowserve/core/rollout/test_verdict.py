@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from flowserve.core.models.evidence import Evidence, bucket_of
-from flowserve.core.models.rollout import Plan, Rollout, checked
-from flowserve.core.models.verdict import (
+from flowserve.core.rollout.evidence import Evidence, bucket_of
+from flowserve.core.rollout.plan import Plan, Rollout, checked
+from flowserve.core.rollout.verdict import (
     Advance,
     Claim,
     Promote,

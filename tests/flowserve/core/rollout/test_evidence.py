@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowserve.core.models.evidence import (
+from flowserve.core.rollout.evidence import (
     Counts,
     Difference,
     Evidence,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from flowserve.core.datatypes import DATATYPES
-from flowserve.core.models.comparing import compare
-from flowserve.core.models.evidence import Difference
 from flowserve.core.models.signature import TensorSpec
+from flowserve.core.rollout.comparing import compare
+from flowserve.core.rollout.evidence import Difference
 
 
 def spec(datatype="FP32", shape=(-1, 3), labels=()):

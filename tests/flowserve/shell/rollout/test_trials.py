@@ -7,17 +7,17 @@ import numpy as np
 
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.datatypes import DATATYPES
-from flowserve.core.models.evidence import Counts, Evidence
 from flowserve.core.models.fork import Fork
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
-from flowserve.core.models.rollout import Plan, Rollout, checked
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.models.table import Table, Version
+from flowserve.core.rollout.evidence import Counts, Evidence
+from flowserve.core.rollout.plan import Plan, Rollout, checked
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.models.shadows import Spare
-from flowserve.shell.models.trials import Trials
+from flowserve.shell.rollout.shadows import Spare
+from flowserve.shell.rollout.trials import Trials
 
 SPEC = TensorSpec("y", DATATYPES["FP32"], (-1,), ("",), ())
 FEED = {"x": np.ones(1, np.float32)}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from flowserve.core.arrays import Array
-from flowserve.core.models.evidence import Difference
 from flowserve.core.models.signature import TensorSpec
+from flowserve.core.rollout.evidence import Difference
 
 _Rows = Any  # bool[rows], or one bool for all of them
 

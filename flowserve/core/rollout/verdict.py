@@ -23,8 +23,8 @@ from statistics import NormalDist
 
 import msgspec
 
-from flowserve.core.models.evidence import Counts, Evidence, above, bound_ms, bucket_of, quantile
-from flowserve.core.models.rollout import Rollout
+from flowserve.core.rollout.evidence import Counts, Evidence, above, bound_ms, bucket_of, quantile
+from flowserve.core.rollout.plan import Rollout
 
 RISK = 0.05
 _QUANTILE = 0.99

@@ -17,11 +17,11 @@ import msgspec
 from flowc.plan.diagnostics import Refused
 from flowserve.core.arrays import Array
 from flowserve.core.engine.calls import Call, Engine
-from flowserve.core.models.comparing import compare
-from flowserve.core.models.evidence import Difference, add_difference, observe
 from flowserve.core.models.fork import Fork
 from flowserve.core.models.model import Model
 from flowserve.core.models.settings import PRIORITIES
+from flowserve.core.rollout.comparing import compare
+from flowserve.core.rollout.evidence import Difference, add_difference, observe
 
 _log = logging.getLogger("flowserve")
 _WAITING_MAX = 4
