@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from flowserve.core.memory.tiers import EAGER
 from flowserve.core.models.key import Key
 from flowserve.core.models.settings import ModelSettings, PerModel
-from flowserve.core.models.tiers import EAGER
 from flowserve.shell.models.writing import MODEL_FILE, NOT_WEIGHTS, WEIGHTS_FILE
 
 EXTERNAL_BYTES_MIN = 16 * 2**20

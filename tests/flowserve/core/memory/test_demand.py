@@ -1,6 +1,6 @@
 """What is loaded ahead, in simulated time."""
 
-from flowserve.core.models.demand import FADE_S, Cold, Demand, wanted
+from flowserve.core.memory.demand import FADE_S, Cold, Demand, wanted
 from flowserve.core.models.key import Key
 
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowserve.core.memory.tiers import Budget, Resident, make_room
 from flowserve.core.models.key import Key
-from flowserve.core.models.tiers import Budget, Resident, make_room
 
 NOW_S = 1000.0
 
