@@ -21,7 +21,7 @@ from benchmarks.many_models import started
 
 def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
     """Ask without and with reloads."""
-    from flowserve.core.models.catalog import Point, Unload
+    from flowserve.core.catalog.operations import Point, Unload
     from flowserve.core.wire.addresses import Tcp
     from flowserve.shell.models.repository import publish
     from flowserve.shell.processes.control import ask

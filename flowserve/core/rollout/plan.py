@@ -1,7 +1,7 @@
 """A rollout: part of an alias's requests go to another version, until rules say what is to become of it.
 
-Values only. Which side a request gets is in `sides`, what has been seen in `evidence`, what follows from that in
-`verdict`; how a rollout begins, goes on and ends is an operation on the catalog.
+Values only. Which side a request gets is in `sides`, what has been seen in `evidence`, what follows from that
+in `verdict`; how a rollout begins, goes on and ends is an operation on the catalog.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.arrays import Array
+from flowserve.core.catalog.table import Table
 from flowserve.core.engine.calls import Overloaded
 from flowserve.core.models.model import Model
 from flowserve.core.models.pbtxt import config_json
 from flowserve.core.models.signature import TensorSpec
-from flowserve.core.models.table import Table
 from flowserve.core.wire.openapi import document
 from flowserve.core.wire.pages import index_page, model_page
 from flowserve.core.wire.plain import encode_plain

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from flowserve.core.catalog.version import Version
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import TensorSpec
-from flowserve.core.models.table import Version
 
 _ERROR = {
     "description": "Refused: the message begins with a code, `flowc explain CODE` says more.",

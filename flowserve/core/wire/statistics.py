@@ -14,7 +14,7 @@ import msgspec
 from flowserve.core.engine.tally import Tally
 
 if TYPE_CHECKING:  # these bring numpy along, which the supervisor does without
-    from flowserve.core.models.table import Table
+    from flowserve.core.catalog.table import Table
 
 
 class Duration(msgspec.Struct, frozen=True):

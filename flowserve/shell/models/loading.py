@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 
 from flowc.plan.diagnostics import Place, refuse
+from flowserve.core.catalog.members import own_stamp
 from flowserve.core.engine.joining import may_join
 from flowserve.core.engine.profile import Profile, chosen_threads, settled
 from flowserve.core.models.key import Key
-from flowserve.core.models.members import own_stamp
 from flowserve.core.models.model import Model
 from flowserve.core.models.settings import ModelSettings
 from flowserve.shell.engine.warmup import measure, repeats, time_run

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
+from flowserve.core.catalog.version import Version
 from flowserve.core.memory.demand import Cold, Demand, wanted
 from flowserve.core.memory.tiers import EAGER, PINNED, Budget, Resident, make_room
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
-from flowserve.core.models.table import Version
 from flowserve.shell.models.weights import Size
 
 _libc = ctypes.CDLL(None)

@@ -9,14 +9,15 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
 from flowserve.core.arrays import Array
+from flowserve.core.catalog.members import bound_stamp, own_stamp
+from flowserve.core.catalog.table import Table
+from flowserve.core.catalog.version import Version
 from flowserve.core.engine.profile import Profile, settled
 from flowserve.core.models.key import Key
-from flowserve.core.models.members import bound_stamp, own_stamp
 from flowserve.core.models.model import Bound, Model
 from flowserve.core.models.pipeline import fit, route
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature
-from flowserve.core.models.table import Table, Version
 from flowserve.shell.models.golden import prove
 from flowserve.shell.models.loading import folder_of, require_repeats, require_same
 from flowserve.shell.models.repository import look_at, pipeline_of

@@ -9,9 +9,10 @@ from concurrent.futures import Executor
 from typing import Any
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.catalog.table import Table
+from flowserve.core.catalog.version import Version
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
-from flowserve.core.models.table import Table, Version
 
 
 class Serving:

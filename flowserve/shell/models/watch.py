@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flowc.plan.diagnostics import Diagnostic, Refused
-from flowserve.core.models.catalog import Refresh
+from flowserve.core.catalog.operations import Refresh
 from flowserve.shell.models.repository import ModelFolder, look_at, read_aliases, stamps
 
 _Fingerprint = tuple[int, ...]

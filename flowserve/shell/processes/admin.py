@@ -13,8 +13,9 @@ from typing import assert_never
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused
-from flowserve.core.models.catalog import Catalog, Load, Point, Unload
-from flowserve.core.models.rolling import EndRollout, Rolling, RollOut, Step
+from flowserve.core.catalog.catalog import Catalog
+from flowserve.core.catalog.operations import Load, Point, Unload
+from flowserve.core.catalog.rolling import EndRollout, Rolling, RollOut, Step
 from flowserve.core.rollout.plan import Plan, planned
 from flowserve.core.wire.addresses import Address
 from flowserve.shell.models.repository import write_aliases, write_rollouts

@@ -11,7 +11,7 @@ import msgspec
 
 from flowc.plan.diagnostics import refuse
 from flowc.plan.text import columns
-from flowserve.core.models.catalog import Load, Point, Unload
+from flowserve.core.catalog.operations import Load, Point, Unload
 from flowserve.core.wire.addresses import Address
 from flowserve.core.wording import cut
 from flowserve.shell.processes.control import State, Status, Stop, Use, ask

@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
+from flowserve.core.catalog.catalog import Catalog
+from flowserve.core.catalog.operations import Load, Point, Unload
 from flowserve.core.histogram import added, quantile
-from flowserve.core.models.catalog import Catalog, Load, Point, Unload
 from flowserve.core.observe.measures import ModelMeasure
 from flowserve.core.rollout.evidence import Evidence
 from flowserve.core.rollout.plan import Rollout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic
-from flowserve.core.models.catalog import Load, Unload
+from flowserve.core.catalog.operations import Load, Unload
 from flowserve.core.models.key import Key
 from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ProcessMeasure

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import assert_never
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.models.changes import Ended
+from flowserve.core.catalog.changes import Ended
+from flowserve.core.catalog.rolling import EndRollout, Step
 from flowserve.core.models.key import Key
-from flowserve.core.models.rolling import EndRollout, Step
 from flowserve.core.rollout.evidence import Evidence, summed
 from flowserve.core.rollout.plan import Rollout
 from flowserve.core.rollout.verdict import Advance, Looks, Promote, RollBack, Verdict, Wait, judge

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from flowc.plan.diagnostics import Place, refuse
+from flowserve.core.catalog.operations import Refresh
 from flowserve.core.config import Config, parse_config
-from flowserve.core.models.catalog import Refresh
 from flowserve.core.wire.addresses import parse_address
 from flowserve.shell.models.repository import read_aliases, read_rollouts, scan, stamps
 from flowserve.shell.models.watch import Watch

@@ -21,19 +21,12 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowc.plan.exposition import exposition
-from flowserve.core.models.catalog import (
-    Catalog,
-    Load,
-    Operation,
-    Refresh,
-    Settled,
-    Unload,
-    propose,
-    settle,
-)
-from flowserve.core.models.changes import Ended, changes, rollout_changes, rollouts_ended
+from flowserve.core.catalog.catalog import Catalog
+from flowserve.core.catalog.changes import Ended, changes, rollout_changes, rollouts_ended
+from flowserve.core.catalog.operations import Load, Operation, Refresh, Unload, propose
+from flowserve.core.catalog.rolling import EndRollout, Step
+from flowserve.core.catalog.settling import Settled, settle
 from flowserve.core.models.key import Key
-from flowserve.core.models.rolling import EndRollout, Step
 from flowserve.core.observe.measures import ProcessMeasure, ServerMeasure, both, together
 from flowserve.core.observe.metrics import metrics
 from flowserve.core.wire.coding import packed

@@ -20,14 +20,15 @@ import msgspec
 import uvloop
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.catalog.fork import Fork
+from flowserve.core.catalog.members import is_bound
+from flowserve.core.catalog.table import Table
+from flowserve.core.catalog.version import Version
 from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
 from flowserve.core.memory.tiers import EAGER, PINNED, Budget
-from flowserve.core.models.fork import Fork
 from flowserve.core.models.key import Key
-from flowserve.core.models.members import is_bound
 from flowserve.core.models.model import Model
-from flowserve.core.models.table import Table, Version
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure, measured
 from flowserve.core.rollout.evidence import Evidence
 from flowserve.shell.engine.engine import LoopEngine

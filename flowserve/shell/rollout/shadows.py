@@ -16,8 +16,8 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.arrays import Array
+from flowserve.core.catalog.fork import Fork
 from flowserve.core.engine.calls import Call, Engine
-from flowserve.core.models.fork import Fork
 from flowserve.core.models.model import Model
 from flowserve.core.models.settings import PRIORITIES
 from flowserve.core.rollout.comparing import compare

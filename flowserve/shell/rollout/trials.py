@@ -8,9 +8,9 @@ from time import perf_counter
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.arrays import Array
+from flowserve.core.catalog.fork import Fork
+from flowserve.core.catalog.version import Version
 from flowserve.core.engine.calls import Done, Engine
-from flowserve.core.models.fork import Fork
-from flowserve.core.models.table import Version
 from flowserve.shell.rollout.shadows import Shadow, Shadows
 
 Header = Callable[[str], str]

@@ -15,8 +15,8 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.catalog.version import Cold
 from flowserve.core.models.model import Model
-from flowserve.core.models.table import Cold
 from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.extension_routes import ExtensionRoute

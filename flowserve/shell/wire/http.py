@@ -18,9 +18,9 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowc.plan.exposition import accepts_openmetrics
-from flowserve.core.models.fork import Fork, Forked
+from flowserve.core.catalog.fork import Fork, Forked
+from flowserve.core.catalog.version import Cold, Version
 from flowserve.core.models.model import ByModel, Model
-from flowserve.core.models.table import Cold, Version
 from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.alike import Alike
 from flowserve.core.wire.answers import Answer, describe, refusal

@@ -12,10 +12,10 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.arrays import Array
+from flowserve.core.catalog.fork import Fork, Forked
+from flowserve.core.catalog.version import Cold
 from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
-from flowserve.core.models.fork import Fork, Forked
 from flowserve.core.models.model import Model
-from flowserve.core.models.table import Cold
 from flowserve.core.observe.ended import Stages
 from flowserve.core.wire.answers import status_of
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, packed

@@ -3,9 +3,10 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.models.fork import Fork, Forked
+from flowserve.core.catalog.fork import Fork, Forked
+from flowserve.core.catalog.table import Table
+from flowserve.core.catalog.version import Cold, Version
 from flowserve.core.models.key import Key
-from flowserve.core.models.table import Cold, Table, Version
 from flowserve.core.rollout.evidence import Evidence
 from flowserve.core.rollout.plan import Plan, Rollout, checked
 

@@ -7,11 +7,12 @@ import pytest
 from tritonclient.grpc import service_pb2 as theirs
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.catalog.table import Table
+from flowserve.core.catalog.version import Version
 from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.models.table import Table, Version
 from flowserve.core.wire.answers import describe, refusal
 from flowserve.core.wire.extension_routes import (
     RepositoryIndex,

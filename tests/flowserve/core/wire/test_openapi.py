@@ -5,11 +5,11 @@ import json
 import jsonschema
 import pytest
 
+from flowserve.core.catalog.version import Version
 from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.models.table import Version
 from flowserve.core.wire.openapi import document, takes_rows
 from flowserve.core.wire.pages import index_page, model_page
 from flowserve.core.wire.plain import parse_plain

@@ -3,11 +3,12 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.catalog.table import Table
+from flowserve.core.catalog.version import Version
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature
-from flowserve.core.models.table import Table, Version
 from flowserve.core.wire.statistics import Duration, counted, statistics_of, summed
 
 

@@ -3,11 +3,11 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused, refuse
+from flowserve.core.catalog.version import Version
 from flowserve.core.memory.tiers import Budget
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature
-from flowserve.core.models.table import Version
 from flowserve.shell.models import memory as memory_module
 from flowserve.shell.models.memory import Memory
 from flowserve.shell.models.weights import Size

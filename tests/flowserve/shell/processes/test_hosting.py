@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from flowc.plan.diagnostics import Diagnostic, Refused
+from flowserve.core.catalog.table import Table
+from flowserve.core.catalog.version import Version
 from flowserve.core.models.key import Key
-from flowserve.core.models.table import Table, Version
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.processes.control import Load, ModelRow, Unload

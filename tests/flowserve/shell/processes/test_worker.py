@@ -7,8 +7,8 @@ import socket
 
 from onnx import TensorProto, helper
 
+from flowserve.core.catalog.version import Version
 from flowserve.core.models.key import Key
-from flowserve.core.models.table import Version
 from flowserve.shell.models.repository import publish
 from flowserve.shell.processes.messages import Begin
 from flowserve.shell.processes.worker import Worker

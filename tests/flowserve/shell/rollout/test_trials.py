@@ -6,12 +6,13 @@ import asyncio
 import numpy as np
 
 from flowc.plan.diagnostics import Diagnostic, Refused
+from flowserve.core.catalog.fork import Fork
+from flowserve.core.catalog.table import Table
+from flowserve.core.catalog.version import Version
 from flowserve.core.datatypes import DATATYPES
-from flowserve.core.models.fork import Fork
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.models.table import Table, Version
 from flowserve.core.rollout.evidence import Counts, Evidence
 from flowserve.core.rollout.plan import Plan, Rollout, checked
 from flowserve.shell.engine.engine import LoopEngine

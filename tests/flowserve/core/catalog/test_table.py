@@ -3,10 +3,11 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused
+from flowserve.core.catalog.table import Table
+from flowserve.core.catalog.version import Cold, Version
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature
-from flowserve.core.models.table import Cold, Table, Version
 
 
 def version(name: str, number: int) -> Version:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from flowserve.core.models.catalog import Catalog, Named, Settled
-from flowserve.core.models.rolling import told as told_of
+from flowserve.core.catalog.catalog import Catalog, Named
+from flowserve.core.catalog.rolling import told as told_of
+from flowserve.core.catalog.settling import Settled
 from flowserve.core.rollout.plan import Rollout
 
 

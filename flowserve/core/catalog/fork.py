@@ -6,8 +6,8 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
+from flowserve.core.catalog.version import Version
 from flowserve.core.models.model import Model
-from flowserve.core.models.table import Version
 from flowserve.core.rollout.evidence import Evidence
 from flowserve.core.rollout.plan import Rollout
 from flowserve.core.rollout.sides import Side, forced_side, position, side

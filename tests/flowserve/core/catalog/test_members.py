@@ -3,9 +3,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowserve.core.models.catalog import Catalog, Load, Point, Refresh, Unload, propose, settle
+from flowserve.core.catalog.catalog import Catalog
+from flowserve.core.catalog.members import bound_stamp
+from flowserve.core.catalog.operations import Load, Point, Refresh, Unload, propose
+from flowserve.core.catalog.settling import settle
 from flowserve.core.models.key import Key
-from flowserve.core.models.members import bound_stamp
 
 FOUND = Refresh(
     {"m": {1: "m1"}, "n": {1: "n1", 2: "n2"}, "p": {1: "p1"}},

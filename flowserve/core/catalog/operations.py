@@ -1,4 +1,4 @@
-"""What a server has of models, and how that changes: pure, so that every order of events can be tried.
+"""What changes a catalog: pure, so that every order of events can be tried.
 
 One operation is made at a time. `propose` says what the catalog would be and which versions must be loaded
 for that; every process loads, warms up and checks them; `settle` takes what failed and says what the catalog
@@ -9,75 +9,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, assert_never
+from typing import assert_never
 
 import msgspec
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.models.key import Key
-from flowserve.core.models.members import bound, own_stamp
-from flowserve.core.models.rolling import (
+from flowserve.core.catalog.catalog import Catalog, Entry, Named, State
+from flowserve.core.catalog.members import bound, own_stamp
+from flowserve.core.catalog.rolling import (
     EndRollout,
     RollOut,
     Step,
-    kept,
     refuse_alias,
     refuse_version,
     resumed,
     rolled,
 )
+from flowserve.core.models.key import Key
 from flowserve.core.rollout.plan import Rollout
 from flowserve.core.wording import cut, listed
 
-State = Literal["known", "loading", "ready", "failed", "leaving"]
-"""`known`: on disk, and not served because somebody unloaded it. `loading` may still serve older bytes of the
-same version. `leaving`: still serves, and no longer does once what loads beside it is ready."""
-
 _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A version. `serving` is the stamp of the bytes that take traffic ("" for none), `stamp` of those on
-    disk ("" when they are gone); `reason` says why the bytes on disk are not the ones that serve."""
-
-    state: State
-    stamp: str
-    serving: str = ""
-    reason: str = ""
-    needs: tuple[str, ...] = ()
-    """Of a pipeline, what its steps run: names, or NAME@VERSION or NAME@ALIAS."""
-
-
-class Named(msgspec.Struct, frozen=True):
-    """A model: its versions, aliases to versions that serve, and rollouts of aliases."""
-
-    versions: dict[int, Entry] = {}
-    aliases: dict[str, int] = {}
-    rollouts: dict[str, Rollout] = {}
-
-
-class Catalog(msgspec.Struct, frozen=True):
-    """All models by name. `generation` grows whenever what is served changes."""
-
-    models: dict[str, Named] = {}
-    generation: int = 0
-
-    def serving(self) -> list[Key]:
-        """The versions that take traffic, by name and version."""
-        return [
-            Key(name, number, entry.serving)
-            for name, named in sorted(self.models.items())
-            for number, entry in sorted(named.versions.items())
-            if entry.serving
-        ]
-
-    def aliases(self) -> dict[str, dict[str, int]]:
-        """The aliases of every model that has some."""
-        return {name: dict(named.aliases) for name, named in sorted(self.models.items()) if named.aliases}
-
-    def rollouts(self) -> dict[str, dict[str, Rollout]]:
-        """The rollouts of every model that has some, by alias."""
-        return {name: dict(named.rollouts) for name, named in sorted(self.models.items()) if named.rollouts}
 
 
 class Refresh(msgspec.Struct, frozen=True, tag="refresh"):
@@ -128,17 +80,6 @@ class Proposal(msgspec.Struct, frozen=True):
     whole: bool
 
 
-class Settled(msgspec.Struct, frozen=True):
-    """What came of a proposal. `failed` has the reasons; with `done` false nothing else has changed.
-
-    `broken` says by model and alias why rollouts could not go on."""
-
-    catalog: Catalog
-    done: bool
-    failed: dict[Key, str] = {}
-    broken: dict[tuple[str, str], str] = {}
-
-
 def propose(catalog: Catalog, operation: Operation) -> Proposal:
     """Say what an operation would make of a catalog. Raises `Refused` FS107 for what it cannot."""
     models = dict(catalog.models)
@@ -181,29 +122,6 @@ def propose(catalog: Catalog, operation: Operation) -> Proposal:
         if entry.state == "loading"
     )
     return Proposal(catalog, Catalog(models, catalog.generation), load, whole)
-
-
-def settle(proposal: Proposal, failed: Mapping[Key, str]) -> Settled:
-    """Say what the catalog is once everything was loaded, but for what `failed`.
-
-    The generation grows when other versions or aliases serve than before.
-    """
-    assert set(failed) <= set(proposal.load)
-    done = not (proposal.whole and failed)
-    base = proposal.catalog if done else proposal.before
-    before = proposal.before
-    models = {
-        name: _settled(name, named, before.models.get(name, Named()).aliases, failed)
-        for name, named in base.models.items()
-    }
-    models, broken = kept(models, before)
-    catalog = Catalog({name: named for name, named in models.items() if named.versions})
-    same = all(of(catalog) == of(before) for of in (Catalog.serving, Catalog.aliases, Catalog.rollouts))
-    generation = before.generation + (not same)
-    return Settled(msgspec.structs.replace(catalog, generation=generation), done, dict(failed), broken)
-
-
-# Proposing
 
 
 def _refreshed(
@@ -296,37 +214,3 @@ def _on_disk(name: str, named: Named, version: int) -> int:
 
 def _with(named: Named, changed: Mapping[int, Entry]) -> Named:
     return msgspec.structs.replace(named, versions={**named.versions, **changed})
-
-
-# Settling
-
-
-def _settled(name: str, named: Named, aliases_before: Mapping[str, int], failed: Mapping[Key, str]) -> Named:
-    versions = {}
-    for number, entry in named.versions.items():
-        settled = _settled_entry(entry, failed.get(Key(name, number, entry.stamp), ""))
-        if settled is not None:
-            versions[number] = settled
-    aliases = {}
-    for alias, number in named.aliases.items():
-        for target in (number, aliases_before.get(alias)):  # what failed does not get the alias
-            if target in versions and versions[target].serving:
-                aliases[alias] = target
-                break
-    return Named(versions, aliases, named.rollouts)
-
-
-def _settled_entry(entry: Entry, failure: str) -> Entry | None:
-    """The entry when everything is loaded; None where nothing is left of it."""
-    if failure:
-        state: State = "ready" if entry.serving else "failed"
-        return msgspec.structs.replace(entry, state=state, reason=failure)
-    match entry.state:
-        case "loading":
-            return msgspec.structs.replace(entry, state="ready", serving=entry.stamp, reason="")
-        case "leaving":
-            return Entry("known", own_stamp(entry.stamp), needs=entry.needs) if entry.stamp else None
-        case "known" | "ready" | "failed":
-            return entry
-        case _:
-            assert_never(entry.state)

@@ -7,19 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.models.catalog import (
-    Catalog,
-    Entry,
-    Load,
-    Point,
-    Refresh,
-    Unload,
-    propose,
-    settle,
-)
-from flowserve.core.models.changes import changes, rollout_changes, rollouts_ended
+from flowserve.core.catalog.catalog import Catalog, Entry
+from flowserve.core.catalog.changes import changes, rollout_changes, rollouts_ended
+from flowserve.core.catalog.operations import Load, Point, Refresh, Unload, propose
+from flowserve.core.catalog.rolling import EndRollout, RollOut, Step
+from flowserve.core.catalog.settling import settle
 from flowserve.core.models.key import Key
-from flowserve.core.models.rolling import EndRollout, RollOut, Step
 from flowserve.core.rollout.plan import Plan, checked
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 import msgspec
 
+from flowserve.core.catalog.catalog import Catalog, Named
 from flowserve.core.models.key import Key
 from flowserve.core.rollout.plan import Plan, Rollout, begun, found, hindrance, refuse_running, shares
-
-if TYPE_CHECKING:
-    from flowserve.core.models.catalog import Catalog, Named
 
 
 class RollOut(msgspec.Struct, frozen=True, tag="rollout"):

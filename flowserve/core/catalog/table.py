@@ -1,52 +1,17 @@
 """What a process serves: names and tags to loaded models, as one snapshot.
 
-A `Table` never changes; a process moves from one to the next, and a request keeps the model that it got. A
-`Version` is one published version as this process knows it: the same one stands in every table that has it,
-and its model may come and go where models are loaded when they are asked for.
+A `Table` never changes; a process moves from one to the next, and a request keeps the model that it got.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NoReturn
 
-from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.models.key import Key
+from flowc.plan.diagnostics import refuse
+from flowserve.core.catalog.fork import Fork
+from flowserve.core.catalog.version import Version
 from flowserve.core.models.model import Model
 from flowserve.core.wording import cut, listed
-
-if TYPE_CHECKING:
-    from flowserve.core.models.fork import Fork
-
-
-class Version:
-    """A version and, while it is loaded, its model. `uses` counts what was resolved to it.
-
-    `members` are those that the steps of a pipeline run, or why there are none.
-    """
-
-    __slots__ = ("evictions", "key", "load_ms", "loads", "members", "model", "tier", "uses")
-
-    def __init__(self, key: Key, model: Model | None = None, tier: int = 1) -> None:
-        self.key = key
-        self.model = model
-        self.tier = tier
-        self.uses = 0
-        self.loads = self.evictions = 0
-        self.load_ms = 0.0
-        self.members: tuple[Version, ...] | Refused = ()
-
-    def absent(self) -> NoReturn:
-        """Say that there is no model to run. Raises `Cold`."""
-        raise Cold(self)
-
-
-class Cold(Exception):
-    """A version that is served but not in memory: whoever asked for it has to have it loaded."""
-
-    def __init__(self, version: Version) -> None:
-        self.version = version
-        super().__init__(str(version.key))
 
 
 class Table:

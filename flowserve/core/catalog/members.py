@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from flowserve.core.catalog.catalog import Entry, Named
 from flowserve.core.models.key import Key
-
-if TYPE_CHECKING:
-    from flowserve.core.models.catalog import Entry, Named
 
 _MISSING = Key("", 0)
 
