@@ -111,7 +111,7 @@ def list_models(models: Path, running: bool, http: str, as_json: bool) -> None:
     from flowc.plan.text import columns
 
     if running:
-        from flowserve.shell.processes.asking import show_models
+        from flowserve.shell.processes.commands import show_models
 
         show_models(_address(http), as_json)
         return
@@ -162,7 +162,7 @@ _VERSION = argument("version", metavar="VERSION", type=int)
 @app.command(_MODEL, _ADDRESS)
 def load(model: str, http: str) -> None:
     """Have a running server load a model that is on disk, all of its versions unless one is named."""
-    from flowserve.shell.processes.asking import load
+    from flowserve.shell.processes.commands import load
 
     load(_address(http), model)
 
@@ -170,7 +170,7 @@ def load(model: str, http: str) -> None:
 @app.command(_MODEL, _ADDRESS)
 def unload(model: str, http: str) -> None:
     """Have a running server serve a model no longer, all of its versions unless one is named."""
-    from flowserve.shell.processes.asking import unload
+    from flowserve.shell.processes.commands import unload
 
     unload(_address(http), model)
 
@@ -184,7 +184,7 @@ def unload(model: str, http: str) -> None:
 )
 def alias(model: str, alias: str, version: int, remove: bool, http: str) -> None:
     """Let MODEL@ALIAS mean a version, in all processes of a running server at the same instant."""
-    from flowserve.shell.processes.asking import point
+    from flowserve.shell.processes.commands import point
 
     point(_address(http), model, alias, version, remove)
 
@@ -197,7 +197,7 @@ def alias(model: str, alias: str, version: int, remove: bool, http: str) -> None
 )
 def deploy(model: str, version: int, alias: str, http: str) -> None:
     """Load a version, check it, and let the alias `production` name it; if it fails nothing changes."""
-    from flowserve.shell.processes.asking import point
+    from flowserve.shell.processes.commands import point
 
     point(_address(http), model, alias, version, remove=False)
 
@@ -232,7 +232,7 @@ def start_rollout(model: str, version: int, alias: str, http: str, **settings: A
     flowserve rollout start iris 2 --steps 0,10,50 --shadow 100 --max-disagreement 0.01
     flowserve rollout start iris 2 --share 5 --manual
     """
-    from flowserve.shell.processes.asking_rollouts import start
+    from flowserve.shell.processes.rollout_commands import start
 
     start(_address(http), model, version, alias, settings)
 
@@ -245,7 +245,7 @@ def start_rollout(model: str, version: int, alias: str, http: str, **settings: A
 )
 def rollout_status(model: str, http: str, as_json: bool) -> None:
     """Say how rollouts are going: what both versions did, and what is waited for."""
-    from flowserve.shell.processes.asking_rollouts import show
+    from flowserve.shell.processes.rollout_commands import show
 
     show(_address(http), model, as_json)
 
@@ -253,7 +253,7 @@ def rollout_status(model: str, http: str, as_json: bool) -> None:
 @app.command(argument("model", metavar="MODEL"), _ALIAS, _ADDRESS, name="rollout promote")
 def promote_rollout(model: str, alias: str, http: str) -> None:
     """End a rollout: the alias moves to the candidate now."""
-    from flowserve.shell.processes.asking_rollouts import finish
+    from flowserve.shell.processes.rollout_commands import finish
 
     finish(_address(http), model, alias, promote=True)
 
@@ -261,7 +261,7 @@ def promote_rollout(model: str, alias: str, http: str) -> None:
 @app.command(argument("model", metavar="MODEL"), _ALIAS, _ADDRESS, name="rollout abort")
 def abort_rollout(model: str, alias: str, http: str) -> None:
     """End a rollout: the alias stays, and the candidate gets nothing more."""
-    from flowserve.shell.processes.asking_rollouts import finish
+    from flowserve.shell.processes.rollout_commands import finish
 
     finish(_address(http), model, alias, promote=False)
 
@@ -269,7 +269,7 @@ def abort_rollout(model: str, alias: str, http: str) -> None:
 @app.command(_ADDRESS, _JSON)
 def status(http: str, as_json: bool) -> None:
     """Say how a running server is, and what happened to it last."""
-    from flowserve.shell.processes.asking import show_status
+    from flowserve.shell.processes.commands import show_status
 
     show_status(_address(http), as_json)
 
@@ -277,7 +277,7 @@ def status(http: str, as_json: bool) -> None:
 @app.command(_ADDRESS)
 def stop(http: str) -> None:
     """End a running server once it has answered what was begun."""
-    from flowserve.shell.processes.asking import stop
+    from flowserve.shell.processes.commands import stop
 
     stop(_address(http))
 

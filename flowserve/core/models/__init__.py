@@ -1,1 +1,1 @@
-"""Models: what they take and give, and which there are."""
+"""Models: what they take and give, what is set of each, and pipelines of them."""

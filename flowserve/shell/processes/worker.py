@@ -40,7 +40,6 @@ from flowserve.shell.models.weights import size_on_disk
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.observe.process import cpu_s, resident_bytes
 from flowserve.shell.processes import generation
-from flowserve.shell.processes.hosting import SupervisedRepository
 from flowserve.shell.processes.messages import (
     Begin,
     Count,
@@ -64,6 +63,7 @@ from flowserve.shell.processes.messages import (
     line,
     read_for_worker,
 )
+from flowserve.shell.processes.repository import SupervisedRepository
 from flowserve.shell.wire.http import Endpoint, Server, serve
 from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.security import security_of

@@ -29,7 +29,7 @@ from flowserve.core.wire.extension_routes import (
     Statistics,
     TraceSetting,
 )
-from flowserve.core.wire.hosting import Counted, Done, Exposed, Indexed, Repository
+from flowserve.core.wire.repository import Counted, Done, Exposed, Indexed, Repository
 from flowserve.core.wire.settings import TRACE, LogSettings, changed_log, changed_trace, json_object
 from flowserve.core.wire.statistics import counted
 from flowserve.core.wording import cut, shown

@@ -27,7 +27,7 @@ from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.coding import chosen_coding, unpacked
 from flowserve.core.wire.extension_routes import ExtensionRoute, Metrics
 from flowserve.core.wire.heads import Heads, Received
-from flowserve.core.wire.hosting import Repository
+from flowserve.core.wire.repository import Repository
 from flowserve.core.wire.routes import Infer, Predict, route_of
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine

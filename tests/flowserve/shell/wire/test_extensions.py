@@ -13,7 +13,7 @@ from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.hosting import Indexed
+from flowserve.core.wire.repository import Indexed
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.catalog.operations import Load, Unload
 from flowserve.core.engine.calls import Engine
-from flowserve.core.wire.hosting import Counted, Done, Exposed, Indexed
+from flowserve.core.wire.repository import Counted, Done, Exposed, Indexed
 from flowserve.core.wire.statistics import ModelStatistics, counted
 from flowserve.core.wording import listed
 from flowserve.shell.models.serving import Serving

@@ -11,8 +11,8 @@ from flowserve.core.models.key import Key
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.processes.control import Load, ModelRow, Unload
-from flowserve.shell.processes.hosting import SupervisedRepository
 from flowserve.shell.processes.messages import Asked, Count, Told
+from flowserve.shell.processes.repository import SupervisedRepository
 
 
 def repository(control=True, alone=True):

@@ -1,4 +1,4 @@
-"""What the extensions of the protocol need of the server around them."""
+"""The model repository as requests see and change it: what that needs of the server around it."""
 
 from __future__ import annotations
 
