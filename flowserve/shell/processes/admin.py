@@ -197,7 +197,7 @@ class Admin:
         return notes
 
     async def _with_use(self, state: State) -> State:
-        measure = await self._supervisor.measured()
+        measure = await self._supervisor.totals.measured()
         of = {(model.name, model.version): model for model in measure.models}
         rows = [
             msgspec.structs.replace(row, use=used(filter(None, [of.get((row.name, row.version))])))

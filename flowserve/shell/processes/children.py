@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import assert_never
 
 import msgspec
 
@@ -15,7 +16,18 @@ from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure
 from flowserve.core.observe.settings import Observed
 from flowserve.core.wire.statistics import ModelStatistics
-from flowserve.shell.processes.messages import Begin, Count, Measure, Prepare, Prepared, ToWorker, line
+from flowserve.shell.processes.messages import (
+    Begin,
+    Count,
+    Counted,
+    Listening,
+    Measure,
+    Measured,
+    Prepare,
+    Prepared,
+    ToWorker,
+    line,
+)
 from flowserve.shell.wire.security import Credentials
 
 _LINE_BYTES_MAX = 64 * 2**20
@@ -64,6 +76,31 @@ class Child:
         if self.writer is not None and not self.writer.is_closing():
             self.writer.write(line(message))
 
+    def hear(self, answer: Prepared | Listening | Measured | Counted) -> None:
+        """Hear an answer."""
+        match answer:
+            case Prepared():
+                self._prepared(answer)
+            case Listening(models):
+                self.listening = models
+            case Measured(number, measure, last):
+                self._measured(number, measure, last)
+            case Counted(number, statistics):
+                self._counted(number, statistics)
+            case _:
+                assert_never(answer)
+
+    def end(self) -> None:
+        """Hear that it has ended: there will be no more answers."""
+        assert self.writer is not None
+        self.writer.close()
+        self.ended = True
+        self._prepared(None)
+        for number in list(self.counts):
+            self._counted(number, [])
+        for number in list(self.measures):
+            self._measured(number, None, last=True)
+
     def count(self, count: Count) -> asyncio.Future[list[ModelStatistics]]:
         """Ask what it has counted; nothing if it ends first."""
         answer = self.counts[count.number] = asyncio.get_running_loop().create_future()
@@ -71,12 +108,6 @@ class Child:
             answer.set_result([])
         self.tell(count)
         return answer
-
-    def counted(self, number: int, statistics: list[ModelStatistics]) -> None:
-        """Hear what it has counted."""
-        answer = self.counts.pop(number, None)
-        if answer is not None and not answer.done():
-            answer.set_result(statistics)
 
     def ask_measure(self, number: int) -> asyncio.Future[None]:
         """Ask what it has counted: `measure` is that then, or what it was if the process ends first."""
@@ -86,7 +117,21 @@ class Child:
         self.tell(Measure(number))
         return answer
 
-    def measured(self, number: int, measure: ProcessMeasure | None, last: bool) -> None:
+    def prepare(self, prepare: Prepare) -> asyncio.Future[Prepared | None]:
+        """Ask it to have a table ready; the answer will be None if the process ends first."""
+        self.sent_generation, self.answer = prepare.generation, asyncio.get_running_loop().create_future()
+        if self.ended:
+            self.answer.set_result(None)
+        self.tell(prepare)
+        return self.answer
+
+    def _counted(self, number: int, statistics: list[ModelStatistics]) -> None:
+        """Hear what it has counted."""
+        answer = self.counts.pop(number, None)
+        if answer is not None and not answer.done():
+            answer.set_result(statistics)
+
+    def _measured(self, number: int, measure: ProcessMeasure | None, last: bool) -> None:
         """Hear a part of what it has counted, or the last."""
         if measure is not None:
             parts = self._parts.setdefault(number, [])
@@ -99,15 +144,7 @@ class Child:
         if answer is not None and not answer.done():
             answer.set_result(None)
 
-    def prepare(self, prepare: Prepare) -> asyncio.Future[Prepared | None]:
-        """Ask it to have a table ready; the answer will be None if the process ends first."""
-        self.sent_generation, self.answer = prepare.generation, asyncio.get_running_loop().create_future()
-        if self.ended:
-            self.answer.set_result(None)
-        self.tell(prepare)
-        return self.answer
-
-    def prepared(self, prepared: Prepared | None) -> None:
+    def _prepared(self, prepared: Prepared | None) -> None:
         """Hear the answer to what was asked last."""
         if not self.answer.done() and (prepared is None or prepared.generation == self.sent_generation):
             self.answer.set_result(prepared)

@@ -12,47 +12,38 @@ import logging
 import signal
 import socket
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import Any, assert_never
 
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
-from flowc.plan.exposition import exposition
 from flowserve.core.catalog.catalog import Catalog
 from flowserve.core.catalog.changes import Ended, changes, rollout_changes, rollouts_ended
 from flowserve.core.catalog.operations import Load, Operation, Refresh, Unload, propose
 from flowserve.core.catalog.rolling import EndRollout, Step
 from flowserve.core.catalog.settling import Settled, settle
 from flowserve.core.models.key import Key
-from flowserve.core.observe.measures import ProcessMeasure, ServerMeasure, both, together
-from flowserve.core.observe.metrics import metrics
-from flowserve.core.wire.coding import packed
-from flowserve.core.wire.statistics import ModelStatistics, summed
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.children import Child, Settings, end_of, start_child
 from flowserve.shell.processes.control import model_rows
 from flowserve.shell.processes.messages import (
     Asked,
     Count,
-    Counted,
     Halt,
     Known,
-    Listening,
-    Measured,
     Moved,
     Prepare,
-    Prepared,
     Scrape,
     Seen,
     Serve,
     Told,
     Unable,
     Watched,
-    read_for_supervisor,
 )
+from flowserve.shell.processes.pool import Pool
+from flowserve.shell.processes.totals import Totals
 from flowserve.shell.wire.listening import BACKLOG, address_of, inode_of, reason, remove_unix
 
 _log = logging.getLogger("flowserve")
@@ -75,11 +66,12 @@ class Supervisor:
         self._settings = settings
         self._listeners = [listener, *([grpc] if grpc else [])]
         self._inodes = [inode_of(socket) for socket in self._listeners]
-        self._descriptor = generation.make()
-        self._word = generation.attach(self._descriptor)
+        descriptor = generation.make()
+        self._word = generation.attach(descriptor)
         self._catalog = Catalog()
-        self._workers: list[Child | None] = [None] * settings.processes
-        self._tasks: set[asyncio.Task[None]] = set()
+        start = partial(start_child, settings, self._listeners, descriptor)
+        self._pool = Pool(settings.processes, start, self._hear, self._ended, self._started)
+        self.totals = Totals(settings.server_version, self._pool, lambda: self._catalog)
         self._asked: set[asyncio.Task[None]] = set()
         self.on_request: OnRequest | None = None
         """Does what clients of the processes ask for; what it returns is why it did not."""
@@ -91,17 +83,11 @@ class Supervisor:
         """Hears what a process that was started again could not load."""
         self.on_rollout_end: Callable[[Ended], None] = lambda ended: None
         """Hears how a rollout ended, by whatever operation."""
-        self._number = 0
         self._unable: tuple[Diagnostic, ...] = ()
         self._turn = asyncio.Lock()
         self._waiting = 0
-        self._deaths = [0] * settings.processes
-        self._stopping = False
-        self.restarts = 0
         self.events: deque[str] = deque(maxlen=_EVENTS_MAX)
         self._stop = asyncio.Event()
-        self._started_s = time.time()
-        self._gone = ProcessMeasure(0)
 
     @property
     def repository(self) -> Path:
@@ -115,12 +101,17 @@ class Supervisor:
 
     def pids(self) -> list[int]:
         """The processes that serve."""
-        return [worker.process.pid for worker in self._workers if worker and worker.serving]
+        return [worker.process.pid for worker in self._pool.serving().values()]
+
+    @property
+    def restarts(self) -> int:
+        """How many processes died and were started again."""
+        return self._pool.restarts
 
     def stop(self) -> None:
         """Finish what was begun and end; asked again, end at once."""
         if self._stop.is_set():
-            self._signal(signal.SIGTERM)
+            self._pool.signal(signal.SIGTERM)
         self._stop.set()
 
     async def run(self, found: Refresh, on_listening: Callable[[list[str]], None]) -> bool:
@@ -132,23 +123,21 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         try:
-            for index in range(self._settings.processes):
-                await self._start(index)
+            await self._pool.fill()
             settled = await self._until_stop(self._first(found))
             if settled is None:
                 return True
             for change in rollout_changes(Catalog(), settled):
                 self.note(change)
             self._listen()
-            for worker in self._workers:
+            for worker in self._pool.living():
                 self._admit(worker)
-            while not self._stop.is_set() and not all(w and w.listening is not None for w in self._workers):
+            while not self._stop.is_set() and (listening := self._pool.listening()) is None:
                 if self._unable:
                     raise Refused(*self._unable)
                 await asyncio.sleep(0.005)
             if not self._stop.is_set():
-                first = self._workers[0]
-                on_listening((first and first.listening) or [])
+                on_listening(listening or [])
             await self._stop.wait()
         finally:
             finished = await self._end()
@@ -189,9 +178,8 @@ class Supervisor:
 
     def halt(self, name: str, alias: str, serial: int) -> None:
         """Let the candidate of a rollout get nothing more, before the rollout ends."""
-        for worker in self._workers:
-            if worker:
-                worker.tell(Halt(name, alias, serial))
+        for worker in self._pool.living():
+            worker.tell(Halt(name, alias, serial))
 
     # Operations
 
@@ -219,10 +207,10 @@ class Supervisor:
         self._catalog = settled.catalog
         self._word[0] = self._catalog.generation
         known = Known(model_rows(self._catalog)) if self._catalog != proposal.before else None
-        for worker in self._workers:
-            if worker and (proposal.load or settled.catalog.generation != proposal.before.generation):
+        for worker in self._pool.living():
+            if proposal.load or settled.catalog.generation != proposal.before.generation:
                 worker.tell(Moved(self._catalog.generation))
-            if worker and worker.serving and known:
+            if worker.serving and known:
                 worker.tell(known)
         return settled, diagnostics
 
@@ -239,7 +227,7 @@ class Supervisor:
         failed: dict[Key, tuple[Diagnostic, ...]] = {}
         asked: set[Child] = set()
         # Again for those that have come to serve meanwhile.
-        while new := [w for w in self._workers if w and (w.serving or first) and w not in asked]:
+        while new := [w for w in self._pool.living() if (w.serving or first) and w not in asked]:
             asked.update(new)
             for answer in await asyncio.gather(*(worker.prepare(prepare) for worker in new)):
                 if answer is not None:
@@ -251,12 +239,11 @@ class Supervisor:
                     failed |= {key: (Diagnostic("FS109", said.format(key), hint=_CRASH),) for key in loading}
         return failed
 
-    def _admit(self, worker: Child | None) -> None:
+    def _admit(self, worker: Child) -> None:
         """Let a process serve that has the current table."""
-        if worker and not worker.serving:
-            worker.serving = True
-            worker.tell(Known(model_rows(self._catalog)))
-            worker.tell(Serve())
+        worker.serving = True
+        worker.tell(Known(model_rows(self._catalog)))
+        worker.tell(Serve())
 
     def _listen(self) -> None:
         """From now on connections wait in the sockets' queues, for whichever process accepts them."""
@@ -269,120 +256,49 @@ class Supervisor:
 
     # Processes
 
-    async def _start(self, index: int) -> None:
-        worker, reader = await start_child(self._settings, self._listeners, self._descriptor)
-        self._workers[index] = worker
-        task = asyncio.get_running_loop().create_task(self._follow(index, worker, reader))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _hear(self, worker: Child, message: Unable | Watched | Asked) -> None:
+        match message:
+            case Unable(diagnostics):
+                self._unable = diagnostics
+                if self._pool.restarts:  # else the server ends with it
+                    self.note("; ".join(diagnostic.message for diagnostic in diagnostics))
+            case Watched(seen):
+                self.on_seen(worker.process.pid, seen)
+            case Asked(number, request):
+                asked = asyncio.get_running_loop().create_task(self._tell(worker, number, request))
+                self._asked.add(asked)
+                asked.add_done_callback(self._asked.discard)
+            case _:
+                assert_never(message)
 
-    async def _follow(self, index: int, worker: Child, reader: asyncio.StreamReader) -> None:
-        """Hear what a process says, and start another when it ends."""
-        with contextlib.suppress(OSError):
-            while text := await reader.readline():
-                match read_for_supervisor(text):
-                    case Prepared() as prepared:
-                        worker.prepared(prepared)
-                    case Listening(models):
-                        worker.listening = models
-                    case Unable(diagnostics):
-                        self._unable = diagnostics
-                        if self.restarts:  # else the server ends with it
-                            self.note("; ".join(diagnostic.message for diagnostic in diagnostics))
-                    case Measured(number, process, last):
-                        worker.measured(number, process, last)
-                    case Counted(number, statistics):
-                        worker.counted(number, statistics)
-                    case Watched(seen):
-                        self.on_seen(worker.process.pid, seen)
-                    case Asked(number, request):
-                        asked = asyncio.get_running_loop().create_task(self._tell(worker, number, request))
-                        self._asked.add(asked)
-                        asked.add_done_callback(self._asked.discard)
-        await asyncio.to_thread(worker.process.wait)
-        assert worker.writer is not None
-        worker.writer.close()
-        self._workers[index] = None if not self._stopping else worker
-        worker.ended = True
-        worker.prepared(None)
-        for number in list(worker.counts):
-            worker.counted(number, [])
-        for number in list(worker.measures):
-            worker.measured(number, None, last=True)
-        self._gone = both(self._gone, worker.measure)
-        if self._stopping or not worker.serving:
-            return
-        self.on_death(worker.process.returncode)
-        await self._again(index, worker)
+    def _ended(self, worker: Child) -> None:
+        """Hear that a process ended; one that had served, and was not told to end, is started again."""
+        self.totals.keep(worker)
+        if worker.serving and not self._pool.ending:
+            self.on_death(worker.process.returncode)
+            self.note(f"process {worker.process.pid} ended ({end_of(worker)}), and is started again")
 
-    async def _tell(self, worker: Child, number: int, request: Load | Unload | Count | Scrape) -> None:
-        if isinstance(request, Count):
-            worker.tell(Told(number, statistics=await self._counted(request)))
-        elif isinstance(request, Scrape):
-            worker.tell(Told(number, packed=await self._scraped(request)))
-        else:
-            assert self.on_request is not None
-            worker.tell(Told(number, await self.on_request(request)))
-
-    async def _counted(self, request: Count) -> list[ModelStatistics]:
-        """What all processes have counted; one that is loading a model answers after that."""
-        self._number += 1
-        count = msgspec.structs.replace(request, number=self._number)
-        answers = [worker.count(count) for worker in self._workers if worker and worker.serving]
-        return summed(await asyncio.gather(*answers))
-
-    async def measured(self) -> ServerMeasure:
-        """What the server has counted. A process that does not answer soon counts as when it last did."""
-        workers = {str(i): w for i, w in enumerate(self._workers) if w and w.serving}
-        self._number += 1
-        answers = [worker.ask_measure(self._number) for worker in workers.values()]
-        if answers:
-            await asyncio.wait(answers, timeout=_MEASURE_S)
-        catalog = self._catalog
-        served = {(key.name, key.version) for key in catalog.serving()}
-        counted = together([self._gone.models, *(worker.measure.models for worker in workers.values())])
-        return ServerMeasure(
-            self._settings.server_version,
-            self._started_s,
-            catalog.generation,
-            self.restarts,
-            dict(Counter(row.state for row in model_rows(catalog))),
-            {place: msgspec.structs.replace(worker.measure, models=[]) for place, worker in workers.items()},
-            self._gone,
-            [model for model in counted if (model.name, model.version) in served],
-        )
-
-    async def _scraped(self, scrape: Scrape) -> bytes:
-        measure = await self.measured()
-
-        def text() -> bytes:
-            return packed(exposition(metrics(measure, scrape.stages), scrape.openmetrics).encode(), "gzip")
-
-        # Of a thousand models that is 16 MB, and neither operations nor requests are to wait for it.
-        return await asyncio.to_thread(text)
-
-    async def _again(self, index: int, dead: Child) -> None:
-        lived_s = asyncio.get_running_loop().time() - dead.began
-        self._deaths[index] = 1 if lived_s > _STEADY_S else self._deaths[index] + 1
-        delay_s = min(_DELAY_S_MAX, 0.1 * 2 ** (self._deaths[index] - 1) - 0.1)
-        self.restarts += 1
-        self.note(f"process {dead.process.pid} ended ({end_of(dead)}), and is started again")
-        await asyncio.sleep(delay_s)
-        if self._stopping:
-            return
-        await self._start(index)
-        worker = self._workers[index]
-        assert worker is not None
-        while not self._stopping:
+    async def _started(self, worker: Child) -> bool:
+        """Let a process serve that was started again. Returns whether it lived so long."""
+        while not self._pool.ending:
             catalog = self._catalog
             prepared = await worker.prepare(_prepare(catalog))
             if prepared is None:
-                await self._again(index, worker)
-                return
+                return False
             self.on_failures([failure.key for failure in prepared.failures])
             if catalog.generation == self._catalog.generation:
                 self._admit(worker)
-                return
+                break
+        return True
+
+    async def _tell(self, worker: Child, number: int, request: Load | Unload | Count | Scrape) -> None:
+        if isinstance(request, Count):
+            worker.tell(Told(number, statistics=await self.totals.statistics(request)))
+        elif isinstance(request, Scrape):
+            worker.tell(Told(number, packed=await self.totals.exposed(request)))
+        else:
+            assert self.on_request is not None
+            worker.tell(Told(number, await self.on_request(request)))
 
     async def _until_stop(self, work: Coroutine[Any, Any, Settled]) -> Settled | None:
         """The result of work, None when the server is to stop first."""
@@ -395,28 +311,15 @@ class Supervisor:
         task.cancel()
         return None
 
-    def _signal(self, number: int) -> None:
-        for worker in self._workers:
-            if worker and worker.process.poll() is None:
-                worker.process.send_signal(number)
-
     async def _end(self) -> bool:
-        self._stopping = True
+        self._pool.ending = True
         for task in self._asked:
             task.cancel()
         for listener, inode in zip(self._listeners, self._inodes, strict=True):
             address = address_of(listener)
             listener.close()
             remove_unix(address, inode)
-        self._signal(signal.SIGTERM)
-        processes = [worker.process for worker in self._workers if worker]
-        waits = [asyncio.to_thread(process.wait, self._settings.drain_s + 5) for process in processes]
-        codes = await asyncio.gather(*waits, return_exceptions=True)
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        return all(code in (0, -signal.SIGTERM) for code in codes)
+        return await self._pool.end(self._settings.drain_s)
 
 
 def _prepare(catalog: Catalog, proven: Iterable[Key] = ()) -> Prepare:

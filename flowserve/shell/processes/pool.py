@@ -1,0 +1,120 @@
+"""The processes of a server: every place has one, which is started again when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+
+from flowserve.shell.processes.children import Child
+from flowserve.shell.processes.messages import (
+    Asked,
+    Counted,
+    Listening,
+    Measured,
+    Prepared,
+    Unable,
+    Watched,
+    read_for_supervisor,
+)
+
+_DELAY_S_MAX = 30.0
+_STEADY_S = 10.0  # a process that lived so long died of something new
+_KILL_S = 5.0  # after it should have ended
+
+
+class Pool:
+    """Of one server. `ending` is set before the processes are to end: then none is started again."""
+
+    def __init__(
+        self,
+        places: int,
+        start: Callable[[], Awaitable[tuple[Child, asyncio.StreamReader]]],
+        hear: Callable[[Child, Unable | Watched | Asked], None],
+        ended: Callable[[Child], None],
+        started: Callable[[Child], Awaitable[bool]],
+    ) -> None:
+        """`hear` gets what a process says that is no answer, `ended` every process that has ended. `started`
+        makes one serve that was started again, and says whether it lived so long."""
+        self._start_child = start
+        self._hear = hear
+        self._ended = ended
+        self._started = started
+        self._workers: list[Child | None] = [None] * places
+        self._deaths = [0] * places
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.ending = False
+        self.restarts = 0
+
+    def living(self) -> list[Child]:
+        """The processes that there are."""
+        return [worker for worker in self._workers if worker]
+
+    def serving(self) -> dict[int, Child]:
+        """Those that answer requests, by their places."""
+        return {place: worker for place, worker in enumerate(self._workers) if worker and worker.serving}
+
+    def listening(self) -> list[str] | None:
+        """What the first has told of its models, once all accept connections; None before."""
+        told = [worker.listening if worker else None for worker in self._workers]
+        return None if None in told else told[0]
+
+    async def fill(self) -> None:
+        """Start a process at every place."""
+        for place in range(len(self._workers)):
+            await self._start(place)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all."""
+        for worker in self.living():
+            if worker.process.poll() is None:
+                worker.process.send_signal(number)
+
+    async def end(self, drain_s: float) -> bool:
+        """Have all end. Returns whether they had finished what was begun."""
+        self.ending = True
+        self.signal(signal.SIGTERM)
+        processes = [worker.process for worker in self.living()]
+        waits = [asyncio.to_thread(process.wait, drain_s + _KILL_S) for process in processes]
+        codes = await asyncio.gather(*waits, return_exceptions=True)
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return all(code in (0, -signal.SIGTERM) for code in codes)
+
+    async def _start(self, place: int) -> Child:
+        worker, reader = await self._start_child()
+        self._workers[place] = worker
+        task = asyncio.get_running_loop().create_task(self._follow(place, worker, reader))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return worker
+
+    async def _follow(self, place: int, worker: Child, reader: asyncio.StreamReader) -> None:
+        """Hear what a process says, and start another when it ends."""
+        with contextlib.suppress(OSError):
+            while text := await reader.readline():
+                match read_for_supervisor(text):
+                    case Prepared() | Listening() | Measured() | Counted() as answer:
+                        worker.hear(answer)
+                    case message:
+                        self._hear(worker, message)
+        await asyncio.to_thread(worker.process.wait)
+        self._workers[place] = None if not self.ending else worker
+        worker.end()
+        self._ended(worker)
+        if worker.serving and not self.ending:
+            await self._again(place, worker)
+
+    async def _again(self, place: int, dead: Child) -> None:
+        lived_s = asyncio.get_running_loop().time() - dead.began
+        self._deaths[place] = 1 if lived_s > _STEADY_S else self._deaths[place] + 1
+        self.restarts += 1
+        await asyncio.sleep(min(_DELAY_S_MAX, 0.1 * 2 ** (self._deaths[place] - 1) - 0.1))
+        if self.ending:
+            return
+        worker = await self._start(place)
+        if not await self._started(worker):
+            await self._again(place, worker)

@@ -1,0 +1,77 @@
+"""What the processes of a server have counted, together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from flowc.plan.exposition import exposition
+from flowserve.core.catalog.catalog import Catalog
+from flowserve.core.observe.measures import ProcessMeasure, ServerMeasure, both, together
+from flowserve.core.observe.metrics import metrics
+from flowserve.core.wire.coding import packed
+from flowserve.core.wire.statistics import ModelStatistics, summed
+from flowserve.shell.processes.children import Child
+from flowserve.shell.processes.control import model_rows
+from flowserve.shell.processes.messages import Count, Scrape
+from flowserve.shell.processes.pool import Pool
+
+_MEASURE_S = 2.0
+
+
+class Totals:
+    """Of one server. What a process had counted that has ended is kept."""
+
+    def __init__(self, server_version: str, pool: Pool, catalog: Callable[[], Catalog]) -> None:
+        self._server_version = server_version
+        self._pool = pool
+        self._catalog = catalog
+        self._number = 0
+        self._began_s = time.time()
+        self._gone = ProcessMeasure(0)
+
+    def keep(self, worker: Child) -> None:
+        """Take over what a process had counted that has ended."""
+        self._gone = both(self._gone, worker.measure)
+
+    async def statistics(self, request: Count) -> list[ModelStatistics]:
+        """What all processes have counted; one that is loading a model answers after that."""
+        self._number += 1
+        count = msgspec.structs.replace(request, number=self._number)
+        answers = [worker.count(count) for worker in self._pool.serving().values()]
+        return summed(await asyncio.gather(*answers))
+
+    async def measured(self) -> ServerMeasure:
+        """What the server has counted. A process that does not answer soon counts as when it last did."""
+        workers = {str(place): worker for place, worker in self._pool.serving().items()}
+        self._number += 1
+        answers = [worker.ask_measure(self._number) for worker in workers.values()]
+        if answers:
+            await asyncio.wait(answers, timeout=_MEASURE_S)
+        catalog = self._catalog()
+        served = {(key.name, key.version) for key in catalog.serving()}
+        counted = together([self._gone.models, *(worker.measure.models for worker in workers.values())])
+        return ServerMeasure(
+            self._server_version,
+            self._began_s,
+            catalog.generation,
+            self._pool.restarts,
+            dict(Counter(row.state for row in model_rows(catalog))),
+            {place: msgspec.structs.replace(worker.measure, models=[]) for place, worker in workers.items()},
+            self._gone,
+            [model for model in counted if (model.name, model.version) in served],
+        )
+
+    async def exposed(self, scrape: Scrape) -> bytes:
+        """The same as text for Prometheus, packed with gzip."""
+        measure = await self.measured()
+
+        def text() -> bytes:
+            return packed(exposition(metrics(measure, scrape.stages), scrape.openmetrics).encode(), "gzip")
+
+        # Of a thousand models that is 16 MB, and neither operations nor requests are to wait for it.
+        return await asyncio.to_thread(text)
