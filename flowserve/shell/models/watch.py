@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from time import thread_time
 
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.catalog.operations import Refresh
@@ -20,6 +21,8 @@ class Watch:
     def __init__(self, repository: Path, seen: Iterable[ModelFolder] = ()) -> None:
         self._repository = repository
         self._seen: dict[str, _Fingerprint] = {}
+        self.cpu_s = 0.0
+        """What the last look took. Not how long it was: others may have had the processor meanwhile."""
         self._folders: dict[str, tuple[int, ...]] = {folder.name: folder.versions for folder in seen}
 
     def look(self, name: str = "") -> tuple[Refresh | None, list[Diagnostic]]:
@@ -28,6 +31,7 @@ class Watch:
         A model whose folder is wrong stays as it was, and is told of once. With a name, that model is read
         whether it has changed or not.
         """
+        began_s = thread_time()
         found: dict[str, dict[int, str]] = {}
         aliases: dict[str, dict[str, int]] = {}
         needs: dict[str, dict[int, tuple[str, ...]]] = {}
@@ -50,6 +54,7 @@ class Watch:
                 problems += refused.diagnostics
             except OSError:
                 continue  # on its way out: the next look sees
+        self.cpu_s = thread_time() - began_s
         return (Refresh(found, aliases, needs=needs) if found else None), problems
 
     def _changed(self, problems: list[Diagnostic]) -> list[str]:

@@ -74,14 +74,13 @@ class Admin:
         pause_s, tidy = _LOOK_S, False
         while True:
             await asyncio.sleep(pause_s)
-            began = time.monotonic()
             if not tidy and self._supervisor.catalog.generation:
                 tidy = True
                 await self._forget_rollouts()
             with contextlib.suppress(Refused):  # too many wait: the next look sees
                 async with self._supervisor.turn():
                     await self._look()
-            pause_s = max(_LOOK_S, (time.monotonic() - began) / _LOOK_SHARE)
+            pause_s = max(_LOOK_S, self._watch.cpu_s / _LOOK_SHARE)
 
     async def _forget_rollouts(self) -> None:
         """Remove what an earlier server has left of rollouts that cannot go on."""
