@@ -12,6 +12,8 @@ import msgspec
 
 from flowserve.core.engine.tally import STAGES, Tally
 from flowserve.core.histogram import added
+from flowserve.core.rollout.evidence import Evidence
+from flowserve.core.rollout.plan import Rollout
 
 Counts = list[int]
 """A histogram as `histogram` has it; empty for nothing."""
@@ -80,6 +82,19 @@ class ProcessMeasure(msgspec.Struct, frozen=True, omit_defaults=True):
     models: list[ModelMeasure] = []
 
 
+class RolloutMeasure(msgspec.Struct, frozen=True):
+    """Of an alias that was rolled out: what came to both sides in all steps, and the verdicts on it.
+
+    `rollout` is the one that is under way.
+    """
+
+    name: str
+    alias: str
+    rollout: Rollout | None
+    evidence: Evidence
+    verdicts: dict[str, int] = {}
+
+
 class ServerMeasure(msgspec.Struct, frozen=True):
     """Of a server. `processes` are those that answer, by the number of their place, with no models."""
 
@@ -93,6 +108,7 @@ class ServerMeasure(msgspec.Struct, frozen=True):
     gone: ProcessMeasure
     """What those had counted that are gone."""
     models: list[ModelMeasure]
+    rollouts: list[RolloutMeasure] = []
 
 
 def measured(name: str, version: int, tally: Tally) -> ModelMeasure:

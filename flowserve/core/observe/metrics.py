@@ -12,7 +12,7 @@ from typing import Literal
 from flowc.plan.exposition import Metric, Sample, by, histogram, single
 from flowserve.core.engine.tally import STAGES
 from flowserve.core.histogram import SHOWN_MS, coarse
-from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure, ServerMeasure
+from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure, RolloutMeasure, ServerMeasure
 
 _BOUNDS_S = [float(f"{bound / 1e3:g}") for bound in SHOWN_MS]
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -27,6 +27,7 @@ def metrics(measure: ServerMeasure, stages: bool = True) -> Iterator[Metric]:
     yield from _of_server(measure)
     yield from _of_processes(measure)
     yield from _of_models(measure.models, stages)
+    yield from _of_rollouts(measure.rollouts)
     yield from _as_triton(measure.models)
 
 
@@ -106,6 +107,32 @@ def _of_models(models: Sequence[ModelMeasure], stages: bool) -> Iterator[Metric]
         yield Metric("flowserve_stage_duration_seconds", "histogram", about, staged)
 
 
+def _of_rollouts(rollouts: Sequence[RolloutMeasure]) -> Iterator[Metric]:
+    running = [(_of_alias(of), of.rollout) for of in rollouts if of.rollout is not None]
+    about = "Share of an alias's requests that the candidate of a rollout gets, of 1."
+    yield Metric("flowserve_rollout_share", "gauge", about, [("", at, of.share / 100) for at, of in running])
+    about = "Step that a rollout is at, from 1 on."
+    yield Metric("flowserve_rollout_step", "gauge", about, [("", at, of.step + 1) for at, of in running])
+    about = "Requests that came to either side of rollouts of an alias, by what became of them."
+    yield Metric("flowserve_rollout_requests_total", "counter", about, list(_by_side(rollouts)))
+    about = "What was decided about rollouts of an alias."
+    decided: list[Sample] = [
+        ("", {**_of_alias(of), "verdict": verdict}, count)
+        for of in rollouts
+        for verdict, count in sorted(of.verdicts.items())
+    ]
+    yield Metric("flowserve_rollout_verdicts_total", "counter", about, decided)
+
+
+def _by_side(rollouts: Iterable[RolloutMeasure]) -> Iterator[Sample]:
+    for of in rollouts:
+        for side, counts in (("stable", of.evidence.stable), ("candidate", of.evidence.candidate)):
+            failed = counts.errors + counts.forced_errors
+            outcomes = {"answered": counts.requests + counts.forced - failed, "failed": failed}
+            for outcome, count in outcomes.items():
+                yield "", {**_of_alias(of), "side": side, "outcome": outcome}, count
+
+
 _FAMILIES: tuple[tuple[str, Kind, str, Callable[[ModelMeasure], float]], ...] = (
     ("rows_total", "counter", "Rows that were inferred.", attrgetter("rows")),
     ("cache_hits_total", "counter", "Requests that were answered from the cache.", attrgetter("hits")),
@@ -183,6 +210,10 @@ _TRITON: tuple[tuple[str, Kind, str, Callable[[ModelMeasure], float]], ...] = (
     ("compute_output_duration_us", "counter", "From tensors to bytes.", _stage_us(_OUTPUT)),
     ("pending_request_count", "gauge", "Requests that wait to run.", attrgetter("waiting")),
 )  # fmt: skip
+
+
+def _of_alias(of: RolloutMeasure) -> dict[str, str]:
+    return {"model": of.name, "alias": of.alias}
 
 
 def _labels(of: ModelMeasure) -> dict[str, str]:

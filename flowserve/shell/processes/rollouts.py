@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import assert_never
 
@@ -12,6 +13,7 @@ from flowc.plan.diagnostics import Refused
 from flowserve.core.catalog.changes import Ended
 from flowserve.core.catalog.rolling import EndRollout, Step
 from flowserve.core.models.key import Key
+from flowserve.core.observe.measures import RolloutMeasure
 from flowserve.core.rollout.evidence import Evidence, summed
 from flowserve.core.rollout.plan import Rollout
 from flowserve.core.rollout.verdict import Advance, Looks, Promote, RollBack, Verdict, Wait, judge
@@ -23,6 +25,8 @@ _PAUSE_S = 0.5
 # How a model ends its process; a kill from outside may as well be for want of memory.
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
 _DEATHS_MAX = 3
+
+_VERDICTS: dict[type[Verdict], str] = {Advance: "advance", Promote: "promote", RollBack: "roll back"}
 
 _Id = tuple[str, str, int]
 """A step of a rollout: model, alias and serial."""
@@ -40,6 +44,9 @@ class Rollouts:
         self._past: dict[tuple[str, str], PastRollout] = {}
         self._deaths: dict[tuple[str, str], int] = {}
         self._doomed: dict[_Id, str] = {}
+        self._counted: dict[tuple[str, str], Evidence] = {}
+        self._verdicts: dict[tuple[str, str], Counter[str]] = {}
+        supervisor.totals.rollouts = self.measures
         supervisor.on_seen = self._hear
         supervisor.on_death = self._died
         supervisor.on_failures = self._failed
@@ -66,6 +73,18 @@ class Rollouts:
     def past(self) -> list[PastRollout]:
         """How the last one of each alias ended, of those that this server has seen."""
         return [of for _, of in sorted(self._past.items())]
+
+    def measures(self) -> list[RolloutMeasure]:
+        """What was counted since the server was started, of all aliases that were rolled out."""
+        now = self._now()
+        return [
+            RolloutMeasure(*at, now.get(at), self._evidence(at), dict(self._verdicts.get(at, {})))
+            for at in sorted({*now, *self._counted})
+        ]
+
+    def _evidence(self, alias: tuple[str, str]) -> Evidence:
+        steps = [step.evidence() for at, step in self._steps.items() if at[:2] == alias]
+        return summed([self._counted.get(alias, Evidence()), *steps])
 
     def _now(self) -> dict[tuple[str, str], Rollout]:
         rollouts = self._supervisor.catalog.rollouts()
@@ -98,6 +117,8 @@ class Rollouts:
         try:
             for note in await self._operate(operation):
                 self._supervisor.note(note)
+            decided = self._verdicts.setdefault((name, alias), Counter())
+            decided[_VERDICTS[type(verdict)]] += 1
         except Refused as refused:
             # Somebody has ended it meanwhile, or too many wait: then it is judged again.
             self._supervisor.note(str(refused))
@@ -135,6 +156,7 @@ class Rollouts:
         rollout = (of.name, of.alias)
         now, reason = time.time(), of.reason
         self._past[rollout] = PastRollout(*rollout, of.rollout.candidate, now, of.promoted, reason)
+        self._counted[rollout] = self._evidence(rollout)
         self._deaths.pop(rollout, None)
         self._steps = {at: step for at, step in self._steps.items() if at[:2] != rollout}
         self._doomed = {at: why for at, why in self._doomed.items() if at[:2] != rollout}

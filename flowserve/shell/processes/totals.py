@@ -11,7 +11,7 @@ import msgspec
 
 from flowc.plan.exposition import exposition
 from flowserve.core.catalog.catalog import Catalog
-from flowserve.core.observe.measures import ProcessMeasure, ServerMeasure, both, together
+from flowserve.core.observe.measures import ProcessMeasure, RolloutMeasure, ServerMeasure, both, together
 from flowserve.core.observe.metrics import metrics
 from flowserve.core.wire.coding import packed
 from flowserve.core.wire.statistics import ModelStatistics, summed
@@ -33,6 +33,8 @@ class Totals:
         self._number = 0
         self._began_s = time.time()
         self._gone = ProcessMeasure(0)
+        self.rollouts: Callable[[], list[RolloutMeasure]] = list
+        """Says what was counted of rollouts."""
 
     def keep(self, worker: Child) -> None:
         """Take over what a process had counted that has ended."""
@@ -64,6 +66,7 @@ class Totals:
             {place: msgspec.structs.replace(worker.measure, models=[]) for place, worker in workers.items()},
             self._gone,
             [model for model in counted if (model.name, model.version) in served],
+            self.rollouts(),
         )
 
     async def exposed(self, scrape: Scrape) -> bytes:

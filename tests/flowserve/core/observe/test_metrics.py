@@ -1,5 +1,6 @@
 """Metrics as their readers read them: with prometheus_client's strict parsers, of both formats."""
 
+import msgspec
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
@@ -10,12 +11,15 @@ from flowserve.core.observe.measures import (
     Logged,
     ModelMeasure,
     ProcessMeasure,
+    RolloutMeasure,
     ServerMeasure,
     both,
     measured,
     together,
 )
 from flowserve.core.observe.metrics import metrics
+from flowserve.core.rollout.evidence import Counts, Evidence
+from flowserve.core.rollout.plan import Plan, Rollout
 
 ODD = 'm"\\\n'
 
@@ -99,6 +103,28 @@ def test_triton_s_names_mean_what_they_mean_there(found):
     assert found["nv_inference_compute_infer_duration_us", *where] == 6000
     # Nobody has asked it, so it is in none of these families.
     assert ("nv_inference_count", ("model", "idle"), ("version", "1")) not in found
+
+
+def test_rollouts_are_told_by_alias_and_side():
+    evidence = Evidence(Counts(10, 1), Counts(4, 0, forced=2, forced_errors=1))
+    running = Rollout(1, 2, ("a", "b"), Plan(steps=(5.0, 20.0)), step=1)
+    measures = [
+        RolloutMeasure("m", "production", running, evidence, {"advance": 1}),
+        RolloutMeasure("m", "canary", None, evidence, {"roll back": 3}),
+    ]
+    measure = msgspec.structs.replace(server([]), rollouts=measures)
+    found = samples(exposition(metrics(measure)))
+    canary, at = ("alias", "canary"), (("alias", "production"), ("model", "m"))
+    assert (found["flowserve_rollout_share", *at], found["flowserve_rollout_step", *at]) == (0.2, 2)
+    assert ("flowserve_rollout_share", canary, ("model", "m")) not in found
+    asked = {
+        (side, outcome): found["flowserve_rollout_requests_total", *at, ("outcome", outcome), ("side", side)]
+        for side in ("stable", "candidate")
+        for outcome in ("answered", "failed")
+    }
+    assert list(asked.values()) == [9, 1, 5, 1]
+    assert found["flowserve_rollout_verdicts_total", *at, ("verdict", "advance")] == 1
+    assert found["flowserve_rollout_verdicts_total", canary, ("model", "m"), ("verdict", "roll back")] == 3
 
 
 def test_without_stages_there_is_one_histogram_a_version():

@@ -129,6 +129,12 @@ def test_a_good_candidate_is_promoted_step_by_step_and_no_request_fails(models, 
         assert json.loads((models / "m" / "aliases.json").read_text()) == {"production": 2}
         assert not (models / "m" / "rollouts.json").exists()
         assert any("version 2 gets 60 %" in event for event in server.status()["events"])
+        of = '{model="m",alias="production"'
+        metrics = server.ask("GET", "/metrics")[1].decode()
+        assert f'flowserve_rollout_verdicts_total{of},verdict="advance"}} 1\n' in metrics
+        assert f'flowserve_rollout_verdicts_total{of},verdict="promote"}} 1\n' in metrics
+        assert f'flowserve_rollout_requests_total{of},side="candidate",outcome="answered"}}' in metrics
+        assert "flowserve_rollout_share{" not in metrics
         # What was only run in shadow is in nobody's statistics.
         (stats,) = json.loads(server.ask("GET", "/v2/models/m/versions/2/stats")[1])["model_stats"]
         asked = sum(count for key, count in load.answers.items() if key[2] == "2")
