@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
-from onnx import TensorProto, helper
+from onnx_models import negative
 from tritonclient.utils import InferenceServerException
 
 from flowserve.shell.models.repository import publish
@@ -29,15 +29,7 @@ ROW = np.array([1, 2], np.float32)
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    tensor = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [helper.make_node("Neg", ["x"], ["y"])],
-        "graph",
-        [tensor("x", TensorProto.FLOAT, ["n"])],
-        [tensor("y", TensorProto.FLOAT, ["n"])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    publish(folder, "negative", model.SerializeToString())
+    publish(folder, "negative", negative())
     return folder
 
 

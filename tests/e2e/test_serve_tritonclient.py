@@ -19,7 +19,8 @@ import onnx
 import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from onnx_models import serialised
 from tritonclient.utils import InferenceServerException, shared_memory
 
 from flowserve.shell.models.repository import publish
@@ -28,18 +29,6 @@ COMMAND = [sys.executable, "-c", "from flowserve.cli import main; main()"]
 LABELS = ["setosa", "versicolor", "virginica"]
 WEIGHTS = np.arange(12, dtype=np.float32).reshape(4, 3) / 10
 ROWS = np.array([[5.1, 3.5, 1.4, 0.2], [0, 0, 0, 0]], np.float32)
-
-
-def serialised(nodes, inputs, outputs, initialisers=()) -> bytes:
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [helper.make_tensor_value_info(*value) for value in inputs],
-        [helper.make_tensor_value_info(*value) for value in outputs],
-        [numpy_helper.from_array(value, name) for name, value in initialisers],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
 def iris(scale: float = 1.0) -> bytes:

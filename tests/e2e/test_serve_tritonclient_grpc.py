@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from onnx_models import serialised
 from tritonclient.utils import InferenceServerException
 
 from flowserve.shell.models.repository import publish
@@ -41,18 +42,6 @@ KINDS = {
     "FP64": (TensorProto.DOUBLE, np.array([[1.7e308, 0.1]], np.float64)),
     "BYTES": (TensorProto.STRING, np.array([["", "größe"]], object)),
 }
-
-
-def serialised(nodes, inputs, outputs, initialisers=()) -> bytes:
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [helper.make_tensor_value_info(*value) for value in inputs],
-        [helper.make_tensor_value_info(*value) for value in outputs],
-        [numpy_helper.from_array(value, name) for name, value in initialisers],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
 def iris(scale: float = 1.0) -> bytes:

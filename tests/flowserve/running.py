@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from onnx_models import serialised
 
 FLOWSERVE = str(Path(sys.executable).parent / "flowserve")
 PATIENCE_S = 30
@@ -20,19 +21,10 @@ PATIENCE_S = 30
 
 def scaling(scale: float, padding_mb: int = 0) -> bytes:
     """`y = scale * x`, with weights that nobody needs."""
-    padding = np.zeros(padding_mb * 2**18, np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("Mul", ["x", "scale"], ["y"])],
-        "scaling",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
-        [
-            numpy_helper.from_array(np.float32(scale), "scale"),
-            *([numpy_helper.from_array(padding, "padding")] if padding_mb else []),
-        ],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    padding = [("padding", np.zeros(padding_mb * 2**18, np.float32))] if padding_mb else []
+    x, y = ((name, TensorProto.FLOAT, ["n"]) for name in "xy")
+    scale_node = helper.make_node("Mul", ["x", "scale"], ["y"])
+    return serialised([scale_node], [x], [y], [("scale", np.float32(scale)), *padding])
 
 
 class Server:
@@ -95,8 +87,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *options: str):
-    server = Server(folder, *options)
+def serving(folder: Path, *options: str, kind: type[Server] = Server):
+    server = kind(folder, *options)
     try:
         yield server
     finally:

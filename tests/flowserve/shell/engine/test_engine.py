@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-import uvloop
+from loops import on_loop
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.datatypes import DATATYPES
@@ -24,19 +24,6 @@ FAST = Profile({1: 0.01, 64: 0.02})
 SLOW = Profile({1: 100.0})
 JOINS = Profile({1: 0.1, 2: 0.1, 64: 0.2}, independent=True)
 JOINS_ON_THREADS = Profile({1: 10.0, 2: 10.0, 64: 10.0}, independent=True)
-
-
-def on_loop(test):
-    def run(*arguments, **named):
-        async def bounded():
-            async with asyncio.timeout(20):
-                await test(*arguments, **named)
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(bounded())
-
-    run.__name__ = test.__name__
-    return run
 
 
 class Watched:

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-import uvloop
+from loops import on_loop
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.datatypes import DATATYPES
@@ -40,19 +40,6 @@ model = "right"
 inputs = { x = "x" }
 outputs = { y = "right" }
 """
-
-
-def on_loop(test):
-    def run(*arguments):
-        async def bounded():
-            async with asyncio.timeout(20):
-                await test(*arguments)
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(bounded())
-
-    run.__name__ = test.__name__
-    return run
 
 
 def model(engine, name, run, profile=FAST, signature=ONE, **settings):

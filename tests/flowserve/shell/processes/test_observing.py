@@ -5,29 +5,23 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import tempfile
-import time
 from http.client import HTTPConnection
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tritonclient.grpc as grpc
-from onnx import TensorProto, helper
+from onnx_models import negative
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
+from running import FLOWSERVE, PATIENCE_S, Server, serving, until
 
 from flowserve.shell.models.repository import publish
 
-FLOWSERVE = str(Path(sys.executable).parent / "flowserve")
-PATIENCE_S = 30
 INFER = "/v2/models/m/infer"
 TENSOR = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
 BODY = json.dumps({"inputs": [TENSOR]})
 CONFIG = """
 processes = 2
-http = "127.0.0.1:0"
 grpc = "127.0.0.1:0"
 
 [access_log]
@@ -43,41 +37,12 @@ m = ["x"]
 """
 
 
-def negative() -> bytes:
-    tensor = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [helper.make_node("Neg", ["x"], ["y"])],
-        "graph",
-        [tensor("x", TensorProto.FLOAT, ["n"])],
-        [tensor("y", TensorProto.FLOAT, ["n"])],
-    )
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
-    ).SerializeToString()
-
-
-class Server:
+class Observed(Server):
     """One for all tests: they only add to what it has counted."""
 
-    def __init__(self, folder: Path, runtime: str) -> None:
-        publish(folder / "models", "m", negative())
-        (folder / "flowserve.toml").write_text(CONFIG)
-        self.folder, self.env = folder, {**os.environ, "XDG_RUNTIME_DIR": runtime}
-        with open(folder / "log", "w") as log:
-            self.process = subprocess.Popen(
-                [FLOWSERVE, "start", "--config", "flowserve.toml"],
-                cwd=folder,
-                env=self.env,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        for line in self.process.stdout:
-            if found := re.search(r"(grpc|http)://(\S+:(\d+))", line):
-                setattr(self, found[1], found[2])
-            if "listening on http" in line:
-                return
-        raise AssertionError((folder / "log").read_text())
+    @property
+    def http(self):
+        return f"127.0.0.1:{self.port}"
 
     def ask(self, method, path, body=None, headers=None):
         connection = HTTPConnection(self.http, timeout=PATIENCE_S)
@@ -101,32 +66,14 @@ class Server:
             ("flowserve_requests_total", ("code", code), ("model", "m"), ("version", "1")), 0
         )
 
-    def command(self, *words):
-        command = [FLOWSERVE, *words, "--http", self.http]
-        return subprocess.run(
-            command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60
-        )
-
-
-def until(what):
-    """Wait until it is so; a bound for the test, not a measure."""
-    end = time.monotonic() + PATIENCE_S
-    while not (found := what()):
-        assert time.monotonic() < end, "it never became so"
-        time.sleep(0.05)
-    return found
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with tempfile.TemporaryDirectory(prefix="flow-") as runtime:
-        server = Server(tmp_path_factory.mktemp("server"), runtime)
-        try:
-            yield server
-        finally:
-            server.process.terminate()
-            server.process.wait(PATIENCE_S)
-            server.process.stdout.close()
+    folder = tmp_path_factory.mktemp("server")
+    publish(folder / "models", "m", negative())
+    (folder / "flowserve.toml").write_text(CONFIG)
+    with serving(folder, "--config", "flowserve.toml", kind=Observed) as server:
+        yield server
 
 
 def test_one_answer_has_what_both_processes_counted(server):

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import hpack
 import numpy as np
-import uvloop
 from tritonclient.grpc import service_pb2 as theirs
 
 from flowserve.core.datatypes import DATATYPES
@@ -65,22 +64,6 @@ def given(message: bytes) -> list[float]:
 
 def framed(message: bytes) -> bytes:
     return prefix(len(message)) + message
-
-
-def on_loop(test):
-    """Run an async test within a bounded time."""
-
-    def run(*arguments, **named):
-        async def bounded():
-            async with asyncio.timeout(20):
-                await test(*arguments, **named)
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(bounded())
-
-    run.__name__ = test.__name__
-    run.__signature__ = __import__("inspect").signature(test)
-    return run
 
 
 class Frame(NamedTuple):

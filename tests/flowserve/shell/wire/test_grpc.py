@@ -12,6 +12,7 @@ import h2.connection
 import h2.events
 import numpy as np
 import pytest
+from loops import on_loop
 from tritonclient.grpc import service_pb2 as theirs
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub as Stub
 
@@ -25,7 +26,7 @@ from flowserve.shell.wire.grpc import GrpcServer
 from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.security import Security
 from tests.flowserve.shell.wire import http2_peer
-from tests.flowserve.shell.wire.http2_peer import INFER, LIVE, STREAM, framed, on_loop
+from tests.flowserve.shell.wire.http2_peer import INFER, LIVE, STREAM, framed
 
 
 def broken(feed, outputs):

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-import uvloop
+from loops import on_loop
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.datatypes import DATATYPES
@@ -84,21 +84,6 @@ async def running(limits: Limits = Limits(), **models) -> AsyncIterator[Running]
         sweeper.cancel()
         acceptor.close()
         assert await server.drain()
-
-
-def on_loop(test):
-    """Run an async test within a bounded time."""
-
-    def run(*arguments, **named):
-        async def bounded():
-            async with asyncio.timeout(20):
-                await test(*arguments, **named)
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(bounded())
-
-    run.__name__ = test.__name__
-    return run
 
 
 @on_loop

@@ -4,6 +4,7 @@ import asyncio
 import struct
 
 import pytest
+from loops import on_loop
 
 from flowserve.core.wire.http2.frames import (
     ACK,
@@ -40,7 +41,6 @@ from tests.flowserve.shell.wire.http2_peer import (
     Peer,
     framed,
     given,
-    on_loop,
     request,
     running,
 )
