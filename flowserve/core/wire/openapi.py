@@ -10,6 +10,12 @@ from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import TensorSpec
 from flowserve.core.models.table import Version
 
+_FLOAT_MAX = {
+    "FP16": 65504.0,
+    "BF16": 3.3895313892515355e38,
+    "FP32": 3.4028234663852886e38,
+    "FP64": 1.7976931348623157e308,
+}
 _ERROR = {
     "description": "Refused: the message begins with a code, `flowc explain CODE` says more.",
     "content": {
@@ -96,11 +102,11 @@ def _request(model: Model | None) -> dict[str, Any]:
     inputs = model.signature.inputs
     forms: list[dict[str, Any]] = []
     if takes_rows(model):
-        row = _object({spec.name: schema_of(spec, 1) for spec in inputs})
+        kinds = [_object({spec.name: schema_of(spec, 1) for spec in inputs})]
         if len(inputs) == 1:
-            row = {"oneOf": [schema_of(inputs[0], 1), row]}
-        rows = {"type": "array", "items": row}
-        forms = [_object({"rows": rows}), rows]
+            kinds.append(schema_of(inputs[0], 1))
+        rows = [{"type": "array", "items": kind} for kind in kinds]  # all of one kind
+        forms = [*(_object({"rows": each}) for each in rows), *rows]
     forms.append(_object({"columns": _object({spec.name: schema_of(spec) for spec in inputs})}))
     return {"anyOf": forms}
 
@@ -122,8 +128,8 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 def _element(datatype: str) -> dict[str, Any]:
     if datatype in ("BOOL", "BYTES"):
         return {"type": "boolean" if datatype == "BOOL" else "string"}
-    if "INT" not in datatype:
-        return {"type": "number"}
+    if datatype in _FLOAT_MAX:
+        return {"type": "number", "minimum": -_FLOAT_MAX[datatype], "maximum": _FLOAT_MAX[datatype]}
     bits = int(datatype.lstrip("UINT"))
     low, high = (0, 2**bits - 1) if datatype[0] == "U" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     return {"type": "integer", "minimum": low, "maximum": high}
