@@ -36,7 +36,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     rollout: Plan = Plan()
     """What rollouts are like whose settings nobody gives."""
-    limits: dict[str, Positive] = {}
+    limits: dict[str, Any] = {}
     """By the names of `Limits`, which is not imported here: it brings numpy along."""
 
 

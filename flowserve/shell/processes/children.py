@@ -24,7 +24,7 @@ class Settings(msgspec.Struct, frozen=True):
     server_version: str
     processes: int = 1
     drain_s: float = 10.0
-    limits: dict[str, float] = {}
+    limits: dict[str, int | float] = {}
     tier: int = 2
     tiers: dict[str, int] = {}
     memory_mb: int = 0

@@ -19,7 +19,7 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
 
     repository: str
     server_version: str
-    limits: dict[str, float] = {}
+    limits: dict[str, int | float] = {}
     tier: int = 2
     tiers: dict[str, int] = {}
     """By model, where it is not `tier`."""

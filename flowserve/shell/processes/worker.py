@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -63,6 +64,8 @@ _MEASURE_COLD_MS = 20.0  # somebody waits
 
 def main() -> None:
     """Entry point."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
     listener, channel, word, *grpc = map(int, sys.argv[1:])
     sockets = [socket.socket(fileno=descriptor) for descriptor in (listener, *grpc)]
     worker = Worker(sockets[0], generation.attach(word), *sockets[1:])
@@ -150,6 +153,16 @@ class Worker:
         return self._begin.tiers.get(key.name, self._begin.tier)
 
     async def _accept(self) -> bool:
+        try:
+            return await self._serve_all()
+        except Refused as refused:
+            self._tell(Unable(refused.diagnostics))
+            return False
+        finally:
+            self._writer.close()  # ends `run`, with an exception too: another process is started in its place
+
+    async def _serve_all(self) -> bool:
+        """Raises `Refused` where it cannot listen."""
         begin, several = self._begin, self._begin.processes > 1
         server = Server(
             self._serving,
@@ -170,13 +183,7 @@ class Worker:
             f"{version.model.signature if version.model else 'when it is asked for'}"
             for version in self._serving.table
         ]
-        finished = False
-        try:
-            finished = await serve(server, self._listener, lambda: self._tell(Listening(models)), beside)
-        except Refused as refused:
-            self._tell(Unable(refused.diagnostics))
-        self._writer.close()  # ends `run`
-        return finished
+        return await serve(server, self._listener, lambda: self._tell(Listening(models)), beside)
 
     async def _prepare(self, prepare: Prepare) -> None:
         """Load what is missing on a thread, so that requests are answered meanwhile.
