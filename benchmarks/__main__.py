@@ -13,10 +13,13 @@ from benchmarks.graph_files import data_folder
 HEAD = """# Results
 
 Written by `make bench`. Compare within a section: machines differ. `PEERS=PYTHON make bench` measures beside
-dask and flytekit, where that Python has them.
+dask, flytekit and Ray, where that Python has them; `dispatch` beside what the extra `peers` installs.
 """
 QUICK: dict[str, tuple[str, ...]] = {  # by name, the options that make it quick; `DATA` is the data's folder
     "six_step": (),
+    "forked_node": (),
+    "dispatch": ("--repeats", "3", "--most", "20000"),
+    "handover": (),
     "start_up": (),
     "compile_layers": (),
     "recompile": (),
@@ -24,6 +27,7 @@ QUICK: dict[str, tuple[str, ...]] = {  # by name, the options that make it quick
     "serve_throughput": (),
     "serve_batching": (),
     "serve_overload": (),
+    "serve_weights": (),
     "decisions": ("--large", "100000"),
     "fairness": ("--data", "DATA"),
     "patterson": ("--seconds", "0.2", "--data", "DATA"),

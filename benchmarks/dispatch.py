@@ -93,6 +93,8 @@ def measure(repeats: int, wide: int, long: int, most: int) -> dict[str, Any]:
     """Time nodes that do nothing, in ms a node."""
     harness.byte_compile()
     with tempfile.TemporaryDirectory() as name, ExitStack() as peers:
+        # Before peers are loaded: the kernel counts as a process's memory what its parent had when it began.
+        growth = [_growth(Path(name), nodes) for nodes in (1000, 10_000, 20_000, 100_000) if nodes <= most]
         ours = Flowrun(Path(name), wide, long)
         sides: dict[str, tuple[Callable[[], float], ...]] = {
             "flowrun": (lambda: ours.run("wide")[0], lambda: ours.run("chain")[0])
@@ -110,7 +112,6 @@ def measure(repeats: int, wide: int, long: int, most: int) -> dict[str, Any]:
                 }
                 for peer, seconds in figures.items()
             }
-        growth = [_growth(Path(name), nodes) for nodes in (1000, 10_000, 20_000, 100_000) if nodes <= most]
     return {"benchmark": "dispatch", "us_a_node": shapes, "growth": growth, **harness.machine()}
 
 
@@ -209,6 +210,8 @@ def _parsl() -> Iterator[dict[str, Work]]:
     from parsl.executors import HighThroughputExecutor
     from parsl.providers import LocalProvider
 
+    # It looks for programs of its own, which lie beside Python's, wherever that is.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     executor = HighThroughputExecutor(max_workers_per_node=WORKERS, provider=LocalProvider())
     with tempfile.TemporaryDirectory() as folder:
         parsl.load(parsl.Config(executors=[executor], run_dir=folder))

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness, serving
+from benchmarks import harness, load, serving
 
 
 def measure(seconds: float, connections: int) -> dict[str, Any]:
@@ -23,9 +23,7 @@ def measure(seconds: float, connections: int) -> dict[str, Any]:
         for _ in range(3):
             for side, (host, port, process) in (("off", without), ("on", with_batches)):
                 before = serving.cpu_s(process)
-                rate, latency = serving.drive(
-                    serving.closed_loop, host, port, request, connections, seconds / 3
-                )
+                rate, latency = load.pinned(load.closed_loop, host, port, request, connections, seconds / 3)
                 used_us = (serving.cpu_s(process) - before) * 1e6 / max(1.0, rate * seconds / 3 * 1.2)
                 rounds[side].append({"per_s": rate, "cpu_us": round(used_us, 1), "us": latency})
     return {

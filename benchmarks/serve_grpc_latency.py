@@ -1,13 +1,17 @@
 """A prediction over gRPC, one connection: beside the same model in process, and grpc with nothing in it.
 
-The small model of the serving benchmarks, one row a request. `grpc_floor` is a server of grpc.aio on uvloop
-that answers a request of that size with an answer of that size and does nothing else; it and flowserve are
-asked with bytes, so that the client costs the same. `tritonclient` is what a user of NVIDIA's client sees.
+The small model of the serving benchmarks, one row a request; server and client have a core each. The floors
+are servers of grpc.aio on uvloop (`aio_floor`) and of grpc's own threads (`sync_floor`) that answer a request
+of that size with an answer of that size and do nothing else. They and flowserve (`grpc_infer`) are asked with
+bytes by grpc's client, which costs the same each time, and more than the servers do: so `socket` asks the
+same three over a plain socket. `tritonclient` is what a user of NVIDIA's client sees.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -16,21 +20,23 @@ from typing import Any
 
 from benchmarks import harness, serving
 
+_SELF = "benchmarks.serve_grpc_latency"
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
+_ANSWER = b"x" * 60
 
 
 def measure(requests: int) -> dict[str, Any]:
     """Time single predictions in process and over gRPC."""
     harness.byte_compile()
-    empty = [sys.executable, "-c", "from benchmarks.serve_grpc_latency import floor; floor()"]
+    empty = [sys.executable, "-c"]
     with tempfile.TemporaryDirectory() as name:
         served = serving.starting(Path(name), serving.SMALL, "--grpc", "127.0.0.1:0")
         with (
-            serving.listening(served, "grpc") as (host, port, _),
-            serving.listening(empty, "grpc") as (floor_host, floor_port, _),
+            serving.listening(served, "grpc") as (_, port, _),
+            serving.listening([*empty, f"from {_SELF} import aio_floor as f; f()"], "grpc") as (_, aio, _),
+            serving.listening([*empty, f"from {_SELF} import sync_floor as f; f()"], "grpc") as (_, sync, _),
         ):
-            sides = _sides(f"{host}:{port}", f"{floor_host}:{floor_port}")
-            took = serving.latencies(sides, requests)
+            took = serving.latencies(_sides(port, aio, sync), requests)
     return {"benchmark": "serve_grpc_latency", "requests": requests, **took, **harness.machine()}
 
 
@@ -39,21 +45,17 @@ def show(figures: dict[str, Any]) -> str:
     return serving.latency_text("one row through a 32-64-64-1 perceptron, one connection, gRPC", figures)
 
 
-def floor() -> None:
-    """Run the server that does nothing."""
+def aio_floor() -> None:
+    """Run the server of grpc.aio that does nothing."""
     import grpc.aio
     import uvloop
 
-    async def serve() -> None:
-        async def answer(_: bytes, __: object) -> bytes:
-            return b"x" * 60
+    async def answer(_: bytes, __: object) -> bytes:
+        return _ANSWER
 
+    async def serve() -> None:
         server = grpc.aio.server()
-        handler = grpc.unary_unary_rpc_method_handler(answer)
-        generic = grpc.method_handlers_generic_handler(
-            "inference.GRPCInferenceService", {"ModelInfer": handler}
-        )
-        server.add_generic_rpc_handlers((generic,))
+        server.add_generic_rpc_handlers((_handler(answer),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         print(f"listening on grpc://127.0.0.1:{port}", flush=True)
@@ -63,7 +65,28 @@ def floor() -> None:
         runner.run(serve())
 
 
-def _sides(address: str, floor_address: str) -> dict[str, Callable[[], Any]]:
+def sync_floor() -> None:
+    """Run the server of grpc's own threads that does nothing."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((_handler(lambda _, __: _ANSWER),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print(f"listening on grpc://127.0.0.1:{port}", flush=True)
+    server.wait_for_termination()
+
+
+def _handler(answer: Callable[[bytes, Any], Any]) -> Any:
+    import grpc
+
+    handler = grpc.unary_unary_rpc_method_handler(answer)
+    return grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelInfer": handler})
+
+
+def _sides(port: int, aio: int, sync: int) -> dict[str, Callable[[], Any]]:
     import grpc
     import numpy as np
     import tritonclient.grpc as triton
@@ -74,16 +97,60 @@ def _sides(address: str, floor_address: str) -> dict[str, Callable[[], Any]]:
     message.inputs.add(name="input", datatype="FP32", shape=[1, 32])
     message.raw_input_contents.append(row.tobytes())
     data = message.SerializeToString()
-    ask = grpc.insecure_channel(address).unary_unary(_METHOD)
-    ask_floor = grpc.insecure_channel(floor_address).unary_unary(_METHOD)
-    client = triton.InferenceServerClient(address)
+
+    def asking(port: int) -> Callable[[], Any]:
+        ask = grpc.insecure_channel(f"127.0.0.1:{port}").unary_unary(_METHOD)
+        return lambda: ask(data)
+
+    client = triton.InferenceServerClient(f"127.0.0.1:{port}")
     given = triton.InferInput("input", [1, 32], "FP32").set_data_from_numpy(row)
     return {
         "in_process": serving.in_process(serving.SMALL),
-        "grpc_floor": lambda: ask_floor(data),
-        "grpc_infer": lambda: ask(data),
+        "aio_floor": asking(aio),
+        "sync_floor": asking(sync),
+        "grpc_infer": asking(port),
         "tritonclient": lambda: client.infer("model", [given]),
+        "socket_aio_floor": _over_a_socket(aio, data),
+        "socket_sync_floor": _over_a_socket(sync, data),
+        "socket_infer": _over_a_socket(port, data),
     }
+
+
+def _over_a_socket(port: int, data: bytes) -> Callable[[], None]:
+    """Ask with frames that are ready but for the number of the stream, and wait for the end of the answer.
+
+    The header block is all literals, which take longer to read than what grpc's client sends.
+    """
+    from flowserve.core.wire.http2 import frames
+    from flowserve.core.wire.http2.rpc import literal, prefix
+
+    fields = {":method": "POST", ":scheme": "http", ":path": _METHOD, ":authority": "127.0.0.1"}
+    fields |= {"te": "trailers", "content-type": "application/grpc", "user-agent": "benchmark"}
+    block = b"".join(literal(name.encode(), value.encode()) for name, value in fields.items())
+    body = prefix(len(data)) + data
+    server = socket.create_connection(("127.0.0.1", port))
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    windows = frames.settings({frames.INITIAL_WINDOW_SIZE: 2**30}) + frames.window_update(0, 2**30)
+    server.sendall(frames.PREFACE + windows + frames.frame(frames.SETTINGS, frames.ACK, 0))
+    numbers, came = itertools.count(1, 2), b""
+
+    def ask() -> None:
+        nonlocal came
+        number = next(numbers)
+        head = frames.frame(frames.HEADERS, frames.END_HEADERS, number, block)
+        server.sendall(head + frames.frame(frames.DATA, frames.END_STREAM, number, body))
+        while True:
+            while len(came) >= frames.HEAD_BYTES:
+                high, low, kind, flags, of = frames.HEAD.unpack_from(came)
+                end = frames.HEAD_BYTES + (high << 8 | low)
+                if len(came) < end:
+                    break
+                came = came[end:]
+                if kind == frames.HEADERS and flags & frames.END_STREAM and of == number:
+                    return
+            came += server.recv(65536)
+
+    return ask
 
 
 if __name__ == "__main__":

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
-import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness, serving
+from benchmarks import harness, load, serving
 
 SIZES = (256, 4096, 4096, 10)
 
@@ -23,9 +20,9 @@ def measure(seconds: float, times: float, deadline_ms: float, rows: int, connect
         tempfile.TemporaryDirectory() as name,
         serving.flowserve(Path(name), SIZES, "--no-batching") as (host, port, process),
     ):
-        capacity, _ = serving.drive(serving.closed_loop, host, port, patient, 4, max(2.0, seconds / 5))
+        capacity, _ = load.pinned(load.closed_loop, host, port, patient, 4, max(2.0, seconds / 5))
         before_mb, before_s = _memory_mb(process), serving.cpu_s(process)
-        found = serving.drive(_open_loop, host, port, hurried, capacity * times, seconds, connections)
+        found = load.pinned(load.open_loop, host, port, hurried, capacity * times, seconds, connections)
         after_mb, used_s = _memory_mb(process), serving.cpu_s(process) - before_s
     answered = found.pop(200, [])
     refused = [took for status, times in found.items() if status for took in times]
@@ -64,36 +61,6 @@ def show(figures: dict[str, Any]) -> str:
             f"memory    {before:.0f} MB before, {after:.0f} MB after",
         ]
     )
-
-
-async def _open_loop(
-    host: str, port: int, request: bytes, per_s: float, seconds: float, connections: int
-) -> dict[int, list[float]]:
-    """Microseconds by status, asking at a fixed rate; status 0 stands for what found no connection free."""
-    loop = asyncio.get_running_loop()
-    took: dict[int, list[float]] = {0: []}
-    free: deque[serving.Asker] = deque()
-
-    def answered(asker: serving.Asker, status: int, seconds: float) -> None:
-        took.setdefault(status, []).append(seconds * 1e6)
-        free.append(asker)
-
-    for _ in range(connections):
-        free.append((await loop.create_connection(lambda: serving.Asker(answered), host, port))[1])
-    askers = list(free)
-    began, asked = time.perf_counter(), 0
-    while (passed := time.perf_counter() - began) < seconds:
-        for _ in range(int(passed * per_s) - asked):
-            asked += 1
-            if free:
-                free.popleft().ask(request)
-            else:
-                took[0].append(0.0)
-        await asyncio.sleep(0.001)
-    await asyncio.sleep(1)
-    for asker in askers:
-        asker.transport.close()
-    return took
 
 
 def _memory_mb(process: int) -> float:

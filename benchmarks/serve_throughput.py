@@ -1,37 +1,29 @@
-"""Small predictions a second on one server core, with 8 and 32 connections, beside a bare HTTP protocol."""
+"""Small predictions a second on one server core, with 8 and 32 connections. Sides as in `serve_latency`."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness, serving
+from benchmarks import harness, load, serve_peers, serving
 
 
 def measure(seconds: float) -> dict[str, Any]:
     """Drive each server with 8 and with 32 connections."""
     harness.byte_compile()
-    request = serving.post(serving.json_body(serving.SMALL[0]))
-    raw = serving.binary_request(serving.SMALL[0])
-    sides: dict[str, dict[str, Any]] = {"bare protocol": {}, "flowserve JSON": {}, "flowserve binary": {}}
-    with (
-        tempfile.TemporaryDirectory() as name,
-        serving.flowserve(Path(name), serving.SMALL) as (host, port, server),
-        serving.listening([sys.executable, "-m", "benchmarks.bare"]) as (bare_host, bare_port, bare),
-    ):
+    sides: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as name, ExitStack() as started:
+        servers = serve_peers.servers(Path(name), serving.SMALL)
+        found = {side: started.enter_context(server.started()) for side, server in servers.items()}
         for connections in (8, 32):
-            for side, process, target in (
-                ("bare protocol", bare, (bare_host, bare_port, request)),
-                ("flowserve JSON", server, (host, port, request)),
-                ("flowserve binary", server, (host, port, raw)),
-            ):
-                before = serving.cpu_s(process)
-                rate, latency = serving.drive(serving.closed_loop, *target, connections, seconds)
-                # With the warm-up, a fifth more.
-                used_us = (serving.cpu_s(process) - before) * 1e6 / max(1.0, rate * seconds * 1.2)
-                sides[side][str(connections)] = {"per_s": rate, "cpu_us": round(used_us, 1), "us": latency}
+            for side, at in found.items():
+                if at is None:
+                    continue
+                for kind, request in servers[side].requests.items():
+                    driven = _driven(*at, request, connections, seconds)
+                    sides.setdefault(f"{side}{kind}", {})[str(connections)] = driven
     return {"benchmark": "serve_throughput", "seconds": seconds, "sides": sides, **harness.machine()}
 
 
@@ -44,6 +36,16 @@ def show(figures: dict[str, Any]) -> str:
             rate = f"{found['per_s']:>9.0f}/s   {found['cpu_us']:>5.1f} us of processor"
             lines.append(f"{side:<18}{connections:>3} connections{rate}   {latency}")
     return "\n".join(lines)
+
+
+def _driven(
+    host: str, port: int, process: int, request: bytes, connections: int, seconds: float
+) -> dict[str, Any]:
+    before = serving.cpu_s(process)
+    rate, latency = load.pinned(load.closed_loop, host, port, request, connections, seconds)
+    # With the warm-up, a fifth more.
+    used_us = (serving.cpu_s(process) - before) * 1e6 / max(1.0, rate * seconds * 1.2)
+    return {"per_s": rate, "cpu_us": round(used_us, 1), "us": latency}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import json
@@ -148,7 +147,7 @@ def latencies(sides: dict[str, Callable[[], Any]], requests: int) -> dict[str, d
 def latency_text(title: str, figures: dict[str, Any]) -> str:
     """What `latencies` found, as text."""
     rows = [
-        f"{name[:-3]:<14}p50 {values['p50']:>6.0f} us   p99 {values['p99']:>6.0f} us"
+        f"{name[:-3]:<18}p50 {values['p50']:>6.0f} us   p99 {values['p99']:>6.0f} us"
         for name, values in figures.items()
         if name.endswith("_us")
     ]
@@ -167,76 +166,3 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
         return {"p50": 0.0, "p99": 0.0, "count": len(values)}
     cuts = statistics.quantiles(values, n=100)
     return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1), "count": len(values)}
-
-
-class Asker(asyncio.Protocol):
-    """A keep-alive connection with at most one request on its way."""
-
-    def __init__(self, answered: Callable[[Asker, int, float], None]) -> None:
-        self._answered = answered
-        self._buffer = b""
-        self._began = 0.0
-
-    def connection_made(self, transport: Any) -> None:
-        """Begin."""
-        self.transport = transport
-
-    def ask(self, request: bytes) -> None:
-        """Send; `answered` will hear the status and how many seconds it took."""
-        self._began = time.perf_counter()
-        self.transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        """Read an answer's status and length; its body is not looked at."""
-        self._buffer += data
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        at = self._buffer.find(b"Content-Length: ") + 16
-        length = int(self._buffer[at : self._buffer.find(b"\r", at)])
-        if len(self._buffer) >= end + 4 + length:
-            status, self._buffer = int(self._buffer[9:12]), b""
-            self._answered(self, status, time.perf_counter() - self._began)
-
-
-async def closed_loop(
-    host: str, port: int, request: bytes, connections: int, seconds: float
-) -> tuple[float, dict[str, float]]:
-    """Answers a second and their latencies in microseconds, each connection asking again once answered."""
-    loop = asyncio.get_running_loop()
-    took: list[float] = []
-    end = 0.0
-
-    def answered(asker: Asker, status: int, seconds: float) -> None:
-        assert status == 200, status
-        took.append(seconds * 1e6)
-        if time.perf_counter() < end:
-            asker.ask(request)
-
-    askers = [
-        (await loop.create_connection(lambda: Asker(answered), host, port))[1] for _ in range(connections)
-    ]
-    for counted in (seconds / 5, seconds):  # the first warms up
-        took.clear()
-        end = time.perf_counter() + counted
-        for asker in askers:
-            asker.ask(request)
-        await asyncio.sleep(counted)
-        done = len(took)
-        await asyncio.sleep(0.2)
-    for asker in askers:
-        asker.transport.close()
-    return round(done / seconds, 1), percentiles(took)
-
-
-def drive(ask: Callable[..., Any], *arguments: Any) -> Any:
-    """Run a client on its own core and loop."""
-    import uvloop
-
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores()[1])
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(ask(*arguments))
-    finally:
-        os.sched_setaffinity(0, before)

@@ -1,7 +1,7 @@
 """Six nodes of 0.1 s, shaped load -> split -> train -> (eval, predict) -> report, as whole processes.
 
 Sleeping alone takes 500 ms; what is above is the price of the system. Beside flowrun stand the floor (a
-Python process that sleeps five times) and ninja, if it is installed.
+Python process that sleeps five times), Python's ProcessPoolExecutor, and ninja and make, if they are there.
 """
 
 from __future__ import annotations
@@ -36,6 +36,33 @@ def six_step():
     return step("report", [evaluation, prediction])
 """
 SLEEP = "import time\nfor _ in range(5): time.sleep(0.1)"
+POOL = """
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+
+def step(name, *after):
+    time.sleep(0.1)
+    return name
+
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2) as pool:
+        load = pool.submit(step, "load").result()
+        split = pool.submit(step, "split", load).result()
+        train = pool.submit(step, "train", split).result()
+        last = [pool.submit(step, name, split, train) for name in ("eval", "predict")]
+        pool.submit(step, "report", *(future.result() for future in last)).result()
+"""
+MAKE = """all: report
+split: load
+train: split
+eval predict: train
+report: eval predict
+split load train eval predict report:
+\tsleep 0.1
+.PHONY: all load split train eval predict report
+"""
 NINJA = """rule step
   command = sleep 0.1 && touch $out
 build load: step
@@ -59,9 +86,14 @@ def measure(repeats: int) -> dict[str, Any]:
         sides = {
             "flowrun": lambda: harness.wall_ms(flowrun, folder),
             "sleep": lambda: harness.wall_ms([sys.executable, "-c", SLEEP], folder),
+            "pool": lambda: harness.wall_ms([sys.executable, "pool.py"], folder),
             "flowrun_help": lambda: harness.wall_ms([str(bin_folder / "flowrun"), "--help"], folder),
             "typer_help": lambda: harness.wall_ms([sys.executable, "-c", "import typer"], folder),
         }
+        (folder / "pool.py").write_text(POOL)
+        if make := shutil.which("make"):
+            (folder / "Makefile").write_text(MAKE)
+            sides["make"] = lambda: harness.wall_ms([make, "-s", "-j2"], folder)
         if ninja := shutil.which("ninja"):
             (folder / "build.ninja").write_text(NINJA)
 

@@ -59,6 +59,8 @@ def main() -> None:
         default=None,
         help="run every request by itself",
     ),
+    argument("--access-log", metavar="FILE", help="write a line for every request"),
+    argument("--otel", metavar="URL", help="send spans of requests to an OTLP receiver"),
     argument("--config", type=Path, metavar="FILE", help="a TOML file; options go before what it says"),
 )
 def start(config: Path | None, **options: Any) -> None:
@@ -124,6 +126,33 @@ def list_models(models: Path, running: bool, http: str, as_json: bool) -> None:
         labels = [label for names in folder.labels.values() for label in names]
         table.append((folder.name, ", ".join(map(str, folder.versions)), ", ".join(labels) or "-"))
     print("\n".join(columns(table)))
+
+
+@app.command(
+    argument("model", metavar="MODEL", help="a name, or NAME/versions/VERSION"),
+    _ADDRESS,
+    argument("--grpc", default="", metavar="ADDRESS", help="ask over gRPC, at this address"),
+    argument("--binary", action="store_true", help="send and get raw tensors, over HTTP"),
+    argument("--connections", type=int, default=1, metavar="N", help="so many ask at once (default: 1)"),
+    argument(
+        "--rate",
+        type=float,
+        default=0.0,
+        metavar="R",
+        help="send R requests a second, whatever becomes of them (default: the next once one is answered)",
+    ),
+    argument("--seconds", type=float, default=10.0, metavar="S", help="how long (default: 10)"),
+    argument("--warm-up", type=float, default=1.0, metavar="S", help="not counted, before (default: 1)"),
+    argument("--rows", type=int, default=1, metavar="N", help="rows of a request (default: 1)"),
+    argument("--data", type=Path, metavar="FILE", help="rows as JSON; made up from the signature otherwise"),
+    _JSON,
+)
+def bench(as_json: bool, **options: Any) -> None:
+    """Put load on a model of a running server, and report throughput and latencies."""
+    from flowserve.shell.bench.command import Options
+    from flowserve.shell.bench.command import bench as run
+
+    run(Options(**options), as_json)
 
 
 _MODEL = argument("model", metavar="MODEL", help="a name, NAME@VERSION or NAME/versions/VERSION")

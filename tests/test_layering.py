@@ -138,7 +138,7 @@ def test_every_package_is_looked_at():
 
 # The folders and modules of the runner's shell, from the ground up: each uses only those below it.
 FLOORS = [
-    {"amounts", "clock", "lookout", "readiness", "teams"},
+    {"amounts", "clock", "lookout", "readiness", "saying", "teams"},
     {"host", "store"},
     {"log", "workers"},
     {"values", "reasons", "execution", "loop"},

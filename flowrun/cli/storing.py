@@ -69,8 +69,9 @@ def verify(repair: bool, devices: str, state: Path, as_json: bool) -> None:
     RUN, argument("node", nargs="?", default="", metavar="NODE", help="a node of its plan"), STATE, JSON
 )
 def artifacts(run: str, node: str, state: Path, as_json: bool) -> None:
-    """List what the nodes of a run made: addresses RUN/NODE/OUTPUT/HASH, sizes, files."""
+    """List what the nodes of a run made and logged: addresses RUN/NODE/OUTPUT/HASH, sizes, files."""
     from flowc.plan.text import columns
+    from flowrun.core.logged import gather
     from flowrun.shell.keeping.addresses import outputs
     from flowrun.shell.keeping.retention import size
     from flowrun.shell.log.finding import state_of, task_of
@@ -80,7 +81,8 @@ def artifacts(run: str, node: str, state: Path, as_json: bool) -> None:
     held = state_of(log, row.run)
     if node:
         node = task_of(held, row.run, node).node.id
-    found = list(outputs(row.run, held, log.home.store, node))
+    logged = gather(log.changes(row.run)).artifacts
+    found = list(outputs(row.run, held, log.home.store, node, logged))
     if as_json:
         print_json(found)
     elif found:
@@ -97,7 +99,7 @@ def artifacts(run: str, node: str, state: Path, as_json: bool) -> None:
     STATE,
 )
 def get(address: str, output: Path | None, state: Path) -> None:
-    """Show what a node made, or write it to a file as it is stored: .npy, .safetensors, .arrow, ..."""
+    """Show what a node made or logged, or write it to a file as it is stored: .npy, .safetensors, ..."""
     from flowrun.shell.keeping.addresses import get as fetch
     from flowrun.shell.showing.report import abbreviate
 

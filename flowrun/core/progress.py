@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from flowc.plan.graph import bottom_levels, dependencies, weights
+from flowc.plan.graph import bottom_levels, dependencies, depths, weights
 from flowc.plan.model import Site
 from flowrun.core.changes import AnyChange, Exited, Fail, Opened, Retry, Start
 from flowrun.core.model import Failure, TaskState
@@ -58,6 +58,9 @@ class Progress:
         self._measured_ms, self._measured = 0.0, 0
         self._planned_ms, self._planned_took_ms = 0.0, 0.0
         self._tails: list[float] | None = None
+        self._depends_on: list[list[int]] | None = None
+        self._levels: list[list[int]] | None = None  # nodes that have not been seen to have ended
+        self._level = 0
         for name in self._sites:
             self._touch(state, name)
 
@@ -105,6 +108,25 @@ class Progress:
     def sites(self, stage: _Stage) -> int:
         """How many sites there are of which no node has begun, some have, or all have ended."""
         return self._stages[stage]
+
+    def level(self, state: State) -> tuple[int, int]:
+        """The first level of the plan at which something is left to do, from 1 on, and how many there are.
+
+        The nodes of a loop are at the loop's level. What has to be done again does not lead back.
+        """
+        if self._levels is None:
+            deep = depths(self._dependencies(state))
+            self._levels = [[] for _ in range(max(deep, default=0) + 1)]
+            for i, depth in enumerate(deep):
+                self._levels[depth].append(i)
+        while self._level < len(self._levels) - 1:
+            nodes = self._levels[self._level]
+            while nodes and state.tasks[nodes[-1]].state not in ("pending", "ready", "running"):
+                nodes.pop()
+            if nodes:
+                break
+            self._level += 1
+        return self._level + 1, len(self._levels)
 
     def per_s(self, now_ms: float) -> float:
         """Attempts that ended a second, lately."""
@@ -171,13 +193,18 @@ class Progress:
         self._left_ms += now[0] - known_ms
         self._left_unknown += now[1] - unknown
 
+    def _dependencies(self, state: State) -> list[list[int]]:
+        if self._depends_on is None:
+            self._depends_on = dependencies(state.plan.nodes)
+        return self._depends_on
+
     def _tail_ms(self, state: State, task: Task) -> float:
         """The longest way to the end that comes after a node, by the plan, corrected by what was measured."""
         if not self._planned_ms:
             return 0.0
         if self._tails is None:
             own = weights(state.plan)
-            ways = bottom_levels(dependencies(state.plan.nodes), own)
+            ways = bottom_levels(self._dependencies(state), own)
             self._tails = [1000 * (way - weight) for way, weight in zip(ways, own, strict=True)]
         index = task.index
         if index >= len(self._tails):  # of a loop: after it comes what comes after the loop

@@ -29,7 +29,8 @@ from flowrun.shell.launch import DEFAULT_STATE
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.presenting import conclude
-from flowrun.shell.showing.watchers import say, watcher
+from flowrun.shell.saying import say
+from flowrun.shell.showing.watchers import watcher
 
 _INTERRUPTED = 130
 

@@ -37,7 +37,7 @@ from flowrun.shell.host.leases import Leases
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.runlog import RunLog
 from flowrun.shell.loop import PATIENCE_MS, Signals
-from flowrun.shell.showing.watchers import say
+from flowrun.shell.saying import say
 
 _PATIENCE_S = 0.5  # with who has the run log's database: nobody else is served meanwhile
 _ENDING = Diagnostic(

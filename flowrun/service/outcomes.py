@@ -8,7 +8,7 @@ from flowrun.core.changes import AnyChange, Exited, Finish, Kill, Start, Submiss
 from flowrun.core.sharing.finish import FinishTimes, alone_ms
 from flowrun.core.sharing.shares import Shares
 from flowrun.core.state import State
-from flowrun.shell.showing.watchers import say
+from flowrun.shell.saying import say
 
 
 class Teller:

@@ -41,7 +41,7 @@ from flowrun.shell.log.runlog import RunLog, disputed, refuse_unwritten
 from flowrun.shell.log.tags import tags_of
 from flowrun.shell.loop import Loop
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.showing.watchers import say
+from flowrun.shell.saying import say
 from flowrun.shell.teams import fair
 from flowrun.shell.workers.pool import Pool
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,7 +43,8 @@ from flowrun.shell.log.reopening import reopen
 from flowrun.shell.log.runlog import RunLog, disputed
 from flowrun.shell.loop import Loop, Signals
 from flowrun.shell.readiness import Readiness
-from flowrun.shell.showing.watchers import say, watcher
+from flowrun.shell.saying import complain, say
+from flowrun.shell.showing.watchers import watcher
 from flowrun.shell.workers.forkserver import ZygoteProcess
 from flowrun.shell.workers.pool import Pool
 
@@ -275,7 +275,7 @@ def _execute(loop: Loop, execution: Execution, opened: Opened) -> None:
 
 
 def _complain(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr, flush=True)
+    complain(f"note: {line}")
 
 
 def _announce(request: Request, run: str, opened: Opened, nodes: int, again: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn
@@ -19,6 +18,7 @@ from flowrun.shell.log.database import Batch
 from flowrun.shell.log.outage import Outage, unwritten
 from flowrun.shell.log.runlog import RunLog, demand_written, refuse_unwritten
 from flowrun.shell.readiness import Readiness
+from flowrun.shell.saying import complain
 from flowrun.shell.store.verifier import Verifier
 from flowrun.shell.workers.descendants import tree
 from flowrun.shell.workers.pool import Pool
@@ -29,7 +29,10 @@ _LOOK_ELSEWHERE_MS = 100  # where other processes hold something, too
 
 
 class Signals:
-    """SIGINT and SIGTERM as something to wait for. The second one counts again."""
+    """SIGINT, SIGTERM and SIGHUP as something to wait for. The second one counts again.
+
+    A terminal that goes away sends SIGHUP. Who is to go on without one ignores it (`nohup`).
+    """
 
     def __init__(self) -> None:
         self.woken, wake = socket.socketpair()
@@ -37,8 +40,9 @@ class Signals:
         self.woken.setblocking(False)
         self._wake = wake
         signal.set_wakeup_fd(wake.fileno())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda *_: None)
 
     def close(self) -> None:
         """Wait for none any more. One that comes now comes too late, and does nothing."""
@@ -203,7 +207,7 @@ class Loop:
         """While the log cannot be written, nothing starts, and people know why."""
         news, paused = self._outage.news(self._writer.outage, now_ms()), self.fleet.paused
         if news:
-            print(news, file=sys.stderr, flush=True)
+            complain(news)
             for execution in self.executions.values():
                 execution.watcher.suffer(self.outage)
         if self.outage:

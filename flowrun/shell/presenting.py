@@ -11,9 +11,9 @@ from flowc.plan.diagnostics import Refused, print_refusal
 from flowrun.core.state import State
 from flowrun.shell.clock import now_ms
 from flowrun.shell.log.home import Home
+from flowrun.shell.saying import complain, say, whoever_reads
 from flowrun.shell.showing.report import failures, report
 from flowrun.shell.showing.views import summary
-from flowrun.shell.showing.watchers import say
 
 _EXIT_STATUS = {"succeeded": 0, "failed": 1, "cancelled": 130}
 
@@ -26,13 +26,14 @@ def conclude(
     say([msgspec.json.encode({"summary": found}).decode() if as_json else f"\n{summary(found, home)}"])
     problems = failures(run, state, home)
     if problems:
-        print(file=sys.stderr)
-        print_refusal(Refused(*problems))
+        with whoever_reads(sys.stderr):
+            print(file=sys.stderr)
+            print_refusal(Refused(*problems))
     if state.status != "succeeded":
-        print(f"\nwhat is done is kept: go on with `{resume}`", file=sys.stderr)
+        complain(f"\nwhat is done is kept: go on with `{resume}`")
     if on_end:
         from flowrun.shell.exporting.ending import tell
 
         for problem in tell(on_end, found):
-            print(f"note: {problem}", file=sys.stderr)
+            complain(f"note: {problem}")
     return _EXIT_STATUS[state.status]

@@ -12,16 +12,14 @@ from flowrun.core.task import Task
 
 def with_reason(failure: Failure, task: Task) -> Failure:
     """The failure of a task's attempt, as ours if it was us."""
-    kill = task.kill
-    if kill is None:
+    # An operator may end by an exception when it is asked to leave: so that `finally` runs.
+    if task.kill is None or failure.code not in (ENDED, RAISED):
         return failure
-    # An operator may end by an exception when it is asked to leave.
-    ours = (ENDED, RAISED) if kill.reason == "preempted" else (ENDED,)
-    return _our_reason(failure, kill, task) if failure.code in ours else failure
+    return _our_reason(failure, task.kill, task)
 
 
 def _our_reason(failure: Failure, kill: Kill, task: Task) -> Failure:
-    code, hint = failure.code, failure.hint
+    code, hint = ENDED, failure.hint if failure.code == ENDED else ""
     match kill.reason:
         case "preempted":
             code, by = PREEMPTED, f"for `{kill.by}`" if kill.by else ""

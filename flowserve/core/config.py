@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import msgspec
 
-from flowc.plan.diagnostics import Label, Place, Refused, refuse
+from flowc.plan.diagnostics import Refused
 from flowserve.core.models.rollout import Plan, checked
+from flowserve.core.models.settings import ModelSettings, PerModel, Tier, contradiction
+from flowserve.core.observe.settings import AccessLog, Observed, Samples, Traces
+from flowserve.core.toml import Toml
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
-Tier = Annotated[int, msgspec.Meta(ge=1, le=4)]
+OTHERS = "*"
+"""`[model."*"]` says what the tables of single models do not."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,14 +31,34 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batching: bool = True
     processes: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
     tier: Tier = 2
-    tiers: dict[str, Tier] = {}
-    """By the names of models."""
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     rollout: Plan = Plan()
     """What rollouts are like whose settings nobody gives."""
+    look_out_us: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 200.0
+    access_log: AccessLog = AccessLog()
+    samples: Samples = Samples()
+    traces: Traces = Traces()
     limits: dict[str, Any] = {}
     """By the names of `Limits`, which is not imported here: it brings numpy along."""
+    model: dict[str, dict[str, Any]] = {}
+    """By name, what `ModelSettings` may say."""
+
+    def per_model(self) -> PerModel:
+        """The settings of every model, with what the file says of all where it says nothing of one."""
+        server = {"tier": self.tier} | ({} if self.batching else {"batching": "off"})
+        others = server | self.model.get(OTHERS, {})
+        named = {
+            name: msgspec.convert(others | of, ModelSettings)
+            for name, of in self.model.items()
+            if name != OTHERS
+        }
+        return PerModel(named, msgspec.convert(others, ModelSettings))
+
+    @property
+    def observed(self) -> Observed:
+        """What is told of requests."""
+        return Observed(self.access_log, self.samples, self.traces)
 
 
 def parse_config(text: str, file: str, limits: tuple[str, ...]) -> Config:
@@ -45,56 +66,31 @@ def parse_config(text: str, file: str, limits: tuple[str, ...]) -> Config:
 
     Raises `Refused` FS106 with the line that is wrong.
     """
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
-        line, column = (int(found[1]), int(found[2])) if found else (text.count("\n") + 1, 0)
-        reason = str(error).partition(" (at ")[0]
-        refuse("FS106", f"the configuration is not TOML: {reason}", Place(file, line, column, column + 1))
-    try:
-        config = msgspec.convert(values, Config)
-    except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at `")
-        keys = [key for key in path.rstrip("`").removeprefix("key in ").removeprefix("$").split(".") if key]
-        keys = [key.partition("[")[0] for key in keys]
-        names = Plan.__struct_fields__ if keys == ["rollout"] else Config.__struct_fields__
-        _refuse(text, file, reason, keys, names)
+    toml = Toml(text, file, "the configuration", "FS106")
+    for name, kind in _TABLES.items():  # by themselves: hints are of their names
+        toml.convert(toml.values.get(name, {}), kind, [name])
+    config = toml.convert(toml.values, Config)
     try:
         checked(config.rollout)
     except Refused as refused:
-        _refuse(text, file, refused.diagnostics[0].message, ["rollout", "steps"], ())
-    for name in config.limits:
+        toml.wrong(["rollout", "steps"], refused.diagnostics[0].message)
+    for name, value in config.limits.items():
         if name not in limits:
-            _refuse(text, file, f"Object contains unknown field `{name}`", ["limits"], limits)
+            toml.unknown(["limits", name], limits)
+        toml.convert(value, Positive, ["limits", name])
+    for name, of in config.model.items():
+        settings = toml.convert(of, ModelSettings, ["model", name])
+        if found := contradiction(settings):
+            toml.wrong(["model", name, found[0]], found[1])
+    for name, settings in config.per_model().named.items():
+        if found := contradiction(settings):
+            toml.wrong(["model", name, found[0]], found[1])
     return config
 
 
-def _refuse(text: str, file: str, reason: str, keys: list[str], names: tuple[str, ...]) -> Any:
-    """Say in our words what msgspec found at a path of keys."""
-    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", reason)
-    if unknown:
-        keys = [*keys, unknown[1]]
-        near = get_close_matches(unknown[1], names, 1)
-        message = f"there is no setting `{'.'.join(keys)}`"
-        hint = f"`{near[0]}` is one" if near else f"there are {', '.join(f'`{name}`' for name in names)}"
-    else:
-        message = f"`{'.'.join(keys)}` is wrong: {reason[:1].lower()}{reason[1:]}"
-        hint = ""
-    refuse("FS106", message, Label(_place(text, file, keys)), hint=hint)
-
-
-def _place(text: str, file: str, keys: list[str]) -> Place:
-    """Where a key stands, as far as its lines are written in the usual way: `[table]`, then `key = value`."""
-    table: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
-            table = [part.strip(" \"'") for part in header[1].split(".")]
-            if table == keys:
-                return Place(file, number)
-        elif (entry := re.match(r"\s*([\w.\"'-]+)\s*=", line)) and [
-            *table,
-            *(part.strip("\"'") for part in entry[1].split(".")),
-        ] == keys:
-            return Place(file, number, entry.start(1) + 1, len(line) + 1)
-    return Place(file)
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "access_log": AccessLog,
+    "rollout": Plan,
+    "samples": Samples,
+    "traces": Traces,
+}

@@ -1,12 +1,15 @@
 """Crashes, Ctrl-C, failures: what was done stays done, and a resumed run gives what it would have given."""
 
+import json
 import os
+import pty
 import signal
 import sqlite3
+import subprocess
 
 import psutil
 import pytest
-from project import Project, is_gone
+from project import BIN, Project, is_gone
 
 from flowc.plan import codec
 
@@ -180,12 +183,54 @@ def main() -> int:
         assert run.end()[0] == 130
         assert project.processes() == []
 
-    def test_sigterm_does_the_same(self, project):
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+    def test_other_signals_do_the_same(self, project, number):
         run = project.start()
         run.until("done")
-        run.signal(signal.SIGTERM)
+        run.signal(number)
         assert run.end()[0] == 130
         assert project.processes() == []
+        assert project.json("runs")[0]["status"] == "cancelled"
+
+    def test_so_does_a_terminal_that_goes_away(self, project):
+        pid, terminal = pty.fork()
+        if not pid:
+            os.environ["TERM"] = "xterm-256color"
+            os.chdir(project.folder)
+            words = ["flowrun", "execute", project.plan, "--on-end", f"cat > {project.folder / 'ended'}"]
+            os.execv(BIN / "flowrun", words)
+        seen = b""
+        while b"done" not in seen:
+            seen += os.read(terminal, 65536)
+        os.close(terminal)
+        os.waitpid(pid, 0)
+        assert project.processes() == []
+        assert project.json("runs")[0]["status"] == "cancelled"
+        assert json.loads((project.folder / "ended").read_text())["status"] == "cancelled"
+
+
+def test_an_end_that_nobody_reads_of_is_told_to_who_wants_to_know(tmp_path):
+    """As with `flowrun execute ... 2>&1 | head -1`."""
+    project = Project(
+        tmp_path,
+        """
+@operator
+def fail() -> int:
+    return 1 // 0
+
+@workflow
+def main() -> int:
+    a = fail()
+    return a
+""",
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [BIN / "flowrun", "execute", project.plan, "--on-end", f"cat > {tmp_path / 'ended'}"]
+    done = subprocess.run(words, cwd=tmp_path, stdout=writer, stderr=writer, check=False)
+    os.close(writer)
+    assert done.returncode == 1
+    assert json.loads((tmp_path / "ended").read_text())["failed"][0]["node"] == "a"
 
 
 class TestMending:

@@ -311,17 +311,6 @@ def test_start_on_a_bad_address(address, tmp_path):
     assert "hint: `--grpc 127.0.0.1:0` takes a free port" in taken.stderr
 
 
-def test_start_without_the_extra(tmp_path):
-    publish(tmp_path, "iris", iris())
-    program = "import sys; sys.modules['grpc'] = None\nfrom flowserve.cli import main; main()"
-    arguments = ["start", "--models", str(tmp_path), "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "error[FS250]: `--grpc` needs the extra `grpc`: there is no module `grpc" in done.stderr
-
-
 def test_a_signal_ends_the_server_with_0(tmp_path):
     publish(tmp_path, "iris", iris())
     with served(tmp_path) as (process, address), triton.InferenceServerClient(address) as client:

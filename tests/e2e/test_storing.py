@@ -126,7 +126,7 @@ class TestGc:
         dry = project.flowrun("gc", "--keep-runs", "1", "--dry-run").stdout
         assert {*files(project)} == before
         assert dry.startswith("would remove 2 files")
-        assert "gave up 1 run: main-1" in dry
+        assert "would give up 1 run: main-1" in dry
         found = project.json("gc", "--keep-runs", "1")
         assert (found["files"], found["dropped"]) == (2, ["main-1"])
         left = {*files(project)}

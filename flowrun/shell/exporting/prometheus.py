@@ -6,25 +6,15 @@ Names follow its conventions: seconds and bytes, `_total` for what only grows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 
-import msgspec
-
+from flowc.plan.exposition import Metric, Sample, by, exposition, histogram, single
 from flowrun.core.changes import Opened
 from flowrun.core.search import STATES
 from flowrun.core.tally import BOUNDS_S, Tally, count
 from flowrun.shell.log.runlog import RunLog
 
 _NODE_STATES = ("pending", "ready", "running", "succeeded", "failed", "blocked", "skipped", "cancelled")
-
-
-class Metric(msgspec.Struct, frozen=True):
-    """A family of samples: a suffix of the name, labels, a value each."""
-
-    name: str
-    kind: str
-    about: str
-    samples: list[tuple[str, Mapping[str, str], float]]
 
 
 def metrics(log: RunLog, now_ms: int) -> str:
@@ -49,67 +39,33 @@ def metrics(log: RunLog, now_ms: int) -> str:
                 waiting += 1
                 oldest_ms = min(oldest_ms, task.ready_at_ms)
     gauges = [
-        Metric("flowrun_runs", "gauge", "Runs by state.", _by("state", runs)),
+        Metric("flowrun_runs", "gauge", "Runs by state.", by("state", runs)),
         Metric(
-            "flowrun_nodes", "gauge", "Nodes of the runs that are going on, by state.", _by("state", nodes)
+            "flowrun_nodes", "gauge", "Nodes of the runs that are going on, by state.", by("state", nodes)
         ),
-        _single("flowrun_queue_nodes", "gauge", "Nodes that are ready and wait for a place.", waiting),
-        _single(
+        single("flowrun_queue_nodes", "gauge", "Nodes that are ready and wait for a place.", waiting),
+        single(
             "flowrun_queue_oldest_seconds",
             "gauge",
             "How long the one that waits longest has waited.",
             (now_ms - oldest_ms) / 1000,
         ),
-        _single(
-            "flowrun_last_end_timestamp_seconds", "gauge", "When a run last ended; 0 if none has.", ended
-        ),
+        single("flowrun_last_end_timestamp_seconds", "gauge", "When a run last ended; 0 if none has.", ended),
     ]
-    return "".join(_text([*gauges, *_counters(tally)]))
+    return exposition([*gauges, *_counters(tally)])
 
 
 def _counters(tally: Tally) -> Iterator[Metric]:
     outcomes = {"succeeded": 0, **tally.attempts}
-    attempts = _by("outcome", Counter(outcomes))
+    attempts = by("outcome", Counter(outcomes))
     about = "Attempts of nodes that ended, by outcome: the code of the failure, or that they succeeded."
     yield Metric("flowrun_attempts_total", "counter", about, attempts)
-    yield _single(
-        "flowrun_retries_total", "counter", "Attempts that were followed by another.", tally.retries
-    )
+    yield single("flowrun_retries_total", "counter", "Attempts that were followed by another.", tally.retries)
     kept = "Nodes that did not run, as their result was there from before."
-    yield _single("flowrun_cache_hits_total", "counter", kept, tally.kept)
-    yield _single("flowrun_cpu_seconds_total", "counter", "CPU time of all attempts.", tally.cpu_s)
-    samples: list[tuple[str, Mapping[str, str], float]] = []
-    for operator, histogram in sorted(tally.durations.items()):
-        seen = 0
-        for bound, more in zip((*map(str, BOUNDS_S), "+Inf"), histogram.counts, strict=True):
-            seen += more
-            samples.append(("_bucket", {"operator": operator, "le": bound}, seen))
-        samples.append(("_sum", {"operator": operator}, histogram.total))
-        samples.append(("_count", {"operator": operator}, seen))
+    yield single("flowrun_cache_hits_total", "counter", kept, tally.kept)
+    yield single("flowrun_cpu_seconds_total", "counter", "CPU time of all attempts.", tally.cpu_s)
+    samples: list[Sample] = []
+    for operator, times in sorted(tally.durations.items()):
+        samples += histogram({"operator": operator}, BOUNDS_S, times.counts, times.total)
     about = "Time of an attempt, from its start to its end, by operator."
     yield Metric("flowrun_attempt_duration_seconds", "histogram", about, samples)
-
-
-def _single(name: str, kind: str, about: str, value: float) -> Metric:
-    return Metric(name, kind, about, [("", {}, value)])
-
-
-def _by(label: str, counts: Mapping[str, int]) -> list[tuple[str, Mapping[str, str], float]]:
-    return [("", {label: name}, value) for name, value in counts.items()]
-
-
-def _text(found: Iterable[Metric]) -> Iterator[str]:
-    for metric in found:
-        yield f"# HELP {metric.name} {metric.about}\n# TYPE {metric.name} {metric.kind}\n"
-        for suffix, labels, value in metric.samples:
-            inside = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-            shown = f"{{{inside}}}" if inside else ""
-            yield f"{metric.name}{suffix}{shown} {_number(value)}\n"
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else f"{value:.6f}".rstrip("0")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -26,9 +26,11 @@ from flowrun.shell.exporting.ending import COMMAND_S, tell
 from flowrun.shell.log.following import follow
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.runlog import RunLog
+from flowrun.shell.saying import complain
 from flowrun.shell.showing.report import report
 
 PATIENCE_S = 10.0  # at the end of a run: what is not sent by then is lost
+_TOLD = "went wrong: "  # what the process says so is for people
 _NEEDS = {"otel": "opentelemetry.exporter.otlp.proto.http", "openlineage": "openlineage.client"}
 _OTEL = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -90,12 +92,10 @@ class Exports:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            print(f"note: not all of the run was sent within {PATIENCE_S:g} s of its end", file=sys.stderr)
+            complain(f"note: not all of the run was sent within {PATIENCE_S:g} s of its end")
             return
-        if status:
-            lines = self._lines()
-            why = lines[-1] if lines else f"exit status {status}"
-            print(f"note: the run could not be sent: {why}", file=sys.stderr)
+        for why in self._problems(status):
+            complain(f"note: the run could not be sent: {why}")
 
     def outcome(self) -> list[str] | None:
         """For who does not wait: what went wrong, in lines; `None` while it goes on."""
@@ -105,17 +105,21 @@ class Exports:
                 return None
             self.end()
             return [f"not all was sent within {self.patience_s:g} s"]
-        return (self._lines() or [f"exit status {status}"]) if status else []
+        return self._problems(status)
 
     def end(self) -> None:
         """End it, whatever is not sent."""
         self._process.kill()
         self._process.wait()
 
-    def _lines(self) -> list[str]:
-        """What it said."""
+    def _problems(self, status: int) -> list[str]:
+        """What it said went wrong, whatever libraries said, too; else the last line, as of a traceback."""
+        if not status:
+            return []
         self._said.seek(0)
-        return self._said.read().decode("utf-8", "replace").strip().splitlines()
+        lines = self._said.read().decode("utf-8", "replace").strip().splitlines()
+        told = [line.removeprefix(_TOLD) for line in lines if line.startswith(_TOLD)]
+        return told or lines[-1:] or [f"exit status {status}"]
 
 
 def export(log: RunLog, run: str, since: int, exporters: Sequence[Exporter]) -> list[str]:
@@ -172,7 +176,7 @@ def main() -> None:
     if on_end := [target for name, target in pairs if name == "on_end"]:
         problems += _tell(log, run, on_end)
     for problem in problems:
-        print(problem, file=sys.stderr)
+        print(f"{_TOLD}{problem}", file=sys.stderr)
     sys.stderr.flush()
     os._exit(bool(problems))  # threads of libraries that still try are not waited for
 

@@ -1,14 +1,15 @@
-"""Addresses of artifacts, `RUN/NODE/OUTPUT/HASH`: what each node of a run made, and where it lies."""
+"""Addresses of artifacts, `RUN/NODE/OUTPUT/HASH`: what nodes of a run made or logged, and where it lies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from flowc.plan.diagnostics import Place, refuse
+from flowrun.core.logged import Kept, gather
 from flowrun.core.model import Artifact
 from flowrun.core.state import State
 from flowrun.shell.log.runlog import RunLog
@@ -29,16 +30,27 @@ class Stored(msgspec.Struct, frozen=True):
     path: str = ""
 
 
-def outputs(run: str, state: State, store: Store, node: str = "") -> Iterator[Stored]:
-    """What nodes of a run made, or one of them."""
+def outputs(
+    run: str, state: State, store: Store, node: str = "", logged: Sequence[Kept] = ()
+) -> Iterator[Stored]:
+    """What nodes of a run made, or one of them, and after that what they logged."""
+    for made_by, name, artifact in _made(state, logged):
+        if node in ("", made_by):
+            yield from _outputs(f"{run}/{made_by}", name, artifact, store)
+
+
+def _made(state: State, logged: Sequence[Kept]) -> Iterator[tuple[str, str, Artifact]]:
+    """Nodes and artifacts, and their names: none for a result."""
     for task in state.tasks:
-        if task.artifact is not None and node in ("", task.node.id):
-            yield from _outputs(f"{run}/{task.node.id}", task.artifact, store)
+        if task.artifact is not None:
+            yield task.node.id, "", task.artifact
+    for kept in logged:
+        yield kept.node, _below("", kept.name), kept.artifact
 
 
-def _outputs(prefix: str, artifact: Artifact, store: Store) -> Iterator[Stored]:
+def _outputs(prefix: str, called: str, artifact: Artifact, store: Store) -> Iterator[Stored]:
     path = "" if artifact.data else str(store.path(artifact.hash))
-    whole = Stored(f"{prefix}/{WHOLE}/{artifact.hash}", _MANIFEST, artifact.bytes, path)
+    whole = Stored(f"{prefix}/{called or WHOLE}/{artifact.hash}", _MANIFEST, artifact.bytes, path)
     try:
         outline = store.outline(artifact.source)
     except Damaged:
@@ -46,7 +58,7 @@ def _outputs(prefix: str, artifact: Artifact, store: Store) -> Iterator[Stored]:
         return
     if not isinstance(outline, msgspec.msgpack.Ext):  # else that file is all there is to it
         yield whole
-    for name, part in _parts(outline, ""):
+    for name, part in _parts(outline, called):
         data = bytes(part.data)
         digest, note = data[:32].hex(), data[32:].decode()
         file = store.path(digest)
@@ -75,12 +87,12 @@ def _below(name: str, step: str) -> str:
 def get(log: RunLog, address: str, target: Path | None) -> Any:
     """What is at an address: written to a file as it lies in the store, or as far as it can be shown.
 
-    `RUN/NODE` is the node's whole result, and the hash may be left out or cut. `Refused` with FR162 if the
+    `RUN/NODE` is the node's whole result, `RUN/NODE/NAME` a part of it or what it logged under that name, and
+    the hash may be left out or cut. `Refused` with FR162 if the
     address is of nothing, FR307 if what is there is damaged, FR163 if the file cannot be written.
     """
-    found, state = _find(log, address)
+    found, data = _find(log, address)
     store, digest = log.home.store, found.address.rpartition("/")[2]
-    data = next((t.artifact.data for t in state.tasks if t.artifact and t.artifact.hash == digest), b"")
     try:
         if target is None:
             return store.preview(data or digest if found.form == _MANIFEST else _standing_for(found, digest))
@@ -100,19 +112,19 @@ def _standing_for(found: Stored, digest: str) -> bytes:
     return msgspec.msgpack.encode(msgspec.msgpack.Ext(code, bytes.fromhex(digest) + note))
 
 
-def _find(log: RunLog, address: str) -> tuple[Stored, State]:
+def _find(log: RunLog, address: str) -> tuple[Stored, bytes]:
+    """What an address means, and its content if that is in the log."""
     row = log.find(address.partition("/")[0])
-    state = log.state_of(row.run)
-    for task in state.tasks if state is not None else ():
-        node = f"{row.run}/{task.node.id}"
-        if task.artifact is None or not f"{address}/".startswith(f"{node}/"):
+    state, logged = log.state_of(row.run), gather(log.changes(row.run)).artifacts
+    for made_by, name, artifact in _made(state, logged) if state is not None else ():
+        node = f"{row.run}/{made_by}"
+        if not f"{address}/".startswith(f"{node}/"):
             continue
-        for stored in _outputs(node, task.artifact, log.home.store):
+        for stored in _outputs(node, name, artifact, log.home.store):
             # The hash may be cut anywhere, names may not.
             in_hash = len(address) > stored.address.rindex("/")
             if stored.address.startswith(address) and (in_hash or stored.address[len(address)] == "/"):
-                assert state is not None
-                return stored, state
+                return stored, artifact.data if stored.address.endswith(artifact.hash) else b""
     refuse(
         "FR162", f"there is nothing at `{address}`", hint=f"`flowrun artifacts {row.run}` lists what there is"
     )

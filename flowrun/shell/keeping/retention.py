@@ -17,6 +17,7 @@ import msgspec
 from flowc.plan.diagnostics import Refused, refuse
 from flowc.plan.text import counted
 from flowrun.core.changes import AnyChange, Opened
+from flowrun.core.logged import gather
 from flowrun.core.model import Artifact
 from flowrun.shell.log.locks import RunLock
 from flowrun.shell.log.runlog import RunLog, RunRow
@@ -108,13 +109,13 @@ def _untouched_since_ms(log: RunLog, rows: Sequence[RunRow], now_ms: int) -> int
 
 def told(found: Collected, dry_run: bool) -> str:
     """What was collected, as text."""
-    verb = "would remove" if dry_run else "removed"
-    lines = [f"{verb} {counted(found.files, 'file')}, {size(found.bytes)}"]
+    removed, gave_up = ("would remove", "would give up") if dry_run else ("removed", "gave up")
+    lines = [f"{removed} {counted(found.files, 'file')}, {size(found.bytes)}"]
     if found.partial:
         lines[0] += f", and {counted(found.partial, 'file')} that crashes left half written"
     if found.dropped:
         runs = ", ".join(found.dropped[:10]) + (", ..." if len(found.dropped) > 10 else "")
-        lines.append(f"gave up {counted(len(found.dropped), 'run')}: {runs}")
+        lines.append(f"{gave_up} {counted(len(found.dropped), 'run')}: {runs}")
     lines.append(f"kept {counted(found.kept_files, 'file')}, {size(found.kept_bytes)}")
     return "\n".join(lines)
 
@@ -149,8 +150,15 @@ def artifacts_of(changes: Sequence[AnyChange]) -> Iterator[tuple[str, Artifact]]
             yield change.node, artifact  # type: ignore[union-attr] # whatever has an artifact is of a node
 
 
+def logged_in(changes: Sequence[AnyChange]) -> Iterator[tuple[str, Artifact]]:
+    """What nodes logged while they ran, by name, in any execution: the last of each name."""
+    for kept in gather(changes).artifacts:
+        yield kept.node, kept.artifact
+
+
 def _needed(log: RunLog, run: str) -> Iterator[str]:
-    for _, artifact in artifacts_of(log.changes(run)):
+    changes = log.changes(run)
+    for _, artifact in (*artifacts_of(changes), *logged_in(changes)):
         with contextlib.suppress(Damaged):  # of what is, nobody can tell what it was made of
             yield from log.home.store.digests(artifact)
 

@@ -35,7 +35,7 @@ class RunLock:
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            hint = "wait for that process, or end it"
+            hint = f"wait for that process, or end it with `flowrun cancel {run}`"
             refuse("FR303", f"run `{run}` is being executed by another process", hint=hint)
         self.held[os.getpid(), folder] = self
 

@@ -103,7 +103,8 @@ def _head(run: str, state: State, progress: Progress, now_ms: float, cells: int)
 
 def _counts(state: State, progress: Progress, now_ms: float) -> Line:
     queued = len(state.scheduler.queue)
-    parts = [f"{len(state.running):,} running", f"{queued:,} ready"]
+    level, levels = progress.level(state)
+    parts = [f"level {level:,} of {levels:,}", f"{len(state.running):,} running", f"{queued:,} ready"]
     parts += [f"{state.counts.kept:,} kept"] if state.counts.kept else []
     parts += [f"{progress.retries:,} retried"] if progress.retries else []
     parts += [_pace(progress.per_s(now_ms))]

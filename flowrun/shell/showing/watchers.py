@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +13,9 @@ import msgspec
 from flowc.plan.model import Resources
 from flowc.plan.text import counted, printable
 from flowrun.core.changes import (
+    GRACE_MS,
     AnyChange,
+    CancelRequested,
     Elsewhere,
     Exited,
     Finish,
@@ -30,6 +32,7 @@ from flowrun.core.model import Failure
 from flowrun.core.state import State
 from flowrun.shell.clock import now_ms
 from flowrun.shell.log.outage import lasting
+from flowrun.shell.saying import say, whoever_reads
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -70,6 +73,8 @@ class PlainWatcher:
             self._progress = Progress(state)
         self._progress.see(state, changes)
         for change in changes:
+            if isinstance(change, CancelRequested):
+                say([self._lines.of(state, change)])
             if _is_problem(change) and self._problems < MOST_PROBLEMS:
                 self._problems += 1
                 say([self._lines.of(state, change)])
@@ -132,22 +137,26 @@ class LiveWatcher:
             from flowrun.core.progress import Progress
 
             self._live = Live(auto_refresh=False, transient=True)
-            self._live.start()
+            with whoever_reads(sys.stdout):
+                self._live.start()
             self._progress = Progress(state)
         self._progress.see(state, changes)
         few = len(state.tasks) <= FEW
         lines = []
         for change in changes:
-            self._problems += _is_problem(change)
-            if not isinstance(change, Start) if few else _is_problem(change):
+            problem, asked = _is_problem(change), isinstance(change, CancelRequested)
+            self._problems += problem
+            if not isinstance(change, Start) if few else problem or asked:
                 line = self._lines.of(state, change)
-                if line and (few or self._problems <= MOST_PROBLEMS):
+                if line and (few or asked or self._problems <= MOST_PROBLEMS):
                     lines.append(line)
         if lines:
-            self._live.console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+            with whoever_reads(sys.stdout):
+                self._live.console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
         self.tick(state)
         if any(isinstance(change, Finish) for change in changes):
-            self._live.stop()
+            with whoever_reads(sys.stdout):
+                self._live.stop()
 
     def tick(self, state: State) -> None:
         """Draw, if it is time to."""
@@ -171,19 +180,9 @@ class LiveWatcher:
         now = now_ms()
         alert = lasting(self._outage, now - self._since_ms) if self._outage else ""
         picture = frame(self._run, state, self._progress, now, screen.width, screen.height, alert)
-        self._live.update(picture, refresh=True)
+        with whoever_reads(sys.stdout):
+            self._live.update(picture, refresh=True)
         self._next_s = time.monotonic() + max(_REFRESH_S, 100 * (time.thread_time() - began))
-
-
-def say(lines: Iterable[str]) -> None:
-    """Print lines at once; that nobody reads them any more is no error."""
-    try:
-        for line in lines:
-            print(line)
-        sys.stdout.flush()
-    except OSError:
-        # Whoever was reading has seen enough (`| head`), or the disk is full: no reason to stop the run.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Lines:
@@ -226,6 +225,8 @@ def _line(state: State, change: AnyChange, width: int) -> str:
             return f"{_clock(state, change.at_ms)}  note   {held_elsewhere(held)}"
         case Elsewhere():
             return f"{_clock(state, change.at_ms)}  note   the host is ours alone again"
+        case CancelRequested():
+            return f"{_clock(state, change.at_ms)}  note   {_cancelling(state)}"
         case Retry(kind="taken"):
             return f"{_clock(state, change.at_ms)}  queued {change.node:<{width}}  another process was first"
         case Kill(reason="preempted", force=False):
@@ -256,6 +257,12 @@ def _line(state: State, change: AnyChange, width: int) -> str:
 def _memory(needs: Resources) -> str:
     on_gpu = f"{needs.gpu_memory_mb} MB of each GPU" if needs.gpu_memory_mb else ""
     return " and ".join(filter(None, [f"{needs.memory_mb} MB" if needs.memory_mb else "", on_gpu]))
+
+
+def _cancelling(state: State) -> str:
+    if state.cancelling > 1:
+        return "cancelled: what runs is ended at once"
+    return f"cancelled: what runs is asked to end, and made to {GRACE_MS // 1000} s later; again: at once"
 
 
 def held_elsewhere(held: Sequence[Outsider]) -> str:

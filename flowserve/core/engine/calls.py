@@ -9,14 +9,14 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.engine.tally import Tally
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
+from flowserve.core.models.settings import PRIORITIES
 from flowserve.core.wire.tensors import Array
 
 Done = Callable[[list[Array] | Refused], None]
 
-PRIORITIES = 10
-PRIORITY = 4
-"""Where the client asks for none."""
+UNSAID = -1
+"""The priority of a call whose client asks for none: the model's."""
 
 
 class Call(msgspec.Struct, eq=False):
@@ -29,9 +29,12 @@ class Call(msgspec.Struct, eq=False):
     """How many rows it brings: the first dimension of its inputs (`rows_of`)."""
     done: Done
     deadline_ms: float | None = None
-    """By when the answer is of use, on the clock of `Engine.now_ms`; None waits as long as it takes."""
-    priority: int = PRIORITY
+    """By when the answer is of use, on the clock of `Engine.now_ms`; None: the model's own."""
+    priority: int = UNSAID
     """From 0, which goes first, to `PRIORITIES - 1`, which everything beyond is taken for."""
+    queue_ms: float = 0.0
+    """How long it waited, and how long it ran, once `done` is told."""
+    run_ms: float = 0.0
 
 
 class Engine(Protocol):
@@ -50,6 +53,10 @@ class Engine(Protocol):
     def tally(self, model: Model) -> Tally:
         """What was counted of a model's calls; who reads and writes their bytes adds those times to it."""
 
+    @property
+    def tallies(self) -> Mapping[tuple[str, int], Tally]:
+        """What was counted, by name and version."""
+
     def cancel(self, call: Call) -> None:
         """Drop a call whose client has left: `done` is not called any more. A run that began goes on."""
 
@@ -64,7 +71,7 @@ class Overloaded(Refused):
 
 def priority_of(asked: int) -> int:
     """The engine's priority for the protocol's, where 0 asks for none and 1 goes first."""
-    return min(asked, PRIORITIES) - 1 if asked else PRIORITY
+    return min(asked, PRIORITIES) - 1 if asked else UNSAID
 
 
 def rows_of(feed: Mapping[str, Array]) -> int:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from flowserve.core.engine.batching import Policy
+from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import TensorSpec
 from flowserve.core.wire.tensors import Array
 
 # Rows together must take at most this share of what they take alone for batches to be worth their while.
 _WORTH = 0.7
+# What a call costs that waits for others, is joined with them and parted again: as much must be gained by it.
+_GATHER_MS = 0.02
 # A larger batch is preferred as long as a row in it gets cheaper by this much.
 _CHEAPER = 0.9
+# So much of the time must a run take with twice the threads, at most.
+_THREADS_WORTH = 0.65
+# Of a batch, where `batching` is on and nothing was measured.
+_ROWS_MAX = 64
 # Nobody is to wait longer for a batch than this, unless a single row takes longer.
 _BATCH_MS_MAX = 20.0
 
@@ -27,6 +34,8 @@ class Profile(msgspec.Struct, frozen=True):
     """Rows together gave what rows alone gave."""
     on_cpu: bool = False
     """Its runs keep the calling thread's processor busy: then that thread's clock is the better one."""
+    dependent: bool = False
+    """Rows together gave something else than rows alone. (Neither: it could not be found out.)"""
 
 
 def batch_sizes(profile: Profile) -> tuple[int, int]:
@@ -37,7 +46,8 @@ def batch_sizes(profile: Profile) -> tuple[int, int]:
     bound_ms = max(_BATCH_MS_MAX, 2 * alone_ms)
     allowed = [rows for rows, ms in sorted(profile.joined_ms.items()) if ms <= bound_ms]
     largest = allowed[-1]
-    if profile.joined_ms[largest] > _WORTH * largest * alone_ms:
+    saved_ms = alone_ms - profile.joined_ms[largest] / largest
+    if saved_ms < max((1 - _WORTH) * alone_ms, _GATHER_MS):
         return 0, 0
     preferred = 1
     for rows in allowed:
@@ -46,10 +56,38 @@ def batch_sizes(profile: Profile) -> tuple[int, int]:
     return preferred, largest
 
 
-def policy_for(profile: Profile, base: Policy) -> Policy:
-    """The policy of a model, from what is set for all and what was measured of this one."""
+def settled(settings: ModelSettings, profile: Profile) -> ModelSettings:
+    """Return settings in which what was left open about batches is what the measurement says."""
     preferred, largest = batch_sizes(profile)
-    return msgspec.structs.replace(base, rows_max=largest, preferred_rows=preferred)
+    if settings.batching == "off" or (settings.batching == "auto" and not largest):
+        return msgspec.structs.replace(settings, batching="off", max_rows=0, preferred_rows=0, delay_ms=0.0)
+    largest = settings.max_rows or largest or _ROWS_MAX
+    preferred = settings.preferred_rows or min(preferred or largest, largest)
+    return msgspec.structs.replace(settings, batching="on", max_rows=largest, preferred_rows=preferred)
+
+
+def policy_for(settings: ModelSettings, processors: int) -> Policy:
+    """The policy that `settled` settings say, on a host with so many processors."""
+    threads = settings.threads if settings.threads != "auto" else 1
+    return Policy(
+        concurrency=settings.concurrency or max(1, processors // threads),
+        rows_max=settings.max_rows,
+        preferred_rows=settings.preferred_rows,
+        delay_ms=settings.delay_ms,
+        queue_max=settings.queue,
+        wait_ms_max=settings.queue_s * 1e3,
+    )
+
+
+def chosen_threads(run_ms: Mapping[int, float]) -> int:
+    """How many threads a run is to have, by how long it takes with 1, 2, 4 and so on.
+
+    Twice as many must make it nearly twice as fast: else they serve better in requests beside each other.
+    """
+    chosen = 1
+    while (twice := run_ms.get(2 * chosen)) is not None and twice <= _THREADS_WORTH * run_ms[chosen]:
+        chosen *= 2
+    return chosen
 
 
 def same(alone: Sequence[Array], together: Sequence[Array]) -> bool:

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from operator import add
+
+from flowserve.core.observe.histogram import BOUNDS_MS, BUCKETS
+
 _SIZES_MAX = 1024
+_RATE_S = 60.0
+_PENDING_MAX = 256
+
+STAGES = ("route", "parse", "queue", "inference", "serialise")
+"""What a request goes through, in order."""
 
 
 class Tally:
-    """Of one model, since it was loaded. Times are in milliseconds, and add up over all that was counted."""
+    """Of one version of a model, since it is served. Times are in milliseconds, and add up over all."""
 
     __slots__ = (
+        "_age_s",
+        "_counts",
+        "_looked_s",
+        "_pending",
+        "_seen",
         "failed",
         "failed_ms",
+        "hit_ms",
+        "hits",
         "last_s",
+        "miss_ms",
+        "misses",
+        "per_s",
         "queue_ms",
         "read_ms",
+        "refusals",
+        "request_ms",
+        "route_ms",
         "rows",
         "run_ms",
         "runs",
@@ -26,10 +48,22 @@ class Tally:
         self.last_s = 0.0
         """When a call succeeded last, in seconds since 1970."""
         self.queue_ms = self.run_ms = self.failed_ms = 0.0
-        self.read_ms = self.write_ms = 0.0
-        """From bytes to tensors and back; whoever does that adds to these."""
+        self.route_ms = self.read_ms = self.write_ms = self.request_ms = 0.0
+        """Of requests that were answered with outputs (`answered`), as of when it was settled last."""
+        self.hits = self.misses = 0
+        """Calls whose answer was kept, which count among those that succeeded, and those whose was not."""
+        self.hit_ms = self.miss_ms = 0.0
+        """For looking up, and keeping."""
         self.runs: dict[int, list[float]] = {}
         """By rows: how many runs, and how long they took."""
+        self._counts = [0] * (BUCKETS * (len(STAGES) + 1))
+        self._pending: list[tuple[float, ...]] = []
+        self.refusals: dict[tuple[int, str], int] = {}
+        """How many requests were answered otherwise, by HTTP's status and the code of the diagnostic."""
+        self.per_s = 0.0
+        """Requests a second, over the last minute or so."""
+        self._seen = 0
+        self._age_s = self._looked_s = 0.0
 
     def ran(self, rows: int, ms: float) -> None:
         """Count a run of the model, of one call or of several together."""
@@ -48,7 +82,77 @@ class Tally:
         self.run_ms += run_ms
         self.last_s = now_s
 
+    def hit(self, ms: float, now_s: float) -> None:
+        """Count a call whose outputs were kept from an earlier one."""
+        self.succeeded += 1
+        self.hits += 1
+        self.hit_ms += ms
+        self.last_s = now_s
+
     def failure(self, ms: float) -> None:
         """Count a call that was refused or that the model failed."""
         self.failed += 1
         self.failed_ms += ms
+
+    def answered(
+        self,
+        route_ms: float,
+        read_ms: float,
+        queue_ms: float,
+        run_ms: float,
+        write_ms: float,
+        whole_ms: float,
+    ) -> None:
+        """Count a request that is answered with outputs: how long each stage of it took, and all of it.
+
+        The engine has counted its call as a success.
+        """
+        # Called with every request: a search in six histograms touches much memory, and takes 2 us.
+        pending = self._pending
+        pending.append((route_ms, read_ms, queue_ms, run_ms, write_ms, whole_ms))
+        if len(pending) >= _PENDING_MAX:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count what was only noted: times and histograms are up to date after this."""
+        if not self._pending:
+            return
+        import numpy as np  # here, since the supervisor does without
+
+        times = np.array(self._pending)
+        buckets = np.searchsorted(BOUNDS_MS, times) + np.arange(len(STAGES) + 1) * BUCKETS
+        counts = np.bincount(buckets.ravel(), minlength=len(self._counts))
+        self._counts = [*map(add, self._counts, counts.tolist())]
+        route_ms, read_ms, _, _, write_ms, whole_ms = times.sum(axis=0).tolist()
+        self.route_ms += route_ms
+        self.read_ms += read_ms
+        self.write_ms += write_ms
+        self.request_ms += whole_ms
+        self._pending = []
+
+    @property
+    def stages(self) -> list[list[int]]:
+        """Histograms in the order of `STAGES`, of requests that were answered with outputs."""
+        self.settle()
+        return [self._counts[i * BUCKETS : (i + 1) * BUCKETS] for i in range(len(STAGES))]
+
+    @property
+    def request(self) -> list[int]:
+        """A histogram of their whole times: of all stages, and of what is between them."""
+        self.settle()
+        return self._counts[-BUCKETS:]
+
+    def refused(self, status: int, reason: str) -> None:
+        """Count a request that is answered without outputs."""
+        self.refusals[status, reason] = self.refusals.get((status, reason), 0) + 1
+
+    def look(self, now_s: float) -> None:
+        """Bring `per_s` up to date. Called now and then, at first within about a second."""
+        self.settle()
+        passed_s = max(1e-3, now_s - self._looked_s) if self._looked_s else 1.0
+        self._looked_s = now_s
+        answered = self.succeeded + sum(self.refusals.values())
+        self._age_s = min(_RATE_S, self._age_s + passed_s)
+        share = min(1.0, passed_s / self._age_s)
+        self.per_s += share * ((answered - self._seen) / passed_s - self.per_s)
+        self._seen = answered

@@ -15,6 +15,7 @@ import msgspec
 
 from flowc.plan.diagnostics import refuse
 from flowserve.core.models.key import Key
+from flowserve.core.models.members import bound, own_stamp
 from flowserve.core.models.rolling import (
     EndRollout,
     RollOut,
@@ -43,6 +44,8 @@ class Entry(msgspec.Struct, frozen=True):
     stamp: str
     serving: str = ""
     reason: str = ""
+    needs: tuple[str, ...] = ()
+    """Of a pipeline, what its steps run: names, or NAME@VERSION or NAME@ALIAS."""
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -85,6 +88,8 @@ class Refresh(msgspec.Struct, frozen=True, tag="refresh"):
     found: dict[str, dict[int, str]]
     aliases: dict[str, dict[str, int]] = {}
     rollouts: dict[str, dict[str, Rollout]] = {}
+    needs: dict[str, dict[int, tuple[str, ...]]] = {}
+    """Of those that are pipelines."""
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
@@ -138,9 +143,10 @@ def propose(catalog: Catalog, operation: Operation) -> Proposal:
     """Say what an operation would make of a catalog. Raises `Refused` FS107 for what it cannot."""
     models = dict(catalog.models)
     match operation:
-        case Refresh(found, aliases, rollouts):
+        case Refresh(found, aliases, rollouts, needs):
             for name in sorted(found):
-                named = _refreshed(models.get(name, Named()), found[name], aliases.get(name))
+                of = needs.get(name, {})
+                named = _refreshed(models.get(name, Named()), found[name], aliases.get(name), of)
                 left = resumed(rollouts.get(name, {}), catalog.generation + 1)
                 models[name] = msgspec.structs.replace(named, rollouts=named.rollouts | left)
                 if not models[name].versions:
@@ -167,6 +173,7 @@ def propose(catalog: Catalog, operation: Operation) -> Proposal:
             whole = True
         case _:
             assert_never(operation)
+    models = bound(models)
     load = tuple(
         Key(name, number, entry.stamp)
         for name, named in sorted(models.items())
@@ -199,25 +206,33 @@ def settle(proposal: Proposal, failed: Mapping[Key, str]) -> Settled:
 # Proposing
 
 
-def _refreshed(named: Named, found: Mapping[int, str], aliases: Mapping[str, int] | None) -> Named:
+def _refreshed(
+    named: Named,
+    found: Mapping[int, str],
+    aliases: Mapping[str, int] | None,
+    needs: Mapping[int, tuple[str, ...]],
+) -> Named:
     versions: dict[int, Entry] = {}
     for number in sorted({*named.versions, *found}):
         entry, stamp = named.versions.get(number), found.get(number, "")
         if entry is None:
-            versions[number] = Entry("loading", stamp)
+            versions[number] = Entry("loading", stamp, needs=needs.get(number, ()))
         elif not stamp:
             # What an alias names goes on from memory: to lose it would take production down for a `rm`.
             kept = number in named.aliases.values()
             versions[number] = (
-                Entry("ready", "", entry.serving, "its files are gone")
+                msgspec.structs.replace(entry, state="ready", stamp="", reason="its files are gone")
                 if kept
                 else msgspec.structs.replace(entry, state="leaving", stamp="")
             )
-        elif stamp != entry.stamp and entry.state != "known":
+        elif stamp != own_stamp(entry.stamp) and entry.state != "known":
             again = stamp == entry.serving
-            versions[number] = Entry("ready" if again else "loading", stamp, entry.serving)
+            state: State = "ready" if again else "loading"
+            versions[number] = Entry(state, stamp, entry.serving, needs=needs.get(number, ()))
+        elif entry.state == "known":
+            versions[number] = msgspec.structs.replace(entry, stamp=stamp, needs=needs.get(number, ()))
         else:
-            versions[number] = msgspec.structs.replace(entry, stamp=stamp)
+            versions[number] = entry
     wanted = named.aliases if aliases is None else aliases
     aliases = {alias: number for alias, number in wanted.items() if number in versions}
     return Named(versions, aliases, named.rollouts)
@@ -228,7 +243,7 @@ def _wanted(entry: Entry) -> Entry:
         return entry
     if not entry.stamp:
         return entry  # gone from the disk: what is in memory is all there is
-    return Entry("loading", entry.stamp, entry.serving)
+    return msgspec.structs.replace(entry, state="loading", reason="")
 
 
 def _unloaded(name: str, named: Named, version: int) -> Named:
@@ -304,12 +319,13 @@ def _settled(name: str, named: Named, aliases_before: Mapping[str, int], failed:
 def _settled_entry(entry: Entry, failure: str) -> Entry | None:
     """The entry when everything is loaded; None where nothing is left of it."""
     if failure:
-        return Entry("ready" if entry.serving else "failed", entry.stamp, entry.serving, failure)
+        state: State = "ready" if entry.serving else "failed"
+        return msgspec.structs.replace(entry, state=state, reason=failure)
     match entry.state:
         case "loading":
-            return Entry("ready", entry.stamp, entry.stamp)
+            return msgspec.structs.replace(entry, state="ready", serving=entry.stamp, reason="")
         case "leaving":
-            return Entry("known", entry.stamp) if entry.stamp else None
+            return Entry("known", own_stamp(entry.stamp), needs=entry.needs) if entry.stamp else None
         case "known" | "ready" | "failed":
             return entry
         case _:

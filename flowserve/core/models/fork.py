@@ -7,7 +7,7 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from flowserve.core.models.evidence import Evidence
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.rollout import Rollout, Side, forced_side, position, side
 from flowserve.core.models.table import Version
 

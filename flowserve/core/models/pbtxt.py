@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+import msgspec
+
+from flowserve.core.models.model import Bound, Model
+from flowserve.core.models.pipeline import Pipeline
+from flowserve.core.models.settings import PRIORITIES
 from flowserve.core.models.signature import Signature, TensorSpec
 
 LABELS_FILE = "labels.txt"
@@ -42,22 +47,95 @@ def config_text(name: str, signature: Signature) -> str:
 
     `max_batch_size` is 0: the batch stands in `dims`, as -1, like any other dimension of the ONNX graph.
     """
-    lines = [f"name: {_quoted(name)}", 'backend: "onnxruntime"', "max_batch_size: 0"]
-    for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):
-        lines += [line for spec in specs for line in (f"{kind} {{", *_tensor_text(spec), "}")]
+    lines = [f"name: {_quoted(name)}", 'backend: "onnxruntime"', "max_batch_size: 0", *_ends_text(signature)]
     return "\n".join(lines) + "\n"
 
 
-def config_json(name: str, signature: Signature) -> dict[str, Any]:
-    """Return the same as `config_text`, as the model configuration extension gives it."""
+def pipeline_config_text(name: str, signature: Signature, pipeline: Pipeline, versions: Sequence[int]) -> str:
+    """Return `config.pbtxt` for a pipeline, an ensemble to Triton; `versions` are what its names mean now.
+
+    Its outputs have the labels that its models give them.
+    """
+    outputs = [msgspec.structs.replace(spec, labels=()) for spec in signature.outputs]
+    ends = _ends_text(Signature(signature.inputs, tuple(outputs)))
+    lines = [f"name: {_quoted(name)}", 'platform: "ensemble"', "max_batch_size: 0", *ends]
+    lines.append("ensemble_scheduling {")
+    for step, version in zip(pipeline.step, versions, strict=True):
+        bare, _, tag = step.model.partition("@")
+        number = version if tag else -1
+        lines += ["  step {", f"    model_name: {_quoted(bare)}", f"    model_version: {number}"]
+        for kind, mapped in (("input_map", step.inputs), ("output_map", step.outputs)):
+            lines += [
+                f"    {kind} {{ key: {_quoted(own)} value: {_quoted(tensor)} }}"
+                for own, tensor in mapped.items()
+            ]
+        lines.append("  }")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _ends_text(signature: Signature) -> list[str]:
+    sides = (("input", signature.inputs), ("output", signature.outputs))
+    return [
+        line for kind, specs in sides for spec in specs for line in (f"{kind} {{", *_tensor_text(spec), "}")
+    ]
+
+
+def config_json(model: Model) -> dict[str, Any]:
+    """Return the same as `config_text`, as the model configuration extension gives it, and how calls run."""
+    steps = {} if model.bound is None else {"ensemble_scheduling": {"step": _steps_json(model.bound)}}
     return {
-        "name": name,
-        "platform": "onnxruntime_onnx",
-        "backend": "onnxruntime",
+        "name": model.name,
+        "platform": model.platform,
+        "backend": "" if model.bound else "onnxruntime",
         "max_batch_size": 0,
-        "input": [_tensor_json(spec) for spec in signature.inputs],
-        "output": [_tensor_json(spec) for spec in signature.outputs],
+        "input": [_tensor_json(spec) for spec in model.signature.inputs],
+        "output": [_tensor_json(spec) for spec in model.signature.outputs],
+        **_settings_json(model),
+        **steps,
     }
+
+
+def _steps_json(bound: Bound) -> list[dict[str, Any]]:
+    return [
+        {
+            "model_name": member.name,
+            "model_version": member.version,
+            "input_map": dict(step.inputs),
+            "output_map": dict(step.outputs),
+        }
+        for step, member in zip(bound.pipeline.step, bound.members, strict=True)
+    ]
+
+
+def _settings_json(model: Model) -> dict[str, Any]:
+    """What Triton has a field for stands there, and the rest among the parameters."""
+    settings = model.settings
+    said: dict[str, Any] = {}
+    if settings.concurrency:
+        said["instance_group"] = [{"count": settings.concurrency, "kind": "KIND_CPU"}]
+    if settings.batching == "on":
+        said["dynamic_batching"] = {
+            "preferred_batch_size": [settings.preferred_rows] if settings.preferred_rows else [],
+            "max_queue_delay_microseconds": round(settings.delay_ms * 1e3),
+            "priority_levels": PRIORITIES,
+            "default_priority_level": settings.priority,
+            "default_queue_policy": {
+                "timeout_action": "REJECT",
+                "default_timeout_microseconds": round(settings.timeout_ms * 1e3),
+                "allow_timeout_override": True,
+                "max_queue_size": settings.queue,
+            },
+        }
+    if settings.cache_mb:
+        said["response_cache"] = {"enable": True}
+    # `max_batch_size` cannot say it: it would take the first of `dims` away.
+    parameters: dict[str, object] = {"tier": settings.tier}
+    if model.bound is None:
+        parameters |= {"intra_op_thread_count": settings.threads, "weights": settings.weights}
+    if settings.max_rows:
+        parameters["max_rows"] = settings.max_rows
+    said["parameters"] = {name: {"string_value": str(value)} for name, value in parameters.items()}
+    return said
 
 
 def parse_config(text: str) -> Message:

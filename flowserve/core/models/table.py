@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
-from flowc.plan.diagnostics import refuse
+from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.wording import cut, listed
 
 if TYPE_CHECKING:
@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 
 
 class Version:
-    """A version and, while it is loaded, its model. `uses` counts what was resolved to it."""
+    """A version and, while it is loaded, its model. `uses` counts what was resolved to it.
 
-    __slots__ = ("key", "model", "tier", "uses")
+    `members` are those that the steps of a pipeline run, or why there are none.
+    """
+
+    __slots__ = ("evictions", "key", "load_ms", "loads", "members", "model", "tier", "uses")
 
     def __init__(self, key: Key, model: Model | None = None, tier: int = 1) -> None:
         self.key = key
         self.model = model
         self.tier = tier
         self.uses = 0
+        self.loads = self.evictions = 0
+        self.load_ms = 0.0
+        self.members: tuple[Version, ...] | Refused = ()
 
     def absent(self) -> NoReturn:
         """Say that there is no model to run. Raises `Cold`."""

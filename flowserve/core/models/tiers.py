@@ -32,6 +32,8 @@ class Resident(msgspec.Struct, frozen=True):
     tier: int
     bytes: int
     used_s: float
+    holds: tuple[Key, ...] = ()
+    """Of a pipeline, what its steps run: it goes after the pipeline, and is as dear as that."""
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -47,20 +49,41 @@ def make_room(residents: Iterable[Resident], wanted: int, budget: Budget, now_s:
     excess = sum(resident.bytes for resident in all_of) + wanted - budget.bytes
     if not budget.bytes or excess <= 0:
         return Room(())
+    ordered = [resident for dear, resident in _by_dearness(all_of, budget.grace_s, now_s) if not dear[0]]
     evict: list[Resident] = []
-    for resident in sorted(all_of, key=lambda resident: _order(resident, budget.grace_s, now_s)):
-        if excess <= 0 or resident.tier <= PINNED:
+    for resident in ordered:
+        if excess <= 0:
             break
         evict.append(resident)
         excess -= resident.bytes
-    # What frees nothing that is needed stays: a small one that went first for a large one that went after.
-    for resident in sorted(evict, key=lambda resident: _order(resident, budget.grace_s, now_s), reverse=True):
-        if resident.bytes <= -excess:
+    # What frees nothing that is needed stays: a small one that went first for a large one that went after. A
+    # pipeline stays only with all that it holds.
+    gone = {resident.key for resident in evict}
+    for resident in reversed(evict.copy()):
+        if resident.bytes <= -excess and gone.isdisjoint(resident.holds):
             evict.remove(resident)
+            gone.remove(resident.key)
             excess += resident.bytes
     return Room(tuple(evict), max(0, excess))
 
 
-def _order(resident: Resident, grace_s: float, now_s: float) -> tuple[bool, bool, int, float, Key]:
-    spared = now_s - resident.used_s < grace_s
-    return (resident.tier <= PINNED, spared, -resident.tier, resident.used_s, resident.key)
+_Dearness = tuple[bool, bool, int, float]
+
+
+def _by_dearness(residents: list[Resident], grace_s: float, now_s: float) -> list[tuple[_Dearness, Resident]]:
+    """The cheapest first; pipelines before what they hold, which is at least as dear."""
+    found = {r.key: (r.tier <= PINNED, now_s - r.used_s < grace_s, -r.tier, r.used_s) for r in residents}
+    depth = dict.fromkeys(found, 0)
+    changed = True
+    while changed:  # once, but for pipelines of pipelines
+        changed = False
+        for holder in residents:
+            for key in holder.holds:
+                if key not in found:
+                    continue
+                dear = max(found[key], found[holder.key])
+                deeper = max(depth[key], depth[holder.key] + 1)
+                if (dear, deeper) != (found[key], depth[key]):
+                    found[key], depth[key], changed = dear, deeper, True
+    dearness = [(found[resident.key], resident) for resident in residents]
+    return sorted(dearness, key=lambda pair: (pair[0], depth[pair[1].key], pair[1].key))

@@ -9,14 +9,15 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.calls import Overloaded
+from flowserve.core.models.model import Model
 from flowserve.core.models.pbtxt import config_json
-from flowserve.core.models.registry import Model
 from flowserve.core.models.signature import TensorSpec
 from flowserve.core.models.table import Table
 from flowserve.core.wire.openapi import document
 from flowserve.core.wire.pages import index_page, model_page
 from flowserve.core.wire.plain import encode_plain
-from flowserve.core.wire.protocol import InferRequest, encode_response
+from flowserve.core.wire.protocol import InferRequest
+from flowserve.core.wire.responses import encode_response
 from flowserve.core.wire.routes import (
     Description,
     ModelConfig,
@@ -52,8 +53,12 @@ _STATUS = {
     "FS220": 429,
     "FS221": 503,
     "FS222": 504,
+    "FS240": 503,
     "FS252": 401,
     "FS260": 503,
+    "FS261": 503,
+    "FS262": 503,
+    "FS263": 503,
 }
 _HTML = "text/html; charset=utf-8"
 
@@ -68,6 +73,8 @@ class Answer(msgspec.Struct, frozen=True):
     content_type: str = "application/json"
     retry_after_s: int = 0
     """For what is refused though the request is well-formed."""
+    reason: str = ""
+    """The code of a refusal, for who counts."""
 
 
 def describe(route: Description, table: Table, ready: bool, server_version: str) -> Answer:
@@ -88,7 +95,7 @@ def describe(route: Description, table: Table, ready: bool, server_version: str)
         case ModelMetadata(name, version):
             return _json(_metadata(table.resolve(name, version), table.versions(name)))
         case ModelConfig(name, version):
-            return _json(config_json(name, table.resolve(name, version).signature))
+            return _json(config_json(table.resolve(name, version)))
         case Page(""):
             return Answer(body=index_page(list(table)), content_type=_HTML)
         case Page(name, version):
@@ -114,10 +121,17 @@ def answer_predict(model: Model, request: InferRequest, outputs: Sequence[Array]
 
 def refusal(refused: Refused, status: int | None = None) -> Answer:
     """Answer with a refusal: 400 unless its code has a status of its own or one is given."""
-    answer = failure(status or _STATUS.get(refused.diagnostics[0].code, 400), str(refused))
-    if isinstance(refused, Overloaded):
-        return msgspec.structs.replace(answer, retry_after_s=refused.retry_after_s)
-    return answer
+    return Answer(
+        status or status_of(refused),
+        msgspec.json.encode({"error": str(refused)}),
+        retry_after_s=refused.retry_after_s if isinstance(refused, Overloaded) else 0,
+        reason=refused.diagnostics[0].code,
+    )
+
+
+def status_of(refused: Refused) -> int:
+    """Return the HTTP status of a refusal: 400 unless its code has one of its own."""
+    return _STATUS.get(refused.diagnostics[0].code, 400)
 
 
 def failure(status: int, message: str) -> Answer:
@@ -133,7 +147,7 @@ def _metadata(model: Model, versions: list[str]) -> dict[str, Any]:
     return {
         "name": model.name,
         "versions": versions,
-        "platform": "onnxruntime_onnx",
+        "platform": model.platform,
         "inputs": [_described(spec) for spec in model.signature.inputs],
         "outputs": [_described(spec) for spec in model.signature.outputs],
     }

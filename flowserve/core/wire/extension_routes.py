@@ -1,4 +1,4 @@
-"""Routes of Triton's extensions: repository, statistics, shared memory, trace and log settings.
+"""Routes of Triton's extensions: repository, statistics, metrics, shared memory, trace and log settings.
 
 An empty name means all of them, where the extension has that. Kept apart from the routes of the protocol
 itself, which are looked at first.
@@ -30,6 +30,13 @@ class Statistics(msgspec.Struct, frozen=True):
 
     name: str = ""
     version: str = ""
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """`GET /metrics`: all that is counted, for Prometheus. Without `stages` in fewer lines."""
+
+    stages: bool = True
+    openmetrics: bool = False
 
 
 class SharedMemoryStatus(msgspec.Struct, frozen=True):
@@ -71,6 +78,7 @@ ExtensionRoute = (
     | RepositoryLoad
     | RepositoryUnload
     | Statistics
+    | Metrics
     | SharedMemoryStatus
     | SharedMemoryRegister
     | SharedMemoryUnregister

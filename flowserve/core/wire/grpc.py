@@ -31,6 +31,7 @@ from flowserve.core.wire.extension_routes import (
     Statistics,
 )
 from flowserve.core.wire.protocol import (
+    Admit,
     AskedOutput,
     AskedRequest,
     AskedTensor,
@@ -71,19 +72,6 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 
-_CODES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "ABORTED",
-    413: "RESOURCE_EXHAUSTED",
-    429: "RESOURCE_EXHAUSTED",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
-
 
 # Inference
 
@@ -96,8 +84,14 @@ def read_infer(data: bytes) -> Any:
         refuse("FS201", f"the request is not a ModelInferRequest: {error}")
 
 
-def parse_infer(message: Any, signature: Signature, regions: Regions = no_regions) -> InferRequest:
+def parse_infer(
+    message: Any, signature: Signature, regions: Regions = no_regions, admit: Admit | None = None
+) -> InferRequest:
     """Read a `ModelInferRequest` for a model of this signature. Raises `Refused` FS201 to FS207, FS232."""
+    if admit is not None:
+        shape = message.inputs[0].shape if message.inputs else []
+        given = _parameters(message.parameters)
+        admit(max(0, shape[0]) if shape else 1, number_of(given, "timeout"), number_of(given, "priority"))
     feed = _feed(message, signature, regions)
     outputs = [AskedOutput(output.name, _parameters(output.parameters)) for output in message.outputs]
     asked = AskedRequest([], message.id, _parameters(message.parameters), outputs)
@@ -237,11 +231,6 @@ def method_response(asked: Question, status: int, body: bytes) -> bytes:
     message = SERVICE.methods[asked.method].response()
     # What HTTP's JSON has beyond the message, a message of that version of the protocol has no place for.
     return bytes(ParseDict(fields, message, ignore_unknown_fields=True).SerializeToString())
-
-
-def code_of(status: int) -> str:
-    """Return the name of gRPC's status code for a status of HTTP."""
-    return _CODES.get(status, "INTERNAL")
 
 
 # Tensors

@@ -18,6 +18,10 @@ Counted = Callable[[Sequence[ModelStatistics]], None]
 """Called exactly once, on the event loop."""
 
 
+Exposed = Callable[[bytes], None]
+"""Called exactly once, on the event loop."""
+
+
 class Indexed(msgspec.Struct, frozen=True):
     """A version in the repository index. `state` is READY, LOADING, UNLOADING, UNAVAILABLE or UNKNOWN."""
 
@@ -44,3 +48,6 @@ class Repository(Protocol):
 
         Raises `Refused` FS202.
         """
+
+    def metrics(self, stages: bool, openmetrics: bool, done: Exposed) -> None:
+        """Tell all that is counted, as text for Prometheus, packed with gzip."""

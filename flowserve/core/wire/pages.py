@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import TensorSpec
 from flowserve.core.models.table import Version
 from flowserve.core.wire.openapi import example_of, takes_rows

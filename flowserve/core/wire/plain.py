@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.protocol import InferRequest, Wanted
 from flowserve.core.wire.tensors import Array, floats_of, from_json

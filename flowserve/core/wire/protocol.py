@@ -1,4 +1,4 @@
-"""Inference requests and responses of the Open Inference Protocol v2, over HTTP.
+"""Inference requests of the Open Inference Protocol v2, over HTTP.
 
 Sources: the protocol's `required_api.md`, and Triton's `extension_binary_data.md`,
 `extension_classification.md`, `extension_shared_memory.md` and `extension_schedule_policy.md`.
@@ -9,17 +9,14 @@ order of the header's tensors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from flowc.plan.diagnostics import refuse
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.classification import best_classes
-from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.shared import Regions, Slot, no_regions
-from flowserve.core.wire.tensors import Array, from_binary, from_json, to_binary, to_json
+from flowserve.core.wire.tensors import Array, from_binary, from_json
 from flowserve.core.wording import listed, shown, shown_shape
 
 # Beyond this, numpy cannot even describe a tensor that has no elements because another dimension is 0.
@@ -56,14 +53,6 @@ class InferRequest(msgspec.Struct, frozen=True):
     parameters: Mapping[str, bool | int | float | str] = {}
 
 
-class InferResponse(msgspec.Struct, frozen=True):
-    """An encoded response. `tensors` is empty when all of it is JSON."""
-
-    header: bytes
-    tensors: tuple[bytes, ...] = ()
-    binary: bool = False
-
-
 class AskedTensor(msgspec.Struct):
     """An input as a request has it."""
 
@@ -90,24 +79,7 @@ class AskedRequest(msgspec.Struct):
     outputs: list[AskedOutput] = []
 
 
-class _ResponseTensor(msgspec.Struct):
-    name: str
-    datatype: str
-    shape: list[int]
-    parameters: Mapping[str, int | str] | msgspec.UnsetType = msgspec.UNSET
-    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Response(msgspec.Struct):
-    model_name: str
-    model_version: str
-    outputs: list[_ResponseTensor]
-    id: str | msgspec.UnsetType = msgspec.UNSET
-    parameters: Mapping[str, bool | int | float | str] | msgspec.UnsetType = msgspec.UNSET
-
-
 _request_decoder = msgspec.json.Decoder(AskedRequest)
-_response_encoder = msgspec.json.Encoder()
 
 
 Admit = Callable[[int, int, int], None]
@@ -134,7 +106,7 @@ def parse_request(
             f"got {shown(header_bytes)}",
         )
     view = memoryview(body)
-    request = _decode(body if header_bytes is None else view[:header_bytes])
+    request = decode_request(body if header_bytes is None else view[:header_bytes])
     if admit is not None:
         shape = request.inputs[0].shape if request.inputs else []
         timeout_us, priority = (number_of(request.parameters, name) for name in ("timeout", "priority"))
@@ -148,39 +120,8 @@ def parse_request(
     return InferRequest(request.id, feed, wanted, timeout_us, priority, request.parameters)
 
 
-def encode_response(
-    name: str,
-    version: int,
-    request: InferRequest,
-    outputs: Sequence[Array],
-    parameters: Mapping[str, bool | int | float | str] | None = None,
-) -> InferResponse:
-    """Write the response of a model; `outputs` are in the order of `request.wanted`.
-
-    Those that were asked for in shared memory are copied there: raises `Refused` FS232 if that is too small.
-    """
-    described: list[_ResponseTensor] = []
-    tensors: list[bytes] = []
-    for wanted, array in zip(request.wanted, outputs, strict=True):
-        datatype = wanted.spec.datatype
-        if wanted.classes:
-            array, datatype = best_classes(array, wanted.classes, wanted.spec.labels), DATATYPES["BYTES"]
-        tensor = _ResponseTensor(wanted.spec.name, datatype.name, list(array.shape))
-        if wanted.slot is not None:
-            tensor.parameters = wanted.slot.put(to_binary(array, datatype), f"output `{wanted.spec.name}`")
-        elif wanted.binary:
-            tensors.append(to_binary(array, datatype))
-            tensor.parameters = {"binary_data_size": len(tensors[-1])}
-        else:
-            tensor.data = to_json(array, datatype)
-        described.append(tensor)
-    response = _Response(
-        name, str(version), described, request.id or msgspec.UNSET, parameters or msgspec.UNSET
-    )
-    return InferResponse(_response_encoder.encode(response), tuple(tensors), bool(tensors))
-
-
-def _decode(header: bytes | memoryview) -> AskedRequest:
+def decode_request(header: bytes | memoryview) -> AskedRequest:
+    """Read a request's JSON, whatever the model. Raises `Refused` FS201."""
     try:
         return _request_decoder.decode(header)
     except msgspec.ValidationError as error:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NoReturn
 from urllib.parse import unquote
 
 import msgspec
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.wire.extension_routes import ExtensionRoute, find_extension
+from flowserve.core.wire.extension_routes import ExtensionRoute, Metrics, find_extension
 from flowserve.core.wording import cut
+
+_KEPT_BYTES_MAX = 256
 
 
 class ServerLive(msgspec.Struct, frozen=True):
@@ -76,6 +79,18 @@ Description = (
 Route = Infer | Predict | Description | ExtensionRoute
 
 
+def route_of(method: str, target: bytes) -> Route:
+    """As `parse_route`, which reads the same targets again and again: those of a usual length are kept."""
+    if len(target) <= _KEPT_BYTES_MAX:
+        return _kept_route(method, target)
+    return parse_route(method, target.decode("latin-1"))
+
+
+@functools.lru_cache(1024)
+def _kept_route(method: str, target: bytes) -> Route:
+    return parse_route(method, target.decode("latin-1"))
+
+
 def parse_route(method: str, target: str) -> Route:
     """Read a method and a request target, with or without a query. HEAD asks what GET asks.
 
@@ -115,6 +130,8 @@ def _find(method: str, path: str) -> Route | None:
             return Page(name, version)
         case "GET", "", "openapi.json":
             return OpenApi()
+        case "GET", "", "metrics":
+            return Metrics()
         case _, "", "v2", *rest:
             return find_extension(method, rest) or _find_model(method, rest)
         case _:

@@ -6,7 +6,7 @@ since the version was loaded: `compute_input` from bytes to tensors, `compute_ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +14,6 @@ import msgspec
 from flowserve.core.engine.tally import Tally
 
 if TYPE_CHECKING:  # these bring numpy along, which the supervisor does without
-    from flowserve.core.models.registry import Model
     from flowserve.core.models.table import Table
 
 
@@ -65,8 +64,9 @@ class ModelStatistics(msgspec.Struct, frozen=True):
 
 def statistics_of(name: str, version: str, tally: Tally) -> ModelStatistics:
     """Say what was counted of a version in the extension's words."""
+    tally.settle()
     done = tally.succeeded
-    whole_ms = tally.queue_ms + tally.run_ms + tally.read_ms + tally.write_ms
+    whole_ms = tally.queue_ms + tally.run_ms + tally.read_ms + tally.write_ms + tally.hit_ms + tally.miss_ms
     return ModelStatistics(
         name,
         version,
@@ -78,8 +78,10 @@ def statistics_of(name: str, version: str, tally: Tally) -> ModelStatistics:
             fail=_duration(tally.failed, tally.failed_ms),
             queue=_duration(done, tally.queue_ms),
             compute_input=_duration(done, tally.read_ms),
-            compute_infer=_duration(done, tally.run_ms),
+            compute_infer=_duration(done - tally.hits, tally.run_ms),
             compute_output=_duration(done, tally.write_ms),
+            cache_hit=_duration(tally.hits, tally.hit_ms),
+            cache_miss=_duration(tally.misses, tally.miss_ms),
         ),
         batch_stats=[
             BatchStatistics(rows, compute_infer=_duration(round(count), ms))
@@ -88,7 +90,9 @@ def statistics_of(name: str, version: str, tally: Tally) -> ModelStatistics:
     )
 
 
-def counted(table: Table, tally: Callable[[Model], Tally], name: str, version: str) -> list[ModelStatistics]:
+def counted(
+    table: Table, tallies: Mapping[tuple[str, int], Tally], name: str, version: str
+) -> list[ModelStatistics]:
     """What was counted: of all models, of all versions of one, or of one version. Raises `Refused` FS202."""
     if not name:
         wanted = list(table)
@@ -97,7 +101,7 @@ def counted(table: Table, tally: Callable[[Model], Tally], name: str, version: s
     else:
         wanted = [table.version(name, number) for number in table.versions(name)]
     return [
-        statistics_of(of.key.name, str(of.key.version), tally(of.model) if of.model else Tally())
+        statistics_of(of.key.name, str(of.key.version), tallies.get((of.key.name, of.key.version)) or Tally())
         for of in wanted
     ]
 

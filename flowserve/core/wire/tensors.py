@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import types
 from collections.abc import Sequence
 from functools import lru_cache
@@ -29,6 +30,8 @@ Buffer = bytes | memoryview
 
 _OPENING = re.compile(rb"[\s\[]*")
 _LENGTH_BYTES = 4
+_FLOAT = np.dtype("<f4")
+_decode_floats = msgspec.json.Decoder(list[float]).decode
 _PYTHON = {"b": bool, "i": int, "u": int, "f": float, "O": str}  # by kind of numpy
 _BF16_MAX = 3.3895313892515355e38
 
@@ -51,6 +54,17 @@ def from_json(data: Buffer | msgspec.Raw, datatype: Datatype, shape: Sequence[in
     if array.shape != wanted:
         _explain(raw, datatype, shape, at)
     return array.reshape(tuple(shape))
+
+
+def floats_from_json(data: Buffer, count: int) -> Array | None:
+    """Decode a flat JSON array of `count` numbers into float32; None where it is not one, or one too large.
+
+    As `from_json`, for the array that most requests bring, at a third of the cost. It is read-only.
+    """
+    try:
+        return np.frombuffer(struct.pack(f"<{count}f", *_decode_floats(data)), _FLOAT)
+    except (ValueError, OverflowError, RecursionError, struct.error):
+        return None
 
 
 def from_binary(data: Buffer, datatype: Datatype, shape: Sequence[int], at: str) -> Array:

@@ -6,22 +6,23 @@ import asyncio
 import functools
 import math
 import os
-import weakref
-from collections.abc import Callable
-from time import monotonic, perf_counter, thread_time, time
+from collections.abc import Callable, Iterable
+from time import monotonic, time
 from typing import Any
 
 import msgspec
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.engine.batching import Batch, Batcher, Entry, Policy, Refusal
-from flowserve.core.engine.calls import PRIORITIES, Call
-from flowserve.core.engine.costs import Costs
-from flowserve.core.engine.joining import is_plain, join_key
+from flowserve.core.engine.batching import Batch, Entry, Refusal
+from flowserve.core.engine.calls import Call
+from flowserve.core.engine.joining import join_key
 from flowserve.core.engine.overload import explained
-from flowserve.core.engine.profile import Profile, policy_for
+from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import ByModel, Model
+from flowserve.core.wire.tensors import Array
+from flowserve.shell.engine.lanes import Lane
+from flowserve.shell.engine.passage import Passage
 from flowserve.shell.engine.running import Ran, Result, run, run_batch
 from flowserve.shell.engine.threads import Threads
 
@@ -39,28 +40,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Up to this expected time a call runs on the loop: going to a thread and back costs about as much."""
     threads: int = 16
     """In all. More than the CPUs: the system shares these fairly between a slow model and a fast one."""
-    policy: Policy = Policy(concurrency=max(1, len(os.sched_getaffinity(0))))
-    """Of every model, but for what is measured."""
-    batching: bool = True
-    """Where it measurably helps."""
-
-
-class _Lane:
-    """A model's calls."""
-
-    def __init__(self, policy: Policy, profile: Profile, plain: bool) -> None:
-        self.costs = Costs()
-        for rows, ms in profile.joined_ms.items():
-            self.costs.observe(rows, ms)
-        self.batcher = Batcher(policy, self.costs.expected_ms)
-        self.tally = Tally()
-        # The clock of the thread stands still while others have the processor.
-        self.clock = thread_time if profile.on_cpu else perf_counter
-        self.joins = policy.rows_max > 0
-        self.plain = plain
-        self.alone = 0
-        self.gathered = 0
-        self.will_advance = False
+    processors: int = len(os.sched_getaffinity(0))
+    """So many runs of one model beside each other, unless its settings say otherwise."""
 
 
 class LoopEngine:
@@ -71,11 +52,14 @@ class LoopEngine:
         self._settings = settings
         self._inline_ms = settings.inline_ms
         self._threads = Threads(loop, settings.threads, self._feed_starved)
-        # By identity: hashing a model would hash all of its signature. A lane ends with its model.
-        self._lanes: dict[int, _Lane] = {}
-        self._watched: dict[int, weakref.ref[Model]] = {}
-        self._starved: dict[_Lane, None] = {}  # no thread was free for these, first come first served
-        self._waiting: dict[Call, tuple[_Lane, Entry]] = {}
+        self.tallies: dict[tuple[str, int], Tally] = {}
+        """What was counted, by name and version, also of what is not in memory."""
+        self.ran_ms = 0.0
+        """How long `run_now` took last."""
+        self._lanes = ByModel(lambda model: self._lane(model, Profile()))
+        self._starved: dict[Lane, None] = {}  # no thread was free for these, first come first served
+        self._waiting: dict[Call, tuple[Lane, Entry]] = {}
+        self._passages: dict[Call, Passage] = {}
         self._ticking = False
 
     def now_ms(self) -> float:
@@ -84,39 +68,55 @@ class LoopEngine:
 
     def adopt(self, model: Model, profile: Profile) -> None:
         """Hear what a warm-up found out about a model. Without, it is learned from requests."""
-        base = self._settings.policy
-        policy = policy_for(profile, base) if self._settings.batching else base
-        lane, key = _Lane(policy, profile, is_plain(model.signature)), id(model)
-        lanes, watched = self._lanes, self._watched
+        self._lanes.set(model, self._lane(model, profile))
 
-        def forget(_: object) -> None:
-            lanes.pop(key, None)
-            watched.pop(key, None)
+    def run_now(
+        self,
+        model: Model,
+        feed: dict[str, Array],
+        outputs: tuple[str, ...],
+        rows: int,
+        deadline_ms: float | None,
+        looked: bool = False,
+    ) -> Result | None:
+        """Run what is soon over while nothing of its model waits or runs. None: a call must be made of it.
 
-        lanes[key] = lane
-        watched[key] = weakref.ref(model, forget)
+        The path that most requests take, so short. `looked`: no other answer than by a run was found.
+        """
+        lane = self._lanes.of(model)
+        batcher = lane.batcher
+        if (lane.special and not looked) or batcher.waiting or batcher.running:
+            return None
+        if not self._may_run_now(lane, rows, deadline_ms):
+            return None
+        clock = lane.clock
+        began = clock()
+        result = run(model, feed, outputs)
+        self.ran_ms = ms = (clock() - began) * 1e3
+        lane.costs.observe(rows, ms)
+        lane.tally.ran(rows, ms)
+        _count(lane.tally, rows, result, 0.0, ms)
+        return result
 
     def submit(self, call: Call) -> None:
         """Take a call; see `calls.Engine`."""
-        lane = self._lane(call.model)
-        batcher = lane.batcher
-        # The path that most calls take, so first and short: nothing waits or runs, and it is soon over.
-        if not (batcher.waiting or batcher.running) and self._may_run_now(lane, call):
-            clock = lane.clock
-            began = clock()
-            result = run(call.model, call.feed, call.outputs)
-            ms = (clock() - began) * 1e3
-            lane.costs.observe(call.rows, ms)
-            lane.tally.ran(call.rows, ms)
-            _tell(lane.tally, call, result, 0.0, ms)
+        lane = self._lanes.of(call.model)
+        if lane.special and (lane.answer_from_cache(call) or self._passes(lane, call)):
             return
+        result = self.run_now(call.model, call.feed, call.outputs, call.rows, call.deadline_ms, looked=True)
+        if result is not None:
+            call.run_ms = self.ran_ms
+            call.done(result)
+            return
+        batcher = lane.batcher
         key = None
         if lane.joins:
             key = call.outputs if lane.plain else join_key(call.feed, call.outputs)
-        deadline_ms = math.inf if call.deadline_ms is None else call.deadline_ms
-        entry = Entry(call, call.rows, key, deadline_ms, max(0, min(call.priority, PRIORITIES - 1)))
+        now_ms = self.now_ms()
+        deadline_ms = lane.deadline_ms(call.deadline_ms, now_ms)
+        entry = Entry(call, call.rows, key, deadline_ms, lane.priority(call.priority))
         self._waiting[call] = lane, entry
-        self._refuse(batcher.arrived(entry, self.now_ms()))
+        self._refuse(batcher.arrived(entry, now_ms))
         if lane.joins and not batcher.running:
             # What else arrives in this turn of the loop may go with it.
             self._advance_soon(lane)
@@ -126,22 +126,45 @@ class LoopEngine:
             self._ticking = True
             self._loop.call_later(_TICK_S, self._tick)
 
+    def _passes(self, lane: Lane, call: Call) -> bool:
+        """Send a call through a pipeline; false where the model is none."""
+        if lane.bound is None:
+            return False
+        began_ms = self.now_ms()
+        deadline_ms = lane.deadline_ms(call.deadline_ms, began_ms)
+        call.deadline_ms = None if deadline_ms == math.inf else deadline_ms
+        call.priority = lane.priority(call.priority)
+
+        def done(result: Result) -> None:
+            self._passages.pop(call, None)
+            ms = self.now_ms() - began_ms
+            lane.tally.ran(call.rows, ms)
+            _count(lane.tally, call.rows, result, 0.0, ms)
+            call.run_ms = ms
+            call.done(result)
+
+        passage = self._passages[call] = Passage(self, call, lane.stages(call.outputs), done)
+        passage.begin()
+        return True
+
     def is_crowded(self, model: Model) -> bool:
         """Whether it is worth asking `check` before a request is read to its end."""
-        lane = self._lanes.get(id(model))
-        return lane is not None and lane.batcher.waiting > 0
+        return self._lanes.of(model).batcher.waiting > 0
 
     def check(self, model: Model, rows: int, deadline_ms: float | None, priority: int) -> None:
         """Raise the `Overloaded` that such a call would be told, so that it need not be made."""
-        entry = Entry(None, rows, None, math.inf if deadline_ms is None else deadline_ms, priority)
-        batcher, now_ms = self._lane(model).batcher, self.now_ms()
-        reason = batcher.refuses(rows, entry.deadline_ms, priority, now_ms)
+        lane, now_ms = self._lanes.of(model), self.now_ms()
+        priority = lane.priority(priority)
+        entry = Entry(None, rows, None, lane.deadline_ms(deadline_ms, now_ms), priority)
+        reason = lane.batcher.refuses(rows, entry.deadline_ms, priority, now_ms)
         if reason is not None:
-            raise explained(model.name, Refusal(entry, reason, batcher.wait_ms(now_ms, priority)))
+            raise explained(model.name, Refusal(entry, reason, lane.batcher.wait_ms(now_ms, priority)))
 
     def cancel(self, call: Call) -> None:
         """Drop a call whose client has left; see `calls.Engine`."""
         call.done = _nobody
+        if (passage := self._passages.pop(call, None)) is not None:
+            passage.cancel()
         if (waiting := self._waiting.pop(call, None)) is not None:
             lane, entry = waiting
             lane.batcher.cancelled(entry)
@@ -152,25 +175,37 @@ class LoopEngine:
 
     def tally(self, model: Model) -> Tally:
         """What was counted of a model's calls; see `calls.Engine`."""
-        return self._lane(model).tally
+        return self._lanes.of(model).tally
+
+    @property
+    def uses_threads(self) -> bool:
+        """Whether a thread has work."""
+        return self._threads.free < self._settings.threads
+
+    def waiting(self, model: Model) -> int:
+        """How many calls wait for a model to run."""
+        return self._lanes.of(model).batcher.waiting
+
+    def retain(self, versions: Iterable[tuple[str, int]]) -> None:
+        """Forget what was counted of all but these."""
+        for gone in self.tallies.keys() - set(versions):
+            del self.tallies[gone]
 
     def close(self) -> None:
         """Let the threads end after what they were given."""
         self._threads.close()
 
-    def _lane(self, model: Model) -> _Lane:
-        lane = self._lanes.get(id(model))
-        if lane is None:
-            self.adopt(model, Profile())
-            lane = self._lanes[id(model)]
-        return lane
+    def _lane(self, model: Model, profile: Profile) -> Lane:
+        # The tally outlives the model, which may leave memory and come again.
+        tally = self.tallies.setdefault((model.name, model.version), Tally())
+        return Lane(model, profile, self._settings.processors, tally)
 
-    def _may_run_now(self, lane: _Lane, call: Call) -> bool:
-        if not lane.costs.known or lane.costs.expected_ms(call.rows) > self._inline_ms:
+    def _may_run_now(self, lane: Lane, rows: int, deadline_ms: float | None) -> bool:
+        if not lane.costs.known or lane.costs.expected_ms(rows) > self._inline_ms:
             return False
-        if call.deadline_ms is not None and self.now_ms() >= call.deadline_ms:
+        if deadline_ms is not None and self.now_ms() >= deadline_ms:
             return False
-        if not lane.joins or call.rows >= lane.batcher.policy.rows_max:
+        if not lane.joins or rows >= lane.batcher.policy.rows_max:
             return True
         if lane.alone < _ALONE_MAX:
             return False
@@ -179,19 +214,19 @@ class LoopEngine:
             lane.alone = _ALONE_MAX - 1
         return True
 
-    def _advance_soon(self, lane: _Lane) -> None:
+    def _advance_soon(self, lane: Lane) -> None:
         lane.gathered += 1
         if not lane.will_advance:
             lane.will_advance = True
             self._loop.call_soon(self._advance_gathered, lane)
 
-    def _advance_gathered(self, lane: _Lane) -> None:
+    def _advance_gathered(self, lane: Lane) -> None:
         lane.alone = lane.alone + 1 if lane.gathered == 1 else 0
         lane.gathered = 0
         lane.will_advance = False
         self._advance(lane)
 
-    def _advance(self, lane: _Lane) -> None:
+    def _advance(self, lane: Lane) -> None:
         """Begin what may run."""
         batcher = lane.batcher
         while batcher.waiting:
@@ -214,7 +249,7 @@ class LoopEngine:
                 job = functools.partial(run_batch, calls, lane.clock)
                 self._threads.run(job, functools.partial(self._ran, lane, batch))
 
-    def _ran(self, lane: _Lane, batch: Batch, ran: Ran) -> None:
+    def _ran(self, lane: Lane, batch: Batch, ran: Ran) -> None:
         """Hear that a thread has run a batch. The next one begins before answers are written."""
         lane.batcher.ended(batch, self.now_ms())
         self._learn(lane, batch, ran)
@@ -227,12 +262,12 @@ class LoopEngine:
             del self._starved[lane]
             self._advance(lane)
 
-    def _ended(self, lane: _Lane, batch: Batch, ran: Ran) -> None:
+    def _ended(self, lane: Lane, batch: Batch, ran: Ran) -> None:
         lane.batcher.ended(batch, self.now_ms())
         self._learn(lane, batch, ran)
         _tell_all(lane.tally, batch, ran)
 
-    def _learn(self, lane: _Lane, batch: Batch, ran: Ran) -> None:
+    def _learn(self, lane: Lane, batch: Batch, ran: Ran) -> None:
         if ran.joined:
             lane.costs.observe(batch.rows, ran.ms)
             lane.tally.ran(batch.rows, ran.ms)
@@ -251,7 +286,7 @@ class LoopEngine:
             call = refusal.entry.call
             self._waiting.pop(call, None)
             waited_ms = max(0.0, self.now_ms() - refusal.entry.arrived_ms)
-            self._lane(call.model).tally.failure(waited_ms)
+            self._lanes.of(call.model).tally.failure(waited_ms)
             call.done(explained(call.model.name, refusal))
 
     def _tick(self) -> None:
@@ -267,15 +302,17 @@ class LoopEngine:
 
 def _tell_all(tally: Tally, batch: Batch, ran: Ran) -> None:
     for entry, result in zip(batch.entries, ran.results, strict=True):
-        _tell(tally, entry.call, result, batch.began_ms - entry.arrived_ms, ran.ms)
+        call, queue_ms = entry.call, batch.began_ms - entry.arrived_ms
+        _count(tally, entry.rows, result, queue_ms, ran.ms)
+        call.queue_ms, call.run_ms = queue_ms, ran.ms
+        call.done(result)
 
 
-def _tell(tally: Tally, call: Call, result: Result, queue_ms: float, ms: float) -> None:
+def _count(tally: Tally, rows: int, result: Result, queue_ms: float, ms: float) -> None:
     if isinstance(result, Refused):
         tally.failure(queue_ms + ms)
     else:
-        tally.success(call.rows, queue_ms, ms, time())
-    call.done(result)
+        tally.success(rows, queue_ms, ms, time())
 
 
 def _nobody(result: object) -> None:

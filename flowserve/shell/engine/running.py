@@ -10,7 +10,7 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.engine.calls import Call
 from flowserve.core.engine.joining import joined, parted
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.wire.tensors import Array
 
 _log = logging.getLogger("flowserve")

@@ -10,7 +10,7 @@ from typing import TypeVar
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.joining import joined, may_join, parted
 from flowserve.core.engine.profile import Profile, same, sample
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.wire.tensors import Array
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -38,19 +38,41 @@ def measure(model: Model, budget_ms: float = _BUDGET_MS) -> Profile:
     end = time.perf_counter() + budget_ms / 1e3
     costs: dict[int, float] = {}
     alone: list[list[Array]] = []
-    independent, on_cpu = len(sizes) > 1, 0.0
+    independent, on_cpu, dependent = len(sizes) > 1, 0.0, False
     try:
         for size in sizes:
             outputs, ms, share = _timed(functools.partial(_together, model, feeds[:size], names), end)
             costs[size], on_cpu = ms, max(on_cpu, share)
             if size == 2:
                 alone = [model.run(feed, names) for feed in feeds[:2]]
-            independent = independent and outputs is not None and all(map(same, alone, outputs))
+            dependent = outputs is None or not all(map(same, alone, outputs))
+            independent = independent and not dependent
             if not independent or time.perf_counter() > end:
                 break
     except (Refused, MemoryError):
         independent = False
-    return Profile(costs, independent and len(costs) > 2, on_cpu > _BUSY)
+    return Profile(costs, independent and len(costs) > 2, on_cpu > _BUSY, dependent)
+
+
+def time_run(model: Model) -> float:
+    """How many milliseconds the model runs with as many rows as are measured; 0 where it refuses them."""
+    try:
+        feed = sample(model.signature.inputs, _SIZES[-1])
+        names = [spec.name for spec in model.signature.outputs]
+        _once(functools.partial(model.run, feed, names))
+        return _timed(functools.partial(model.run, feed, names), time.perf_counter() + _BUDGET_MS / 1e3)[1]
+    except (Refused, MemoryError, ValueError):
+        return 0.0
+
+
+def repeats(model: Model) -> bool:
+    """Whether the model gives the same for the same, as far as one try tells."""
+    names = [spec.name for spec in model.signature.outputs]
+    try:
+        feed = sample(model.signature.inputs, 2)
+        return same(model.run(feed, names), model.run(feed, names))
+    except (Refused, MemoryError, ValueError):
+        return True
 
 
 def _together(

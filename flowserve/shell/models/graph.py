@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from flowc.plan.diagnostics import Diagnostic, Refused, refuse
+from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.datatypes import BY_ONNX
 from flowserve.core.wording import cut, listed
@@ -22,7 +23,26 @@ def read_signature(content: bytes, labels: Sequence[str], probabilities_output: 
     That output is the only one of floats unless it is named. Raises `Refused` FS105 for bytes that are not a
     valid ONNX model, for inputs and outputs that the protocol cannot carry, and for labels that do not fit.
     """
-    model = _checked(content)
+    return _labelled(_signature(_checked(content)), tuple(labels), probabilities_output)
+
+
+def signature_on_disk(file: Path, labels: Mapping[str, tuple[str, ...]]) -> Signature:
+    """Return the signature of a published model, with the labels of its outputs; weights are not read.
+
+    Raises `Refused` FS103.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        signature = _signature(onnx.load(file, load_external_data=False))
+    except (OSError, DecodeError, Refused) as error:
+        refuse("FS103", f"the model cannot be read: {error}", Place(str(file)))
+    outputs = [msgspec.structs.replace(spec, labels=labels.get(spec.name, ())) for spec in signature.outputs]
+    return Signature(signature.inputs, tuple(outputs))
+
+
+def _signature(model: onnx.ModelProto) -> Signature:
     initialised = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initialised]
     problems: list[Diagnostic] = []
@@ -32,8 +52,7 @@ def read_signature(content: bytes, labels: Sequence[str], probabilities_output: 
     ]
     if problems:
         raise Refused(*problems)
-    signature = Signature(*(tuple(spec for spec in kind if spec is not None) for kind in specs))
-    return _labelled(signature, tuple(labels), probabilities_output)
+    return Signature(*(tuple(spec for spec in kind if spec is not None) for kind in specs))
 
 
 def _checked(content: bytes) -> onnx.ModelProto:

@@ -6,13 +6,10 @@ called.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -27,22 +24,27 @@ from flowserve.core.models.pbtxt import (
     label_files,
     parse_config,
 )
+from flowserve.core.models.pipeline import PIPELINE_FILE, Document, read_pipeline
 from flowserve.core.models.rollout import Rollout, checked
 from flowserve.core.wording import cut
+from flowserve.shell.models.weights import parted
+from flowserve.shell.models.writing import (
+    MODEL_FILE,
+    ORIGIN_FILE,
+    add_version,
+    newest_if_same,
+    publishing,
+    replace,
+    versions_in,
+)
 
-MODEL_FILE = "model.onnx"
 CONFIG_FILE = "config.pbtxt"
-ORIGIN_FILE = "origin.json"  # in a version's folder
 ALIASES_FILE = "aliases.json"  # in a model's folder
 ROLLOUTS_FILE = "rollouts.json"  # in a model's folder
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-# Triton ignores folders that begin with 0, and reads a version as 64 bits.
-_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 # What a server does not load: a change of it is none of a version.
 _NOT_SERVED = {ORIGIN_FILE, CONFIG_FILE, ALIASES_FILE, ROLLOUTS_FILE}
-_TEMPORARY = ".publishing-"
-_LOCK_FILE = ".lock"
 _TEXT_BYTES_MAX = 4 * 2**20
 
 
@@ -64,12 +66,18 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class ModelFolder(msgspec.Struct, frozen=True):
-    """A model on disk. `versions` go up; `labels` holds the class names of the outputs that have them."""
+    """A model on disk. `versions` go up; `labels` has the class names of the outputs that have them."""
 
     name: str
     path: Path
     versions: tuple[int, ...]
     labels: dict[str, tuple[str, ...]] = {}
+    needs: dict[int, tuple[str, ...]] = {}
+    """What the steps of its versions run that are pipelines, in their order."""
+
+    def version_folder(self, version: int) -> Path:
+        """Where the files of a version lie."""
+        return self.path / str(version)
 
     def model_file(self, version: int) -> Path:
         """Where the ONNX file of a version lies."""
@@ -87,31 +95,38 @@ def publish(
     """Add a version of a model and return it; the repository is made if it is not there.
 
     The version is one more than the highest. If the highest already holds the same bytes, that one is
-    returned and no version is written. `labels` name the classes along the last dimension of
-    `probabilities_output` (of the only output of floats, unless given). A version appears whole or not at
-    all, whatever crashes, and publishers at the same time take turns. A new version says that it is of
-    `origin`. Raises `Refused` FS105.
+    returned and no version is written. Weights of 16 MiB and more are put into a file beside the model.
+    `labels` name the classes along the last dimension of `probabilities_output` (of the only output of
+    floats, unless given). A version appears whole or not at all, whatever crashes, and publishers at the same
+    time take turns. A new version says that it is of `origin`. Raises `Refused` FS105.
     """
     from flowserve.shell.models.graph import read_signature
 
-    if not _NAME.fullmatch(name) or ".." in name or len(name) > 200:
-        expected = "letters, digits, `_`, `-` and single dots, and not begin with a dot"
-        refuse("FS105", f"a model's name must be of {expected}, got `{cut(name)}`")
+    check_name(name)
     signature = read_signature(onnx, labels, probabilities_output)
     folder = repository / name
     try:
         if folder.is_symlink():
             refuse("FS105", f"the model's folder `{folder}` must not be a link")
         folder.mkdir(parents=True, exist_ok=True)
-        with _publishing(folder):
-            version = _newest_if_same(folder, onnx) or _add_version(folder, onnx, origin)
+        with publishing(folder):
+            files = parted(onnx)
+            made_by = {ORIGIN_FILE: msgspec.json.encode(origin) + b"\n"} if origin is not None else {}
+            version = newest_if_same(folder, files) or add_version(folder, files | made_by)
             # After the version: the folder can be served at every moment, even the first.
             if labels:
-                _replace(folder / LABELS_FILE, "".join(f"{label}\n" for label in labels))
-            _replace(folder / CONFIG_FILE, config_text(name, signature))
+                replace(folder / LABELS_FILE, "".join(f"{label}\n" for label in labels))
+            replace(folder / CONFIG_FILE, config_text(name, signature))
     except OSError as error:
         refuse("FS105", f"model `{name}` cannot be written: {error}")
     return Published(name, version, str(folder / str(version)))
+
+
+def check_name(name: str) -> None:
+    """Raise `Refused` FS105 for what cannot be the name of a published model."""
+    if not _NAME.fullmatch(name) or ".." in name or len(name) > 200:
+        expected = "letters, digits, `_`, `-` and single dots, and not begin with a dot"
+        refuse("FS105", f"a model's name must be of {expected}, got `{cut(name)}`")
 
 
 def scan(repository: Path) -> list[ModelFolder]:
@@ -171,6 +186,12 @@ def stamps(folder: ModelFolder) -> dict[int, str]:
     return found
 
 
+def pipeline_of(folder: ModelFolder, version: int) -> Document:
+    """Return the pipeline that a version is. Raises `Refused` FS102 and FS262."""
+    file = folder.version_folder(version) / PIPELINE_FILE
+    return read_pipeline(_text(file), str(file))
+
+
 def read_aliases(folder: ModelFolder) -> dict[str, int] | None:
     """Return the aliases of a model's versions, None when it has no file of them. Raises `Refused` FS102."""
     file = folder.path / ALIASES_FILE
@@ -186,7 +207,7 @@ def read_aliases(folder: ModelFolder) -> dict[str, int] | None:
 def write_aliases(folder: Path, aliases: Mapping[str, int]) -> None:
     """Put the aliases of a model in its folder, all at once. Raises OSError."""
     text = msgspec.json.encode(dict(sorted(aliases.items()))).decode()
-    _replace(folder / ALIASES_FILE, f"{text}\n")
+    replace(folder / ALIASES_FILE, f"{text}\n")
 
 
 def read_rollouts(folder: ModelFolder) -> dict[str, Rollout]:
@@ -209,83 +230,9 @@ def write_rollouts(folder: Path, rollouts: Mapping[str, Rollout]) -> None:
     """Put the rollouts of a model in its folder, all at once; none takes the file away. Raises OSError."""
     file = folder / ROLLOUTS_FILE
     if rollouts:
-        _replace(file, msgspec.json.format(msgspec.json.encode(rollouts)).decode() + "\n")
+        replace(file, msgspec.json.format(msgspec.json.encode(rollouts)).decode() + "\n")
     else:
         file.unlink(missing_ok=True)
-
-
-# Publishing
-
-
-@contextmanager
-def _publishing(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which a crash releases, and remove what a crashed publisher left."""
-    with open(folder / _LOCK_FILE, "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in folder.glob(f"{_TEMPORARY}*"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
-        yield
-
-
-def _newest_if_same(folder: Path, content: bytes) -> int | None:
-    version = max(_versions(folder), default=0)
-    if not version:
-        return None
-    file = folder / str(version) / MODEL_FILE
-    same = file.is_file() and file.stat().st_size == len(content) and file.read_bytes() == content
-    return version if same else None
-
-
-def _add_version(folder: Path, content: bytes, origin: Origin | None) -> int:
-    temporary = folder / f"{_TEMPORARY}{uuid.uuid4().hex}"
-    temporary.mkdir()
-    try:
-        _write(temporary / MODEL_FILE, content)
-        if origin is not None:
-            _write(temporary / ORIGIN_FILE, msgspec.json.encode(origin) + b"\n")
-        _sync_folder(temporary)
-        # The lock has kept others out; where locks do not work (some network file systems), a rename still
-        # never replaces a version that has files, and fails instead.
-        version = max(_versions(folder), default=0) + 1
-        os.rename(temporary, folder / str(version))
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    _sync_folder(folder)
-    return version
-
-
-def _replace(file: Path, text: str) -> None:
-    """Put the text in place at once; leave alone a file that already has it."""
-    content = text.encode()
-    if file.is_file() and not file.is_symlink() and file.read_bytes() == content:
-        return
-    temporary = file.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
-    _write(temporary, content)
-    os.replace(temporary, file)
-    _sync_folder(file.parent)
-
-
-def _write(file: Path, content: bytes) -> None:
-    with open(file, "xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _versions(folder: Path) -> list[int]:
-    return sorted(int(entry.name) for entry in folder.iterdir() if _VERSION.fullmatch(entry.name))
 
 
 # Scanning
@@ -295,15 +242,22 @@ def _model_folder(folder: Path, root: Path) -> ModelFolder:
     for path in (folder, *(inside for inside in folder.rglob("*") if inside.is_symlink())):
         if not path.resolve().is_relative_to(root):
             refuse("FS102", f"model `{folder.name}` must not link out of the repository", Place(str(path)))
-    versions = [version for version in _versions(folder) if (folder / str(version)).is_dir()]
+    versions = [version for version in versions_in(folder) if (folder / str(version)).is_dir()]
     if not versions:
         expected = f"a version's folder, as `1/{MODEL_FILE}`"
         refuse("FS102", f"model `{folder.name}` must have {expected}", Place(str(folder)))
+    pipelines = [version for version in versions if (folder / str(version) / PIPELINE_FILE).is_file()]
     files = [folder / str(version) / MODEL_FILE for version in versions]
-    if missing := [file for file in files if not file.is_file()]:
+    if missing := [file for file in files if file.is_file() == (int(file.parent.name) in pipelines)]:
         places = [Place(str(file)) for file in missing]
-        refuse("FS102", f"every version of model `{folder.name}` must have `{MODEL_FILE}`", *places)
-    return ModelFolder(folder.name, folder, tuple(versions), _labels(folder))
+        what = f"`{MODEL_FILE}`, or `{PIPELINE_FILE}` in its place"
+        refuse("FS102", f"every version of model `{folder.name}` must have {what}", *places)
+    found = ModelFolder(folder.name, folder, tuple(versions), _labels(folder))
+    needs = {
+        version: tuple(step.model for step in pipeline_of(found, version).pipeline.step)
+        for version in pipelines
+    }
+    return msgspec.structs.replace(found, needs=needs)
 
 
 def _labels(folder: Path) -> dict[str, tuple[str, ...]]:
@@ -321,7 +275,7 @@ def _labels(folder: Path) -> dict[str, tuple[str, ...]]:
         )
         refuse("FS102", message, Place(str(file)))
     kind = config_field(config, "backend") or config_field(config, "platform")
-    if kind not in ("", "onnxruntime", "onnxruntime_onnx"):
+    if kind not in ("", "onnxruntime", "onnxruntime_onnx", "ensemble"):
         refuse("FS102", f"the backend must be `onnxruntime`, got `{cut(kind)}`", Place(str(file)))
     return {output: _labels_of(folder, named, file) for output, named in label_files(config).items()}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.table import Table, Version
 
 

@@ -7,29 +7,34 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime
 
 from flowc.plan.diagnostics import Place, refuse
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
+from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
 from flowserve.core.wire.datatypes import BY_RUNTIME
 from flowserve.core.wire.tensors import Array
 from flowserve.shell.models.repository import ModelFolder
+from flowserve.shell.models.weights import is_mapped
 
 _REASON_LENGTH_MAX = 400
 
 
-def load(folder: ModelFolder, version: int) -> Model:
+def load(folder: ModelFolder, version: int, settings: ModelSettings = ModelSettings()) -> Model:  # noqa: B008
     """Load one version of a model. Raises `Refused` FS103 with onnxruntime's reason.
 
     onnxruntime reads external weights from the version's own folder only.
     """
     file = folder.model_file(version)
+    mapped = is_mapped(folder.version_folder(version), settings)
+    settings = msgspec.structs.replace(settings, weights="mapped" if mapped else "prepacked")
     title = f"version {version} of model `{folder.name}`"
     try:
         session = onnxruntime.InferenceSession(
-            str(file), _session_options(), providers=["CPUExecutionProvider"]
+            str(file), _session_options(settings), providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's errors have no common base
         refuse("FS103", f"{title} does not load: {_reason(error)}", Place(str(file)))
@@ -43,7 +48,7 @@ def load(folder: ModelFolder, version: int) -> Model:
         tuple(_spec(node, ()) for node in inputs),
         tuple(_spec(node, folder.labels.get(node.name, ())) for node in outputs),
     )
-    return Model(folder.name, version, signature, _Runner(session, signature))
+    return Model(folder.name, version, signature, _Runner(session, signature), settings)
 
 
 class _Runner:
@@ -95,14 +100,18 @@ def _bits(value: Any) -> Array:
     return np.frombuffer(copied, "<u2").reshape(shape)
 
 
-def _session_options() -> Any:
+def _session_options(settings: ModelSettings) -> Any:
     options = onnxruntime.SessionOptions()
-    # Requests run beside each other, one thread each: more threads a request would only contend, and spinning
-    # ones take the processor from the loop that reads requests.
-    options.intra_op_num_threads = 1
+    # Requests run beside each other, one thread each unless told otherwise: more threads a request would only
+    # contend, and spinning ones take the processor from the loop that reads requests.
+    options.intra_op_num_threads = settings.threads if settings.threads != "auto" else 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if settings.weights == "mapped":
+        # Prepacking would copy the weights into a layout of its own: large batches run up to twice as fast
+        # with that, but each process has a copy.
+        options.add_session_config_entry("session.disable_prepacking", "1")
     options.log_severity_level = 4  # what goes wrong is raised as well
     return options
 

@@ -15,11 +15,12 @@ from time import perf_counter, process_time, thread_time
 import msgspec
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.engine.calls import PRIORITIES, Call, Engine
+from flowserve.core.engine.calls import Call, Engine
 from flowserve.core.models.comparing import compare
 from flowserve.core.models.evidence import Difference, add_difference, observe
 from flowserve.core.models.fork import Fork
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
+from flowserve.core.models.settings import PRIORITIES
 from flowserve.core.wire.tensors import Array
 
 _log = logging.getLogger("flowserve")

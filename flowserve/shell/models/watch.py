@@ -30,6 +30,7 @@ class Watch:
         """
         found: dict[str, dict[int, str]] = {}
         aliases: dict[str, dict[str, int]] = {}
+        needs: dict[str, dict[int, tuple[str, ...]]] = {}
         problems: list[Diagnostic] = []
         for changed in [name] if name else self._changed(problems):
             try:
@@ -41,6 +42,7 @@ class Watch:
                     continue
                 named = read_aliases(folder)
                 found[changed] = stamps(folder)
+                needs[changed] = folder.needs
                 self._folders[changed] = folder.versions
                 if named is not None:
                     aliases[changed] = named
@@ -48,7 +50,7 @@ class Watch:
                 problems += refused.diagnostics
             except OSError:
                 continue  # on its way out: the next look sees
-        return (Refresh(found, aliases) if found else None), problems
+        return (Refresh(found, aliases, needs=needs) if found else None), problems
 
     def _changed(self, problems: list[Diagnostic]) -> list[str]:
         try:

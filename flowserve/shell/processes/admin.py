@@ -29,6 +29,7 @@ from flowserve.shell.processes.control import (
     Stop,
     line,
     model_rows,
+    used,
 )
 from flowserve.shell.processes.rollouts import Rollouts
 from flowserve.shell.processes.supervisor import Supervisor
@@ -119,7 +120,8 @@ class Admin:
         except (msgspec.DecodeError, ValueError) as error:
             return Refusal((Diagnostic("FS108", f"the request is not one of this server's: {error}"),))
         try:
-            return self._state(await self._do(request))
+            state = self._state(await self._do(request))
+            return await self._with_use(state) if isinstance(request, Status) else state
         except Refused as refused:
             return Refusal(refused.diagnostics)
 
@@ -192,6 +194,23 @@ class Admin:
             except OSError as error:
                 notes.append(f"what was changed of `{name}` is not kept after a restart: {error}")
         return notes
+
+    async def _with_use(self, state: State) -> State:
+        measure = await self._supervisor.measured()
+        of = {(model.name, model.version): model for model in measure.models}
+        rows = [
+            msgspec.structs.replace(row, use=used(filter(None, [of.get((row.name, row.version))])))
+            for row in state.models
+        ]
+        processes = measure.processes.values()
+        return msgspec.structs.replace(
+            state,
+            models=rows,
+            use=used(measure.models),
+            connections=sum(process.connections for process in processes),
+            in_flight=sum(process.in_flight for process in processes),
+            resident_bytes=sum(process.resident_bytes for process in processes),
+        )
 
     def _state(self, notes: list[str]) -> State:
         supervisor = self._supervisor

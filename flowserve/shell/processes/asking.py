@@ -14,10 +14,12 @@ from flowc.plan.text import columns
 from flowserve.core.models.catalog import Load, Point, Unload
 from flowserve.core.wire.addresses import Address
 from flowserve.core.wording import cut
-from flowserve.shell.processes.control import State, Status, Stop, ask
+from flowserve.shell.processes.control import State, Status, Stop, Use, ask
 
 _MODEL = re.compile(r"(?P<name>[^@/]+)(?:(?:@|/versions/)(?P<version>[1-9][0-9]{0,17}))?")
 _STOP_S_MAX = 120.0
+_BUSIEST = 10
+_USE = ("requests", "refused", "per s", "p50", "p99", "memory")
 
 
 def load(address: Address, model: str) -> None:
@@ -45,7 +47,7 @@ def show_models(address: Address, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.encode(state.models).decode())
     else:
-        print("\n".join(columns(_rows(state))))
+        print("\n".join(columns(_rows_in_use(state))))
 
 
 def show_status(address: Address, as_json: bool) -> None:
@@ -58,6 +60,24 @@ def show_status(address: Address, as_json: bool) -> None:
     print(f"process {state.process}, for {state.up_s:.0f} s, generation {state.generation}")
     print(f"answering: {', '.join(map(str, state.processes)) or 'none yet'}; {state.restarts} started again")
     print(f"{ready} of {len(state.models)} versions ready, {state.waiting} operations wait")
+    if state.use is not None:
+        print(
+            f"{state.connections} connections, {state.in_flight} requests in flight, "
+            f"{_mb(state.resident_bytes)} of memory, {_mb(state.use.bytes)} of it for models"
+        )
+        print(_sum(state.use))
+        busiest = sorted(
+            (row for row in state.models if row.use and row.use.requests + row.use.refused),
+            key=lambda row: (-row.use.per_s, -row.use.requests, row.name) if row.use else (0, 0, row.name),
+        )
+        if busiest:
+            print("busiest:" if len(busiest) > _BUSIEST else "asked:")
+            shown = msgspec.structs.replace(state, models=busiest[:_BUSIEST])
+            print(
+                "\n".join(f"  {line}" for line in columns(_rows_in_use(shown, ("model", "version", *_USE))))
+            )
+    if state.events:
+        print("last:")
     for event in state.events[-20:]:
         print(f"  {event}")
 
@@ -86,6 +106,39 @@ def _rows(state: State) -> Sequence[tuple[str, ...]]:
         (row.name, str(row.version), row.state, ", ".join(row.aliases) or "-", row.reason)
         for row in state.models
     ]
+
+
+def _rows_in_use(state: State, names: Sequence[str] = ()) -> Sequence[tuple[str, ...]]:
+    """The same with what they were asked; of all columns, or of those with these names."""
+    head = ("model", "version", "state", "aliases", *_USE, "")
+    rows = [head]
+    for row in state.models:
+        use = row.use or Use()
+        used = (str(use.requests), str(use.refused), _rate(use.per_s), _ms(use.p50_ms), _ms(use.p99_ms))
+        aliases = ", ".join(row.aliases) or "-"
+        memory = _mb(use.bytes) if use.bytes else "-"
+        rows.append((row.name, str(row.version), row.state, aliases, *used, memory, row.reason))
+    kept = [head.index(name) for name in names or head]
+    return [tuple(row[index] for index in kept) for row in rows]
+
+
+def _sum(use: Use) -> str:
+    latency = f", p50 {_ms(use.p50_ms)}, p99 {_ms(use.p99_ms)}" if use.p50_ms is not None else ""
+    return f"{use.requests} requests answered, {use.refused} refused, {_rate(use.per_s)}/s now{latency}"
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:.0f}" if per_s >= 10 or not per_s else f"{per_s:.1f}"
+
+
+def _ms(ms: float | None) -> str:
+    if ms is None:
+        return "-"
+    return f"{ms * 1e3:.0f} us" if ms < 1 else f"{ms:.1f} ms" if ms < 1e3 else f"{ms / 1e3:.1f} s"
+
+
+def _mb(count: int) -> str:
+    return f"{count / 2**20:.1f} MB" if count < 10 * 2**20 else f"{count / 2**20:.0f} MB"
 
 
 def _named(model: str) -> tuple[str, int]:

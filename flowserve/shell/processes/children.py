@@ -6,12 +6,16 @@ import asyncio
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from flowserve.core.models.settings import PerModel
+from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure
+from flowserve.core.observe.settings import Observed
 from flowserve.core.wire.statistics import ModelStatistics
-from flowserve.shell.processes.messages import Begin, Count, Prepare, Prepared, ToWorker, line
+from flowserve.shell.processes.messages import Begin, Count, Measure, Prepare, Prepared, ToWorker, line
 from flowserve.shell.wire.security import Credentials
 
 _LINE_BYTES_MAX = 64 * 2**20
@@ -24,13 +28,12 @@ class Settings(msgspec.Struct, frozen=True):
     server_version: str
     processes: int = 1
     drain_s: float = 10.0
-    limits: dict[str, int | float] = {}
-    tier: int = 2
-    tiers: dict[str, int] = {}
+    limits: dict[str, float] = {}
+    models: PerModel = PerModel()
     memory_mb: int = 0
     grace_s: float = 300.0
     model_control: bool = False
-    batching: bool = True
+    observed: Observed = Observed()
     credentials: Credentials = Credentials()
 
 
@@ -47,6 +50,11 @@ class Child:
         self.ended = False
         self.counts: dict[int, asyncio.Future[list[ModelStatistics]]] = {}
         """By number, of what was asked to be counted."""
+        self.measures: dict[int, asyncio.Future[None]] = {}
+        """By number, of what was asked to be measured."""
+        self.measure = ProcessMeasure(process.pid)
+        """What it said last that it had counted."""
+        self._parts: dict[int, list[ModelMeasure]] = {}
         self.sent_generation = 0
         self.answer: asyncio.Future[Prepared | None] = asyncio.get_running_loop().create_future()
         """Of what was sent last: None when the process ended first."""
@@ -70,6 +78,27 @@ class Child:
         if answer is not None and not answer.done():
             answer.set_result(statistics)
 
+    def ask_measure(self, number: int) -> asyncio.Future[None]:
+        """Ask what it has counted: `measure` is that then, or what it was if the process ends first."""
+        answer = self.measures[number] = asyncio.get_running_loop().create_future()
+        if self.ended:
+            answer.set_result(None)
+        self.tell(Measure(number))
+        return answer
+
+    def measured(self, number: int, measure: ProcessMeasure | None, last: bool) -> None:
+        """Hear a part of what it has counted, or the last."""
+        if measure is not None:
+            parts = self._parts.setdefault(number, [])
+            parts += measure.models
+            if last:
+                self.measure = msgspec.structs.replace(measure, models=self._parts.pop(number))
+        if not last:
+            return
+        answer = self.measures.pop(number, None)
+        if answer is not None and not answer.done():
+            answer.set_result(None)
+
     def prepare(self, prepare: Prepare) -> asyncio.Future[Prepared | None]:
         """Ask it to have a table ready; the answer will be None if the process ends first."""
         self.sent_generation, self.answer = prepare.generation, asyncio.get_running_loop().create_future()
@@ -85,11 +114,14 @@ class Child:
 
 
 async def start_child(
-    settings: Settings, listener: socket.socket, word: int, grpc: socket.socket | None
+    settings: Settings, listeners: Sequence[socket.socket], word: int
 ) -> tuple[Child, asyncio.StreamReader]:
-    """Start a process that is told to begin; what it says comes from the reader. `word` is a descriptor."""
+    """Start a process that is told to begin; what it says comes from the reader.
+
+    The sockets are for HTTP and, if there is a second, gRPC; `word` is a descriptor.
+    """
     ours, theirs = socket.socketpair()
-    passed = [listener.fileno(), theirs.fileno(), word, *([grpc.fileno()] if grpc else [])]
+    passed = [theirs.fileno(), word, *(listener.fileno() for listener in listeners)]
     command = [sys.executable, "-P", "-m", "flowserve.shell.processes.worker", *map(str, passed)]
     # A group of its own: Ctrl-C is for the supervisor, which passes it on in its way.
     process = subprocess.Popen(command, pass_fds=passed, process_group=0, stdin=subprocess.DEVNULL)
@@ -111,12 +143,11 @@ def _begin(settings: Settings) -> Begin:
         repository=str(settings.repository),
         server_version=settings.server_version,
         limits=settings.limits,
-        tier=settings.tier,
-        tiers=settings.tiers,
+        models=settings.models,
         memory_bytes=settings.memory_mb * 2**20 // settings.processes,
         grace_s=settings.grace_s,
         processes=settings.processes,
         model_control=settings.model_control,
-        batching=settings.batching,
+        observed=settings.observed,
         credentials=settings.credentials,
     )

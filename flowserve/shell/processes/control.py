@@ -11,6 +11,7 @@ import hashlib
 import os
 import socket
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
 from flowserve.core.models.catalog import Catalog, Load, Point, Unload
 from flowserve.core.models.evidence import Evidence
 from flowserve.core.models.rollout import Rollout
+from flowserve.core.observe.histogram import added, quantile
+from flowserve.core.observe.measures import ModelMeasure
 from flowserve.core.wire.addresses import Address, Tcp
 
 LINE_BYTES_MAX = 16 * 2**20
@@ -54,6 +57,22 @@ class FinishRollout(msgspec.Struct, frozen=True, tag="finish rollout"):
 Request = Load | Unload | Point | StartRollout | FinishRollout | Status | Stop
 
 
+class Use(msgspec.Struct, frozen=True):
+    """Of a version or of all, since they are served. Latencies are in milliseconds, None where there is none,
+    from a request that has arrived to its answer; `per_s` is of the last minute or so."""
+
+    requests: int = 0
+    """That were answered with outputs."""
+    refused: int = 0
+    rows: int = 0
+    per_s: float = 0.0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    bytes: int = 0
+    """Memory in all processes."""
+    waiting: int = 0
+
+
 class ModelRow(msgspec.Struct, frozen=True):
     """A version as the server has it."""
 
@@ -64,6 +83,8 @@ class ModelRow(msgspec.Struct, frozen=True):
     reason: str
     serving: bool = True
     """Whether it takes traffic; `reason` may say why other bytes than those on disk do."""
+    use: Use | None = None
+    """What it was asked; None where nobody has counted."""
 
 
 class RolloutRow(msgspec.Struct, frozen=True):
@@ -100,6 +121,11 @@ class State(msgspec.Struct, frozen=True, tag="state"):
     waiting: int
     models: list[ModelRow]
     events: list[str]
+    use: Use | None = None
+    """Of all versions; with `resident_bytes` of all processes, models or not."""
+    connections: int = 0
+    in_flight: int = 0
+    resident_bytes: int = 0
     rollouts: list[RolloutRow] = []
     past_rollouts: list[PastRollout] = []
     notes: list[str] = []
@@ -137,6 +163,25 @@ def model_rows(catalog: Catalog) -> list[ModelRow]:
         for name, named in sorted(catalog.models.items())
         for number, entry in sorted(named.versions.items())
     ]
+
+
+def used(measures: Iterable[ModelMeasure]) -> Use:
+    """What versions were asked, together."""
+    of = list(measures)
+    counts: list[int] = []
+    for measure in of:
+        counts = added(counts, measure.request)
+    p50, p99 = (quantile(counts, share) for share in (0.5, 0.99))
+    return Use(
+        requests=sum(counts),
+        refused=sum(refusals.count for measure in of for refusals in measure.refusals),
+        rows=sum(measure.rows for measure in of),
+        per_s=round(sum(measure.per_s for measure in of), 2),
+        p50_ms=None if p50 is None else round(p50, 4),
+        p99_ms=None if p99 is None else round(p99, 4),
+        bytes=sum(measure.bytes for measure in of),
+        waiting=sum(measure.waiting for measure in of),
+    )
 
 
 def socket_path(address: Address) -> Path:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Engine
 from flowserve.core.models.catalog import Load, Unload
-from flowserve.core.wire.hosting import Counted, Done, Indexed
+from flowserve.core.wire.hosting import Counted, Done, Exposed, Indexed
 from flowserve.core.wire.statistics import ModelStatistics, counted
 from flowserve.core.wording import listed
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.processes.control import ModelRow
-from flowserve.shell.processes.messages import Asked, Count, Told
+from flowserve.shell.processes.messages import Asked, Count, Scrape, Told
 
 _WAITING_MAX = 64
 
@@ -72,14 +72,18 @@ class SupervisedRepository:
 
     def counts(self, name: str, version: str) -> list[ModelStatistics]:
         """Return what this process has counted. Raises `Refused` FS202."""
-        return counted(self._models.table, self._engine.tally, name, version)
+        return counted(self._models.table, self._engine.tallies, name, version)
+
+    def metrics(self, stages: bool, openmetrics: bool, done: Exposed) -> None:
+        """Tell what all processes have counted, as the supervisor writes it."""
+        self._ask(Scrape(stages, openmetrics), lambda told: done(told.packed))
 
     def _change(self, request: Load | Unload, done: Done) -> None:
         if not self._control:
             refuse("FS230", "requests load and unload models only where `--model-control` lets them")
         self._ask(request, lambda told: done(Refused(*told.diagnostics) if told.diagnostics else None))
 
-    def _ask(self, request: Load | Unload | Count, then: Callable[[Told], None]) -> None:
+    def _ask(self, request: Load | Unload | Count | Scrape, then: Callable[[Told], None]) -> None:
         if len(self._waiting) >= _WAITING_MAX:
             refuse("FS107", f"{_WAITING_MAX} operations wait for their turn already")
         self._number += 1

@@ -9,6 +9,9 @@ from flowserve.core.models.catalog import Load, Unload
 from flowserve.core.models.evidence import Evidence
 from flowserve.core.models.key import Key
 from flowserve.core.models.rollout import Rollout
+from flowserve.core.models.settings import PerModel
+from flowserve.core.observe.measures import ProcessMeasure
+from flowserve.core.observe.settings import Observed
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.processes.control import ModelRow
 from flowserve.shell.wire.security import Credentials
@@ -19,16 +22,14 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
 
     repository: str
     server_version: str
-    limits: dict[str, int | float] = {}
-    tier: int = 2
-    tiers: dict[str, int] = {}
-    """By model, where it is not `tier`."""
+    limits: dict[str, float] = {}
+    models: PerModel = PerModel()
     memory_bytes: int = 0
     grace_s: float = 300.0
     processes: int = 1
     """How many answer."""
     model_control: bool = False
-    batching: bool = True
+    observed: Observed = Observed()
     credentials: Credentials = Credentials()
 
 
@@ -73,6 +74,8 @@ class Told(msgspec.Struct, frozen=True, tag="told"):
     number: int
     diagnostics: tuple[Diagnostic, ...] = ()
     statistics: list[ModelStatistics] = []
+    packed: bytes = b""
+    """Text, packed with gzip."""
 
 
 class Count(msgspec.Struct, frozen=True, tag="count"):
@@ -88,6 +91,27 @@ class Counted(msgspec.Struct, frozen=True, tag="counted"):
 
     number: int
     statistics: list[ModelStatistics]
+
+
+class Measure(msgspec.Struct, frozen=True, tag="measure"):
+    """Say all that was counted; `number` is the answer's."""
+
+    number: int
+
+
+class Measured(msgspec.Struct, frozen=True, tag="measured"):
+    """All that a process has counted, but for models that are in messages before this one or after it."""
+
+    number: int
+    process: ProcessMeasure
+    last: bool = True
+
+
+class Scrape(msgspec.Struct, frozen=True, tag="scrape"):
+    """Say what all processes have counted, as text for Prometheus."""
+
+    stages: bool
+    openmetrics: bool
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -135,11 +159,11 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
     """A client of this process asks for it."""
 
     number: int
-    request: Load | Unload | Count
+    request: Load | Unload | Count | Scrape
 
 
-ToWorker = Begin | Prepare | Serve | Moved | Halt | Known | Told | Count
-ToSupervisor = Prepared | Listening | Unable | Asked | Counted | Watched
+ToWorker = Begin | Prepare | Serve | Moved | Halt | Known | Told | Count | Measure
+ToSupervisor = Prepared | Listening | Unable | Asked | Counted | Measured | Watched
 
 _encoder = msgspec.json.Encoder()
 read_for_worker = msgspec.json.Decoder(ToWorker).decode

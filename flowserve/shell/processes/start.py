@@ -10,15 +10,17 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from flowc.plan.diagnostics import Place, refuse
 from flowserve.core.config import Config, parse_config
 from flowserve.core.models.catalog import Refresh
-from flowserve.core.wire.addresses import Address, Unix, parse_address
+from flowserve.core.wire.addresses import parse_address
 from flowserve.shell.models.repository import read_aliases, read_rollouts, scan, stamps
 from flowserve.shell.models.watch import Watch
+from flowserve.shell.observe.rotating import check_writable
 from flowserve.shell.processes.admin import Admin
 from flowserve.shell.processes.children import Settings
 from flowserve.shell.processes.supervisor import Supervisor
@@ -42,34 +44,45 @@ def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
             refuse("FS106", f"the configuration cannot be read: {reason.lower()}", Place(str(file)))
         names: tuple[str, ...] = ()
         if "limits" in text:
-            from flowserve.shell.wire.connection import Limits
+            from flowserve.shell.wire.limits import Limits
 
             names = Limits.__struct_fields__
         config = parse_config(text, str(file), names)
     given = {name: value for name, value in options.items() if value is not None}
     if given.get("processes", 1) < 1:
         refuse("FS106", f"there must be at least one process, got {given['processes']}")
+    if file := given.pop("access_log", ""):
+        given["access_log"] = msgspec.structs.replace(config.access_log, file=file)
+    if url := given.pop("otel", ""):
+        given["traces"] = msgspec.structs.replace(config.traces, endpoint=url)
     return msgspec.structs.replace(config, **given)
 
 
 def start_server(config: Config, environment: Mapping[str, str]) -> None:
     """Serve a repository until SIGTERM or Ctrl-C.
 
-    Raises `Refused` FS101 to FS109 and FS250 to FS254 when that cannot be, and exits with 1 when requests
+    Raises `Refused` FS101 to FS109 and FS251 to FS254 when that cannot be, and exits with 1 when requests
     were left unanswered.
     """
     http = parse_address(config.http, "FS104")
-    grpc = _grpc_address(config)
+    grpc = parse_address(config.grpc, "FS104") if config.grpc else None
     certificate, key, tokens = map(_path, (config.tls_cert, config.tls_key, config.tokens))
     security = read_security(certificate, key, tokens, environment)
     models = Path(config.models)
     logging.basicConfig(format="flowserve: %(message)s", level=logging.INFO)
+    observed = config.observed
+    for log in (observed.access_log.file, observed.samples.file):
+        if log:
+            check_writable(log)
+    if observed.traces.endpoint:
+        _check_traces(observed.traces.endpoint)
     folders = scan(models)
     aliases = {folder.name: read_aliases(folder) for folder in folders}
     found = Refresh(
         {folder.name: stamps(folder) for folder in folders},
         {name: of for name, of in aliases.items() if of is not None},
         {folder.name: rollouts for folder in folders if (rollouts := read_rollouts(folder))},
+        {folder.name: folder.needs for folder in folders if folder.needs},
     )
     listener = reserve(http)
     check_reach(listener, security, config.trust_network)
@@ -84,16 +97,17 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         server_version=version("flow-toolchain"),
         processes=config.processes,
         drain_s=config.limits.get("drain_s", _DRAIN_S),
-        limits=config.limits,
-        tier=config.tier,
-        tiers=config.tiers,
+        limits={"look_out_s": config.look_out_us / 1e6} | config.limits,
+        models=config.per_model(),
         memory_mb=config.memory_mb,
         grace_s=config.grace_s,
         model_control=config.model_control,
-        batching=config.batching,
+        observed=observed,
         credentials=security.credentials(),
     )
     supervisor = Supervisor(settings, listener, beside)
+    for name in sorted(set(settings.models.named) - set(found.found)):
+        supervisor.note(f"the configuration has settings of model `{name}`, which the repository has not")
     address = address_of(listener)
 
     def announce(rows: list[str]) -> None:
@@ -112,23 +126,18 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         sys.exit(1)
 
 
-def _grpc_address(config: Config) -> Address | None:
-    """Where gRPC is answered, if it is. Raises `Refused` FS104, FS106 and FS250."""
-    if not config.grpc:
-        return None
-    address = parse_address(config.grpc, "FS104")
-    if isinstance(address, Unix) and config.processes > 1:
-        # grpc makes the socket itself, and a file in the file system is one process's.
-        refuse("FS106", "gRPC is answered at a Unix socket by one process only, or by several at a port")
-    for module in ("grpc", "google.protobuf"):
+def _check_traces(endpoint: str) -> None:
+    """Raises `Refused` FS106 and FS290."""
+    if urlsplit(endpoint).scheme not in ("http", "https"):
+        refuse("FS106", f"spans are sent to a URL, as in `http://127.0.0.1:4318`, got `{endpoint}`")
+    for module in ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
         try:
             missing = find_spec(module) is None
         except ModuleNotFoundError:
             missing = True
         if missing:
-            hint = "`pip install 'flow-toolchain[grpc]'` installs it"
-            refuse("FS250", f"`--grpc` needs the extra `grpc`: there is no module `{module}`", hint=hint)
-    return address
+            hint = "`pip install 'flow-toolchain[otel]'` installs it"
+            refuse("FS290", f"`--otel` needs the extra `otel`: there is no module `{module}`", hint=hint)
 
 
 def _path(text: str) -> Path | None:

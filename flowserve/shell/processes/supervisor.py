@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
+from flowc.plan.exposition import exposition
 from flowserve.core.models.catalog import (
     Catalog,
     Load,
@@ -34,7 +34,9 @@ from flowserve.core.models.catalog import (
 from flowserve.core.models.changes import Ended, changes, rollout_changes, rollouts_ended
 from flowserve.core.models.key import Key
 from flowserve.core.models.rolling import EndRollout, Step
-from flowserve.core.wire.addresses import Unix
+from flowserve.core.observe.measures import ProcessMeasure, ServerMeasure, both, together
+from flowserve.core.observe.metrics import metrics
+from flowserve.core.wire.coding import packed
 from flowserve.core.wire.statistics import ModelStatistics, summed
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.children import Child, Settings, end_of, start_child
@@ -46,9 +48,11 @@ from flowserve.shell.processes.messages import (
     Halt,
     Known,
     Listening,
+    Measured,
     Moved,
     Prepare,
     Prepared,
+    Scrape,
     Seen,
     Serve,
     Told,
@@ -56,11 +60,12 @@ from flowserve.shell.processes.messages import (
     Watched,
     read_for_supervisor,
 )
-from flowserve.shell.wire.listening import BACKLOG, address_of, reason, remove_stale, remove_unix
+from flowserve.shell.wire.listening import BACKLOG, address_of, inode_of, reason, remove_unix
 
 _log = logging.getLogger("flowserve")
 _QUEUE_MAX = 32
 _EVENTS_MAX = 100
+_MEASURE_S = 2.0
 _DELAY_S_MAX = 30.0
 _STEADY_S = 10.0  # a process that lived so long died of something new
 
@@ -73,12 +78,10 @@ class Supervisor:
     def __init__(
         self, settings: Settings, listener: socket.socket, grpc: socket.socket | None = None
     ) -> None:
-        """Both sockets are bound and do not listen yet; `grpc` keeps the address for the processes' own."""
+        """Both sockets are bound and do not listen yet."""
         self._settings = settings
-        self._listener = listener
-        self._grpc = grpc
-        self._address = address_of(listener)
-        self._inode = os.stat(self._address.path).st_ino if isinstance(self._address, Unix) else 0
+        self._listeners = [listener, *([grpc] if grpc else [])]
+        self._inodes = [inode_of(socket) for socket in self._listeners]
         self._descriptor = generation.make()
         self._word = generation.attach(self._descriptor)
         self._catalog = Catalog()
@@ -104,6 +107,8 @@ class Supervisor:
         self.restarts = 0
         self.events: deque[str] = deque(maxlen=_EVENTS_MAX)
         self._stop = asyncio.Event()
+        self._started_s = time.time()
+        self._gone = ProcessMeasure(0)
 
     @property
     def repository(self) -> Path:
@@ -261,16 +266,18 @@ class Supervisor:
             worker.tell(Serve())
 
     def _listen(self) -> None:
-        """From now on connections wait in the socket's queue, for whichever process accepts them."""
-        try:
-            self._listener.listen(BACKLOG)
-        except OSError as error:  # another process has bound the same address meanwhile, and listens already
-            refuse("FS104", f"the server cannot listen on `{self._address}`: {reason(error)}")
+        """From now on connections wait in the sockets' queues, for whichever process accepts them."""
+        for listener in self._listeners:
+            try:
+                listener.listen(BACKLOG)
+            except OSError as error:  # another process has bound the address too, and listens already
+                address = address_of(listener)
+                refuse("FS104", f"the server cannot listen on `{address}`: {reason(error)}")
 
     # Processes
 
     async def _start(self, index: int) -> None:
-        worker, reader = await start_child(self._settings, self._listener, self._descriptor, self._grpc)
+        worker, reader = await start_child(self._settings, self._listeners, self._descriptor)
         self._workers[index] = worker
         task = asyncio.get_running_loop().create_task(self._follow(index, worker, reader))
         self._tasks.add(task)
@@ -289,6 +296,8 @@ class Supervisor:
                         self._unable = diagnostics
                         if self.restarts:  # else the server ends with it
                             self.note("; ".join(diagnostic.message for diagnostic in diagnostics))
+                    case Measured(number, process, last):
+                        worker.measured(number, process, last)
                     case Counted(number, statistics):
                         worker.counted(number, statistics)
                     case Watched(seen):
@@ -305,14 +314,19 @@ class Supervisor:
         worker.prepared(None)
         for number in list(worker.counts):
             worker.counted(number, [])
+        for number in list(worker.measures):
+            worker.measured(number, None, last=True)
+        self._gone = both(self._gone, worker.measure)
         if self._stopping or not worker.serving:
             return
         self.on_death(worker.process.returncode)
         await self._again(index, worker)
 
-    async def _tell(self, worker: Child, number: int, request: Load | Unload | Count) -> None:
+    async def _tell(self, worker: Child, number: int, request: Load | Unload | Count | Scrape) -> None:
         if isinstance(request, Count):
             worker.tell(Told(number, statistics=await self._counted(request)))
+        elif isinstance(request, Scrape):
+            worker.tell(Told(number, packed=await self._scraped(request)))
         else:
             assert self.on_request is not None
             worker.tell(Told(number, await self.on_request(request)))
@@ -323,6 +337,36 @@ class Supervisor:
         count = msgspec.structs.replace(request, number=self._number)
         answers = [worker.count(count) for worker in self._workers if worker and worker.serving]
         return summed(await asyncio.gather(*answers))
+
+    async def measured(self) -> ServerMeasure:
+        """What the server has counted. A process that does not answer soon counts as when it last did."""
+        workers = {str(i): w for i, w in enumerate(self._workers) if w and w.serving}
+        self._number += 1
+        answers = [worker.ask_measure(self._number) for worker in workers.values()]
+        if answers:
+            await asyncio.wait(answers, timeout=_MEASURE_S)
+        catalog = self._catalog
+        served = {(key.name, key.version) for key in catalog.serving()}
+        counted = together([self._gone.models, *(worker.measure.models for worker in workers.values())])
+        return ServerMeasure(
+            self._settings.server_version,
+            self._started_s,
+            catalog.generation,
+            self.restarts,
+            dict(Counter(row.state for row in model_rows(catalog))),
+            {place: msgspec.structs.replace(worker.measure, models=[]) for place, worker in workers.items()},
+            self._gone,
+            [model for model in counted if (model.name, model.version) in served],
+        )
+
+    async def _scraped(self, scrape: Scrape) -> bytes:
+        measure = await self.measured()
+
+        def text() -> bytes:
+            return packed(exposition(metrics(measure, scrape.stages), scrape.openmetrics).encode(), "gzip")
+
+        # Of a thousand models that is 16 MB, and neither operations nor requests are to wait for it.
+        return await asyncio.to_thread(text)
 
     async def _again(self, index: int, dead: Child) -> None:
         lived_s = asyncio.get_running_loop().time() - dead.began
@@ -367,8 +411,10 @@ class Supervisor:
         self._stopping = True
         for task in self._asked:
             task.cancel()
-        self._listener.close()
-        remove_unix(self._address, self._inode)
+        for listener, inode in zip(self._listeners, self._inodes, strict=True):
+            address = address_of(listener)
+            listener.close()
+            remove_unix(address, inode)
         self._signal(signal.SIGTERM)
         processes = [worker.process for worker in self._workers if worker]
         waits = [asyncio.to_thread(process.wait, self._settings.drain_s + 5) for process in processes]
@@ -377,12 +423,6 @@ class Supervisor:
             if process.poll() is None:
                 process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._grpc is not None:
-            address = address_of(self._grpc)
-            self._grpc.close()
-            if isinstance(address, Unix):  # of a process that was killed
-                with contextlib.suppress(OSError):
-                    remove_stale(address.path)
         return all(code in (0, -signal.SIGTERM) for code in codes)
 
 

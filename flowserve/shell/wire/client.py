@@ -74,6 +74,16 @@ class Client:
         outputs = self._ask("POST", f"{path}/infer", msgspec.json.encode(request))["outputs"]
         return Prediction(bool(labelled), _by_row(outputs, len(rows), bool(labelled)))
 
+    def metadata(self, model: str) -> dict[str, Any]:
+        """What a model takes and gives. Raises `Refused` FS301, and with what the server refuses."""
+        found: dict[str, Any] = self._ask("GET", f"/v2/models/{quote(model)}")
+        return found
+
+    def statistics(self, model: str) -> list[dict[str, Any]]:
+        """What the server has counted of a model, by version; it raises as `metadata` does."""
+        found: list[dict[str, Any]] = self._ask("GET", f"/v2/models/{quote(model)}/stats")["model_stats"]
+        return found
+
     def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
         server = self._server
         connection = _connection(server)

@@ -11,22 +11,28 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import ByModel, Model
+from flowserve.core.observe.ended import Stages
+from flowserve.core.wire.alike import Alike
 from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
+from flowserve.core.wire.heads import Received
 from flowserve.core.wire.plain import parse_plain
-from flowserve.core.wire.protocol import Admit, InferRequest, parse_request
+from flowserve.core.wire.protocol import Admit, InferRequest
 from flowserve.core.wire.shared import Region, no_regions
 from flowserve.core.wire.tensors import Array
 from flowserve.core.wording import cut
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.trials import Trial
-from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.wire.connection import AnswerObserver, Connection
 from flowserve.shell.wire.extensions import Extensions
+from flowserve.shell.wire.limits import Limits
+from flowserve.shell.wire.observing import Ran
 
 _log = logging.getLogger("flowserve")
 # Up to this, bodies are read and written on the loop, in about a millisecond at most.
 _INLINE_BYTES_MAX = 64 * 2**10
+LEFT = 499  # nginx's status for a client that left: nobody gets it, but it is counted
 _GONE = Answer()  # whatever it is: there is nobody to read it
 
 
@@ -36,6 +42,8 @@ class Host(Protocol):
     limits: Limits
     engine: LoopEngine
     extensions: Extensions
+    readers: ByModel[Alike]
+    observer: AnswerObserver | None
     exchanges: dict[Connection, Exchange]
     """What connections wait for."""
 
@@ -53,12 +61,16 @@ class Exchange:
         "_connection",
         "_later",
         "_model",
+        "_outputs",
         "_plain",
         "_read_ms",
         "_received",
         "_request",
+        "_route_ms",
+        "_run_ms",
         "_server",
         "_trial",
+        "_whole_ms",
         "_write_ms",
     )
 
@@ -80,7 +92,8 @@ class Exchange:
         self._answer: Answer | None = None
         self._call: Call | None = None
         self._later = False
-        self._read_ms = self._write_ms = 0.0
+        self._outputs: list[Array] | None = None
+        self._route_ms = self._read_ms = self._run_ms = self._write_ms = self._whole_ms = 0.0
 
     def begin(self) -> Answer | None:
         """Answer now, or return None and tell the connection later."""
@@ -99,6 +112,7 @@ class Exchange:
         """Hear that the client has left."""
         if self._call is not None:
             self._server.engine.cancel(self._call)
+        self._server.engine.tally(self._model).refused(LEFT, "")
         self._answer = _GONE
         if self._trial is not None:
             self._trial.ended(ok=False)
@@ -112,13 +126,13 @@ class Exchange:
     def _read(self, admit: Admit | None = None) -> InferRequest | Answer:
         received = self._received
         began = perf_counter()
+        self._route_ms = (began - received.began_s) * 1e3
         try:
             body = unpacked(received.body, received.coding, self._server.limits.body_bytes)
-            signature = self._model.signature
             if self._plain:
-                return parse_plain(body, signature)
-            header_bytes = _header_bytes(received.header_bytes)
-            return parse_request(body, header_bytes, signature, admit, self._region)
+                return parse_plain(body, self._model.signature)
+            reader = self._server.readers.of(self._model)
+            return reader.read(body, _header_bytes(received.header_bytes), admit, self._region)
         except Refused as refused:
             return refusal(refused)
         except Exception:
@@ -136,26 +150,26 @@ class Exchange:
             self._finish(request)
         elif self._answer is None:  # else the client left while its body was read
             self._request = request
+            engine, model, feed = self._server.engine, self._model, request.feed
             names = tuple([wanted.spec.name for wanted in request.wanted])
-            rows = rows_of(request.feed)
+            rows, deadline_ms = rows_of(feed), self._deadline_ms(request.timeout_us)
             done: Done = self._done
             if self._trial is not None:
-                done = self._trial.watched(request.feed, names, rows, done)
-            self._call = Call(
-                self._model,
-                request.feed,
-                names,
-                rows,
-                done,
-                self._deadline_ms(request.timeout_us),
-                priority_of(request.priority),
-            )
-            self._server.engine.submit(self._call)
+                done = self._trial.watched(feed, names, rows, done)
+            outputs = engine.run_now(model, feed, names, rows, deadline_ms)
+            if outputs is not None:
+                self._run_ms = engine.ran_ms
+                done(outputs)
+                return
+            self._call = Call(model, feed, names, rows, done, deadline_ms, priority_of(request.priority))
+            engine.submit(self._call)
 
     def _done(self, outputs: list[Array] | Refused) -> None:
         if isinstance(outputs, Refused):
             self._finish(refusal(outputs))
-        elif sum([array.nbytes for array in outputs]) <= _INLINE_BYTES_MAX:
+            return
+        self._outputs = outputs
+        if sum([array.nbytes for array in outputs]) <= _INLINE_BYTES_MAX:
             self._finish(self._write(outputs))
         else:
             self._server.engine.aside(functools.partial(self._write, outputs), self._finish)
@@ -170,21 +184,37 @@ class Exchange:
         except Exception:
             return _broken(self._model)
         finally:
-            self._write_ms = (perf_counter() - began) * 1e3
+            ended = perf_counter()
+            self._write_ms = (ended - began) * 1e3
+            self._whole_ms = (ended - self._received.began_s) * 1e3
 
     def _finish(self, answer: Answer) -> None:
-        if self._write_ms:
-            tally = self._server.engine.tally(self._model)
-            tally.read_ms += self._read_ms
-            tally.write_ms += self._write_ms
         if self._trial is not None and self._answer is None:
             self._trial.ended(answer.status < 400)
-        self._call = None  # it holds `self._done`: without the circle, all is freed at once
+        call, self._call = self._call, None  # it holds `self._done`: without the circle, all is freed at once
         if self._answer is None:
             self._answer = answer
+            tally = self._server.engine.tally(self._model)
+            queue_ms, run_ms = (call.queue_ms, call.run_ms) if call is not None else (0.0, self._run_ms)
+            if answer.status == 200:
+                tally.answered(
+                    self._route_ms, self._read_ms, queue_ms, run_ms, self._write_ms, self._whole_ms
+                )
+            else:
+                tally.refused(answer.status, answer.reason)
+            if self._server.observer is not None:
+                self._observe(answer, queue_ms, run_ms)
             if self._later:
                 del self._server.exchanges[self._connection]
                 self._connection.answered(answer)
+
+    def _observe(self, answer: Answer, queue_ms: float, run_ms: float) -> None:
+        """Leave with the request what the observer is told of it."""
+        ran = Ran(self._model)
+        if answer.status == 200 and self._outputs is not None:
+            stages = Stages(self._route_ms, self._read_ms, queue_ms, run_ms, self._write_ms)
+            ran = Ran(self._model, self._request, self._outputs, rows_of(self._request.feed), stages)
+        self._received.ran = ran
 
 
 def _broken(model: Model) -> Answer:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any, assert_never
 
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
+from flowc.plan.exposition import OPENMETRICS, TEXT, exposition
 from flowserve.core.engine.calls import Engine
+from flowserve.core.observe.measures import ProcessMeasure, ServerMeasure, measured
+from flowserve.core.observe.metrics import metrics
 from flowserve.core.wire.answers import Answer, refusal
+from flowserve.core.wire.coding import packed
 from flowserve.core.wire.extension_routes import (
     ExtensionRoute,
     LogSetting,
+    Metrics,
     RepositoryIndex,
     RepositoryLoad,
     RepositoryUnload,
@@ -23,7 +29,7 @@ from flowserve.core.wire.extension_routes import (
     Statistics,
     TraceSetting,
 )
-from flowserve.core.wire.hosting import Counted, Done, Indexed, Repository
+from flowserve.core.wire.hosting import Counted, Done, Exposed, Indexed, Repository
 from flowserve.core.wire.settings import TRACE, LogSettings, changed_log, changed_trace, json_object
 from flowserve.core.wire.statistics import counted
 from flowserve.core.wording import cut, shown
@@ -56,7 +62,14 @@ class FixedRepository:
 
     def statistics(self, name: str, version: str, done: Counted) -> None:
         """Tell what the engine has counted. Raises `Refused` FS202."""
-        done(counted(self._models.table, self._engine.tally, name, version))
+        done(counted(self._models.table, self._engine.tallies, name, version))
+
+    def metrics(self, stages: bool, openmetrics: bool, done: Exposed) -> None:
+        """Tell what the engine has counted."""
+        models = [measured(*key, tally) for key, tally in sorted(self._engine.tallies.items())]
+        process = ProcessMeasure(os.getpid())
+        server = ServerMeasure("", 0.0, 0, 0, {}, {"0": process}, process, models)
+        done(packed(exposition(metrics(server, stages), openmetrics).encode(), "gzip"))
 
 
 class Extensions:
@@ -96,6 +109,14 @@ class Extensions:
             case Statistics(name, version):
                 told = lambda stats: done(_json({"model_stats": stats}))  # noqa: E731
                 self._repository.statistics(name, version, told)
+                return None
+            case Metrics(stages, openmetrics):
+                content_type = OPENMETRICS if openmetrics else TEXT
+                self._repository.metrics(
+                    stages,
+                    openmetrics,
+                    lambda text: done(Answer(body=text, encoding="gzip", content_type=content_type)),
+                )
                 return None
             case SharedMemoryStatus(cuda, name):
                 return _json([] if cuda and not name else self._memory(cuda, local).status(name))

@@ -1,85 +1,50 @@
 """The gRPC data plane: the Open Inference Protocol v2 on the event loop that serves HTTP.
 
-Requests and responses go through grpc as bytes: what is not a message is refused here, with a reason. This
-module is imported only by a server that was asked for gRPC.
+Everything that HTTP and gRPC share is asked of the HTTP server: models, engine, extensions. This module is
+imported only by a server that was asked for gRPC.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
-from time import perf_counter
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
-# Before grpc is loaded: it writes to stderr what it also raises, and guards forks that never happen here.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
-import grpc
-import grpc.aio
 import msgspec
+from google.protobuf.message import DecodeError
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.calls import Call, Engine, priority_of, rows_of
-from flowserve.core.models.fork import Fork, Forked
-from flowserve.core.models.registry import Model
-from flowserve.core.models.table import Cold, Version
-from flowserve.core.wire.addresses import Address, Unix
+from flowserve.core.models.model import Model
+from flowserve.core.models.table import Cold
+from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.extension_routes import ExtensionRoute
-from flowserve.core.wire.grpc import (
-    DESCRIBED,
-    SERVICE,
-    Question,
-    code_of,
-    infer_response,
-    method_response,
-    parse_infer,
-    question,
-    read_infer,
-    said_not_ready,
-    stream_failure,
-    stream_response,
-)
-from flowserve.core.wire.protocol import InferRequest
-from flowserve.core.wire.routes import Description, Infer, Predict
+from flowserve.core.wire.grpc import DESCRIBED, SERVICE, Question, method_response, question, said_not_ready
+from flowserve.core.wire.http2.rpc import CODINGS, code_of, unpacked_message
+from flowserve.core.wire.routes import Infer, Predict
 from flowserve.core.wire.service import health_service
-from flowserve.core.wire.shared import no_regions
-from flowserve.core.wire.tensors import Array
-from flowserve.core.wire.tokens import OPEN_METHODS
+from flowserve.core.wire.tokens import OPEN_METHODS, REFUSED
+from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.models.trials import Trial, Trials
-from flowserve.shell.wire.connection import Limits
+from flowserve.shell.models.trials import Trials
+from flowserve.shell.observe.observer import Observer
+from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
-from flowserve.shell.wire.grpc_calls import (
-    Context,
-    UnaryAnswer,
-    abort,
-    guarded,
-    guarded_stream,
-    is_local,
-    metadata,
-)
+from flowserve.shell.wire.grpc_calls import StreamInfer, Unary, begin_infer
 from flowserve.shell.wire.http import Server
-from flowserve.shell.wire.listening import address_of, private_sockets, remove_unix
+from flowserve.shell.wire.http2 import Http2Connection
+from flowserve.shell.wire.inference import Inference
+from flowserve.shell.wire.limits import Limits
+from flowserve.shell.wire.listening import BACKLOG, address_of, reason
 from flowserve.shell.wire.security import Security
+from flowserve.shell.wire.streams import Call, Stream
 
-_log = logging.getLogger("flowserve")
-
-# Requests of one stream that may run at once; more wait in the client, by flow control.
-_STREAM_AHEAD = 16
-_FAILED = "the server failed while answering; its log has the reason"
+_SHAKE_S = 10.0
 
 
-async def listen(server: Server, reserved: socket.socket, shared: bool = False) -> GrpcServer:
-    """Serve what an HTTP server serves at another address too, with other processes if it is `shared`.
-
-    Raises `Refused` FS104.
-    """
+async def listen(server: Server, reserved: socket.socket) -> GrpcServer:
+    """Serve what an HTTP server serves at another address too. Raises `Refused` FS104."""
     endpoint = GrpcServer(
         server.models,
         server.engine,
@@ -87,8 +52,8 @@ async def listen(server: Server, reserved: socket.socket, shared: bool = False) 
         server.limits,
         server.security,
         server.extensions,
-        shared,
         server.trials,
+        server.observing,
     )
     await endpoint.listen(reserved)
     return endpoint
@@ -97,273 +62,160 @@ async def listen(server: Server, reserved: socket.socket, shared: bool = False) 
 class GrpcServer:
     """Every gRPC call of a process. Lives on the running loop."""
 
+    protocol = "grpc"
+
     def __init__(
         self,
         models: Serving,
-        engine: Engine,
+        engine: LoopEngine,
         version: str,
         limits: Limits,
         security: Security = Security(),  # noqa: B008 - frozen
         extensions: Extensions | None = None,
-        shared: bool = False,
         trials: Trials | None = None,
+        observer: Observer | None = None,
     ) -> None:
-        self._models = models
-        self._trials = trials or Trials(engine)
-        self._extensions = extensions or Extensions(FixedRepository(models, engine))
+        """`version` is the server's own."""
+        self.models = models
+        self.engine = engine
+        self.limits = limits
+        self.extensions = extensions or Extensions(FixedRepository(models, engine))
+        self.trials = trials or Trials(engine)
+        self.observer = observer
+        self.answers: dict[int, int] = {}
+        self.running: set[Inference] = set()
+        self.connections: Connections[Http2Connection] = Connections(limits)
+        self._loop = asyncio.get_running_loop()
         self._security = security
-        self._address: Address | None = None
-        self._inode = 0
-        self._engine = engine
         self._version = version
-        self._limits = limits
-        self._draining = False
-        self._active = 0
-        self._server = grpc.aio.server(
-            options=_options(limits, shared), maximum_concurrent_rpcs=limits.connections
-        )
-        self._server.add_generic_rpc_handlers((self._inference(), self._health()))
+        self._calls = self._of_inference() | self._of_health()
+        self._open = {f"/{SERVICE.name}/{name}" for name in OPEN_METHODS} | set(self._of_health())
 
     async def listen(self, reserved: socket.socket) -> None:
-        """Begin to answer at a reserved address; this process's socket is closed. Raises `Refused` FS104."""
-        self._address = address = address_of(reserved)
-        with reserved, private_sockets():
-            try:
-                if isinstance(address, Unix):  # grpc makes its own
-                    Path(address.path).unlink(missing_ok=True)
-                    self._server.add_insecure_port(str(address))
-                    self._inode = os.stat(address.path).st_ino
-                elif (tls := self._security.tls) is None:
-                    self._server.add_insecure_port(str(address))
-                else:
-                    pair = (tls.key, tls.certificates)
-                    self._server.add_secure_port(str(address), grpc.ssl_server_credentials([pair]))
-            except (OSError, RuntimeError) as error:  # another process listens there meanwhile
-                refuse("FS104", f"the server cannot listen on `{address}`: {error}")
-        await self._server.start()
+        """Begin to answer at a reserved address. Raises `Refused` FS104.
+
+        A Unix socket's file is left to who has made it.
+        """
+        address = address_of(reserved)
+        # What comes by a Unix socket has crossed no network, and its permissions say who may ask.
+        tls = self._security.tls.http2_context if self._security.tls and isinstance(address, Tcp) else None
+        make = partial(Http2Connection, self)
+        try:
+            if isinstance(address, Unix):
+                acceptor = await self._loop.create_unix_server(make, sock=reserved, backlog=BACKLOG)
+            else:
+                acceptor = await self._loop.create_server(
+                    make,
+                    sock=reserved,
+                    backlog=BACKLOG,
+                    ssl=tls,
+                    ssl_handshake_timeout=_SHAKE_S if tls else None,
+                )
+        except OSError as error:  # another process has bound the same address meanwhile, and listens already
+            refuse("FS104", f"the server cannot listen on `{address}`: {reason(error)}")
+        self._acceptor = acceptor
+        self._sweeper = self._loop.create_task(self.connections.sweep())
+
+    @property
+    def open_connections(self) -> int:
+        """How many there are."""
+        return len(self.connections)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests for predictions are being answered."""
+        return len(self.running)
 
     async def drain(self) -> bool:
         """Finish what was begun, within `drain_s`. Returns whether that was enough."""
-        self._draining = True
-        stopping = asyncio.ensure_future(self._server.stop(self._limits.drain_s))
-        await asyncio.wait((stopping,), timeout=self._limits.drain_s)
-        finished = not self._active
-        await stopping
-        if self._address is not None:
-            remove_unix(self._address, self._inode)
+        self._acceptor.close()
+        for connection in self.connections:
+            connection.leave()
+        finished = await self.connections.drain()
+        self._sweeper.cancel()
         return finished
 
-    def _inference(self) -> Any:
+    def begin(self, stream: Stream) -> None:
+        """Give a stream its call, or end it."""
+        head = stream.head
         tokens = self._security.tokens
-        answers = {name: self._described(name) for name in DESCRIBED} | {"ModelInfer": self._infer}
-        if tokens is not None:
-            answers = {n: f if n in OPEN_METHODS else guarded(f, tokens) for n, f in answers.items()}
-        handlers = {name: _unary(answer) for name, answer in answers.items()}
-        stream = self._stream if tokens is None else guarded_stream(self._stream, tokens)
-        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(stream)
-        return grpc.method_handlers_generic_handler(SERVICE.name, handlers)
+        call = self._calls.get(head.path)
+        if head.http_status != 200:
+            stream.answer_plainly(head.http_status)
+        elif head.fault is not None:
+            stream.fail(*head.fault)
+        elif call is None:
+            stream.fail("UNIMPLEMENTED", f"there is no method `{head.path}`")
+        elif tokens and head.path not in self._open and not tokens.admit(head.authorization):
+            stream.refuse(REFUSED)
+        elif head.coding not in CODINGS:
+            stream.fail("UNIMPLEMENTED", f"messages must be of one of {', '.join(CODINGS)}", accepts=True)
+        elif stream.connection.sender.unsent_bytes > 2 * self.limits.body_bytes:
+            stream.fail("RESOURCE_EXHAUSTED", "the client must read the answers that it has been sent")
+        else:
+            stream.call = call(stream)
 
-    def _health(self) -> Any:
+    def _of_inference(self) -> dict[str, Callable[[Stream], Call]]:
+        calls: dict[str, Callable[[Stream], Call]] = {
+            name: partial(Unary, begin=partial(self._describe, name)) for name in DESCRIBED
+        }
+        calls["ModelInfer"] = partial(Unary, begin=begin_infer(self))
+        calls["ModelStreamInfer"] = lambda stream: StreamInfer(stream, self)
+        return {f"/{SERVICE.name}/{name}": call for name, call in calls.items()}
+
+    def _of_health(self) -> dict[str, Callable[[Stream], Call]]:
         service = health_service()
-        response = service.methods["Check"].response
+        return {f"/{service.name}/Check": partial(Unary, begin=self._check)}
 
-        async def check(_: bytes, __: Context) -> bytes:
-            return bytes(response(status="NOT_SERVING" if self._draining else "SERVING").SerializeToString())
+    def _check(self, stream: Stream, data: bytes, compressed: bool) -> None:
+        """Answer a probe, of all or of the service. Raises `Refused`."""
+        if compressed:
+            data = unpacked_message(data, stream.head.coding, self.limits.body_bytes)
+        check = health_service().methods["Check"]
+        try:
+            service = check.request.FromString(data).service
+        except DecodeError as error:
+            refuse("FS201", f"the request is not a HealthCheckRequest: {error}")
+        if service not in ("", SERVICE.name):
+            stream.fail("NOT_FOUND", f"there is no service `{service}`")
+            return
+        status = "NOT_SERVING" if self.connections.draining else "SERVING"
+        stream.answer(check.response(status=status).SerializeToString())
 
-        return grpc.method_handlers_generic_handler(service.name, {"Check": _unary(check)})
+    def _describe(self, name: str, stream: Stream, data: bytes, compressed: bool) -> None:
+        """Answer with what HTTP would. Raises `Refused`."""
+        if compressed:
+            data = unpacked_message(data, stream.head.coding, self.limits.body_bytes)
+        asked = question(name, data)
+        answered = partial(self._answer, asked, stream)
+        if isinstance(asked.route, ExtensionRoute):
+            local = stream.connection.local
+            answer = self.extensions.answer(asked.route, asked.body, local, answered)
+            if answer is not None:
+                answered(answer)
+        else:
+            self._describe_models(asked, answered)
 
-    def _described(self, name: str) -> UnaryAnswer:
-        async def answer(data: bytes, context: Context) -> bytes:
-            try:
-                asked = question(name, data)
-                answered = await self._ask(asked, context)
-            except Refused as refused:
-                await abort(context, refused)
-                raise
-            if answered.status >= 400 and not said_not_ready(asked):
-                said = msgspec.json.decode(answered.body)["error"]
-                await context.abort(grpc.StatusCode[code_of(answered.status)], said)
-            return method_response(asked, answered.status, answered.body)
-
-        return answer
-
-    async def _ask(self, asked: Question, context: Context) -> Answer:
-        """What HTTP would answer. Raises `Refused`."""
+    def _describe_models(self, asked: Question, answered: Callable[[Answer], None]) -> None:
+        """Answer what only reads what models there are, once they are in memory."""
         route = asked.route
-        if not isinstance(route, ExtensionRoute):
-            assert not isinstance(route, Infer | Predict)
-            try:
-                return await self._describe(route)
-            except Refused as refused:
-                return refusal(refused)
-        ended: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        assert not isinstance(route, ExtensionRoute | Infer | Predict)
 
-        def done(answer: Answer) -> None:
-            if not ended.done():
-                ended.set_result(answer)
+        def fetched(found: Model | Refused) -> None:
+            if isinstance(found, Refused):
+                answered(refusal(found))
+            else:
+                self._describe_models(asked, answered)
 
-        answer = self._extensions.answer(route, asked.body, is_local(context), done)
-        return answer if answer is not None else await ended
-
-    async def _describe(self, route: Description) -> Answer:
-        """Raises `Refused`."""
-        while True:
-            try:
-                return describe(route, self._models.table, not self._draining, self._version)
-            except Cold as cold:
-                await self._fetched(cold.version)
-
-    async def _infer(self, data: bytes, context: Context) -> bytes:
-        self._active += 1
         try:
-            response = await self._answered(read_infer(data), data, context)
-            return bytes(response.SerializeToString())
-        except Refused as refused:
-            await abort(context, refused)
-            raise
-        except Exception as error:
-            if isinstance(error, grpc.aio.AbortError):
-                raise
-            _log.exception("a gRPC request failed")
-            await context.abort(grpc.StatusCode.INTERNAL, _FAILED)
-            raise
-        finally:
-            self._active -= 1
-
-    async def _stream(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        """Answer requests in their order, some of them running at once."""
-        running: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(_STREAM_AHEAD)
-
-        async def read() -> None:
-            async for data in requests:
-                await running.put(asyncio.create_task(self._streamed(data, context)))
-            await running.put(None)
-
-        reader = asyncio.create_task(read())
-        self._active += 1
-        try:
-            while (task := await running.get()) is not None:
-                yield await task
-        finally:
-            self._active -= 1
-            reader.cancel()
-            while not running.empty():
-                if task := running.get_nowait():
-                    task.cancel()
-
-    async def _streamed(self, data: bytes, context: Context) -> bytes:
-        request_id = ""
-        try:
-            message = read_infer(data)
-            request_id = message.id
-            return stream_response(await self._answered(message, data, context))
-        except Refused as refused:
-            return stream_failure(str(refused), request_id)
-        except Exception:
-            _log.exception("a request of a gRPC stream failed")
-            return stream_failure(_FAILED, request_id)
-
-    async def _answered(self, message: Any, data: bytes, context: Context) -> Any:
-        try:
-            model = self._models.resolve(message.model_name, message.model_version)
+            answered(describe(route, self.models.table, not self.connections.draining, self._version))
         except Cold as cold:
-            model = await self._fetched(cold.version)
-        except Forked as forked:
-            return await self._tried(forked.fork, message, data, context)
-        return await self._inferred(model, message, data, context)
+            self.models.fetch(cold.version, fetched)
+        except Refused as refused:
+            answered(refusal(refused))
 
-    async def _tried(self, fork: Fork, message: Any, data: bytes, context: Context) -> Any:
-        """Answer by the side of a rollout that the request gets."""
-        trial = self._trials.begin(fork, lambda name: metadata(context, name))
-        ok = False
-        try:
-            model = trial.version.model or await self._fetched(trial.version)
-            response = await self._inferred(model, message, data, context, trial)
-            ok = True
-            return response
-        finally:
-            trial.ended(ok)
-
-    async def _inferred(
-        self, model: Model, message: Any, data: bytes, context: Context, trial: Trial | None = None
-    ) -> Any:
-        began = perf_counter()
-        local = is_local(context) if b"shared_memory" in data else False
-        regions = self._extensions.shared_memory.get if local else no_regions
-        request = parse_infer(message, model.signature, regions)
-        read_ms = (perf_counter() - began) * 1e3
-        outputs = await self._run(model, request, context, trial)
-        began = perf_counter()
-        response = infer_response(model.name, model.version, request, outputs)
-        tally = self._engine.tally(model)
-        tally.read_ms += read_ms
-        tally.write_ms += (perf_counter() - began) * 1e3
-        return response
-
-    async def _fetched(self, version: Version) -> Model:
-        """Have a model loaded. Raises `Refused`."""
-        landed: asyncio.Future[Model | Refused] = asyncio.get_running_loop().create_future()
-
-        def done(found: Model | Refused) -> None:
-            if not landed.done():  # else the client has left
-                landed.set_result(found)
-
-        self._models.fetch(version, done)
-        found = await landed
-        if isinstance(found, Refused):
-            raise found
-        return found
-
-    async def _run(
-        self, model: Model, request: InferRequest, context: Context, trial: Trial | None
-    ) -> list[Array]:
-        left_ms = [request.timeout_us / 1e3] if request.timeout_us else []
-        if (left_s := context.time_remaining()) is not None:
-            left_ms.append(left_s * 1000)
-        landed: list[list[Array] | Refused] = []
-        waiting: asyncio.Future[None] | None = None
-
-        def done(outcome: list[Array] | Refused) -> None:
-            landed.append(outcome)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(None)
-
-        names, rows = tuple(wanted.spec.name for wanted in request.wanted), rows_of(request.feed)
-        call = Call(
-            model,
-            request.feed,
-            names,
-            rows,
-            done if trial is None else trial.watched(request.feed, names, rows, done),
-            self._engine.now_ms() + min(left_ms) if left_ms else None,
-            priority_of(request.priority),
-        )
-        self._engine.submit(call)
-        if not landed:  # a small model has run within `submit`
-            waiting = asyncio.get_running_loop().create_future()
-            try:
-                await waiting
-            except asyncio.CancelledError:  # the client has left, or its deadline has passed
-                self._engine.cancel(call)
-                raise
-        if isinstance(landed[0], Refused):
-            raise landed[0]
-        return landed[0]
-
-
-def _unary(answer: UnaryAnswer) -> Any:
-    return grpc.unary_unary_rpc_method_handler(answer)
-
-
-def _options(limits: Limits, shared: bool) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", limits.body_bytes),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.max_metadata_size", limits.head_bytes),
-        ("grpc.max_connection_idle_ms", round(limits.idle_s * 1000)),
-        # Where nobody else is meant to, a second server would take half of the calls in silence.
-        ("grpc.so_reuseport", int(shared)),
-        # Clients may ask whether the connection lives, as often as Triton lets them.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 300_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-    ]
+    def _answer(self, asked: Question, stream: Stream, answer: Answer) -> None:
+        if answer.status >= 400 and not said_not_ready(asked):
+            stream.fail(code_of(answer.status), msgspec.json.decode(answer.body)["error"])
+        else:
+            stream.answer(method_response(asked, answer.status, answer.body))

@@ -1,67 +1,146 @@
-"""One gRPC call: who asks, from where, and how it is refused."""
+"""The kinds of gRPC calls: what stands between a stream's messages and who answers them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from ipaddress import ip_address
-from typing import Any
-from urllib.parse import unquote
-
-import grpc
+import logging
+from collections import deque
+from collections.abc import Callable
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.engine.calls import Overloaded
-from flowserve.core.wire.answers import refusal
-from flowserve.core.wire.grpc import code_of
-from flowserve.core.wire.tokens import REFUSED, Tokens
+from flowserve.shell.wire.inference import FAILED, Answered, Host, Inference, Outcome
+from flowserve.shell.wire.streams import Stream
 
-Context = Any
-"""A `grpc.aio.ServicerContext`; grpc has no types."""
-UnaryAnswer = Callable[[bytes, Context], Awaitable[bytes]]
-StreamAnswer = Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]
+_log = logging.getLogger("flowserve")
+# Requests of one stream that may run at once; more wait in the client, by flow control.
+_AHEAD_MAX = 16
 
-
-def guarded(answer: UnaryAnswer, tokens: Tokens) -> UnaryAnswer:
-    """Answer only who has a token."""
-
-    async def checked(data: bytes, context: Context) -> bytes:
-        await _check_token(context, tokens)
-        return await answer(data, context)
-
-    return checked
+Begin = Callable[[Stream, bytes, bool], Callable[[], None] | None]
+"""Answers a stream, given its only message and whether that is compressed, or raises `Refused`. Returns what
+is to be done when the client leaves."""
 
 
-def guarded_stream(answer: StreamAnswer, tokens: Tokens) -> StreamAnswer:
-    """Answer only who has a token."""
+class Unary:
+    """A call of one message and one answer."""
 
-    async def checked(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        await _check_token(context, tokens)
-        async for response in answer(requests, context):
-            yield response
+    ready = True
+    patient = False
 
-    return checked
+    __slots__ = ("_begin", "_cancel", "_message", "_stream")
+
+    def __init__(self, stream: Stream, begin: Begin) -> None:
+        self._stream = stream
+        self._begin = begin
+        self._cancel: Callable[[], None] | None = None
+        self._message: tuple[bytes, bool] | None = None
+
+    def message(self, data: bytes, compressed: bool) -> None:
+        """Keep the message until it is known to be the only one."""
+        if self._message is not None:
+            self._stream.fail("UNIMPLEMENTED", "the method takes one message, and more have come")
+        self._message = data, compressed
+
+    def ended(self) -> None:
+        """Begin to answer."""
+        stream, message = self._stream, self._message
+        self._message = None
+        if message is None:
+            stream.fail("UNIMPLEMENTED", "the method takes one message, and none has come")
+            return
+        try:
+            self._cancel = self._begin(stream, *message)
+        except Refused as refused:
+            stream.refuse(refused)
+        except Exception:
+            _log.exception("a gRPC call of %s failed", stream.head.path)
+            stream.fail("INTERNAL", FAILED)
+
+    def cancel(self) -> None:
+        """Drop the request."""
+        if self._cancel is not None:
+            self._cancel()
 
 
-async def _check_token(context: Context, tokens: Tokens) -> None:
-    if not tokens.admit(metadata(context, "authorization").encode()):
-        await abort(context, REFUSED)
+def begin_infer(server: Host) -> Begin:
+    """How `ModelInfer` is answered."""
+
+    def begin(stream: Stream, data: bytes, compressed: bool) -> Callable[[], None]:
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Answered):
+                stream.answer(outcome.data, outcome.coding)
+            elif isinstance(outcome, Refused):
+                stream.refuse(outcome)
+            else:
+                stream.fail("INTERNAL", FAILED)
+
+        inference = Inference(server, stream, done, streamed=False)
+        inference.begin(data, compressed)
+        return inference.cancel
+
+    return begin
 
 
-async def abort(context: Context, refused: Refused) -> None:
-    """End a call with a refusal. Raises."""
-    pushback: tuple[tuple[str, str], ...] = ()
-    if isinstance(refused, Overloaded):  # what gRPC's own retries heed
-        pushback = (("grpc-retry-pushback-ms", str(refused.retry_after_s * 1000)),)
-    await context.abort(grpc.StatusCode[code_of(refusal(refused).status)], str(refused), pushback)
+class StreamInfer:
+    """`ModelStreamInfer`: answers in the order of the requests, some of which run at once.
+
+    A refusal is an answer like others, and the stream goes on.
+    """
+
+    patient = True
+
+    def __init__(self, stream: Stream, server: Host) -> None:
+        self._stream = stream
+        self._server = server
+        self._running: deque[_Turn] = deque()
+        self._all = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether another request may run: not for a client that does not read the answers before it."""
+        return len(self._running) < _AHEAD_MAX and not self._stream.parts
+
+    def message(self, data: bytes, compressed: bool) -> None:
+        """Begin to answer a request."""
+        turn = _Turn(self._advance)
+        self._running.append(turn)
+        turn.inference = Inference(self._server, self._stream, turn.done, streamed=True)
+        turn.inference.begin(data, compressed)
+
+    def ended(self) -> None:
+        """End once all is answered."""
+        self._all = True
+        self._advance()
+
+    def cancel(self) -> None:
+        """Drop the requests."""
+        for turn in self._running:
+            if turn.inference is not None:
+                turn.inference.cancel()
+        self._running.clear()
+
+    def _advance(self) -> None:
+        """Send the answers whose turn it is."""
+        full = not self.ready
+        while self._running and (answered := self._running[0].answered) is not None:
+            self._running.popleft()
+            self._stream.send(answered.data, answered.coding)
+        if self._all and not self._running:
+            self._stream.finish()
+        elif full and self.ready:
+            self._stream.pull()
 
 
-def metadata(context: Context, name: str) -> str:
-    """What a client has sent along by a name in lower case, "" for nothing."""
-    given = dict(context.invocation_metadata() or ()).get(name, "")
-    return given if isinstance(given, str) else given.decode("latin-1")
+class _Turn:
+    """A request's place in a stream."""
 
+    __slots__ = ("_advance", "answered", "inference")
 
-def is_local(context: Context) -> bool:
-    """Whether the client is on this host, by gRPC's way to write where it is."""
-    kind, _, peer = unquote(context.peer()).partition(":")
-    return kind == "unix" or ip_address(peer.rpartition(":")[0].strip("[]").partition("%")[0]).is_loopback
+    def __init__(self, advance: Callable[[], None]) -> None:
+        self._advance = advance
+        self.answered: Answered | None = None
+        self.inference: Inference | None = None
+
+    def done(self, outcome: Outcome) -> None:
+        assert isinstance(outcome, Answered), "what is refused in a stream is a message"
+        self.answered = outcome
+        self.inference = None
+        self._advance()

@@ -7,38 +7,61 @@ threads, so that health and other models are answered meanwhile.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from time import perf_counter
 from typing import Protocol
 
+import msgspec
+
 from flowc.plan.diagnostics import Refused, refuse
+from flowc.plan.exposition import accepts_openmetrics
 from flowserve.core.models.fork import Fork, Forked
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import ByModel, Model
 from flowserve.core.models.table import Cold, Version
 from flowserve.core.wire.addresses import Tcp, Unix
+from flowserve.core.wire.alike import Alike
 from flowserve.core.wire.answers import Answer, describe, refusal
-from flowserve.core.wire.coding import unpacked
-from flowserve.core.wire.extension_routes import ExtensionRoute
+from flowserve.core.wire.coding import chosen_coding, unpacked
+from flowserve.core.wire.extension_routes import ExtensionRoute, Metrics
+from flowserve.core.wire.heads import Heads, Received
 from flowserve.core.wire.hosting import Repository
-from flowserve.core.wire.routes import Infer, Predict, parse_route
+from flowserve.core.wire.routes import Infer, Predict, route_of
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.models.trials import Trial, Trials
-from flowserve.shell.wire.connection import Connection, Limits, Received
+from flowserve.shell.observe.observer import Observer
+from flowserve.shell.wire.connection import AnswerObserver, Connection
+from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.exchange import Exchange
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
+from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
+from flowserve.shell.wire.lookout import Lookout
+from flowserve.shell.wire.observing import HttpObserver
 from flowserve.shell.wire.security import Security
 
-_SWEEP_S_MAX = 1.0
+_OWN_BYTES_MAX = 2**31  # what we have packed ourselves
 _GONE = Answer()  # whatever it is: there is nobody to read it
 
 
 class Endpoint(Protocol):
-    """Another way to the same models, beside HTTP."""
+    """A way to the models of a process: HTTP, and what is beside it."""
+
+    protocol: str
+    answers: dict[int, int]
+    """How many answers it gave, by HTTP's status."""
+
+    @property
+    def open_connections(self) -> int:
+        """How many there are."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests for predictions are being answered."""
 
     async def drain(self) -> bool:
         """Finish what was begun, within the limits' `drain_s`. Returns whether that was enough."""
@@ -73,9 +96,9 @@ async def serve(
         acceptor = await create(lambda: Connection(server), sock=listener, backlog=BACKLOG, ssl=tls)
     except OSError as error:  # another process has bound the same address meanwhile, and listens already
         refuse("FS104", f"the server cannot listen: {reason(error)}")
-    endpoints: list[Endpoint] = [server]
+    endpoints = server.endpoints
     for opening in beside:
-        endpoints.append(await opening(server))  # noqa: PERF401 - what one refuses ends the server
+        endpoints.append(await opening(server))
     on_listening()
     await stop.wait()
     acceptor.close()
@@ -94,6 +117,8 @@ async def _drain(endpoints: Sequence[Endpoint]) -> bool:
 class Server:
     """Every connection of a process, and the engine that runs its models."""
 
+    protocol = "http"
+
     def __init__(
         self,
         models: Serving,
@@ -103,6 +128,7 @@ class Server:
         security: Security = Security(),  # noqa: B008 - frozen
         engine: LoopEngine | None = None,
         alone: bool = True,
+        observer: Observer | None = None,
     ) -> None:
         """`version` is the server's own; `alone` says that no other process answers for it."""
         self._loop = asyncio.get_running_loop()
@@ -114,22 +140,41 @@ class Server:
         self.engine = engine or LoopEngine(self._loop)
         self.trials = Trials(self.engine)
         self.extensions = Extensions(repository or FixedRepository(models, self.engine), alone)
-        self.draining = False
+        self.heads = Heads(self.headers)
+        self.held_bytes = 0
+        self.readers = ByModel(lambda model: Alike(model.signature))
+        self._lookout = Lookout(self._loop, limits.look_out_s, lambda: self.engine.uses_threads)
+        self.answers: dict[int, int] = {}
+        self.observing = observer
+        self.observer: AnswerObserver | None = HttpObserver(observer) if observer is not None else None
+        self.endpoints: list[Endpoint] = [self]
         self.exchanges: dict[Connection, Exchange] = {}
-        self._connections: set[Connection] = set()
-        self._changed = asyncio.Event()
+        self.connections: Connections[Connection] = Connections(limits)
+        self.opened = self.connections.opened
+        self.settled = self.connections.settled
+        self.sweep = self.connections.sweep
+        self.drain = self.connections.drain
 
-    def opened(self, connection: Connection) -> bool:
-        """Take note of a connection; false when there are too many."""
-        self._connections.add(connection)
-        return len(self._connections) <= self.limits.connections
+    @property
+    def open_connections(self) -> int:
+        """How many there are."""
+        return len(self.connections)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests for predictions are being answered."""
+        return len(self.exchanges)
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to end."""
+        return self.connections.draining
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        self._connections.discard(connection)
         if (exchange := self.exchanges.pop(connection, None)) is not None:
             exchange.cancel()
-        self.settled()
+        self.connections.closed(connection)
 
     def admits(self, received: Received) -> bool:
         """Whether the client may ask that, by its token."""
@@ -140,16 +185,13 @@ class Server:
             or received.target.partition(b"?")[0] in OPEN_PATHS
         )
 
-    def settled(self) -> None:
-        """Let `drain` look again."""
-        if self.draining:
-            self._changed.set()
-
     def answer(self, received: Received, connection: Connection) -> Answer | None:
         """Answer now what is only a description or runs inline; of the rest `connection` hears later."""
+        received.began_s = perf_counter()
         try:
-            route = parse_route(received.method, received.target.decode("latin-1"))
+            route = route_of(received.method, received.target)
             if isinstance(route, Infer) or isinstance(route, Predict):  # noqa: SIM101 - a union costs 0.2 us
+                self._lookout.came()
                 plain = isinstance(route, Predict)
                 try:
                     model = self.models.resolve(route.name, route.version)
@@ -180,7 +222,7 @@ class Server:
 
     def _try(self, fork: Fork, received: Received, connection: Connection, plain: bool) -> Answer | None:
         """Answer by the side of a rollout that the request gets."""
-        routing = received.routing or {}
+        routing = received.others or {}
         trial = self.trials.begin(fork, lambda name: routing.get(name.encode(), b"").decode("latin-1"))
 
         def begin(model: Model) -> Answer | None:
@@ -199,7 +241,7 @@ class Server:
         """Have a model loaded, then begin with it, unless the client has left."""
 
         def fetched(found: Model | Refused) -> None:
-            gone = connection not in self._connections
+            gone = connection not in self.connections
             if trial is not None and (gone or isinstance(found, Refused)):
                 trial.ended(ok=False)
             if gone:
@@ -214,11 +256,16 @@ class Server:
 
     def _extend(self, route: ExtensionRoute, received: Received, connection: Connection) -> Answer | None:
         """Raises `Refused`. A load may end before it returns, or later."""
+        if isinstance(route, Metrics):
+            accept = (received.others or {}).get(b"accept", b"").decode("latin-1")
+            route = Metrics(b"stages=false" not in received.target, accepts_openmetrics(accept))
         body = unpacked(received.body, received.coding, self.limits.body_bytes)
         asked, early = True, []
 
         def done(answer: Answer) -> None:
-            if asked:
+            if answer.encoding and chosen_coding(received.accept_coding) != answer.encoding:
+                self.engine.aside(partial(_plain, answer), done)
+            elif asked:
                 early.append(answer)
             else:
                 connection.answered(answer)
@@ -227,28 +274,8 @@ class Server:
         asked = False
         return answer or (early[0] if early else None)
 
-    async def sweep(self) -> None:
-        """Check every connection's deadline, again and again: with one timer for all, setting one is free."""
-        limits = self.limits
-        shortest = min(limits.head_s, limits.body_s, limits.idle_s, limits.write_s, limits.linger_s)
-        while True:
-            await asyncio.sleep(min(_SWEEP_S_MAX, shortest / 2))
-            now = self._loop.time()
-            for connection in list(self._connections):
-                connection.check(now)
 
-    async def drain(self) -> bool:
-        """Finish what was begun, within `drain_s`. Returns whether that was enough.
-
-        Connections at rest stay open so long, so that `ready` can be seen to be false.
-        """
-        self.draining = True
-        end = self._loop.time() + self.limits.drain_s
-        while self._connections and (left := end - self._loop.time()) > 0:
-            if not any(connection.active for connection in self._connections):
-                for connection in list(self._connections):
-                    connection.close()
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
-        return not self._connections
+def _plain(answer: Answer) -> Answer:
+    """The same answer for a client that takes no packed ones."""
+    body = unpacked(answer.body, answer.encoding, _OWN_BYTES_MAX)
+    return msgspec.structs.replace(answer, body=body, encoding="")

@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import assert_never
 
@@ -69,14 +68,10 @@ def only_this_host(listener: socket.socket) -> bool:
     return isinstance(address, Unix) or ip_address(address.host.partition("%")[0]).is_loopback
 
 
-@contextlib.contextmanager
-def private_sockets() -> Iterator[None]:
-    """Let sockets in the file system that are made within be for the owner and the group."""
-    before = os.umask(_UMASK)
-    try:
-        yield
-    finally:
-        os.umask(before)
+def inode_of(listener: socket.socket) -> int:
+    """Return which file a Unix socket is, 0 for a port."""
+    address = address_of(listener)
+    return os.stat(address.path).st_ino if isinstance(address, Unix) else 0
 
 
 def remove_unix(address: Address, inode: int) -> None:
@@ -95,16 +90,19 @@ def reason(error: OSError | UnicodeError) -> str:
 def _bind_unix(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        remove_stale(path)
-        with private_sockets():
+        _remove_stale(path)
+        before = os.umask(_UMASK)
+        try:
             listener.bind(path)
+        finally:
+            os.umask(before)
     except OSError as error:
         listener.close()
         refuse("FS104", f"the server cannot listen on `unix:{path}`: {reason(error)}")
     return listener
 
 
-def remove_stale(path: str) -> None:
+def _remove_stale(path: str) -> None:
     """Remove a socket on which nobody listens any more, as a killed server leaves it. Raises `OSError`."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):

@@ -24,6 +24,8 @@ class Tls(msgspec.Struct, frozen=True):
     certificates: bytes
     key: bytes
     context: ssl.SSLContext
+    """Of HTTP/1.1."""
+    http2_context: ssl.SSLContext
 
 
 class Security(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ def security_of(credentials: Credentials) -> Security:
     tls = None
     if credentials.key:
         with _in_memory(credentials.certificates) as chain, _in_memory(credentials.key) as key:
-            tls = Tls(credentials.certificates, credentials.key, _tls_context(chain, key))
+            tls = Tls(credentials.certificates, credentials.key, *_tls_contexts(chain, key))
     return Security(tls, Tokens((), credentials.digests) if credentials.digests else None)
 
 
@@ -84,7 +86,7 @@ def _read_tls(certificate: Path, key: Path) -> Tls:
         if not file.is_file():
             refuse("FS254", "there is no such file", Place(str(file)))
     try:
-        return Tls(certificate.read_bytes(), key.read_bytes(), _tls_context(certificate, key))
+        return Tls(certificate.read_bytes(), key.read_bytes(), *_tls_contexts(certificate, key))
     except ssl.SSLError as error:
         why = (error.reason or "not PEM, or a key with a passphrase").replace("_", " ").lower()
         refuse("FS254", f"the certificate and its key cannot be used: {why}", Place(str(certificate)))
@@ -94,10 +96,15 @@ def _read_tls(certificate: Path, key: Path) -> Tls:
         )
 
 
-def _tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+def _tls_contexts(certificate: Path, key: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    return _tls_context(certificate, key, "http/1.1"), _tls_context(certificate, key, "h2")
+
+
+def _tls_context(certificate: Path, key: Path, protocol: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols([protocol])
     # A key with a passphrase would have OpenSSL ask for it at the terminal.
     context.load_cert_chain(certificate, key, password=lambda: "")
     return context

@@ -5,7 +5,7 @@ import random
 import pytest
 from graphs import host, plan
 
-from flowrun.core.changes import Exited, Opened
+from flowrun.core.changes import Exited, Opened, Resolved
 from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Failure
 from flowrun.core.progress import Progress
@@ -51,8 +51,6 @@ def by_hand(state):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_counters_say_what_every_node_says(seed):
-    from flowrun.core.changes import Resolved
-
     chance = random.Random(seed)
     state, progress = begin()
     now = 0
@@ -122,6 +120,27 @@ def test_the_longest_way_counts_where_little_is_left_to_do():
     for node in ("a0", "b", "c", "d"):
         step(state, progress, Exited(100, node, 1, Artifact("a", 1)))
     assert progress.left_ms(state, 100) == pytest.approx(900)  # nine after each other, not 900 / 4
+
+
+def test_the_level_is_the_first_at_which_something_is_left_to_do():
+    state, progress = begin("a\nb\nc < a\nd < c b\ne < d")
+    seen = [progress.level(state)]
+    for now, node in enumerate("acbde", 1):
+        failure = Failure("FR201", "no") if node == "d" else None
+        if node != "e":  # which is blocked by then
+            step(state, progress, Exited(now, node, 1, None if failure else Artifact("a", 1), failure))
+        seen.append(progress.level(state))
+    assert seen == [(1, 4), (1, 4), (1, 4), (3, 4), (4, 4), (4, 4)]
+
+
+def test_the_nodes_of_a_loop_are_at_its_level():
+    state, progress = begin("load\nm control=map < load\nend < m")
+    step(state, progress, Exited(1, "load", 1, Artifact("a", 1)))
+    step(state, progress, Resolved(2, "m", ("x", "y")))
+    step(state, progress, Exited(3, "m[x]", 1, Artifact("a", 1)))
+    assert progress.level(state) == (2, 3)
+    step(state, progress, Exited(4, "m[y]", 1, Artifact("a", 1)))
+    assert progress.level(state) == (3, 3)
 
 
 def test_nodes_a_second_and_failures():

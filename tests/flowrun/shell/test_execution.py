@@ -165,9 +165,31 @@ class TestReasons:
         found = killed("a", "preempted", Failure(code, "it ended"))
         assert found == Failure("FR209", "it was preempted: the daemon ends")
 
-    def test_it_failed_by_itself(self, killed):
-        own = Failure("FR201", "ValueError")
-        assert killed("a timeout=1500", "timeout", own) == own
+    RAISED = Failure("FR201", "SystemExit: ended", "flows.py:7", "see to the file")
+
+    @pytest.mark.parametrize(
+        ("graph", "reason", "found"),
+        [
+            ("a timeout=1500", "timeout", ("FR203", "it took longer than its time limit of 1.5 s")),
+            ("a", "cancelled", ("FR202", "cancelled")),
+        ],
+    )
+    def test_an_exception_that_it_raised_when_it_was_asked_to_end(self, killed, graph, reason, found):
+        """That is what a handler of SIGTERM does which lets `finally` run: the reason is ours still."""
+        assert killed(graph, reason, self.RAISED) == Failure(*found, "flows.py:7")
+
+    def test_silence_is_worth_another_attempt_however_it_ends(self, execution):
+        one = execution("a heartbeat=1000 retry_on=hang retries=1")
+        one.step(Exceeded(10, "a", 1, "hang", 1001))
+        one.step(Exited(11, "a", 1, failure=self.RAISED))
+        assert one.state.by_id["a"].retried == {"hang": 1}
+
+    @pytest.mark.parametrize(
+        ("reason", "own"),
+        [("", Failure("FR201", "ValueError")), ("timeout", Failure("FR205", "it gives another type"))],
+    )
+    def test_it_failed_by_itself(self, killed, reason, own):
+        assert killed("a timeout=1500", reason, own) == own
 
 
 class TestLogs:

@@ -4,6 +4,7 @@ import pytest
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.config import Config, parse_config
+from flowserve.core.models.settings import ModelSettings
 
 LIMITS = ("body_bytes", "drain_s")
 
@@ -28,10 +29,14 @@ def test_everything():
         ("\nprocesses = 0\n", "`processes` is wrong: expected `int` >= 1", "c.toml:2:1"),
         ('processes = "2"', "`processes` is wrong: expected `int`, got `str`", "c.toml:1:1"),
         ("proceses = 2", "there is no setting `proceses`", "c.toml:1:1"),
-        ("[limits]\ndrain_s = -1", "is wrong: expected `float` > 0.0", "c.toml"),
+        ("[limits]\ndrain_s = -1", "`limits.drain_s` is wrong: expected `float` > 0.0", "c.toml:2:1"),
         ("[limits]\n\ndrain = 1", "there is no setting `limits.drain`", "c.toml:3:1"),
         ("[rollout]\nmin_requests = 0", "`rollout.min_requests` is wrong: expected `int` >= 1", "c.toml:2:1"),
-        ("[rollout]\nsteps = [1, 500]", "`rollout.steps` is wrong: expected `float` <= 100.0", "c.toml:2:1"),
+        (
+            "[rollout]\nsteps = [1, 500]",
+            "`rollout.steps[1]` is wrong: expected `float` <= 100.0",
+            "c.toml:2:1",
+        ),
         (
             "[rollout]\nsteps = [5, 1]",
             "`rollout.steps` is wrong: the steps of a rollout must go up",
@@ -39,6 +44,15 @@ def test_everything():
         ),
         ("[rollout]\nshare = 5", "there is no setting `rollout.share`", "c.toml:2:1"),
         ("[limts]\ndrain_s = 1", "there is no setting `limts`", "c.toml:1"),
+        ("[model.m]\ntier = 5", "`model.m.tier` is wrong: expected `int` <= 4", "c.toml:2:1"),
+        ("[model.'a.b']\n\nteir = 1", "there is no setting `model.a.b.teir`", "c.toml:3:1"),
+        ("[model]\nm = { tier = 0 }", "`model.m.tier` is wrong: expected `int` >= 1", "c.toml:2:1"),
+        ("model.m.threads = 0", "`model.m.threads` is wrong: expected `int` >= 1", "c.toml:1:1"),
+        ('[model.m]\nbatching = "no"', "`model.m.batching` is wrong: invalid enum value 'no'", "c.toml:2:1"),
+        ("[model.m]\nmax_rows = 2\npreferred_rows = 3", "it must be at most `max_rows`", "c.toml:3:1"),
+        ("batching = false\n[model.m]\nmax_rows = 2", "there are no batches where", "c.toml:3:1"),
+        ("[model.m]\ntimeout_ms_max=1\ntimeout_ms=2", "must be at most `timeout_ms_max`", "c.toml:3:1"),
+        ("[tiers]\nm = 1", "there is no setting `tiers`", "c.toml:1"),
     ],
 )
 def test_what_is_wrong(text, message, place):
@@ -54,3 +68,19 @@ def test_a_near_name_is_offered():
     with pytest.raises(Refused) as caught:
         parse_config("proceses = 2", "c.toml", LIMITS)
     assert caught.value.diagnostics[0].hint == "`processes` is one"
+
+
+def test_a_model_has_what_is_said_of_it_then_of_all_others_then_of_the_server():
+    text = """
+        tier = 3
+        batching = false
+        [model."*"]
+        queue = 7
+        threads = "auto"
+        [model.iris]
+        batching = "on"
+        threads = 2
+    """
+    models = parse_config(text, "c.toml", LIMITS).per_model()
+    assert models.of("iris") == ModelSettings(tier=3, batching="on", queue=7, threads=2)
+    assert models.of("other") == ModelSettings(tier=3, batching="off", queue=7, threads="auto")

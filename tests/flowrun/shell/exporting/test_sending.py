@@ -196,6 +196,17 @@ def test_a_process_says_what_went_wrong(log, capfd):
     assert "note: the run could not be sent: 10 OpenLineage events were not taken" in capfd.readouterr().err
 
 
+def test_of_several_each_says_what_went_wrong(log, capfd):
+    receiver = Receiver(400)
+    exporting.Exports(log.home, play(log), 0, {"otel": receiver.url, "openlineage": receiver.url}).finish()
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.partition(" were not taken")[0] for line in lines] == [
+        "note: the run could not be sent: 5 spans",
+        "note: the run could not be sent: 10 OpenLineage events",
+    ]
+    receiver.shutdown()
+
+
 def test_where_to_send(monkeypatch, capsys):
     assert exporting.wanted("http://a", "file", {}) == {"otel": "http://a", "openlineage": "file"}
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://b"}

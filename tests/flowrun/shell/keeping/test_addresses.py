@@ -5,8 +5,9 @@ import pytest
 from graphs import host, plan
 
 from flowc.plan.diagnostics import Refused
-from flowrun.core.changes import Exited, Opened
+from flowrun.core.changes import Exited, Logged, Opened
 from flowrun.core.decide import decide
+from flowrun.core.logged import gather
 from flowrun.core.state import State
 from flowrun.shell.keeping.addresses import get, outputs
 from flowrun.shell.log.home import Home
@@ -20,8 +21,11 @@ def log(tmp_path):
     log.close()
 
 
-def made(log, **values):
-    """The state of a run in which nodes gave these values; slashes of their names are written `__`."""
+def made(log, logged=None, **values):
+    """The state of a run in which nodes gave these values; slashes of their names are written `__`.
+
+    Node `a` has `logged` others by name.
+    """
     values = {name.replace("__", "/"): value for name, value in values.items()}
     graph = plan("\n".join(values))
     run = log.create("main", "plans/main.plan.jsonl", 1000)
@@ -29,6 +33,9 @@ def made(log, **values):
     state, event = State(graph, {}), Opened(1000, log.keep_plan(graph)[0], {}, host(), {})
     while event:
         log.append(run, log.length(run), [event, *decide(state, event)])
+        if logged and isinstance(event, Opened):
+            kept = {name: log.home.store.put(value) for name, value in logged.items()}
+            log.append(run, log.length(run), [Logged(1000, "a", 1, artifacts=kept)])
         running = next(iter(state.running.values()), None)
         event = running and Exited(1000, running.node.id, 1, artifacts[running.node.id])
     return state, artifacts
@@ -81,6 +88,32 @@ class TestOutputs:
         log.home.store.path(digest).unlink()
         (one,) = outputs("main-1", state, log.home.store)
         assert one.bytes == 0
+
+
+class TestLogged:
+    @pytest.fixture(autouse=True)
+    def run(self, log):
+        """Node `a` logged a value, an array, parts, and something that is called as its result is."""
+        values = {"note": {"x": 1}, "loss/all": np.arange(5), "parts": [np.ones(2)], "result": "logged"}
+        return made(log, values, a=1)[0]
+
+    def test_stands_after_results(self, log, run):
+        logged = gather(log.changes("main-1")).artifacts
+        found = outputs("main-1", run, log.home.store, "", logged)
+        assert [one.address.rpartition("/")[0].removeprefix("main-1/a/") for one in found] == [
+            "result",
+            "note",
+            "loss%all",
+            "parts",
+            "parts.0",
+            "result",
+        ]
+
+    def test_is_found_by_name(self, log, tmp_path):
+        assert get(log, "main-1/a/note", None) == {"x": 1}
+        assert get(log, "main-1/a", None) == get(log, "main-1/a/result", None) == 1
+        get(log, "main-1/a/loss%all", tmp_path / "loss.npy")
+        assert np.load(tmp_path / "loss.npy").tolist() == [*range(5)]
 
 
 class TestGet:

@@ -9,7 +9,7 @@ import pytest
 from graphs import host, plan
 
 from flowc.plan.diagnostics import Refused
-from flowrun.core.changes import Earlier, Exited, Finish, Opened
+from flowrun.core.changes import Earlier, Exited, Finish, Logged, Opened
 from flowrun.shell.keeping.retention import Retention, collect
 from flowrun.shell.keeping.verify import verify
 from flowrun.shell.log.home import Home
@@ -56,6 +56,23 @@ def done(log, at_ms, **made):
     run, artifacts = begin(log, at_ms, **made)
     end(log, run, at_ms)
     return artifacts
+
+
+def logs(log, at_ms, *artifacts):
+    """A run whose node `a` made nothing that has a file, and logged artifacts under one name."""
+    run, _ = begin(log, at_ms)
+    told = [Logged(at_ms, "a", 1, artifacts={"plot": artifact}) for artifact in artifacts]
+    log.append(run, log.length(run), [*told, Exited(at_ms, "a", 1, log.home.store.put(1))])
+    end(log, run, at_ms)
+    return run
+
+
+def damage(path):
+    was = path.stat()
+    path.chmod(0o644)
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
 
 
 def is_there(log, artifact):
@@ -115,6 +132,16 @@ class TestRetention:
         log.append(run, log.length(run), [again, Finish(3000, "succeeded")])
         collect(log, ALL, later())
         assert is_there(log, made["a"])
+
+    def test_what_was_logged_stays_with_its_run(self, log):
+        first, last = log.home.store.put(np.arange(5)), log.home.store.put(np.arange(6))
+        run = logs(log, 1000, first, last)
+        again = Opened(3000, log.opened(run).plan, {}, host(), {"a": Earlier(1)})
+        log.append(run, log.length(run), [again, Finish(3000, "succeeded")])
+        assert collect(log, ALL, later()).files == 1  # what was logged anew under its name
+        assert (is_there(log, first), is_there(log, last)) == (False, True)
+        collect(log, NONE, later())
+        assert not is_there(log, last)
 
     def test_only_told(self, log):
         made = done(log, 1000, a=5)
@@ -231,14 +258,10 @@ class TestVerify:
         made = done(log, 1000, a=5, b=6)
         (digest,) = log.home.store.digests(made["b"])
         path = log.home.store.path(digest)
-        was = path.stat()
-        path.chmod(0o644)
-        data = path.read_bytes()
         if how == "gone":
             path.unlink()
         else:
-            path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-            os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+            damage(path)
         (problem,) = verify(log).problems
         assert problem.code == "FR307"
         assert "node `b` of run `main-1` made it" in problem.notes
@@ -250,3 +273,14 @@ class TestVerify:
         log.home.store.path(digest).write_bytes(b"")
         (problem,) = verify(log).problems
         assert "no run refers to it any more" in problem.notes
+
+    def test_what_was_logged_is_made_again_by_its_node_alone(self, log):
+        artifact = log.home.store.put(np.arange(5))
+        logs(log, 1000, artifact)
+        (digest,) = log.home.store.digests(artifact)
+        damage(log.home.store.path(digest))
+        found = verify(log)
+        (problem,) = found.problems
+        assert "node `a` of run `main-1` logged it" in problem.notes
+        assert "`flowrun retry main-1 --from a`" in problem.hint
+        assert [one.made_by for one in found.damage] == [()]

@@ -41,7 +41,7 @@ def test_what_it_shows():
     text = "\n".join(lines())
     assert "main-7  █" in text
     assert "4 of 4,001 nodes  3.00 s, about" in text
-    assert "8 running, " in text
+    assert "level 2 of 3, 8 running, " in text
     assert ", 1 failed, 1 blocked" in text
     assert "CPUs  ██████████ 8 of 8" in text
     assert "2 GPUs are idle" in text

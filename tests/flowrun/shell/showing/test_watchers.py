@@ -8,9 +8,9 @@ import sys
 import pytest
 from graphs import Run, host
 
-from flowrun.core.changes import Exited, Opened, Retry, Start, Woke
+from flowrun.core.changes import CancelRequested, Exited, Finish, Opened, Retry, Start, Woke
 from flowrun.core.model import Artifact, Failure, Placement
-from flowrun.shell.showing.watchers import JsonWatcher, LiveWatcher, PlainWatcher, say
+from flowrun.shell.showing.watchers import FEW, JsonWatcher, LiveWatcher, PlainWatcher
 
 CHANGES = [
     Opened(1000, "p", {}, host()),
@@ -36,6 +36,20 @@ def test_plain_lines(state, capsys):
         "   1.50 s  done   load        1.50 s",
         "   2.00 s  failed tree[a]  ValueError: no",
         "   2.00 s  retry  tree[a]  in 1.00 s",
+    ]
+
+
+@pytest.mark.parametrize("nodes", [2, FEW + 1])
+def test_who_cancels_is_told_what_comes_and_what_another_time_does(nodes, capsys):
+    state = Run("\n".join(f"n{i}" for i in range(nodes)), now=1000).state
+    watcher = PlainWatcher()
+    for at_ms in 2500, 2700:
+        state.apply(CancelRequested(at_ms))
+        watcher.see(state, [CancelRequested(at_ms)])
+    notes = [line for line in capsys.readouterr().out.splitlines() if " note " in line]
+    assert notes == [
+        "   1.50 s  note   cancelled: what runs is asked to end, and made to 5 s later; again: at once",
+        "   1.70 s  note   cancelled: what runs is ended at once",
     ]
 
 
@@ -97,12 +111,21 @@ def test_the_live_view_has_a_line_while_the_log_cannot_be_written(state, monkeyp
         assert ("cannot be written for 0 s: database is locked; nothing starts" in screen.getvalue()) is shown
 
 
-def test_saying_something_into_a_closed_pipe_is_no_error(monkeypatch):
-    """And from then on it goes nowhere."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w") as pipe:
-        monkeypatch.setattr(sys, "stdout", pipe)
-        for _ in range(3):
-            say(["a line"])
-        assert os.readlink(f"/proc/self/fd/{writer}") == "/dev/null"
+def test_a_terminal_that_goes_away_is_no_error(state, monkeypatch):
+    from rich.console import Console
+
+    master, slave = os.openpty()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        console = Console(force_terminal=True, width=100)
+        monkeypatch.setattr("rich.get_console", lambda: console)
+        monkeypatch.setattr("rich.live.get_console", lambda: console)
+        watcher = LiveWatcher()
+        watcher.see(state, CHANGES[:2])
+        os.close(master)
+        for change in CHANGES[2:]:
+            watcher._next_s = 0.0
+            watcher.see(state, [change])
+        assert os.readlink(f"/proc/self/fd/{slave}") == "/dev/null"
+        watcher.see(state, [Finish(5000, "failed")])

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from flowserve.core.engine.batching import Policy
-from flowserve.core.engine.profile import Profile, batch_sizes, policy_for, same, sample
+from flowserve.core.engine.profile import (
+    Profile,
+    batch_sizes,
+    chosen_threads,
+    policy_for,
+    same,
+    sample,
+    settled,
+)
+from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import TensorSpec
 from flowserve.core.wire.datatypes import DATATYPES
 
@@ -29,9 +38,40 @@ def test_what_depends_on_other_rows_is_not_joined():
     assert batch_sizes(Profile({1: 1, 2: 1, 4: 1}, independent=False)) == (0, 0)
 
 
-def test_a_policy_keeps_what_is_set():
-    policy = policy_for(Profile({1: 1, 2: 1.1, 4: 1.2}, True), Policy(queue_max=7))
-    assert (policy.queue_max, policy.rows_max, policy.preferred_rows) == (7, 4, 4)
+HELPS = Profile({1: 1, 2: 1.1, 4: 1.2}, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "profile", "expected"),
+    [
+        ({}, HELPS, ("on", 4, 4)),
+        ({}, Profile({1: 1, 2: 2}, True), ("off", 0, 0)),
+        ({"max_rows": 2}, HELPS, ("on", 2, 2)),
+        ({"max_rows": 256, "preferred_rows": 100}, HELPS, ("on", 256, 100)),
+        ({"batching": "off"}, HELPS, ("off", 0, 0)),
+        ({"batching": "on"}, Profile(), ("on", 64, 64)),
+        ({"batching": "on", "max_rows": 8}, Profile({1: 1, 2: 2}, True), ("on", 8, 8)),
+    ],
+)
+def test_what_is_said_of_batches_and_what_is_measured(said, profile, expected):
+    settings = settled(ModelSettings(**said), profile)
+    assert (settings.batching, settings.max_rows, settings.preferred_rows) == expected
+    assert settled(settings, profile) == settings
+
+
+def test_a_policy_is_what_the_settings_say():
+    said = ModelSettings(max_rows=8, preferred_rows=4, delay_ms=2, queue=7, queue_s=1.5, threads=4)
+    assert policy_for(said, processors=8) == Policy(2, 8, 4, 2, 7, 1500)
+    assert policy_for(ModelSettings(concurrency=3, threads=4), 8).concurrency == 3
+    assert policy_for(ModelSettings(threads=4), 2).concurrency == 1
+
+
+@pytest.mark.parametrize(
+    ("run_ms", "threads"),
+    [({1: 8}, 1), ({1: 8, 2: 4.4, 4: 2.6, 8: 2.4}, 4), ({1: 8, 2: 7}, 1), ({1: 8, 2: 7, 4: 1}, 1)],
+)
+def test_threads_are_taken_as_long_as_they_help(run_ms, threads):
+    assert chosen_threads(run_ms) == threads
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature
 from flowserve.core.models.table import Cold, Table, Version
 

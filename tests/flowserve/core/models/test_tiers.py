@@ -50,6 +50,29 @@ def test_a_small_one_stays_when_a_large_one_has_to_go_anyhow():
     assert gone([resident("s", 4, 1, 1), resident("l", 4, 60, 2)], 50, 100) == "l"
 
 
+def test_what_a_pipeline_runs_goes_after_it_and_is_as_dear():
+    held = [
+        resident("m", 4, 10, 1),
+        Resident(Key("p", 1), 2, 0, 5, (Key("m", 1),)),
+        resident("a", 3, 10, 2),
+        resident("b", 2, 10, 4),
+    ]
+    assert gone(held, 10, 30) == "a"
+    assert gone(held, 20, 30) == "ab"
+    assert gone(held, 30, 30) == "abpm"
+    pinned = [resident("m", 4, 10), Resident(Key("p", 1), 1, 0, 0, (Key("m", 1),))]
+    assert make_room(pinned, 10, Budget(10), NOW_S).lacking == 10
+
+
+def test_what_a_pipeline_of_a_pipeline_runs_goes_last():
+    held = [
+        Resident(Key("q", 1), 3, 0, 2, (Key("p", 1),)),
+        Resident(Key("p", 1), 4, 0, 1, (Key("m", 1),)),
+        resident("m", 4, 10, 1),
+    ]
+    assert gone(held, 10, 10) == "qpm"
+
+
 RESIDENTS = st.lists(
     st.builds(
         Resident,

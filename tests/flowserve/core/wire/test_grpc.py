@@ -8,7 +8,7 @@ from tritonclient.grpc import service_pb2 as theirs
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.models.table import Table, Version
 from flowserve.core.wire.answers import describe, refusal
@@ -23,7 +23,6 @@ from flowserve.core.wire.extension_routes import (
     Statistics,
 )
 from flowserve.core.wire.grpc import (
-    code_of,
     infer_response,
     method_response,
     parse_infer,
@@ -32,6 +31,7 @@ from flowserve.core.wire.grpc import (
     stream_failure,
     stream_response,
 )
+from flowserve.core.wire.http2.rpc import code_of
 
 
 def signature(*names: str, labels=()) -> Signature:

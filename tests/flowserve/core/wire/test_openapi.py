@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.models.table import Version
 from flowserve.core.wire.datatypes import DATATYPES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.plain import encode_plain, parse_plain

@@ -11,7 +11,8 @@ from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
 from flowserve.core.wire.classification import best_classes
 from flowserve.core.wire.datatypes import DATATYPES
-from flowserve.core.wire.protocol import encode_response, parse_request
+from flowserve.core.wire.protocol import parse_request
+from flowserve.core.wire.responses import encode_response
 
 FP32, INT64, BYTES = DATATYPES["FP32"], DATATYPES["INT64"], DATATYPES["BYTES"]
 IRIS = Signature(

@@ -5,7 +5,7 @@ import pytest
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature
 from flowserve.core.models.table import Table, Version
 from flowserve.core.wire.statistics import Duration, counted, statistics_of, summed
@@ -67,12 +67,13 @@ def test_of_all_of_one_model_and_of_one_version():
     def version(name, number):
         return Version(Key(name, number), Model(name, number, Signature((), ()), lambda feed, names: []))
 
+    tallies = {("a", 1): tally, ("a", 2): tally, ("b", 1): tally}
     table = Table(
         [version("a", 1), version("a", 2), version("b", 1), Version(Key("cold", 1))], {"a": {"old": 1}}
     )
 
     def asked(name, number=""):
-        return [(s.name, s.version, s.inference_count) for s in counted(table, lambda _: tally, name, number)]
+        return [(s.name, s.version, s.inference_count) for s in counted(table, tallies, name, number)]
 
     assert asked("") == [("a", "1", 2), ("a", "2", 2), ("b", "1", 2), ("cold", "1", 0)]
     assert asked("a") == [("a", "1", 2), ("a", "2", 2)]

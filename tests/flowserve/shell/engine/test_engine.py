@@ -9,10 +9,10 @@ import pytest
 import uvloop
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.engine.batching import Policy
 from flowserve.core.engine.calls import Call, Overloaded
 from flowserve.core.engine.profile import Profile
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
+from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.shell.engine.engine import LoopEngine, Settings
@@ -22,7 +22,7 @@ FP32 = DATATYPES["FP32"]
 SIGNATURE = Signature((TensorSpec("x", FP32, (-1,)),), (TensorSpec("y", FP32, (-1,)),))
 FAST = Profile({1: 0.01, 64: 0.02})
 SLOW = Profile({1: 100.0})
-JOINS = Profile({1: 0.01, 2: 0.01, 64: 0.02}, independent=True)
+JOINS = Profile({1: 0.1, 2: 0.1, 64: 0.2}, independent=True)
 JOINS_ON_THREADS = Profile({1: 10.0, 2: 10.0, 64: 10.0}, independent=True)
 
 
@@ -52,9 +52,9 @@ class Watched:
         return [feed["x"] * 2]
 
 
-def made(run, profile=None, **settings):
-    engine = LoopEngine(asyncio.get_running_loop(), Settings(**settings))
-    model = Model("double", 1, SIGNATURE, run)
+def made(run, profile=None, threads=16, **settings):
+    engine = LoopEngine(asyncio.get_running_loop(), Settings(threads=threads))
+    model = Model("double", 1, SIGNATURE, run, ModelSettings(**settings))
     if profile is not None:
         engine.adopt(model, profile)
     return engine, model
@@ -104,7 +104,7 @@ async def test_many_rows_of_a_small_model_are_long():
 @on_loop
 async def test_a_slow_model_does_not_hold_up_a_fast_one():
     gate = threading.Event()
-    engine, slow = made(Watched(lambda x: gate.wait(20)), SLOW, threads=4, policy=Policy(concurrency=2))
+    engine, slow = made(Watched(lambda x: gate.wait(20)), SLOW, threads=4, concurrency=2)
     fast = Model("fast", 1, SIGNATURE, Watched())
     medium = Model("medium", 1, SIGNATURE, Watched())
     engine.adopt(fast, FAST)
@@ -152,7 +152,7 @@ async def test_what_arrives_while_a_batch_runs_makes_the_next():
         gate.wait(20)
 
     run = Watched(before)
-    engine, model = made(run, JOINS_ON_THREADS, policy=Policy(concurrency=1))
+    engine, model = made(run, JOINS_ON_THREADS, concurrency=1)
     futures = [asked(engine, model, 1)[1]]
     await asyncio.to_thread(started.wait)
     futures += [asked(engine, model, i)[1] for i in range(5)]
@@ -228,7 +228,7 @@ async def test_who_has_left_is_dropped_and_not_told():
         gate.wait(20)
 
     run = Watched(before)
-    engine, model = made(run, SLOW, policy=Policy(concurrency=1))
+    engine, model = made(run, SLOW, concurrency=1)
     running, first = asked(engine, model, 1)
     await asyncio.to_thread(started.wait)
     waiting, second = asked(engine, model, 2, 2)
@@ -245,7 +245,7 @@ async def test_who_has_left_is_dropped_and_not_told():
 @on_loop
 async def test_too_many_are_refused_at_once():
     gate = threading.Event()
-    engine, model = made(Watched(lambda x: gate.wait(20)), SLOW, policy=Policy(concurrency=1, queue_max=2))
+    engine, model = made(Watched(lambda x: gate.wait(20)), SLOW, concurrency=1, queue=2)
     futures = [asked(engine, model, 1)[1] for _ in range(4)]
     refused = told(futures[3])
     assert isinstance(refused, Overloaded)
@@ -257,7 +257,7 @@ async def test_too_many_are_refused_at_once():
 @on_loop
 async def test_who_could_not_be_in_time_is_refused_at_once():
     gate = threading.Event()
-    engine, model = made(Watched(lambda x: gate.wait(20)), SLOW, policy=Policy(concurrency=1))
+    engine, model = made(Watched(lambda x: gate.wait(20)), SLOW, concurrency=1)
     _, first = asked(engine, model, 1)
     _, late = asked(engine, model, 1, deadline_ms=engine.now_ms() + 50)
     assert told(late).diagnostics[0].code == "FS221"
@@ -270,7 +270,7 @@ async def test_who_could_not_be_in_time_is_refused_at_once():
 @on_loop
 async def test_a_deadline_that_passes_while_a_run_does_not_end():
     gate = threading.Event()
-    engine, model = made(Watched(lambda x: gate.wait(20)), Profile({1: 1.0}), policy=Policy(concurrency=1))
+    engine, model = made(Watched(lambda x: gate.wait(20)), Profile({1: 1.0}), concurrency=1)
     _, first = asked(engine, model, 1)
     _, late = asked(engine, model, 1, deadline_ms=engine.now_ms() + 20)
     await late
@@ -286,8 +286,7 @@ async def test_what_was_learned_of_a_model_ends_with_it():
     asked(engine, model, 1)
     del model, double
     gc.collect()
-    assert engine._lanes == {}
-    assert engine._watched == {}
+    assert list(engine._lanes) == []
 
 
 def test_a_warm_up_measures_and_finds_that_rows_are_independent():
@@ -319,3 +318,49 @@ def test_a_warm_up_of_a_model_without_rows_runs_it():
     fixed = Signature((TensorSpec("x", FP32, (2,)),), (TensorSpec("y", FP32, (2,)),))
     profile = measure(Model("m", 1, fixed, lambda feed, outputs: [feed["x"]]))
     assert (list(profile.joined_ms), profile.independent) == ([1], False)
+
+
+@on_loop
+async def test_what_was_answered_is_answered_again_without_a_run():
+    run = Watched()
+    engine, model = made(run, JOINS, cache_mb=1)
+    first = [asked(engine, model, value)[1] for value in (1, 2)]
+    await asyncio.gather(*first)
+    _, again = asked(engine, model, 2)
+    assert told(again) == [4]
+    assert run.rows == [2]
+    tally = engine.tally(model)
+    assert (tally.hits, tally.misses, tally.succeeded, tally.rows) == (1, 2, 3, 2)
+    engine.adopt(model, JOINS)  # as one that is loaded again is
+    await asked(engine, model, 2)[1]
+    assert run.rows == [2, 1]
+
+
+@on_loop
+async def test_a_refusal_is_not_kept():
+    answers = iter([Refused, None])
+
+    def picky(feed, outputs):
+        if next(answers):
+            refuse("FS210", "the model failed")
+        return [feed["x"] * 2]
+
+    engine, model = made(picky, FAST, cache_mb=1)
+    assert isinstance(told(asked(engine, model, 1)[1]), Refused)
+    assert told(asked(engine, model, 1)[1]) == [2]
+
+
+@on_loop
+async def test_a_request_that_says_nothing_has_the_model_s_deadline_and_priority():
+    gate = threading.Event()
+    said = {"timeout_ms": 30, "timeout_ms_max": 40, "priority": 3, "concurrency": 1}
+    engine, model = made(Watched(lambda x: gate.wait(20)), Profile({1: 1.0}), **said)
+    _, first = asked(engine, model, 1)
+    _, late = asked(engine, model, 1)
+    _, later = asked(engine, model, 1, deadline_ms=engine.now_ms() + 1e6)
+    await asyncio.gather(late, later)
+    assert {told(one).diagnostics[0].code for one in (late, later)} == {"FS222"}
+    waiting = [asked(engine, model, 1, **named)[0] for named in ({}, {"priority": 0})]
+    assert [engine._waiting[call][1].priority for call in waiting] == [2, 0]
+    gate.set()
+    await first

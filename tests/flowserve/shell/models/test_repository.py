@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from flowc.plan.diagnostics import Refused
-from flowserve.shell.models import repository as repository_module
+from flowserve.shell.models import writing as writing_module
 from flowserve.shell.models.repository import Published, publish, scan
 
 LABELS = ["setosa", "versicolor", "virginica"]
@@ -156,7 +156,7 @@ def test_a_crash_before_the_rename_leaves_no_version(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(repository_module.os, "rename", crash)
+        patch.setattr(writing_module.os, "rename", crash)
         with pytest.raises(KeyboardInterrupt):
             publish(tmp_path, "iris", classifier(2), LABELS)
     assert scan(tmp_path)[0].versions == (1,)
@@ -203,7 +203,7 @@ def test_publishers_at_the_same_time(tmp_path):
 
 def test_a_version_is_never_replaced_even_without_locks(tmp_path, monkeypatch):
     publish(tmp_path, "iris", classifier(1))
-    monkeypatch.setattr(repository_module, "_versions", lambda folder: [])
+    monkeypatch.setattr(writing_module, "versions_in", lambda folder: [])
     assert "cannot be written" in refusal(publish, tmp_path, "iris", classifier(2))
     assert (tmp_path / "iris/1/model.onnx").read_bytes() == classifier(1)
 
@@ -319,7 +319,7 @@ def test_every_wrong_folder_is_reported(tmp_path):
         scan(tmp_path)
     assert [d.message for d in caught.value.diagnostics] == [
         "model `empty` must have a version's folder, as `1/model.onnx`",
-        "every version of model `half` must have `model.onnx`",
+        "every version of model `half` must have `model.onnx`, or `pipeline.toml` in its place",
     ]
 
 

@@ -9,7 +9,7 @@ from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.models.evidence import Counts, Evidence
 from flowserve.core.models.fork import Fork
 from flowserve.core.models.key import Key
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.rollout import Plan, Rollout, checked
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.models.table import Table, Version

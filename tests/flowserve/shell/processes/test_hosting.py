@@ -17,7 +17,7 @@ from flowserve.shell.processes.messages import Asked, Count, Told
 def repository(control=True, alone=True):
     asked = []
     serving = Serving(Table([Version(Key("m", 1))]))
-    return SupervisedRepository(serving, SimpleNamespace(tally=None), asked.append, control, alone), asked
+    return SupervisedRepository(serving, SimpleNamespace(tallies={}), asked.append, control, alone), asked
 
 
 def test_the_index_has_what_is_not_served_too():

@@ -4,9 +4,11 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +142,7 @@ def test_no_request_fails_while_versions_come_and_a_process_is_not_the_same_for_
 def test_cold_models_are_loaded_when_they_are_asked_for_and_go_when_there_is_no_room(models, tmp_path):
     for number in range(4):
         publish(models, f"large{number}", scaling(number, padding_mb=8))
-    (tmp_path / "c.toml").write_text("tier = 3\nmemory_mb = 36\n[tiers]\nm = 1\n")
+    (tmp_path / "c.toml").write_text("tier = 3\nmemory_mb = 36\n[model.m]\ntier = 1\n")
     with serving(tmp_path, "--config", "c.toml") as server:
         assert server.predict("large3/versions/1") == 3.0
         for _ in range(3):
@@ -240,9 +242,6 @@ def test_grpc_that_cannot_listen_ends_the_server(models, tmp_path):
         )
         assert done.returncode == 1
         assert f"error[FS104]: the server cannot listen on `{server.grpc}`" in done.stderr
-    command = [FLOWSERVE, "start", "--http", "127.0.0.1:0", "--grpc", "unix:g", "--processes", "2"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert "error[FS106]: gRPC is answered at a Unix socket by one process only" in done.stderr
 
 
 def test_a_model_that_has_no_room_is_refused(models, tmp_path):
@@ -264,3 +263,41 @@ def _state(process: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     return "Z"
+
+
+def test_what_is_said_of_a_model_holds_and_is_told(models, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        '[model.m]\nbatching = "on"\nmax_rows = 8\npreferred_rows = 4\ndelay_ms = 2.5\ntimeout_ms = 900\n'
+        "queue = 7\nthreads = 2\nconcurrency = 3\npriority = 2\n[model.none]\n"
+    )
+    with serving(tmp_path, "--config", "c.toml", "--grpc", "127.0.0.1:0") as server:
+        assert "settings of model `none`, which the repository has not" in server.status()["events"][0]
+        said = json.loads(server.ask("GET", "/v2/models/m/config")[1])
+        batching = said["dynamic_batching"]
+        assert (batching["preferred_batch_size"], batching["max_queue_delay_microseconds"]) == ([4], 2500)
+        assert batching["default_queue_policy"]["default_timeout_microseconds"] == 900_000
+        with grpc.InferenceServerClient(server.grpc) as client:
+            config = client.get_model_config("m").config
+            assert ask_grpc(client, "m") == 1.0
+        assert config.instance_group[0].count == 3
+        assert config.dynamic_batching.default_priority_level == 2
+        assert config.dynamic_batching.default_queue_policy.max_queue_size == 7
+        parameters = {name: value.string_value for name, value in config.parameters.items()}
+        expected = {"intra_op_thread_count": "2", "max_rows": "8", "tier": "2", "weights": "prepacked"}
+        assert parameters == expected
+
+
+@pytest.mark.slow  # what is regular takes its seconds
+def test_what_is_asked_for_regularly_is_loaded_before_somebody_asks(models, tmp_path):
+    for name in ("often", "once"):
+        publish(models, name, scaling(2, padding_mb=10))
+    (tmp_path / "c.toml").write_text("tier = 3\nmemory_mb = 15\n")
+    with serving(tmp_path, "--config", "c.toml") as server:
+        for _ in range(50):
+            assert server.predict("often") == 2.0
+            time.sleep(0.1)  # so that several looks find some
+        assert server.predict("once") == 2.0
+        page = server.ask("GET", "/")[1].decode()
+        assert re.search(r"often.*loaded when it is asked for.*once", page, re.DOTALL)
+        server.command("unload", "once")
+        until(lambda: re.search(r"often.*?FP32.*(once|$)", server.ask("GET", "/")[1].decode(), re.DOTALL))

@@ -16,17 +16,19 @@ from hypothesis import strategies as st
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.tally import Tally
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.answers import answer_infer, answer_predict, describe, refusal
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.extension_routes import ExtensionRoute
+from flowserve.core.wire.heads import Heads
 from flowserve.core.wire.plain import parse_plain
 from flowserve.core.wire.protocol import parse_request
 from flowserve.core.wire.routes import Infer, Predict, parse_route
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.connection import Connection, Limits
+from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
+from flowserve.shell.wire.limits import Limits
 
 FP32 = DATATYPES["FP32"]
 SIGNATURE = Signature((TensorSpec("x", FP32, (-1, -1)),), (TensorSpec("y", FP32, (-1, -1)),))
@@ -41,6 +43,9 @@ THOROUGH = settings(
 class Uncounted:
     """An engine that has run nothing."""
 
+    def __init__(self):
+        self.tallies = {}
+
     def tally(self, model):
         return Tally()
 
@@ -50,10 +55,12 @@ class Wire:
 
     limits = LIMITS
     draining = False
+    observer = None
     headers = {b"x-canary"}  # noqa: RUF012 - nobody changes it
 
     def __init__(self) -> None:
         self.written = b""
+        self.answers = {}
         self.closed = False
         self.extensions = Extensions(FixedRepository(MODELS, Uncounted()))
 
@@ -114,23 +121,30 @@ def infer(model, plain, received):
 def exchange(pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
     """The answers to some bytes, and whether the server closed."""
 
+    heads = Heads()
+
     async def talk():
         wire = Wire()
-        host = type("Host", (), {})()
+        host = type("Host", (), {"answers": {}, "observer": None})()
         for name in ("limits", "draining", "headers", "opened", "admits", "answer", "settled"):
             setattr(host, name, getattr(wire, name))
+        host.heads, host.held_bytes = heads, 0
         host.closed = lambda connection: None
         connection = Connection(host)
         connection.connection_made(wire)
         for piece in pieces:
             if not wire.closed:
                 connection.data_received(piece)
-            held = connection._body_bytes + connection._head_bytes + connection._withheld_bytes
+            incoming = connection._incoming
+            held = incoming._body_bytes + incoming._head_bytes + incoming._withheld_bytes
             assert held <= LIMITS.body_bytes + LIMITS.head_bytes + len(piece)
         connection.connection_lost(None)
+        assert host.held_bytes == 0
         return wire
 
     wire = asyncio.run(talk())
+    again = asyncio.run(talk())  # with the heads known that could be learned
+    assert (again.written, again.closed) == (wire.written, wire.closed)
     return answers(wire.written), wire.closed
 
 

@@ -12,12 +12,13 @@ import pytest
 import uvloop
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.models.registry import Model
+from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.connection import Connection, Limits
+from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.http import Server
+from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import bind
 
 FP32 = DATATYPES["FP32"]
@@ -326,6 +327,32 @@ def test_what_is_not_taken_ends_the_connection(request_, status, message):
             assert await client.ended()
 
     check()
+
+
+@on_loop
+async def test_all_connections_together_hold_so_many_bytes_and_no_more():
+    gate = threading.Event()
+
+    def slow(feed, outputs):
+        gate.wait(10)
+        return double(feed, outputs)
+
+    body = BODY + b" " * 1000
+    async with running(Limits(held_bytes=1500), slow=slow) as host:
+        first, second, third = [await host.connect() for _ in range(3)]
+        first.send(post(body, "slow"))
+        while not host.server.held_bytes:
+            await asyncio.sleep(0)
+        second.send(b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n")
+        status, text = await second.error()
+        assert (status, text[:7]) == (503, "[FS240]")
+        third.send(post())  # a small one still fits
+        assert (await third.response())[0] == 200
+        gate.set()
+        assert (await first.response())[0] == 200
+        assert host.server.held_bytes == 0
+        first.send(post(body))
+        assert (await first.response())[0] == 200
 
 
 @on_loop

@@ -1,0 +1,147 @@
+"""Load for HTTP servers, from one core, by a client that costs a few microseconds a request.
+
+It never sleeps, writes requests that were made before, and reads no more of an answer than its status and its
+length. A client that did more would be measured in place of the server, and one that waits in the kernel
+has to be woken: on virtual machines that takes longer than a server does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import serving
+
+
+class Line:
+    """A keep-alive connection with at most one request on its way. Reading never waits."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.socket = socket.create_connection((host, port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.began = 0.0
+        self._heads: dict[bytes, tuple[int, int]] = {}
+        self._read = b""
+
+    def ask(self, request: bytes) -> None:
+        """Send a request, which must fit into the socket's buffer."""
+        self.began = time.perf_counter()
+        self.socket.send(request)
+
+    def answer(self) -> int | None:
+        """The status of the answer, once all of it is here."""
+        try:
+            came = self.socket.recv(65536)
+        except BlockingIOError:
+            return None
+        if not came:
+            raise ConnectionError("the server has closed a connection")
+        if self._read:
+            came = self._read + came
+        end = came.find(b"\r\n\r\n") + 4
+        found = self._heads.get(came[:end]) or self._look_at(came[:end])
+        if end < 4 or len(came) < end + found[1]:
+            self._read = came
+            return None
+        self._read = b""
+        return found[0]
+
+    def _look_at(self, head: bytes) -> tuple[int, int]:
+        """Status and length, which are the same for the same head."""
+        if not head:
+            return 0, 0
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        assert length, head
+        self._heads.clear()
+        found = self._heads[head] = int(head[9:12]), int(length[1])
+        return found
+
+
+def asker(host: str, port: int, request: bytes) -> Callable[[], None]:
+    """A function that sends a request and looks for the answer until it is here."""
+    line = Line(host, port)
+
+    def ask() -> None:
+        line.ask(request)
+        while (answer := line.answer()) is None:
+            pass
+        assert answer == 200, answer
+
+    return ask
+
+
+def closed_loop(
+    host: str, port: int, request: bytes, connections: int, seconds: float
+) -> tuple[float, dict[str, float]]:
+    """Answers a second and their latencies in microseconds, each connection asking again once answered."""
+    lines = {line.socket.fileno(): line for line in (Line(host, port) for _ in range(connections))}
+    poll = select.epoll()
+    for number in lines:
+        poll.register(number, select.EPOLLIN)
+    took: list[float] = []
+    for line in lines.values():
+        line.ask(request)
+    began = 0.0
+    for counted in (seconds / 5, seconds):  # the first warms up
+        took.clear()
+        began = time.perf_counter()
+        end = began + counted
+        while time.perf_counter() < end:
+            for number, _ in poll.poll(0):
+                line = lines[number]
+                if (answer := line.answer()) is not None:
+                    assert answer == 200, answer
+                    took.append(time.perf_counter() - line.began)
+                    line.ask(request)
+    rate = len(took) / (time.perf_counter() - began)
+    for line in lines.values():
+        line.socket.close()
+    return round(rate, 1), serving.percentiles([value * 1e6 for value in took])
+
+
+def open_loop(
+    host: str, port: int, request: bytes, per_s: float, seconds: float, connections: int
+) -> dict[int, list[float]]:
+    """Microseconds by status, asking at a fixed rate; status 0 stands for what found no connection free."""
+    lines = {line.socket.fileno(): line for line in (Line(host, port) for _ in range(connections))}
+    poll = select.epoll()
+    for number in lines:
+        poll.register(number, select.EPOLLIN)
+    free = deque(lines.values())
+    took: dict[int, list[float]] = {0: []}
+    began, asked, end = time.perf_counter(), 0, seconds + 1.0
+    while (passed := time.perf_counter() - began) < end:
+        due = int(min(passed, seconds) * per_s) - asked
+        for _ in range(due):
+            asked += 1
+            if free:
+                free.popleft().ask(request)
+            else:
+                took[0].append(0.0)
+        for number, _ in poll.poll(0):
+            line = lines[number]
+            if (answer := line.answer()) is not None:
+                took.setdefault(answer, []).append((time.perf_counter() - line.began) * 1e6)
+                free.append(line)
+        if passed > seconds and len(free) == connections:
+            break
+    for line in lines.values():
+        line.socket.close()
+    return took
+
+
+def pinned(run: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a client on its own core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, serving.cores()[1])
+    try:
+        return run(*arguments)
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,1 @@
+"""What a load is made of, and what came of it: requests, latencies, a report. No clock, no network."""

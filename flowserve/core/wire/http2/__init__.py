@@ -1,0 +1,1 @@
+"""HTTP/2 and gRPC's framing as values: bytes to frames, header blocks and messages, and back."""

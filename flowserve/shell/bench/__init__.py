@@ -1,0 +1,1 @@
+"""Puts load on a running server, for `flowserve bench`."""

@@ -1,0 +1,1 @@
+"""Tells of requests elsewhere than in answers: logs, samples, traces."""

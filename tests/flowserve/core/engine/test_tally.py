@@ -1,0 +1,49 @@
+"""What is counted of requests; the statistics of it are tested with the extension's words."""
+
+from bisect import bisect_left
+
+import pytest
+
+from flowserve.core.engine.tally import STAGES, Tally
+from flowserve.core.observe.histogram import BOUNDS_MS
+
+
+def test_an_answer_is_counted_in_each_stage():
+    tally = Tally()
+    tally.answered(0.002, 0.02, 0.0, 2.0, 0.2, 2.5)
+    tally.answered(0.002, 0.02, 20.0, 2.0, 0.2, 25.0)
+    assert [sum(counts) for counts in tally.stages] == [2] * len(STAGES)
+    assert [counts.index(1) for counts in (tally.stages[2], tally.request)] == [
+        0,
+        bisect_left(BOUNDS_MS, 2.5),
+    ]
+    assert sum(tally.request) == 2
+    assert tally.request_ms == 27.5
+    assert (tally.route_ms, tally.read_ms, tally.write_ms) == pytest.approx((0.004, 0.04, 0.4))
+
+
+def test_all_of_many_answers_are_counted():
+    tally = Tally()
+    for _ in range(1000):
+        tally.answered(0.002, 0.02, 0.0, 2.0, 0.2, 2.5)
+    assert sum(tally.request) == 1000
+    assert tally.request_ms == pytest.approx(2500)
+
+
+def test_refusals_are_counted_by_status_and_reason():
+    tally = Tally()
+    for reason in ("FS205", "FS205", "FS220"):
+        tally.refused(429 if reason == "FS220" else 400, reason)
+    assert tally.refusals == {(400, "FS205"): 2, (429, "FS220"): 1}
+    assert sum(tally.request) == 0
+
+
+def test_the_rate_is_of_the_last_minute():
+    tally = Tally()
+    for second in range(1, 31):
+        tally.succeeded += 100
+        tally.look(1000.0 + second)
+    assert tally.per_s == pytest.approx(100)  # at once, not after a minute
+    for second in range(60):
+        tally.look(1040.0 + 10 * second)
+    assert tally.per_s < 0.1

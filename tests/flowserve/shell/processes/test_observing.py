@@ -1,0 +1,226 @@
+"""What a server of two processes tells of itself: metrics of both, one log, use in `status`."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc
+from onnx import TensorProto, helper
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as read_text
+
+from flowserve.shell.models.repository import publish
+
+FLOWSERVE = str(Path(sys.executable).parent / "flowserve")
+PATIENCE_S = 30
+INFER = "/v2/models/m/infer"
+TENSOR = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
+BODY = json.dumps({"inputs": [TENSOR]})
+CONFIG = """
+processes = 2
+http = "127.0.0.1:0"
+grpc = "127.0.0.1:0"
+
+[access_log]
+file = "access.log"
+max_mb = 1
+
+[samples]
+file = "samples.log"
+share = 1.0
+
+[samples.redact]
+m = ["x"]
+"""
+
+
+def negative() -> bytes:
+    tensor = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["y"])],
+        "graph",
+        [tensor("x", TensorProto.FLOAT, ["n"])],
+        [tensor("y", TensorProto.FLOAT, ["n"])],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
+
+
+class Server:
+    """One for all tests: they only add to what it has counted."""
+
+    def __init__(self, folder: Path, runtime: str) -> None:
+        publish(folder / "models", "m", negative())
+        (folder / "flowserve.toml").write_text(CONFIG)
+        self.folder, self.env = folder, {**os.environ, "XDG_RUNTIME_DIR": runtime}
+        with open(folder / "log", "w") as log:
+            self.process = subprocess.Popen(
+                [FLOWSERVE, "start", "--config", "flowserve.toml"],
+                cwd=folder,
+                env=self.env,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        for line in self.process.stdout:
+            if found := re.search(r"(grpc|http)://(\S+:(\d+))", line):
+                setattr(self, found[1], found[2])
+            if "listening on http" in line:
+                return
+        raise AssertionError((folder / "log").read_text())
+
+    def ask(self, method, path, body=None, headers=None):
+        connection = HTTPConnection(self.http, timeout=PATIENCE_S)
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        found = response.status, response.read().decode(), response.headers["Content-Type"]
+        connection.close()
+        return found
+
+    def metrics(self):
+        status, text, _ = self.ask("GET", "/metrics")
+        assert status == 200
+        return {
+            (sample.name, *sorted(sample.labels.items())): sample.value
+            for family in read_text(text)
+            for sample in family.samples
+        }
+
+    def requests(self, code="200"):
+        return self.metrics().get(
+            ("flowserve_requests_total", ("code", code), ("model", "m"), ("version", "1")), 0
+        )
+
+    def command(self, *words):
+        command = [FLOWSERVE, *words, "--http", self.http]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60
+        )
+
+
+def until(what):
+    """Wait until it is so; a bound for the test, not a measure."""
+    end = time.monotonic() + PATIENCE_S
+    while not (found := what()):
+        assert time.monotonic() < end, "it never became so"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with tempfile.TemporaryDirectory(prefix="flow-") as runtime:
+        server = Server(tmp_path_factory.mktemp("server"), runtime)
+        try:
+            yield server
+        finally:
+            server.process.terminate()
+            server.process.wait(PATIENCE_S)
+            server.process.stdout.close()
+
+
+def test_one_answer_has_what_both_processes_counted(server):
+    before, refused = server.requests(), server.requests("400")
+    for _ in range(20):  # each over a connection of its own, which either process may take
+        assert server.ask("POST", INFER, BODY)[0] == 200
+    assert server.ask("POST", INFER, "{}")[0] == 400
+    found = server.metrics()
+    assert server.requests() == before + 20
+    assert server.requests("400") == refused + 1
+    assert found["flowserve_model_loaded", ("model", "m"), ("version", "1")] == 2
+    assert found["flowserve_process_resident_bytes", ("process", "0")] > 2**20
+    assert found["flowserve_process_resident_bytes", ("process", "1")] > 2**20
+    stage = ("model", "m"), ("stage", "inference"), ("version", "1")
+    assert found["flowserve_stage_duration_seconds_count", *stage] == before + 20
+
+
+def test_grpc_is_counted_with_it(server):
+    before = server.requests()
+    with grpc.InferenceServerClient(server.grpc) as client:
+        given = grpc.InferInput("x", [1], "FP32").set_data_from_numpy(np.ones(1, np.float32))
+        client.infer("m", [given], request_id="by-grpc", client_timeout=PATIENCE_S)
+    assert server.requests() == before + 1
+    assert server.metrics()["flowserve_answers_total", ("code", "200"), ("protocol", "grpc")] >= 1
+    log = server.folder / "access.log"
+    line = until(lambda: next((of for of in log.read_text().splitlines() if "by-grpc" in of), None))
+    assert json.loads(line)["protocol"] == "grpc"
+
+
+def test_openmetrics_for_who_accepts_it(server):
+    accept = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+    status, text, kind = server.ask("GET", "/metrics", headers=accept)
+    assert (status, kind.partition(";")[0]) == (200, "application/openmetrics-text")
+    assert {family.name for family in read_openmetrics(text)} >= {
+        "flowserve_requests",
+        "flowserve_generation",
+    }
+    assert "stage_duration" not in server.ask("GET", "/metrics?stages=false")[1]
+
+
+def test_both_write_into_one_log_and_samples_hide_what_is_redacted(server):
+    ids = {f"id-{number}" for number in range(20)}
+    for one in ids:
+        server.ask("POST", INFER, BODY, {"X-Request-Id": one})
+
+    def logged(name):
+        lines = [json.loads(line) for line in (server.folder / name).read_text().splitlines()]
+        found = {line["request_id"]: line for line in lines}
+        return found if ids <= found.keys() else None
+
+    assert {until(lambda: logged("access.log"))[one]["code"] for one in ids} == {200}
+    samples = until(lambda: logged("samples.log"))
+    assert {samples[one]["inputs"]["x"].get("redacted") for one in ids} == {True}
+    assert {samples[one]["outputs"]["y"]["data"][0] for one in ids} == {-1.0}
+
+
+def test_status_and_models_tell_of_use(server):
+    server.ask("POST", INFER, BODY)
+    state = json.loads(server.command("status", "--json").stdout)
+    assert state["use"]["requests"] == server.requests()
+    assert 0 < state["use"]["p50_ms"] <= state["use"]["p99_ms"]
+    assert state["resident_bytes"] > 2**20
+    text = server.command("status").stdout
+    assert re.search(r"\d+ requests answered, \d+ refused, .*/s now, p50 .*, p99 ", text)
+    rows = server.command("models", "--running").stdout.splitlines()
+    assert rows[0].split()[:5] == ["model", "version", "state", "aliases", "requests"]
+    assert rows[1].split()[:3] == ["m", "1", "ready"]
+
+
+def test_bench_reports_what_it_did(server):
+    quick = ("--seconds", "0.3", "--warm-up", "0.1", "--connections", "2", "--json")
+    for more in ((), ("--binary",), ("--grpc", server.grpc), ("--rate", "100")):
+        done = json.loads(server.command("bench", "m", *quick, *more).stdout)
+        assert done["answered"] > 5
+        assert done["failed"] == {}
+        assert done["latency_us"]["p50"] <= done["latency_us"]["p99.9"]
+        assert done["server_us"].keys() == {"parse", "queue", "inference", "serialise"}
+
+
+def test_bench_prints_what_there_is_when_it_is_interrupted(server):
+    command = [FLOWSERVE, "bench", "m", "--http", server.http, "--seconds", "60", "--json"]
+    before = server.requests()
+    with subprocess.Popen(command, env=server.env, stdout=subprocess.PIPE, text=True) as bench:
+        until(lambda: server.requests() > before + 10)
+        bench.send_signal(signal.SIGINT)
+        text, _ = bench.communicate(timeout=PATIENCE_S)
+    assert json.loads(text)["seconds"] < 60
+    assert bench.returncode == 130
+
+
+def test_what_a_killed_process_had_counted_counts_on(server):
+    server.ask("POST", INFER, BODY)
+    before = server.requests()  # and with that the supervisor knows
+    restarts = server.metrics()["flowserve_restarts_total",]
+    os.kill(json.loads(server.command("status", "--json").stdout)["processes"][0], signal.SIGKILL)
+    until(lambda: server.metrics()["flowserve_restarts_total",] == restarts + 1)
+    assert server.requests() >= before
