@@ -319,7 +319,7 @@ class Supervisor:
             address = address_of(listener)
             listener.close()
             remove_unix(address, inode)
-        return await self._pool.end(self._settings.drain_s)
+        return await self._pool.end(self._settings.limits.drain_s)
 
 
 def _prepare(catalog: Catalog, proven: Iterable[Key] = ()) -> Prepare:
