@@ -1,30 +1,21 @@
 """The receiving half of an HTTP/2 connection (RFC 9113): frames to streams.
 
 What a peer may make this side keep or do is bounded: streams, header lists and messages by the limits, data
-by windows, and frames that make work but bring nothing by an allowance, which answers and time refill.
+by windows, and frames that make work but bring nothing by an allowance.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from flowserve.core.wire.http2.frames import (
     ACK,
-    CONTINUATION,
     DATA,
-    END_HEADERS,
     END_STREAM,
-    FRAME_BYTES_MAX,
     GOAWAY,
-    HEAD,
-    HEAD_BYTES,
-    HEADERS,
     PADDED,
     PING,
-    PREFACE,
     PRIORITY,
     PUSH_PROMISE,
     RST_STREAM,
@@ -35,7 +26,6 @@ from flowserve.core.wire.http2.frames import (
     Broken,
     BrokenStream,
     ErrorCode,
-    block_of,
     frame,
     read_settings,
     rst_stream,
@@ -44,70 +34,31 @@ from flowserve.core.wire.http2.frames import (
 )
 from flowserve.core.wire.http2.hpack import Decoder, HpackError
 from flowserve.core.wire.http2.rpc import Asked, Head, Malformed, TooLong, Trailers, read_head
-from flowserve.shell.wire.streams import Carrier, Stream
+from flowserve.shell.wire.framing import Framing, Owner
+from flowserve.shell.wire.streams import Stream
 
-# Frames that bring nothing: what a peer may send of them at once, and how that grows again.
-_ALLOWANCE = 1000.0
-_ALLOWANCE_PER_S = 200.0
-_ALLOWANCE_PER_ANSWER = 4.0
 _WIDENED_MIN = 256  # a window that grows by less is made to have much to do
 _CLOSED_MAX = 256
 
 
-class Owner(Carrier, Protocol):
-    """What the receiving half needs of its connection."""
-
-    @property
-    def deaf(self) -> bool:
-        """Whether what still arrives is dropped."""
-
-    def write(self, data: bytes) -> None:
-        """Send a frame."""
-
-    def begin(self, stream: Stream) -> None:
-        """Give a stream that was opened its call, or end it."""
-
-    def reset(self, stream: Stream, code: ErrorCode) -> None:
-        """End a stream, and say why."""
-
-    def drop(self, stream: Stream) -> None:
-        """End a stream that the peer has ended."""
-
-    def ponged(self, payload: bytes) -> None:
-        """Hear the answer to a ping."""
-
-    def bidden_farewell(self) -> None:
-        """Hear that the peer will open no more streams."""
-
-
-class Receiver:
-    """Takes a connection's bytes apart, and keeps its streams while they are open."""
+class Receiver(Framing):
+    """Keeps a connection's streams while they are open."""
 
     def __init__(self, owner: Owner) -> None:
-        self._owner = owner
-        self._limits = owner.limits
+        super().__init__(owner)
         self._decoder: Decoder[Asked] = Decoder(owner.limits.head_bytes, read_head)
         self.streams: dict[int, Stream] = {}
         self.last = 0
         """The highest stream that the peer has opened."""
         self.final = STREAM_MAX
         """The highest that is answered."""
-        self.settled = False
-        """Whether the peer has sent what it must send first."""
         self.acknowledged = False
         """Whether it has taken note of what this side bears."""
         # The newest of the streams that are over; negative where the client had not ended its side.
         self._closed: deque[int] = deque(maxlen=_CLOSED_MAX)
         self._window = WINDOW_MAX  # of all streams, which bound it by their own
-        self._rest = b""  # an incomplete frame
-        self._greeted = False
-        self._block: tuple[int, int, bytearray] | None = None  # of stream and flags, to be continued
-        self._allowance = _ALLOWANCE
-        self._heard_s = 0.0
-        self._rest_s = self._block_s = math.inf  # since when a frame, or a header block, is arriving
-        self._handlers: dict[int, Callable[[int, int, bytes], None]] = {
+        self._handlers |= {
             DATA: self._on_data,
-            HEADERS: self._on_headers,
             PRIORITY: self._on_priority,
             RST_STREAM: self._on_rst_stream,
             SETTINGS: self._on_settings,
@@ -115,28 +66,7 @@ class Receiver:
             PING: self._on_ping,
             GOAWAY: self._on_goaway,
             WINDOW_UPDATE: self._on_window_update,
-            CONTINUATION: self._on_continuation,
         }
-
-    def feed(self, data: bytes, now: float) -> None:
-        """Take what has come. Raises `Broken`."""
-        self._heard_s = now
-        if self._rest:
-            data = self._rest + data
-        at = self._take(data)
-        if at == len(data):
-            if self._rest:
-                self._rest, self._rest_s = b"", math.inf
-        else:
-            if at or not self._rest:
-                self._rest_s = now
-            self._rest = data[at:] if at else data
-
-    def check(self, now: float, passed_s: float) -> None:
-        """Refill the allowance of `passed_s`. Raises `Broken` for what takes too long."""
-        self._allowance = min(_ALLOWANCE, self._allowance + passed_s * _ALLOWANCE_PER_S)
-        if now > self._block_s + self._limits.head_s or now > self._rest_s + self._limits.body_s:
-            raise Broken(ErrorCode.ENHANCE_YOUR_CALM, "a frame took too long")
 
     def forget(self, stream: Stream, answered: bool) -> None:
         """Keep a stream that is over no longer."""
@@ -144,53 +74,8 @@ class Receiver:
         stream.over = True
         stream.release()
         self._closed.append(stream.number if stream.ended else -stream.number)
-        if answered and self._allowance < _ALLOWANCE:
-            self._allowance += _ALLOWANCE_PER_ANSWER
-
-    def _take(self, data: bytes) -> int:
-        """Take the frames that are complete. Returns where the rest begins. Raises `Broken`."""
-        at, end = 0, len(data)
-        if not self._greeted:
-            if data[: len(PREFACE)] != PREFACE[:end]:
-                raise Broken(ErrorCode.PROTOCOL_ERROR, "this is not HTTP/2")
-            if end < len(PREFACE):
-                return 0
-            self._greeted, at = True, len(PREFACE)
-        while end - at >= HEAD_BYTES:
-            high, low, kind, flags, number = HEAD.unpack_from(data, at)
-            length = high << 8 | low
-            if length > FRAME_BYTES_MAX:
-                raise Broken(ErrorCode.FRAME_SIZE_ERROR, f"a frame may have {FRAME_BYTES_MAX} bytes")
-            begin = at + HEAD_BYTES
-            if begin + length > end:
-                break
-            at = begin + length
-            number &= STREAM_MAX
-            if (self._block is not None and kind != CONTINUATION) or (
-                not self.settled and (kind != SETTINGS or flags & ACK)
-            ):
-                raise Broken(ErrorCode.PROTOCOL_ERROR, "another frame is due first")
-            handler = self._handlers.get(kind)
-            if handler is None:  # what is not known means nothing
-                self._spend()
-                continue
-            try:
-                handler(flags, number, data[begin:at])
-            except BrokenStream as broken:
-                if self.acknowledged or broken.code != ErrorCode.REFUSED_STREAM:
-                    self._spend()  # how many streams there may be, it has not known before
-                if (stream := self.streams.get(number)) is not None:
-                    self._owner.reset(stream, broken.code)
-                else:
-                    self._owner.write(rst_stream(number, broken.code))
-            if self._owner.deaf:
-                return end
-        return at
-
-    def _spend(self) -> None:
-        self._allowance -= 1
-        if self._allowance < 0:
-            raise Broken(ErrorCode.ENHANCE_YOUR_CALM, "there are too many frames that bring nothing")
+        if answered:
+            self._refill()
 
     def _stream(self, number: int) -> Stream | None:
         """A stream that is open, None for one that is over. Raises `Broken` for one that never was."""
@@ -218,27 +103,13 @@ class Receiver:
             self._spend()
         stream.take(payload, length, bool(last))
 
-    def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
-        if not number & 1:
-            raise Broken(ErrorCode.PROTOCOL_ERROR, "a client's streams have odd numbers")
-        block = block_of(flags, number, payload)
-        if flags & END_HEADERS:
-            self._on_block(flags, number, block)
+    def _on_broken(self, number: int, broken: BrokenStream) -> None:
+        if self.acknowledged or broken.code != ErrorCode.REFUSED_STREAM:
+            self._spend()  # how many streams there may be, it has not known before
+        if (stream := self.streams.get(number)) is not None:
+            self._owner.reset(stream, broken.code)
         else:
-            self._block, self._block_s = (number, flags, bytearray(block)), self._heard_s
-
-    def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:
-        if self._block is None or self._block[0] != number:
-            raise Broken(ErrorCode.PROTOCOL_ERROR, "there is nothing to continue")
-        self._spend()
-        _, first, block = self._block
-        block += payload
-        if len(block) > self._limits.head_bytes:
-            most = self._limits.head_bytes
-            raise Broken(ErrorCode.ENHANCE_YOUR_CALM, f"a header block may have {most} bytes")
-        if flags & END_HEADERS:
-            self._block, self._block_s = None, math.inf
-            self._on_block(first, number, bytes(block))
+            self._owner.write(rst_stream(number, broken.code))
 
     def _on_block(self, flags: int, number: int, block: bytes) -> None:
         try:
