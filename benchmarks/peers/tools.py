@@ -16,9 +16,13 @@ WORKERS = 2
 
 
 class Wish(NamedTuple):
-    """How a tool is to come up. `own`: each node in a process of its own, with torch there if that can be."""
+    """How a tool is to come up.
 
-    own: bool = False
+    With `own` each node has a process of its own, with torch there if that can be; what that calls gives the
+    command line of a new interpreter, for tools that have nothing else.
+    """
+
+    own: Callable[..., str] | None = None
     array_bytes: int = 0  # of the largest thing that is handed over
 
 
@@ -133,12 +137,9 @@ def parsl(wish: Wish) -> Iterator[Tool]:
         parsl.load(parsl.Config(executors=[executor], run_dir=folder))
         apps: dict[Any, Any] = {}
 
-        def as_program(n: int) -> str:
-            return f"{sys.executable} -c 'import torch; torch.ones(3).sum()'"
-
         def submit(function: Callable[..., Any], *arguments: Any) -> Any:
             if function not in apps:
-                apps[function] = parsl.bash_app(as_program) if wish.own else parsl.python_app(function)
+                apps[function] = parsl.bash_app(wish.own) if wish.own else parsl.python_app(function)
             return apps[function](*arguments)
 
         def each(function: Callable[..., Any], items: range) -> Any:
