@@ -13,7 +13,7 @@ from benchmarks.graph_files import data_folder
 HEAD = """# Results
 
 Written by `make bench`. Compare within a section: machines differ. `PEERS=PYTHON make bench` measures beside
-dask, flytekit and Ray, where that Python has them; `dispatch` beside what the extra `peers` installs.
+Ray, dask, Parsl and flytekit, where that Python has them (the extra `peers` is the first three).
 """
 QUICK: dict[str, tuple[str, ...]] = {  # by name, the options that make it quick; `DATA` is the data's folder
     "six_step": (),

@@ -1,7 +1,18 @@
 """What a node costs that runs in a forked process of its own, with torch there to be used.
 
-Beside it stands what it saves: a new interpreter that imports torch. flowrun's time is that from the decision
-to start a node until its result is heard of, the median over a chain of nodes that do little with torch.
+Beside it stand what it saves, a new interpreter that imports torch, and the same in what is installed of:
+
+- ProcessPoolExecutor with `max_tasks_per_child=1`, forked from a server that has imported torch. It keeps
+  nothing;
+- Ray with `max_calls=1`: a new interpreter for each node;
+- dask's LocalCluster, its worker restarted after each node, forked from a server that has imported torch. It
+  has no process for a node, and forgets all results when it does this;
+- make, with a new interpreter as the recipe, and Parsl, with the same as a `bash_app`: it has nothing between
+  a worker that is used again and a new program.
+
+flowrun's time is that from the decision to start a node until its result is heard of; the others' that from
+submitting a node until its result is there and the next one could start. It is the median over nodes in a row
+that do little with torch.
 """
 
 from __future__ import annotations
@@ -10,10 +21,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness
+from benchmarks import beside, harness
 from flowrun.core.changes import Exited, Start
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.runlog import RunLog
@@ -42,7 +54,7 @@ FRESH = "import torch; torch.ones(3).sum()"
 def measure(repeats: int, nodes: int) -> dict[str, Any]:
     """Time nodes in processes of their own, and interpreters that import torch."""
     harness.byte_compile()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, beside.Beside(["torch", "numpy"]) as others:
         folder = Path(name)
         (folder / "flows.py").write_text(WORKFLOW.format(nodes=nodes))
         commands = Path(sys.executable).parent
@@ -60,9 +72,13 @@ def measure(repeats: int, nodes: int) -> dict[str, Any]:
 
         fresh = [sys.executable, "-c", FRESH]
         sides = {"flowrun": ours, "fresh_interpreter": lambda: harness.wall_ms(fresh, folder)}
+        for peer, side in others.up("own").items():
+            sides[peer] = partial(side.ask, "own", nodes)
+        for peer, run in others.make(_rules).items():
+            sides[peer] = lambda run=run: run(3) * 1000 / 3  # type: ignore[misc]
         figures = harness.alternate(sides, repeats)
     spreads = {f"{name}_ms": harness.spread(values) for name, values in figures.items()}
-    return {"benchmark": "forked_node", **spreads, **harness.machine()}
+    return {"benchmark": "forked_node", **spreads, "left_out": others.left_out, **harness.machine()}
 
 
 def show(figures: dict[str, Any]) -> str:
@@ -73,7 +89,13 @@ def show(figures: dict[str, Any]) -> str:
         if name.endswith("_ms")
     ]
     title = "a node in a forked process of its own with torch there, median (required: flowrun <= 15 ms)"
-    return "\n".join([title, *rows])
+    return "\n".join([title, *rows, *beside.reasons(figures["left_out"])])
+
+
+def _rules(nodes: int) -> str:
+    """A Makefile of new interpreters in a row."""
+    rules = [f"n{n}: {f'n{n - 1}' if n else ''}\n\t{sys.executable} -c '{FRESH}'\n" for n in range(nodes)]
+    return f"all: n{nodes - 1}\n" + "\n".join(rules)
 
 
 if __name__ == "__main__":

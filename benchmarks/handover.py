@@ -2,8 +2,9 @@
 
 In one process: writing a file and flushing it to disk; the same with the store, which hashes it, too; an
 array that lay in the store from the beginning; reading back. Then from the end of one node to the first line
-of the next, in processes of their own: flowrun with an array of numpy's and with one of `flowc.empty`, a
-ProcessPoolExecutor (pickle, kept nowhere), and what is installed of Ray and dask.
+of the next, in processes of their own: flowrun with an array of numpy's and with one of `flowc.empty`, and
+what is installed of ProcessPoolExecutor (pickle, kept nowhere), Ray (kept in shared memory), dask and Parsl
+(sent over a socket, kept in no file), and make (kept as a file; the time has a new interpreter in it).
 
 `--peers PYTHON`, or the environment variable `PEERS`, names a Python of another environment that has these.
 """
@@ -12,17 +13,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import harness
+from benchmarks import beside, harness
 from flowrun.shell.store.artifacts import Store
 
 WORKFLOW = """
@@ -68,45 +71,15 @@ def handover_in_place(n: int):
     return take(in_place(n))
 """
 
-_PARTS = """
-import json, sys, time
-import numpy as np
-n = int(sys.argv[1])
-
-def make(n, by=0):
-    return np.full(n, 1.5), time.monotonic()
-
-def take(made):
-    now = time.monotonic()
-    assert made[0][-1] > 1
-    return (now - made[1]) * 1000
+# With make: a program writes the array to a file, not flushed, and the next one maps it.
+_MAKE = """
+taken: made.npy
+\t{python} -c "import time, numpy as np; made = np.load('made.npy', mmap_mode='r'); now = time.monotonic(); \
+assert made[-1] > 1; open('took', 'w').write(str((now - float(open('ended').read())) * 1000))"
+made.npy:
+\t{python} -c "import time, numpy as np; made = np.full({count}, 1.5); \
+open('ended', 'w').write(str(time.monotonic())); np.save('made.npy', made)"
 """
-PROGRAMS = {
-    "pool": """
-from concurrent.futures import ProcessPoolExecutor
-with ProcessPoolExecutor(2) as pool:
-    print(pool.submit(take, pool.submit(make, n).result()).result())
-""",
-    "ray": """
-import ray
-ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False,
-         object_store_memory=n * 8 * 2 + 2**28)
-make, take = ray.remote(make), ray.remote(take)
-ray.get(take.remote((np.full(3, 2.0), time.monotonic())))  # so that no process has still to be started
-ray.get(make.remote(3))
-print(ray.get(take.remote(make.remote(n))))
-""",
-    "dask": """
-import logging
-from distributed import Client, LocalCluster
-if __name__ == "__main__":
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
-                      silence_logs=logging.ERROR) as cluster, Client(cluster) as client:
-        names = list(client.scheduler_info()["workers"])
-        made = client.submit(make, n, workers=names[:1])
-        print(client.submit(take, made, workers=names[1:]).result())
-""",
-}
 TITLES = {
     "file": "a file, written and flushed",
     "file_unflushed": "a file, written only",
@@ -118,6 +91,8 @@ TITLES = {
     "pool": "ProcessPoolExecutor, nothing kept",
     "ray": "Ray, in shared memory",
     "dask": "dask, processes",
+    "parsl": "Parsl, nothing kept",
+    "make": "make, by a file (new interpreters)",
 }
 
 
@@ -125,26 +100,34 @@ def measure(size_mb: int, repeats: int, peers: str) -> dict[str, Any]:
     """Time the hand-over of an array of so many MB."""
     harness.byte_compile()
     count = size_mb * 2**20 // 8
-    with tempfile.TemporaryDirectory(dir=os.environ.get("HANDOVER_DIR")) as name:
+    with (
+        tempfile.TemporaryDirectory(dir=os.environ.get("HANDOVER_DIR")) as name,
+        beside.Beside(["numpy"], peers) as others,
+    ):
         folder = Path(name)
         figures = _in_one_process(folder, count, repeats)
+        sides: dict[str, Callable[[], float]] = {
+            side: partial(_flowrun, side, folder, count) for side in ("flowrun", "flowrun_in_place")
+        }
+        sides |= {tool: partial(_other, others, tool, count) for tool in beside.TOOLS}
+        if make := shutil.which("make"):
+            sides["make"] = partial(_make, make, folder, count)
         for _ in range(repeats):
-            for side in ("flowrun", "flowrun_in_place", *PROGRAMS):
-                _touch_memory(folder, 3 * count)
-                took = (
-                    _flowrun(side, folder, count)
-                    if side not in PROGRAMS
-                    else _other(side, peers, folder, count)
-                )
-                if took is not None:
-                    figures.setdefault(side, []).append(took)
-    spreads = {f"{side}_ms": harness.spread(times) for side, times in figures.items()}
+            for side, run in sides.items():
+                if side not in others.left_out:
+                    _touch_memory(folder, 3 * count)
+                    try:
+                        figures.setdefault(side, []).append(run())
+                    except beside.LeftOut as reason:
+                        others.left_out[side] = str(reason)
+    spreads = {f"{side}_ms": harness.spread(times) for side, times in figures.items() if times}
     ratios = sorted(put / file for put, file in zip(figures["put"], figures["file"], strict=True))
     return {
         "benchmark": "handover",
         "size_mb": size_mb,
         **spreads,
         "put_over_file": round(ratios[len(ratios) // 2], 2),
+        "left_out": others.left_out,
         **harness.machine(),
     }
 
@@ -154,7 +137,8 @@ def show(figures: dict[str, Any]) -> str:
     lines = [f"an array of {figures['size_mb']} MB handed over, median of the repeats"]
     for side, title in TITLES.items():
         found = figures.get(f"{side}_ms")
-        lines.append(f"{title:<38}{found['median']:>9.1f} ms" if found else f"{title:<38} is not installed")
+        why = figures["left_out"].get(side, "is not installed")
+        lines.append(f"{title:<38}{found['median']:>9.1f} ms" if found else f"{title:<38} left out: {why}")
     lines.append(f"{'store / file':<38}{figures['put_over_file']:>9.2f}    (required <= 1.5)")
     return "\n".join(lines)
 
@@ -243,29 +227,21 @@ def _flowrun(side: str, folder: Path, count: int) -> float:
     return float(json.loads(done.stdout.splitlines()[-1])["summary"]["result"])
 
 
-def _other(side: str, peers: str, folder: Path, count: int) -> float | None:
-    """What another tool takes; nothing if it is not installed."""
-    python = sys.executable if side == "pool" else peers
-    (folder / f"{side}_.py").write_text(_PARTS + PROGRAMS[side])
-    command = [python, f"{side}_.py", str(count)]
-    environment = {**os.environ, "PYTHONPATH": str(_numpy_alone(folder))}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        if "ModuleNotFoundError" not in done.stderr:
-            print(f"{side} failed\n{done.stderr[-2000:]}", file=sys.stderr)
-        return None
-    return float(done.stdout.split()[-1])
+def _other(others: beside.Beside, tool: str, count: int) -> float:
+    """What another tool takes, come up for this alone: what it holds is not in the way of the others."""
+    with others.side(tool, "handover", count * 8) as side:
+        return side.ask("handover", count)
 
 
-def _numpy_alone(folder: Path) -> Path:
-    """A folder with our numpy and nothing else: the other environment may have none."""
-    alone = folder / "numpy_alone"
-    if not alone.exists():
-        alone.mkdir()
-        for package in (Path(np.__file__).parent, Path(np.__file__).parent.parent / "numpy.libs"):
-            (alone / package.name).symlink_to(package)
-    return alone
+def _make(make: str, folder: Path, count: int) -> float:
+    inside = folder / "make"
+    inside.mkdir()
+    (inside / "Makefile").write_text(_MAKE.format(python=sys.executable, count=count))
+    harness.wall_ms([make, "-s"], inside)
+    took = float((inside / "took").read_text())
+    shutil.rmtree(inside)
+    return took
 
 
 if __name__ == "__main__":
-    harness.run(measure, show, **{"size-mb": 1024}, repeats=3, peers=os.environ.get("PEERS", sys.executable))
+    harness.run(measure, show, **{"size-mb": 1024}, repeats=3, peers=beside.PYTHON)

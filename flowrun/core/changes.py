@@ -164,7 +164,10 @@ class Point(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Logged(Change, frozen=True, tag="logged"):
-    """What an operator logged while it ran, in order: metrics, notes, small artifacts by name."""
+    """What an operator logged while it ran, in order: metrics, notes, small artifacts by name.
+
+    Attempt 0 is of another run: the one whose result was reused.
+    """
 
     at_ms: int
     node: str
@@ -293,6 +296,19 @@ class Finish(Change, frozen=True, tag="finish"):
 
 Event = Opened | Exited | Exceeded | Resolved | Verified | Logged | Elsewhere | Woke | CancelRequested
 Command = (
-    Reorder | Start | Reuse | Verify | Resolve | Kill | Retry | Redo | Fail | Block | Skip | Cancel | Finish
+    Reorder
+    | Start
+    | Reuse
+    | Logged
+    | Verify
+    | Resolve
+    | Kill
+    | Retry
+    | Redo
+    | Fail
+    | Block
+    | Skip
+    | Cancel
+    | Finish
 )
 AnyChange = Event | Command

@@ -34,7 +34,7 @@ from flowrun.core.damage import after_damage
 from flowrun.core.failures import DAMAGED, after_failure
 from flowrun.core.foresight import foresee, foresee_again
 from flowrun.core.model import Failure, RunStatus
-from flowrun.core.reuse import look_up
+from flowrun.core.reuse import look_up, taken
 from flowrun.core.scheduler.request import Ref
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import State
@@ -72,7 +72,7 @@ def react(state: State, event: Event) -> list[Command]:
             _carry_out(state, commands, [command])
         case Verified(node=node_id, sound=True):
             artifact, origin, _ = state.verifying[node_id]
-            _carry_out(state, commands, [Reuse(event.at_ms, node_id, artifact, origin)])
+            _carry_out(state, commands, taken(state, Reuse(event.at_ms, node_id, artifact, origin)))
         case CancelRequested():
             _carry_out(state, commands, _cancel(state, event.at_ms))
         case Woke():
@@ -104,8 +104,8 @@ def follow(state: State, commands: list[Command], now_ms: int) -> None:
         for task in hopeful:
             if task.state == "ready" and (hit := look_up(state, task)):
                 artifact, origin, verified = hit
-                take = Reuse if verified else Verify
-                _carry_out(state, commands, [take(now_ms, task.node.id, artifact, origin)])
+                what = (now_ms, task.node.id, artifact, origin)
+                _carry_out(state, commands, taken(state, Reuse(*what)) if verified else [Verify(*what)])
         unresolved, state.unresolved = state.unresolved, []
         _carry_out(
             state, commands, [Resolve(now_ms, task.node.id) for task in unresolved if task.state == "ready"]

@@ -15,6 +15,7 @@ import msgspec
 from blake3 import blake3
 
 from flowc.plan.model import InputRef, Ref
+from flowrun.core.changes import Logged, Reuse
 from flowrun.core.control import flat
 from flowrun.core.keys import substitute
 from flowrun.core.model import Artifact, Origin
@@ -37,6 +38,7 @@ class Hit(NamedTuple):
 class Cache(NamedTuple):
     """What other runs computed: `lookup` says what is known under a content key.
 
+    `logged` says what an attempt logged that computed something.
     Nothing is taken from there if `closed`, nor for the nodes, or nodes of the sites, that are named in
     `refresh`.
     """
@@ -44,6 +46,7 @@ class Cache(NamedTuple):
     lookup: Callable[[bytes], Hit | None]
     closed: bool = False
     refresh: frozenset[str] = frozenset()
+    logged: Callable[[Origin], Logged | None] = lambda origin: None
 
     def is_open_to(self, task: Task) -> bool:
         """Whether a result may be taken for a node: not if it has to run, as what it made is damaged."""
@@ -78,6 +81,14 @@ def look_up(state: State, task: Task) -> Hit | None:
         return None
     key = state.contents[task.node.id] = content.key
     return state.cache.lookup(key) if state.cache.is_open_to(task) else None
+
+
+def taken(state: State, reuse: Reuse) -> list[Reuse | Logged]:
+    """A result that is taken, and what was logged when it was computed: that belongs to it."""
+    logged = state.cache.logged(reuse.origin) if state.cache is not None else None
+    if logged is None:
+        return [reuse]
+    return [reuse, msgspec.structs.replace(logged, at_ms=reuse.at_ms, node=reuse.node, attempt=0)]
 
 
 def may_be_kept(task: Task) -> bool:

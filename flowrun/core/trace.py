@@ -101,7 +101,7 @@ def trace(executions: Iterable[tuple[State, Iterable[AnyChange]]]) -> Trace:
                         slots.give(slices[number].slot)
                         for gpu, lane in slices[number].lanes.items():
                             shares[gpu].give(lane)
-                case Logged():
+                case Logged(attempt=attempt) if attempt:  # what came with a result was logged another time
                     logged.append(change)
             state.apply(change)
             end = max(end, at)

@@ -222,7 +222,8 @@ class Runs:
         """
         inputs, versions, earlier = prepared.inputs, prepared.versions, prepared.earlier
         shared = part(self.order, self.loop.fleet.scheduler, run, of)
-        cache = Cache(self._results.look_up, not as_in.cached, frozenset(as_in.refresh))
+        results = self._results
+        cache = Cache(results.look_up, not as_in.cached, frozenset(as_in.refresh), results.logged)
         state = State(plan, inputs, versions, shared, prepared.derived, cache)
         opened = Opened(
             now_ms(),

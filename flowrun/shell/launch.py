@@ -116,7 +116,8 @@ def launch(request: Request, zygote: ZygoteProcess) -> int:
         for repairs_left in reversed(range(MAX_LOSSES + 1)):
             fleet = Fleet(Scheduler(places.Pool((capacity,))))
             shared = Shared(fleet.scheduler, run, Lane(), (0, 0), alone=True)
-            cache = Cache(log.results().look_up, not request.cached, afresh)
+            results = log.results()
+            cache = Cache(results.look_up, not request.cached, afresh, results.logged)
             state = State(plan, inputs, versions, shared, cache=cache)
             earlier = _earlier(request, home, before, state, afresh)
             opened = Opened(

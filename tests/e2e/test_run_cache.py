@@ -3,6 +3,8 @@
 import json
 import os
 
+from project import Project
+
 FLOW = """
 import numpy as np
 from flowc import Array, foreach
@@ -178,3 +180,56 @@ def test_lineage_goes_from_a_result_to_its_data_and_back(project):
     by_hash = project.json("lineage", project.artifacts("main-1")["data"][:12])
     assert [step["op"] for step in by_hash["made_from"]] == ["flows:load"]
     assert {(step["run"], step["node"]) for step in by_hash["used_by"]} == used
+
+
+LOGS = """
+from flowc import log_artifact, log_metric, log_note
+
+@operator
+def train(epochs: int) -> float:
+    note("train")
+    for epoch in range(epochs):
+        log_metric("loss", 1 / (epoch + 1), epoch)
+    log_note("trained")
+    log_artifact("losses", [1 / (epoch + 1) for epoch in range(1000)])
+    return 1.0
+
+@workflow
+def main(epochs: int = 3) -> float:
+    return train(epochs)
+"""
+
+
+def test_what_a_node_logged_counts_for_each_run_that_takes_its_result(tmp_path):
+    project = Project(tmp_path, LOGS)
+    for _ in range(3):
+        project.execute()
+    assert ran(project) == {"train": 1}
+    found = project.json("runs", "--where", "metric.loss<0.5")
+    assert [row["run"] for row in found] == ["main-1", "main-2", "main-3"]
+    first, third = (project.json("show", run)["logged"] for run in ("main-1", "main-3"))
+    assert [point[:3] for point in third["metrics"][0]["points"]] == [
+        ["loss", 1.0, 0],
+        ["loss", 0.5, 1],
+        ["loss", 1 / 3, 2],
+    ]
+    assert [note["text"] for note in third["notes"]] == ["trained"]
+    assert third["artifacts"] == first["artifacts"]
+    assert "loss" in project.flowrun("show", "main-3").stdout
+    changes = [json.loads(line) for line in project.flowrun("events", "main-3").stdout.splitlines()]
+    assert [change["change"] for change in changes] == ["opened", "reuse", "logged", "finish"]
+    assert not [
+        event
+        for event in json.loads(trace(project, "main-3"))["traceEvents"]
+        if event["ph"] in "Ci" and "loss" in event["name"]
+    ]
+    project.flowrun("gc", "--keep-runs", "1")
+    project.flowrun("get", "main-3/train/losses", "-o", "losses")
+    assert (tmp_path / "losses").stat().st_size > 8000
+    digest = third["artifacts"][0]["artifact"]["hash"]
+    assert (tmp_path / ".flow/artifacts" / digest[:2] / digest[2:]).is_file()
+
+
+def trace(project, run):
+    project.flowrun("trace", run)
+    return (project.folder / f"{run}.trace.json").read_text()

@@ -31,6 +31,7 @@ from flowrun.core.changes import (
     Fail,
     Finish,
     Kill,
+    Logged,
     Opened,
     Redo,
     Reorder,
@@ -208,6 +209,8 @@ def say(command):
             return f"start {node}.{attempt}{gpus}"
         case Reuse(node=node, origin=origin):
             return f"reuse {node} of {origin}"
+        case Logged(node=node, notes=notes):
+            return f"logged {' '.join(notes)} by {node}"
         case Verify(node=node, origin=origin):
             return f"verify {node} of {origin}"
         case Resolve(node=node):

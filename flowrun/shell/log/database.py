@@ -173,6 +173,15 @@ def changes_of(db: sqlite3.Connection, run: str, since: int) -> list[AnyChange]:
     return found
 
 
+def read_from(db: sqlite3.Connection, run: str, since: int) -> Iterator[AnyChange]:
+    """As `changes_of`, maybe from a little earlier on, for who may not want all: a row is read at a time.
+
+    `Mangled`; `sqlite3.Error`, `msgspec.DecodeError`.
+    """
+    for row in db.execute(_ROWS, (run, since)):
+        yield from _verified(run, *row)
+
+
 def changes_at(db: sqlite3.Connection, run: str, position: int) -> tuple[int, list[AnyChange]] | None:
     """What was committed at once with a change of a run, and the position of the first; none if it is gone.
 
@@ -258,13 +267,13 @@ def _statements(batch: Batch) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
     yield _APPEND, [(run, position, len(changes), _sum(body, run, position, len(changes)), body)]
     if keys:
         yield _RESULT, [(key, run, at, _sum(key, run, at)) for at, key in keys.items()]
-    for change in changes:
+    for at, change in enumerate(changes, position):
         if isinstance(change, Finish):
             yield _STATUS, [(run, change.status, change.at_ms)]
         elif isinstance(change, (Opened, Logged)):
             if isinstance(change, Opened):
                 yield _STATUS, [(run, "running", 0)]
-            for statement, row in facts.statements(run, change):
+            for statement, row in facts.statements(run, at, change):
                 yield statement, [row]
 
 

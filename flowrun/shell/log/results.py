@@ -7,10 +7,11 @@ from collections import OrderedDict
 
 import msgspec
 
-from flowrun.core.changes import AnyChange, Exited, Reuse
-from flowrun.core.model import Origin
+from flowrun.core.changes import AnyChange, Exited, Logged, Point, Reuse, Start
+from flowrun.core.model import Artifact, Origin
 from flowrun.core.reuse import Hit
-from flowrun.shell.log.database import Mangled, changes_at, result_of
+from flowrun.shell.log.database import Mangled, changes_at, read_from, result_of
+from flowrun.shell.log.facts import first_logged
 from flowrun.shell.store.artifacts import Store
 from flowrun.shell.store.files import LARGE_BYTES
 
@@ -46,6 +47,35 @@ class Results:
         if hit.artifact.bytes > LARGE_BYTES:
             return hit._replace(verified=False)
         return hit if self._store.is_sound(hit.artifact) else None
+
+    def logged(self, origin: Origin) -> Logged | None:
+        """All that the attempt logged that computed a result, its artifacts as far as they are there still.
+
+        None if it logged nothing, or that cannot be read.
+        """
+        points: list[Point] = []
+        notes: list[str] = []
+        artifacts: dict[str, Artifact] = {}
+        try:
+            first = first_logged(self._db, origin.run, origin.node)
+            if first is None:
+                return None
+            for change in read_from(self._db, origin.run, first):
+                match change:
+                    case Start(node=origin.node, attempt=origin.attempt):
+                        points, notes, artifacts = [], [], {}
+                    case Logged(node=origin.node, attempt=origin.attempt):
+                        points += change.points
+                        notes += change.notes
+                        artifacts.update(change.artifacts)
+                    case Exited(node=origin.node, attempt=origin.attempt, artifact=Artifact()):
+                        break
+        except (sqlite3.Error, msgspec.DecodeError, Mangled):
+            return None
+        there = {name: kept for name, kept in artifacts.items() if self._store.is_sound(kept)}
+        if not (points or notes or there):
+            return None
+        return Logged(0, origin.node, origin.attempt, tuple(points), tuple(notes), there)
 
     def _change(self, run: str, position: int) -> AnyChange | None:
         for (of, first), row in self._rows.items():

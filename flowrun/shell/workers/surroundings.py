@@ -39,6 +39,7 @@ class Surroundings:
         self._outputs = outputs
         self._texts: list[TextIO] = []
         os.environ["FLOW_BEAT"] = beat_file(folder)
+        os.environ["PWD"] = folder  # else that of who started flowrun, which some programs believe
         self._cpus = os.sched_getaffinity(0)
         self._on: tuple[int, ...] = ()
         self._confined = Confined()
@@ -138,6 +139,8 @@ class Surroundings:
             _remove(folder)
         except (OSError, RecursionError):  # it is another user's, or too deep: it stays as it is
             folder = self._folder = f"{folder}+"
+            self._original[b"PWD"] = os.fsencode(folder)
+            os.environ["PWD"] = folder
             _remove(folder)
         os.makedirs(folder, 0o700, exist_ok=True)
         os.chdir(folder)

@@ -5,7 +5,7 @@ import pytest
 from graphs import Run, host, plan
 
 from flowc.plan.model import Code
-from flowrun.core.changes import Earlier, Opened, Reuse
+from flowrun.core.changes import Earlier, Logged, Opened, Point, Reuse
 from flowrun.core.decide import decide
 from flowrun.core.model import Artifact, Origin
 from flowrun.core.resume import carry_over
@@ -65,6 +65,19 @@ class TestHit:
             "reuse score of old-1/score",
             "finish succeeded",
         ]
+
+    @pytest.mark.parametrize("verified", [True, False])
+    def test_what_was_logged_comes_with_it_before_the_run_ends(self, known, verified):
+        done("fit", known)
+        (key,) = known.hits
+        known.hits[key] = known.hits[key]._replace(verified=verified)
+        loss = Point("loss", 0.5, 3, 1)
+        logged = {Origin("old-1", "fit"): Logged(1, "fit", 1, (loss,), ("well",))}.get
+        run = Run("fit", cache=Cache(known, logged=logged), now=70)
+        taken = run.opened if verified else run.verified("fit", True)
+        assert taken == ["reuse fit of old-1/fit", "logged well by fit", "finish succeeded"]
+        assert run.state.metrics == {"loss": 0.5}
+        assert run["fit"].attempt == 0
 
     def test_it_succeeds_at_once_with_that_artifact_and_without_an_attempt(self, known):
         before = done(CHAIN, known)

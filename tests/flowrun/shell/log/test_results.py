@@ -5,9 +5,9 @@ import sqlite3
 import pytest
 from graphs import host, plan
 
-from flowrun.core.changes import Exited, Opened, Reuse, Woke
+from flowrun.core.changes import Exited, Logged, Opened, Point, Reuse, Start, Woke
 from flowrun.core.decide import decide
-from flowrun.core.model import Artifact, Origin
+from flowrun.core.model import Artifact, Failure, Origin, Placement
 from flowrun.core.reuse import Cache, Hit
 from flowrun.core.state import State
 from flowrun.shell.log.database import Batch
@@ -54,6 +54,38 @@ def test_one_that_was_taken_is_of_who_computed_it(home, log):
     artifact, origin = stored(home, [1.0]), Origin("main-1", "a", 2)
     write(log, [Reuse(2, "b", artifact, origin)], {0: KEY})
     assert log.results().look_up(KEY) == Hit(artifact, origin)
+
+
+def test_what_the_attempt_logged_that_computed_it_is_found_with_it(home, log):
+    """Of its artifacts those that are there. What other attempts and nodes logged is not of it."""
+    artifact, kept, gone = stored(home, [1.0]), stored(home, [2.0] * 999), stored(home, [3.0] * 999)
+    points = [Point("loss", 1 / n, n, n) for n in range(1, 5)]
+    run = write(
+        log,
+        [
+            Start(1, "fit", 1, Placement(1), "k"),
+            Logged(1, "fit", 1, (points[0],), ("first",), {"gone": gone}),
+            Exited(2, "fit", 1, failure=Failure("FR301", "no")),
+            Start(3, "fit", 2, Placement(1), "k"),
+            Logged(4, "fit", 2, (points[1],)),
+            Logged(5, "other", 2, (Point("f1", 1.0, 1, 1),)),
+        ],
+        {},
+    )
+    last = Logged(6, "fit", 2, (points[2],), ("second",), {"kept": kept, "gone": gone})
+    write(log, [last, Exited(7, "fit", 2, artifact), Logged(8, "fit", 2, (points[3],))], {}, run)
+    home.store.path(gone.hash).unlink()
+    found = log.results().logged(Origin(run, "fit", 2))
+    assert found == Logged(0, "fit", 2, tuple(points[1:3]), ("second",), {"kept": kept})
+    assert log.results().logged(Origin(run, "quiet", 1)) is None
+    assert log.results().logged(Origin("main-99", "fit", 2)) is None
+
+
+def test_what_was_taken_is_logged_by_who_computed_it(home, log):
+    """It has no attempt, and is not looked for again where it was taken."""
+    run = write(log, [Logged(1, "fit", 0, (), ("of main-0",))], {})
+    assert log.results().logged(Origin(run, "fit", 0)) is None
+    assert log.facts() == {}
 
 
 def test_it_comes_with_the_change_or_not_at_all(home, log):

@@ -115,6 +115,11 @@ class TestItsShare:
         assert self.seen(bench, "FLOW_SCRATCH", scratch="/one") == ["/one"]
         assert self.seen(bench, "FLOW_SCRATCH", scratch="/two") == ["/two"]
 
+    def test_its_working_directory(self, bench):
+        for isolation in ("warm", "fork", "fresh"):
+            look = "os.environ['PWD'] == os.getcwd() == __import__('subprocess').getoutput('pwd')"
+            assert bench.value(bench.run("looks", at=look, isolation=isolation)) == "True"
+
     def test_cpus_of_its_own_and_all_again(self, bench):
         everything = os.sched_getaffinity(0)
         look = "sorted(os.sched_getaffinity(0))"
@@ -129,6 +134,7 @@ class TestFolder:
     def folder(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("FLOW_BEAT", "")
+        monkeypatch.setenv("PWD", str(tmp_path))
         for name in ("stdout", "stderr"):
             monkeypatch.setattr(sys, name, getattr(sys, name))
         return str(tmp_path / "work" / "0")
@@ -146,6 +152,15 @@ class TestFolder:
         os.symlink("/", "root")
         surroundings.put_back()
         assert (os.getcwd(), os.listdir()) == (folder, [])
+
+    def test_has_its_name_in_the_environment_as_a_shell_would_give_it(self, folder, surroundings):
+        surroundings.put_back()
+        surroundings.settle(Spawn("node", 1, "ops:add", "c0de", {}, 1, None))
+        assert os.environ["PWD"] == folder
+        os.environ["PWD"] = "/elsewhere"
+        surroundings.put_back()
+        surroundings.settle(Spawn("node", 2, "ops:add", "c0de", {}, 1, None))
+        assert os.environ["PWD"] == folder
 
     def test_is_left_alone_where_nothing_was_done_in_it(self, folder, surroundings):
         surroundings.put_back()
@@ -182,6 +197,8 @@ class TestFolder:
         surroundings.put_back()
         assert os.getcwd() == f"{folder}+"
         assert os.listdir(folder) == ["stays"]
+        surroundings.settle(Spawn("node", 1, "ops:add", "c0de", {}, 1, None))
+        assert os.environ["PWD"] == f"{folder}+"
 
     def test_where_there_can_be_none_the_node_is_told(self, tmp_path, folder, surroundings):
         (tmp_path / "work").write_text("a file")
