@@ -1,5 +1,6 @@
 """What is damaged is made again, by those who made it, before those who need it go on."""
 
+import msgspec
 import pytest
 from graphs import Run, host
 
@@ -207,6 +208,44 @@ class TestLoops:
         run.done("r[0.0]", B)
         run.done("r[1.0]", C)
         assert run["r"].state == "succeeded"
+
+    def over(self, text):
+        """A run in which a loop is over, and has two nodes."""
+        run = done(f"a\nm control=map < a\n{text}", host(cpus=2), a=A)
+        run.knows("m", 2)
+        run.done("m[0]", B)
+        run.done("m[1]", C)
+        run.now += 10
+        return run
+
+    def test_what_was_to_start_with_what_one_made_waits(self):
+        run = self.over("x < m\ny\nz < m")
+        assert run.states()["ready"] == "z"
+        assert run.finds_damage("x", B) == ["redo m[0], then x", "start m[0].2"]
+        assert run.states() == {"succeeded": "a m m[1]", "running": "y m[0]", "pending": "x z"}
+        assert run.done("m[0]", B) == ["start x.2"]
+        assert run.done("x") == ["start z.1"]
+
+    def test_so_does_what_comes_to_be_next(self):
+        run = self.over("x < m\ny\nz < m y\nbig control=branch < m y")
+        run.finds_damage("x", B)
+        assert run.done("y") == []
+        assert run.done("m[0]", B) == ["resolve big", "start x.2", "start z.1"]
+
+    def test_what_takes_another_part_starts(self):
+        run = self.over("x < m\ny\nz < m")
+        part = msgspec.structs.replace(run["z"].node, args={"a0": {"from": "m", "at": [1]}})
+        run["z"].node = part
+        run.finds_damage("x", B)
+        assert run.states()["running"] == "y m[0]"
+        assert run.states()["ready"] == "z"
+
+    def test_all_that_is_made_again_is_waited_for(self):
+        run = self.over("x < m\ny < m")
+        run.finds_damage("x", B)
+        assert run.finds_damage("y", C) == ["redo m[1], then y", "start m[1].2"]
+        assert run.done("m[1]", C) == []
+        assert run.done("m[0]", B) == ["start x.2", "start y.2"]
 
     @pytest.mark.parametrize("ends_first", [True, False])
     def test_what_they_wait_for_no_more_does_not_end_them(self, ends_first):
