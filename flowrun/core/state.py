@@ -361,32 +361,32 @@ class State:
                 self._hold_back(waiting)
             if waiting.state == "pending" or is_part(task, waiting):
                 waiting.missing += 1
-        for waiting in self._below_control(task):
+        for waiting in self._below(task):
             if waiting.state in ("pending", "ready") and not waiting.missing and self._lacks_again(waiting):
                 self._hold_back(waiting)
         task.state, task.missing = "pending", self._due_before(task)
         if not task.missing:
             self._make_ready(task)
 
-    def _below_control(self, task: Task) -> list[Task]:
-        """What waits for control nodes that may have come to a task's value: nothing links it to the task."""
-        found: dict[int, Task] = {}
+    def _below(self, task: Task) -> list[Task]:
+        """What depends on a task, or on control nodes that may have come to its value."""
+        found: set[int] = set()
         to_see = [task.index]
         while to_see:
-            index = to_see.pop()
-            for below in self.dependents[index]:
-                other = self.tasks[below]
-                if index != task.index:
-                    found[below] = other
-                if other.site.control != "none" and other.state == "succeeded":
-                    to_see.append(below)
-        return list(found.values())
+            for index in self.dependents[to_see.pop()]:
+                below = self.tasks[index]
+                if index not in found and below.site.control != "none" and below.state == "succeeded":
+                    to_see.append(index)
+                found.add(index)
+        return [self.tasks[index] for index in sorted(found)]
 
     def _lacks_again(self, task: Task) -> bool:
-        """Whether a task that waits for nothing else takes what is made again, or could not be; it is linked.
+        """Whether a task that waits for nothing else takes what is made again, or could not be.
 
-        It is linked to what it takes itself from the start, but not to what control nodes came to.
+        It was told of what it depends on itself; what control nodes came to it is linked to only now.
         """
+        if task.site.control == "choose":  # it reads nothing
+            return False
         trees = [flat(tree, self.results) for tree in task.node.args.values()]
         taken = {self.by_id[ref].index for tree in trees for ref in sources_of(tree)}
         lost = [other for other in self._lost if other.index in taken]
@@ -557,7 +557,7 @@ class State:
             self._make_ready(task)
 
     def _make_ready(self, task: Task) -> None:
-        if (self._again or self._lost) and task.site.control != "choose" and self._lacks_again(task):
+        if (self._again or self._lost) and self._lacks_again(task):
             return
         task.state, task.ready_at_ms = "ready", self.now_ms
         if self.verifying:  # what it is to compute may be something else by now

@@ -6,7 +6,8 @@ from graphs import Run, host
 
 from flowrun.core.changes import Earlier
 from flowrun.core.failures import MAX_LOSSES
-from flowrun.core.model import Artifact
+from flowrun.core.model import Artifact, Origin
+from flowrun.core.reuse import Cache, Hit, content_of
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 
@@ -246,6 +247,51 @@ class TestLoops:
         assert run.finds_damage("y", C) == ["redo m[1], then y", "start m[1].2"]
         assert run.done("m[1]", C) == []
         assert run.done("m[0]", B) == ["start x.2", "start y.2"]
+
+    def test_what_chose_that_waits_as_well(self):
+        run = self.over("big control=branch\nv control=choose < big m a\nx < m\nz < v")
+        run.knows("big", True)
+        assert run.states()["running"] == "x z"
+        run.finds_damage("x", B)
+        assert run.finds_damage("z", C) == ["redo m[1], then z", "start m[1].2"]
+        assert run.done("m[1]", C) == []
+        assert run.done("m[0]", B) == ["start x.2", "start z.2"]
+
+    def test_a_choice_does_not_wait_for_what_it_chooses(self):
+        run = self.over("x < m\nbig control=branch\nv control=choose < big m a\nz < v\nw after=v")
+        run.finds_damage("x", B)
+        assert run.knows("big", True) == ["start w.1"]
+        assert run["z"].state == "pending"
+
+    def test_what_is_looked_at_is_not_taken_meanwhile(self):
+        known = {}
+        run = Run("m control=map item=[1]\nx < m\ny\nz < m after=y", cache=Cache(known.get))
+        run.knows("m", 1)
+        run.done("m[0]", B)
+        run.now += 10
+        known[content_of(run.state, run["z"]).key] = Hit(Artifact(C, 10), Origin("before", "z"), False)
+        assert run.done("y") == ["verify z of before/z"]
+        run.finds_damage("x", B)
+        assert run.verified("z", sound=True) == []
+        assert run.done("m[0]", B) == ["verify z of before/z", "start x.2"]
+
+    @pytest.mark.parametrize("text", ["z < m y", "z < m after=y"])
+    @pytest.mark.parametrize("late", [True, False])
+    def test_what_takes_what_could_not_be_made_again_does_not_start(self, text, late):
+        run = self.over(f"x < m\ny\n{text}")
+        run.finds_damage("x", B)
+        if late:
+            assert run.fails("m[0]") == ["fail m[0]", "block x by m[0]"]
+            assert run.done("y") == ["block z by m[0]", "finish failed"]
+        else:
+            run.done("y")
+            assert run.fails("m[0]") == ["fail m[0]", "block x by m[0]", "block z by m[0]", "finish failed"]
+
+    def test_nor_does_a_handler(self):
+        run = self.over("x < m\ny\nz < m after=y trigger=always\nw after=y trigger=always")
+        run.finds_damage("x", B)
+        assert run.done("y") == ["start w.1"]
+        assert run.fails("m[0]") == ["fail m[0]", "block x by m[0]", "skip z by m[0]"]
 
     @pytest.mark.parametrize("ends_first", [True, False])
     def test_what_they_wait_for_no_more_does_not_end_them(self, ends_first):
