@@ -104,6 +104,9 @@ _OF_FILES: dict[str, dict[str, str]] = {
         " if state in self._inside or state not in groups.hosts: pass  # continue": _SPEED,
         "if len(self.news) > _NEWS_MAX + 5 * len(self.hosts):": _BOUND,
     },
+    "pool/gangs.py": {
+        "gpus_max=1,": "each part has a GPU at least",
+    },
     "sharing/shares.py": {
         "if (amounts[d] >= limit + _DUST):": _DUST,
         "(rate, base) if per else (1, -math.inf)": "whatever is added to it",
