@@ -55,9 +55,10 @@ class Mutant(NamedTuple):
     def now(self) -> str:
         """The line as it is with the mistake; with two lines before, if those have to tell which it is."""
         lines = [line.strip() for line in self.text.splitlines()[: self.line]]
-        return " ".join(lines[-3:]) if lines[-1] in ("pass  # break", "pass  # continue") else lines[-1]
+        return " ".join(lines[-3:]) if lines[-1] in _COMMON else lines[-1]
 
 
+_COMMON = ("pass  # break", "pass  # continue", "return True", "return False")  # may stand in many places
 _COMPARED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,

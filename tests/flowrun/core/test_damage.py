@@ -346,6 +346,13 @@ class TestResumed:
         assert run.done("b", B) == ["start c.2"]
 
 
+def test_what_is_tried_again_waits_for_the_end_of_what_is_made_again():
+    run = done("a\nb after=a retries=1 backoff=0\nc < a", host(cpus=4), a=A)
+    run.finds_damage("c", A)
+    assert started(run.fails("b")) == []
+    assert started(run.done("a", A)) == ["b.2", "c.2"]
+
+
 def test_what_is_tried_again_does_not_start_without_what_could_not_be_made_again():
     run = Run("a\nb < a retries=1 backoff=0\nc < a", on=host(cpus=4))
     run.done("a", A)
