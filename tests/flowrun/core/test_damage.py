@@ -33,6 +33,7 @@ class TestDamage:
         assert commands[0] == "redo a, then b"
         assert started(commands) == ["a.2"]
         assert run["b"].state == "pending"
+        assert run.state.counts.ended_of("a") == 0
         assert started(run.done("a", A)) == ["b.2"]
         run.done("b", B)
         assert run.state.status == "succeeded"
@@ -351,6 +352,13 @@ def test_what_is_tried_again_waits_for_the_end_of_what_is_made_again():
     run.finds_damage("c", A)
     assert started(run.fails("b")) == []
     assert started(run.done("a", A)) == ["b.2", "c.2"]
+
+
+def test_what_is_tried_again_does_not_start_after_what_could_not_be_made_again():
+    run = done("a\nb after=a retries=1 backoff=0\nc < a", host(cpus=4), a=A)
+    run.finds_damage("c", A)
+    run.fails("a")
+    assert run.fails("b")[-2:] == ["block b by a", "finish failed"]
 
 
 def test_what_is_tried_again_does_not_start_without_what_could_not_be_made_again():

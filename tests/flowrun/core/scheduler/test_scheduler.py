@@ -275,6 +275,17 @@ class TestPromise:
         assert desk.gives(at=500) == ""
         assert desk.gives(at=3000) == "short"  # `runs` is expected to go on until 6000
 
+    def test_what_was_to_be_over_by_now_and_is_not_is_promised_later(self):
+        desk = Desk(cpus=3)
+        desk.wants("late", cpus=1, lasts=500)
+        desk.wants("runs", cpus=1, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=3)
+        desk.wants("long", cpus=1, lasts=9999)
+        assert desk.gives() == ""
+        desk.wants("short", cpus=1, lasts=900)
+        assert desk.gives(at=1000) == "short"  # `late` is expected to go on until 2000
+
     def test_what_nobody_knows_the_length_of_passes_only_while_the_first_has_waited_less(self):
         desk = Desk(cpus=3)
         desk.wants("runs", cpus=1)
