@@ -398,8 +398,7 @@ class State:
 
     def _hold_back(self, task: Task) -> None:
         """What was to start waits again."""
-        if task.state == "ready" and task.site.control == "none":
-            self.scheduler.withdraw(task.ref)
+        self.scheduler.withdraw(task.ref)
         task.state = "pending"
 
     def _doom(self, task: Task, over: Iterable[Task]) -> None:

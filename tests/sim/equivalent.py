@@ -48,6 +48,7 @@ _OF_FILES: dict[str, dict[str, str]] = {
         ),
         "pass  # self._rejected.clear()": "what is not rejected any more is told so once more",
         "pass  # need.rejected = True": _SPEED,
+        "if (need.cpus > cpus and need.rejected and (need.memory_mb > memory_mb)):": _SPEED,
         "need.rejected = False": _SPEED,
         "if of not in hopeless: return True return True": _SPEED,
         "if (len(self._queue.heads) != 1):": _SPEED,
