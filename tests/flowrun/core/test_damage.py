@@ -59,8 +59,9 @@ class TestDamage:
         assert started(run.finds_damage("c", A)) == ["a.2"]
         assert run["b"].state == "succeeded"
 
-    def test_what_was_to_start_waits(self):
-        run = done("a\nb < a\nc < a\nd", host(cpus=1), a=A)
+    @pytest.mark.parametrize("how", ["< a", "after=a"])
+    def test_what_was_to_start_waits(self, how):
+        run = done(f"a\nb < a\nc {how}\nd", host(cpus=1), a=A)
         assert run["c"].state == "ready"
         assert started(run.finds_damage("b", A)) == ["a.2"]
         assert run["c"].state == "pending"
