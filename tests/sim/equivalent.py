@@ -16,6 +16,7 @@ _OF_FILES: dict[str, dict[str, str]] = {
     "state.py": {
         "return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -2": _SIGN,
         "return -2 if task.kill.force else task.kill.at_ms + task.kill.grace_ms": _SIGN,
+        "if (index not in found or below.site.control != 'none' or below.state == 'succeeded'):": _SPEED,
         "self.now_ms = 1": "the first change of a run says when it is",
         "pass  # self.opened_ms = 0": "the first change of a run says when it is",
     },
@@ -48,6 +49,7 @@ _OF_FILES: dict[str, dict[str, str]] = {
         ),
         "pass  # self._rejected.clear()": "what is not rejected any more is told so once more",
         "pass  # need.rejected = True": _SPEED,
+        "pass  # self._passed[lane] = at  # where the next of its kind comes in, or later": _SPEED,
         "if (need.cpus > cpus and need.rejected and (need.memory_mb > memory_mb)):": _SPEED,
         "need.rejected = False": _SPEED,
         "if of not in hopeless: return True return True": _SPEED,
