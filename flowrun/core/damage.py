@@ -39,4 +39,4 @@ def _may_run_again(state: State, source: Task) -> bool:
     if source.state != "succeeded" or source.redone == MAX_LOSSES or state.is_cancelled(source):
         return False
     needed = [state.by_id[ref] for ref in waited_for(source.node)]
-    return all(is_due(other) or effect(source, other) == "go" for other in needed)
+    return all(is_due(other) or effect(source, other, state.results) == "go" for other in needed)

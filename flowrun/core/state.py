@@ -358,19 +358,53 @@ class State:
         for index in self.dependents[task.index]:
             waiting = self.tasks[index]
             if waiting.state == "ready":
-                if waiting.site.control == "none":
-                    self.scheduler.withdraw(waiting.ref)
-                waiting.state = "pending"
+                self._hold_back(waiting)
             if waiting.state == "pending" or is_part(task, waiting):
                 waiting.missing += 1
+        for waiting in self._below(task):
+            if waiting.state in ("pending", "ready") and not waiting.missing and self._lacks_again(waiting):
+                self._hold_back(waiting)
         task.state, task.missing = "pending", self._due_before(task)
         if not task.missing:
             self._make_ready(task)
 
+    def _below(self, task: Task) -> list[Task]:
+        """What depends on a task, or on control nodes that may have come to its value."""
+        found: set[int] = set()
+        to_see = [task.index]
+        while to_see:
+            for index in self.dependents[to_see.pop()]:
+                below = self.tasks[index]
+                if index not in found and below.site.control != "none" and below.state == "succeeded":
+                    to_see.append(index)
+                found.add(index)
+        return [self.tasks[index] for index in sorted(found)]
+
+    def _lacks_again(self, task: Task) -> bool:
+        """Whether a task that waits for nothing else takes what is made again, or could not be.
+
+        It was told of what it depends on itself; what control nodes came to it is linked to only now.
+        """
+        if task.site.control == "choose":  # it reads nothing
+            return False
+        trees = [flat(tree, self.results) for tree in task.node.args.values()]
+        taken = {self.by_id[ref].index for tree in trees for ref in sources_of(tree)}
+        lost = [other for other in self._lost if other.index in taken]
+        self._doom(task, lost)
+        for index in taken & self._again:
+            self.dependents[index].append(task.index)
+            task.missing += 1
+        return bool(lost) or task.missing > 0
+
+    def _hold_back(self, task: Task) -> None:
+        """What was to start waits again."""
+        self.scheduler.withdraw(task.ref)
+        task.state = "pending"
+
     def _doom(self, task: Task, over: Iterable[Task]) -> None:
         """A task that depends on what did not succeed is not to run."""
         for other in over:
-            how = effect(task, other)
+            how = effect(task, other, self.results)
             if how != "go":
                 heapq.heappush(self.doomed, Doomed(task.index, how, other.blocked_by or other.node.id))
 
@@ -501,7 +535,7 @@ class State:
 
     def _tell(self, waiting: Task, over: Task) -> None:
         """Let a task know that one that it waits for is over."""
-        how = effect(waiting, over)
+        how = effect(waiting, over, self.results)
         if how == "go":
             waiting.alarmed |= over.state in ("failed", "blocked") and over.node.id in waiting.node.after
             waiting.missing -= 1
@@ -522,6 +556,8 @@ class State:
             self._make_ready(task)
 
     def _make_ready(self, task: Task) -> None:
+        if (self._again or self._lost) and self._lacks_again(task):
+            return
         task.state, task.ready_at_ms = "ready", self.now_ms
         if self.verifying:  # what it is to compute may be something else by now
             self.verifying.pop(task.node.id, None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from flowc.plan.model import Node, Resources, Site, sources_of
 from flowrun.core.changes import Kill
+from flowrun.core.control import flat
 from flowrun.core.model import Artifact, Failure, Kind, Origin, Placement, TaskState, Usage
 from flowrun.core.scheduler.request import Ref
 
@@ -63,8 +65,8 @@ class Doomed(NamedTuple):
     by: str
 
 
-def effect(waiting: Task, over: Task) -> Literal["go", "blocked", "skipped"]:
-    """What it means to a task that another one, which it waits for, is over."""
+def effect(waiting: Task, over: Task, results: Mapping[str, Any]) -> Literal["go", "blocked", "skipped"]:
+    """What it means to a task that another one, which it waits for, is over. `results`: of control nodes."""
     node, source = waiting.node, over.node.id
     if over.state == "succeeded":
         misses = (source in node.when and over.result is False) or (
@@ -72,7 +74,7 @@ def effect(waiting: Task, over: Task) -> Literal["go", "blocked", "skipped"]:
         )
         return "skipped" if misses else "go"
     lenient = over.state == "skipped" or node.trigger != "success"
-    if not _needs(waiting, source) and (lenient or source not in node.after):
+    if not _needs(waiting, source, results) and (lenient or source not in node.after):
         return "go"
     return "skipped" if lenient else "blocked"
 
@@ -87,7 +89,7 @@ def is_part(part: Task, loop: Task) -> bool:
     return loop.state == "running" and loop.parts > 0 and part.node.id.rpartition("[")[0] == loop.node.id
 
 
-def _needs(task: Task, source: str) -> bool:
+def _needs(task: Task, source: str, results: Mapping[str, Any]) -> bool:
     """Whether a task cannot run without the success of a node that it waits for.
 
     It can if it waits only for the end of that node, or for a value that a choice may not take. A loop that
@@ -96,5 +98,6 @@ def _needs(task: Task, source: str) -> bool:
     node, chooses = task.node, task.site.control == "choose"
     if task.state == "running" or (not node.after and not chooses):  # a loop; most nodes, maybe very wide
         return True
-    trees = (tree for name, tree in node.args.items() if not chooses or name == "condition")
+    args = (tree for name, tree in node.args.items() if not chooses or name == "condition")
+    trees = (flat(tree, results) for tree in args)
     return source in {*node.when, *node.unless, *(ref for tree in trees for ref in sources_of(tree))}

@@ -16,7 +16,9 @@ _OF_FILES: dict[str, dict[str, str]] = {
     "state.py": {
         "return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -2": _SIGN,
         "return -2 if task.kill.force else task.kill.at_ms + task.kill.grace_ms": _SIGN,
+        "if (index not in found or below.site.control != 'none' or below.state == 'succeeded'):": _SPEED,
         "self.now_ms = 1": "the first change of a run says when it is",
+        "pass  # self.opened_ms = 0": "the first change of a run says when it is",
     },
     "failures.py": {
         "MAX_LOSSES = 4  # times that a task is started again after its process was lost through no fault of"
@@ -41,8 +43,23 @@ _OF_FILES: dict[str, dict[str, str]] = {
         ),
     },
     "scheduler/scheduler.py": {
+        "LOOKAHEAD = 257  # holdings that are looked at for a promise": _BOUND,
+        "FRUITLESS = 65  # lanes one after the other in which nothing may pass the first that does not fit": (
+            _BOUND
+        ),
+        "pass  # self._rejected.clear()": "what is not rejected any more is told so once more",
+        "pass  # need.rejected = True": _SPEED,
+        "pass  # self._passed[lane] = at  # where the next of its kind comes in, or later": _SPEED,
+        "if (need.cpus > cpus and need.rejected and (need.memory_mb > memory_mb)):": _SPEED,
+        "need.rejected = False": _SPEED,
+        "if of not in hopeless: return True return True": _SPEED,
+        "if (len(self._queue.heads) != 1):": _SPEED,
+        "pass  # self._hopeless.add(of)": _SPEED,
+        "pass  # self._hopeless.update(lower)": _SPEED,
         "if delays and ((not of.least_ms and now_ms + of.least_ms > promise.at_ms)):": _SPEED,
         "several, fruitless = len(self.queue.heads) > 1, 1": _BOUND,
+        "several, fruitless = (len(self.queue.heads) >= 1), 0": _SPEED,
+        "while (fruitless <= self.FRUITLESS) and (lane := turns.next()) is not None:": _BOUND,
         "pass  # hopeless.add(of)": _SPEED,
         "blocked = True self._refuse(request) pass  # continue": _SPEED,
         "if (blocked or promise is None):": _SPEED,
@@ -103,6 +120,9 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "for state in states:"
         " if state in self._inside or state not in groups.hosts: pass  # continue": _SPEED,
         "if len(self.news) > _NEWS_MAX + 5 * len(self.hosts):": _BOUND,
+    },
+    "pool/gangs.py": {
+        "gpus_max=1,": "each part has a GPU at least",
     },
     "sharing/shares.py": {
         "if (amounts[d] >= limit + _DUST):": _DUST,

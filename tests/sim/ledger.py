@@ -70,7 +70,6 @@ class Ledger:
         self.rotten = rotten  # hashes of artifacts that ever were damaged
         self.redone = defaultdict(int)  # node -> how often it ran again, as what it had made was
         self.spoiled = set()  # those that have not yet made it anew
-        self.waits_for = {}  # node that found that out -> those nodes
         self.held = {}  # (node, attempt) -> Start
         self.retried = defaultdict(dict)  # node -> kind of failure -> how often
         self.not_before_ms = defaultdict(int)
@@ -170,11 +169,21 @@ class Ledger:
         found = {*task.node.when, *task.node.unless, *(ref for tree in trees for ref in sources_of(tree))}
         return found | {*self.parts(node)}
 
+    def taken(self, node):
+        """The nodes whose values a node takes, itself or through control nodes."""
+        trees = [flat(tree, self.shadow.results) for tree in self.shadow.by_id[node].node.args.values()]
+        return {ref for tree in trees for ref in sources_of(tree)}
+
+    def taken_again(self, node):
+        """Those of them that had to make it again, which a choice does not mind: it reads nothing."""
+        chooses = self.shadow.by_id[node].site.control == "choose"
+        return {ref for ref in self.taken(node) if self.redone[ref] and not chooses}
+
     def lacks(self, node):
         """What a node must still wait for, or what says that it is not to run at all."""
         of = self.shadow.by_id[node].node
         lacking = {ref for ref in self.needs(node) if not self._is_done(node, ref, "succeeded")}
-        lacking |= {ref for ref in self.waits_for.get(node, ()) if not self.is_in(ref, *OVER)}
+        lacking |= {ref for ref in self.taken_again(node) if not self._is_done(node, ref, "succeeded")}
         lacking |= {ref for ref in of.when if not self.oracle.truth(ref)}
         lacking |= {ref for ref in of.unless if self.oracle.truth(ref)}
         if of.trigger == "success":
@@ -220,7 +229,7 @@ class Ledger:
             if any(self.is_in(ref, *without) for ref in values):
                 return True
         return (
-            any(self.is_in(ref, *without) for ref in self.needs(node))
+            any(self.is_in(ref, *without) for ref in self.needs(node) | self.taken_again(node))
             or any(self.is_in(ref, "succeeded") and not truth(ref) for ref in of.when)
             or any(self.is_in(ref, "succeeded") and truth(ref) for ref in of.unless)
             or (of.trigger == "failure" and not self._is_alarmed(of))
@@ -328,16 +337,13 @@ class Ledger:
                 self.spoiled.add(source)
                 self.ends.pop(source, None)  # it may be kept from before
             demand(self.is_in(source, "succeeded", "pending", "ready", "running"), source, "cannot run again")
-        self.waits_for[node] = redo.sources
         counts = self.retried[node]
         counts["damaged"] = counts.get("damaged", 0) + 1
         demand(counts["damaged"] <= MAX_LOSSES, node, "finds damage again and again")
 
     def _makers(self, task):
         """Who made what a node found damaged."""
-        trees = [flat(tree, self.shadow.results) for tree in task.node.args.values()]
-        found = {ref for tree in trees for ref in sources_of(tree)}
-        made = [self.shadow.by_id[ref] for ref in found]
+        made = [self.shadow.by_id[ref] for ref in self.taken(task.node.id)]
         return [made for made in made if made.artifact and made.artifact.hash == task.failure.damaged]
 
     def _is_anew(self, made, task):
@@ -443,7 +449,7 @@ class Ledger:
         found, todo = set(), [node]
         while todo:
             waiting = todo.pop()
-            waits = {*self.parts(waiting), *self.waits_for.get(waiting, ())}
+            waits = {*self.parts(waiting), *self.taken(waiting)}
             for source in waited_for(self.shadow.by_id[waiting].node) | waits:
                 over = self.is_in(source, "succeeded") and self.shadow.by_id[source].site.control == "none"
                 if source not in found and (all_of_it or not over):

@@ -21,6 +21,7 @@ REGRESSIONS = {
     2853: "what was looked at was not taken, as what it is made from was made again",
     15043: "a promise was kept that something more urgent had made void",
     20815: "of what ended at the same moment only some was counted on",
+    15204: "what is taken through a loop is waited for by all while it is made again",
 }
 
 

@@ -1,11 +1,13 @@
 """What is damaged is made again, by those who made it, before those who need it go on."""
 
+import msgspec
 import pytest
 from graphs import Run, host
 
 from flowrun.core.changes import Earlier
 from flowrun.core.failures import MAX_LOSSES
-from flowrun.core.model import Artifact
+from flowrun.core.model import Artifact, Origin
+from flowrun.core.reuse import Cache, Hit, content_of
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 
@@ -31,6 +33,7 @@ class TestDamage:
         assert commands[0] == "redo a, then b"
         assert started(commands) == ["a.2"]
         assert run["b"].state == "pending"
+        assert run.state.counts.ended_of("a") == 0
         assert started(run.done("a", A)) == ["b.2"]
         run.done("b", B)
         assert run.state.status == "succeeded"
@@ -56,8 +59,9 @@ class TestDamage:
         assert started(run.finds_damage("c", A)) == ["a.2"]
         assert run["b"].state == "succeeded"
 
-    def test_what_was_to_start_waits(self):
-        run = done("a\nb < a\nc < a\nd", host(cpus=1), a=A)
+    @pytest.mark.parametrize("how", ["< a", "after=a"])
+    def test_what_was_to_start_waits(self, how):
+        run = done(f"a\nb < a\nc {how}\nd", host(cpus=1), a=A)
         assert run["c"].state == "ready"
         assert started(run.finds_damage("b", A)) == ["a.2"]
         assert run["c"].state == "pending"
@@ -208,6 +212,89 @@ class TestLoops:
         run.done("r[1.0]", C)
         assert run["r"].state == "succeeded"
 
+    def over(self, text):
+        """A run in which a loop is over, and has two nodes."""
+        run = done(f"a\nm control=map < a\n{text}", host(cpus=2), a=A)
+        run.knows("m", 2)
+        run.done("m[0]", B)
+        run.done("m[1]", C)
+        run.now += 10
+        return run
+
+    def test_what_was_to_start_with_what_one_made_waits(self):
+        run = self.over("x < m\ny\nz < m")
+        assert run.states()["ready"] == "z"
+        assert run.finds_damage("x", B) == ["redo m[0], then x", "start m[0].2"]
+        assert run.states() == {"succeeded": "a m m[1]", "running": "y m[0]", "pending": "x z"}
+        assert run.done("m[0]", B) == ["start x.2"]
+        assert run.done("x") == ["start z.1"]
+
+    def test_so_does_what_comes_to_be_next(self):
+        run = self.over("x < m\ny\nz < m y\nbig control=branch < m y")
+        run.finds_damage("x", B)
+        assert run.done("y") == []
+        assert run.done("m[0]", B) == ["resolve big", "start x.2", "start z.1"]
+
+    def test_what_takes_another_part_starts(self):
+        run = self.over("x < m\ny\nz < m")
+        part = msgspec.structs.replace(run["z"].node, args={"a0": {"from": "m", "at": [1]}})
+        run["z"].node = part
+        run.finds_damage("x", B)
+        assert run.states()["running"] == "y m[0]"
+        assert run.states()["ready"] == "z"
+
+    def test_all_that_is_made_again_is_waited_for(self):
+        run = self.over("x < m\ny < m")
+        run.finds_damage("x", B)
+        assert run.finds_damage("y", C) == ["redo m[1], then y", "start m[1].2"]
+        assert run.done("m[1]", C) == []
+        assert run.done("m[0]", B) == ["start x.2", "start y.2"]
+
+    def test_what_chose_that_waits_as_well(self):
+        run = self.over("big control=branch\nv control=choose < big m a\nx < m\nz < v")
+        run.knows("big", True)
+        assert run.states()["running"] == "x z"
+        run.finds_damage("x", B)
+        assert run.finds_damage("z", C) == ["redo m[1], then z", "start m[1].2"]
+        assert run.done("m[1]", C) == []
+        assert run.done("m[0]", B) == ["start x.2", "start z.2"]
+
+    def test_a_choice_does_not_wait_for_what_it_chooses(self):
+        run = self.over("x < m\nbig control=branch\nv control=choose < big m a\nz < v\nw after=v")
+        run.finds_damage("x", B)
+        assert run.knows("big", True) == ["start w.1"]
+        assert run["z"].state == "pending"
+
+    def test_what_is_looked_at_is_not_taken_meanwhile(self):
+        known = {}
+        run = Run("m control=map item=[1]\nx < m\ny\nz < m after=y", cache=Cache(known.get))
+        run.knows("m", 1)
+        run.done("m[0]", B)
+        run.now += 10
+        known[content_of(run.state, run["z"]).key] = Hit(Artifact(C, 10), Origin("before", "z"), False)
+        assert run.done("y") == ["verify z of before/z"]
+        run.finds_damage("x", B)
+        assert run.verified("z", sound=True) == []
+        assert run.done("m[0]", B) == ["verify z of before/z", "start x.2"]
+
+    @pytest.mark.parametrize("text", ["z < m y", "z < m after=y"])
+    @pytest.mark.parametrize("late", [True, False])
+    def test_what_takes_what_could_not_be_made_again_does_not_start(self, text, late):
+        run = self.over(f"x < m\ny\n{text}")
+        run.finds_damage("x", B)
+        if late:
+            assert run.fails("m[0]") == ["fail m[0]", "block x by m[0]"]
+            assert run.done("y") == ["block z by m[0]", "finish failed"]
+        else:
+            run.done("y")
+            assert run.fails("m[0]") == ["fail m[0]", "block x by m[0]", "block z by m[0]", "finish failed"]
+
+    def test_nor_does_a_handler(self):
+        run = self.over("x < m\ny\nz < m after=y trigger=always\nw after=y trigger=always")
+        run.finds_damage("x", B)
+        assert run.done("y") == ["start w.1"]
+        assert run.fails("m[0]") == ["fail m[0]", "block x by m[0]", "skip z by m[0]"]
+
     @pytest.mark.parametrize("ends_first", [True, False])
     def test_what_they_wait_for_no_more_does_not_end_them(self, ends_first):
         """`a` runs again while `m` is asked how many items it has."""
@@ -259,6 +346,20 @@ class TestResumed:
         assert run.states() == {"running": "a", "pending": "b c"}
         assert run.done("a") == ["start b.2"]
         assert run.done("b", B) == ["start c.2"]
+
+
+def test_what_is_tried_again_waits_for_the_end_of_what_is_made_again():
+    run = done("a\nb after=a retries=1 backoff=0\nc < a", host(cpus=4), a=A)
+    run.finds_damage("c", A)
+    assert started(run.fails("b")) == []
+    assert started(run.done("a", A)) == ["b.2", "c.2"]
+
+
+def test_what_is_tried_again_does_not_start_after_what_could_not_be_made_again():
+    run = done("a\nb after=a retries=1 backoff=0\nc < a", host(cpus=4), a=A)
+    run.finds_damage("c", A)
+    run.fails("a")
+    assert run.fails("b")[-2:] == ["block b by a", "finish failed"]
 
 
 def test_what_is_tried_again_does_not_start_without_what_could_not_be_made_again():

@@ -37,6 +37,13 @@ def test_where_the_fewest_gpus_are_left_that_nobody_can_use():
     assert shape(pool.place(Resources(20, 0, 10, hosts_max=2))) == [(0, 8), (2, 2)]
 
 
+def test_a_gpu_of_which_a_little_is_left_could_be_used():
+    pool = Pool([host(), host(4), host(4, cpus=32)])
+    pool.take(Placement(0, 0, (2, 3), 79, host=1))
+    pool.take(Placement(0, 0, (2, 3), 80, host=2))
+    assert shape(pool.place(Resources(0, 0, 10, hosts_max=2))) == [(0, 8), (2, 2)]
+
+
 def test_what_fits_a_host_is_not_spread():
     assert Pool([host(), host()]).place(Resources(0, 0, 8, hosts_max=2)).parts == ()
 
@@ -65,6 +72,7 @@ def test_hosts_on_which_more_is_held_than_there_is_have_none():
     pool.take(Placement(0, 600, host=0))
     pool.take(Placement(0, 300, host=0))
     assert shape(pool.place(Resources(0, 0, 14, hosts_max=2))) == [(1, 8), (2, 6)]
+    assert pool.place(Resources(0, 0, 15, hosts_max=3)) == Rejected("gpus", 15, 14)
 
 
 def test_named_resources_are_held_on_each_host_but_shared_ones_once():

@@ -103,6 +103,16 @@ def test_others_pass_the_first_that_does_not_fit_whosever_they_are():
     assert desk.gives() == "small"
 
 
+def test_what_wants_of_all_there_is_what_is_kept_for_tier_1_is_stuck():
+    desk = Desk(Sharing({"one": Team()}, Tiers(headroom=0.25)), host(cpus=8))
+    desk.wants("large", cpus=7)
+    desk.wants("critical", tier=1, cpus=7)
+    assert desk.gives() == "critical"
+    desk.scheduler.ended(Ref("run", "critical"))
+    assert desk.gives() == ""
+    assert [ref.node for ref, _ in desk.scheduler.stuck()] == ["large"]
+
+
 def test_nor_does_what_waits_for_headroom_hold_up_who_may_have_it():
     desk = Desk(Sharing({"one": Team(), "other": Team()}, Tiers(headroom=0.25)), host(cpus=8))
     desk.wants("runs", team=0, cpus=5)
@@ -154,6 +164,7 @@ class TestClaims:
         desk.scheduler.ended(Ref("run", "low"))
         desk.wants("next", team=1, tier=4, gpus=4)
         assert desk.gives(at=2) == "next:4"
+        assert not desk.scheduler.claims
 
     def test_the_least_important_goes(self):
         desk = Desk(self.SHARING)

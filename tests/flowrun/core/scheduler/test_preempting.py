@@ -1,6 +1,8 @@
 from graphs import host
 
 from flowc.plan.model import Resources
+from flowrun.core.changes import Outsider
+from flowrun.core.model import Placement
 from flowrun.core.pool import Pool
 from flowrun.core.scheduler.order import Fair
 from flowrun.core.scheduler.preempting import ByRank, ByShares
@@ -70,6 +72,19 @@ class TestByShares:
         assert desk.takes() == "a<urgent"
         desk.gives(at=10 * MINUTE + 1000)
         assert desk.takes() == ""
+
+    def test_more_is_taken_if_somebody_else_had_that(self):
+        desk = Desk()
+        desk.wants("a", 2, tier=4)
+        desk.wants("b", 2)
+        desk.gives()
+        desk.wants("urgent", 2, team=1, tier=1)
+        desk.gives(at=10 * MINUTE)
+        assert desk.takes() == "a<urgent"
+        desk.ends("a")
+        desk.scheduler.occupy([Outsider("another flowrun", Placement(2))], desk.now)
+        assert desk.gives() == ""
+        assert desk.takes() == "b<urgent"
 
     def test_what_is_taken_for_one_is_no_room_for_another(self):
         desk = Desk()

@@ -5,7 +5,10 @@ from graphs import host
 from msgspec import structs
 
 from flowc.plan.model import Resources
+from flowrun.core.changes import Outsider
+from flowrun.core.model import Placement
 from flowrun.core.pool import Pool
+from flowrun.core.scheduler.promise import MOVES
 from flowrun.core.scheduler.request import Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.scheduler.waits import waits
@@ -189,6 +192,27 @@ class TestPromise:
         desk.wants("other", cpus=1, lasts=3000)
         assert desk.gives() == ""  # `large` has its place at 2000
 
+    def test_it_is_made_anew_when_others_on_the_host_are_gone(self):
+        desk = Desk(cpus=4, memory=100)
+        desk.scheduler.occupy([Outsider("another flowrun", Placement(0, 60))], 0)
+        desk.wants("runs", cpus=3, lasts=500)
+        desk.gives()
+        desk.wants("large", cpus=4, memory_mb=80)
+        desk.wants("long", cpus=1, lasts=9999)
+        assert desk.gives() == ""
+        desk.scheduler.occupy([], 0)
+        desk.wants("other", cpus=1, lasts=800)
+        assert desk.gives() == ""  # `large` has its place at 500
+
+    def test_in_each_round_it_may_be_tried_anew_what_there_is_room_for_beside_it(self):
+        desk = Desk(cpus=200, gpus=[8000])
+        desk.wants("runs", gpus=1, lasts=5000)
+        desk.gives()
+        desk.wants("large", gpus=1)
+        for number in range(MOVES // 3 + 1):  # each is tried with one that is gone, which comes back
+            desk.wants(f"long {number}", lasts=9999)
+            assert desk.gives() == f"long {number}"
+
     @pytest.mark.parametrize("lasts", [500, 1000])
     def test_what_passed_and_ends_in_time_makes_room_beside_it_again(self, lasts):
         desk = Desk(cpus=4)
@@ -250,6 +274,17 @@ class TestPromise:
         desk.wants("short", cpus=1, lasts=3000)
         assert desk.gives(at=500) == ""
         assert desk.gives(at=3000) == "short"  # `runs` is expected to go on until 6000
+
+    def test_what_was_to_be_over_by_now_and_is_not_is_promised_later(self):
+        desk = Desk(cpus=3)
+        desk.wants("late", cpus=1, lasts=500)
+        desk.wants("runs", cpus=1, lasts=1000)
+        desk.gives()
+        desk.wants("large", cpus=3)
+        desk.wants("long", cpus=1, lasts=9999)
+        assert desk.gives() == ""
+        desk.wants("short", cpus=1, lasts=900)
+        assert desk.gives(at=1000) == "short"  # `late` is expected to go on until 2000
 
     def test_what_nobody_knows_the_length_of_passes_only_while_the_first_has_waited_less(self):
         desk = Desk(cpus=3)
