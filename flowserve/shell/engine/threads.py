@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 Job = Callable[[], Any]
@@ -29,6 +29,7 @@ class Threads:
         self._started = 0
         self._busy = 0  # jobs that were given and have not ended
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
+        self._unheard: SimpleQueue[None] = SimpleQueue()  # of so many ends does the loop not know yet
 
     @property
     def free(self) -> int:
@@ -44,6 +45,12 @@ class Threads:
             threading.Thread(target=self._serve, name=f"model-{self._started}", daemon=True).start()
         self._work.put((job, ended))
 
+    def rest(self, seconds: float) -> None:
+        """Hold the loop still until a job ends, at most so long: meanwhile nothing interrupts them."""
+        with contextlib.suppress(Empty):
+            self._unheard.get(timeout=seconds)
+            self._unheard.put(None)
+
     def close(self) -> None:
         """Let every thread end after what it was given."""
         for _ in range(self._started):
@@ -53,11 +60,13 @@ class Threads:
         while (work := self._work.get()) is not None:
             job, ended = work
             result = job()
+            self._unheard.put(None)
             with contextlib.suppress(RuntimeError):  # the loop is closed: the server ended in a hurry
                 self._loop.call_soon_threadsafe(self._end, ended, result)
             del work, job, ended, result  # else kept until the next one comes
 
     def _end(self, ended: Callable[[Any], None], result: Any) -> None:
         self._busy -= 1
+        self._unheard.get()
         ended(result)
         self._freed()
