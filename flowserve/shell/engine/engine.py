@@ -27,8 +27,8 @@ from flowserve.shell.engine.running import Ran, Result, run, run_batch
 from flowserve.shell.engine.threads import Threads
 
 _TICK_S = 0.05
-# After so many refusals in a row the loop looks for requests only so often. To be woken for each of them takes
-# more of the processor from what runs than refusing does.
+# After so many refusals in a row the loop looks for requests only so often. To be woken for each of them
+# takes more of the processor from what runs than refusing does.
 _FLOOD = 16
 _REST_S = 0.002
 # After so many turns of the loop with one call each, the next calls are not kept for others of their turn,
