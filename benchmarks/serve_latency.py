@@ -6,8 +6,8 @@ decodes, runs and encodes, and checks nothing. `bare_awake` and `floor_awake` lo
 sleep, as flowserve does. The other servers are asked by the very same client; the extra `peers-serve` installs
 them, best into an environment of their own, whose Python is named by PEERS.
 
-Everything is measured twice. First as most clients are: each sleeps until its answer comes, and all may run on
-any core. Then with all of a server on one core, and on the other a client that never sleeps: what is left is
+Everything is measured twice. First as most clients are: each sleeps until its answer comes, and all may run
+on any core. Then with all of a server on one core, and on the other a client that never sleeps: what is left is
 the server, but one of several processes has to share.
 """
 
