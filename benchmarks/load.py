@@ -1,8 +1,8 @@
 """Load for HTTP servers, from one core, by a client that costs a few microseconds a request.
 
-Unless told otherwise it never sleeps; it writes requests that were made before, and reads no more of an answer than its status and its
-length. A client that did more would be measured in place of the server, and one that waits in the kernel
-has to be woken: on virtual machines that takes longer than a server does.
+Unless told otherwise it never sleeps; it writes requests that were made before, and reads no more of an
+answer than its status and its length. A client that did more would be measured in place of the server, and
+one that waits in the kernel has to be woken: on virtual machines that takes longer than a server does.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 The small model of the serving benchmarks: a 32 -> 64 -> 64 -> 1 perceptron in float32, one row a request.
 `bare_protocol` does nothing but HTTP: what uvloop and httptools take. `floor` is the same with the model: it
-decodes, runs and encodes, and checks nothing. `bare_awake` and `floor_awake` look out for requests before they
-sleep, as flowserve does. The other servers are asked by the very same client; the extra `peers-serve` installs
-them, best into an environment of their own, whose Python is named by PEERS.
+decodes, runs and encodes, and checks nothing. `bare_awake` and `floor_awake` look out for requests before
+they sleep, as flowserve does. The other servers are asked by the very same client; the extra `peers-serve`
+installs them, best into an environment of their own, whose Python is named by PEERS.
 
 Everything is measured twice. First as most clients are: each sleeps until its answer comes, and all may run
-on any core. Then with all of a server on one core, and on the other a client that never sleeps: what is left is
-the server, but one of several processes has to share.
+on any core. Then with all of a server on one core, and on the other a client that never sleeps: what is left
+is the server, but one of several processes has to share.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.model import ByModel, Model
 from flowserve.core.wire.tensors import Array
-from flowserve.shell.engine.lanes import Lane
+from flowserve.shell.engine.lanes import Lane, Told
 from flowserve.shell.engine.passage import Passage
 from flowserve.shell.engine.running import Ran, Result, run, run_batch
 from flowserve.shell.engine.threads import Threads
@@ -31,6 +31,8 @@ _TICK_S = 0.05
 # takes more of the processor from what runs than refusing does.
 _FLOOD = 16
 _REST_S = 0.002
+# So long, who asks for no less is told the same as the one before.
+_STANDS_MS = 1.0
 # After so many turns of the loop with one call each, the next calls are not kept for others of their turn,
 # but for one in a while.
 _ALONE_MAX = 8
@@ -165,14 +167,21 @@ class LoopEngine:
         """Raise the `Overloaded` that such a call would be told, so that it need not be made."""
         lane, now_ms = self._lanes.of(model), self.now_ms()
         priority = lane.priority(priority)
-        entry = Entry(None, rows, None, lane.deadline_ms(deadline_ms, now_ms), priority)
-        reason = lane.batcher.refuses(rows, entry.deadline_ms, priority, now_ms)
-        if reason is not None:
-            self._refused_in_a_row += 1
-            if self._refused_in_a_row >= _FLOOD and not self._will_rest:
-                self._will_rest = True
-                self._loop.call_soon(self._rest)
-            raise explained(model.name, Refusal(entry, reason, lane.batcher.wait_ms(now_ms, priority)))
+        due_ms = lane.deadline_ms(deadline_ms, now_ms)
+        before = lane.refused
+        if not (before and now_ms < before.stands_ms and before.covers(rows, due_ms - now_ms, priority)):
+            reason = lane.batcher.refuses(rows, due_ms, priority, now_ms)
+            if reason is None:
+                return
+            entry = Entry(None, rows, None, due_ms, priority)
+            told = explained(model.name, Refusal(entry, reason, lane.batcher.wait_ms(now_ms, priority)))
+            stands_ms = now_ms + _STANDS_MS if due_ms > now_ms else 0.0
+            lane.refused = before = Told(told, rows, due_ms - now_ms, priority, stands_ms)
+        self._refused_in_a_row += 1
+        if self._refused_in_a_row >= _FLOOD and not self._will_rest:
+            self._will_rest = True
+            self._loop.call_soon(self._rest)
+        raise before.told.with_traceback(None)
 
     def stay_awake(self) -> None:
         """Hear that there is more to do than to refuse: the loop does not rest for a while."""
