@@ -40,6 +40,7 @@ bench: setup  ## run the quick benchmarks and write benchmarks/RESULTS.md
 	@python -m benchmarks
 
 nightly: setup  ## the tests that take long, mutants of the scheduler's core, and the benchmarks
+	@python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nightly]'
 	@pytest -n 2 -m "slow or not slow"
 	@python tests/sim/mutants.py --count 300 --minutes 60
 	@python -m benchmarks

@@ -11,6 +11,7 @@ from flowserve.core.models.rollout import Plan, checked
 from flowserve.core.models.settings import ModelSettings, PerModel, Tier, contradiction
 from flowserve.core.observe.settings import AccessLog, Observed, Samples, Traces
 from flowserve.core.toml import Toml
+from flowserve.core.wire.limits import Limits
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 OTHERS = "*"
@@ -35,12 +36,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     rollout: Plan = Plan()
     """What rollouts are like whose settings nobody gives."""
-    look_out_us: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 200.0
     access_log: AccessLog = AccessLog()
     samples: Samples = Samples()
     traces: Traces = Traces()
-    limits: dict[str, Any] = {}
-    """By the names of `Limits`, which is not imported here: it brings numpy along."""
+    limits: Limits = Limits()
     model: dict[str, dict[str, Any]] = {}
     """By name, what `ModelSettings` may say."""
 
@@ -61,8 +60,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Observed(self.access_log, self.samples, self.traces)
 
 
-def parse_config(text: str, file: str, limits: tuple[str, ...]) -> Config:
-    """Read a configuration, in which `limits` are the names that `[limits]` may have.
+def parse_config(text: str, file: str) -> Config:
+    """Read a configuration.
 
     Raises `Refused` FS106 with the line that is wrong.
     """
@@ -74,10 +73,6 @@ def parse_config(text: str, file: str, limits: tuple[str, ...]) -> Config:
         checked(config.rollout)
     except Refused as refused:
         toml.wrong(["rollout", "steps"], refused.diagnostics[0].message)
-    for name, value in config.limits.items():
-        if name not in limits:
-            toml.unknown(["limits", name], limits)
-        toml.convert(value, Positive, ["limits", name])
     for name, of in config.model.items():
         settings = toml.convert(of, ModelSettings, ["model", name])
         if found := contradiction(settings):
@@ -90,6 +85,7 @@ def parse_config(text: str, file: str, limits: tuple[str, ...]) -> Config:
 
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "access_log": AccessLog,
+    "limits": Limits,
     "rollout": Plan,
     "samples": Samples,
     "traces": Traces,

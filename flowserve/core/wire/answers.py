@@ -28,6 +28,7 @@ from flowserve.core.wire.routes import (
     ServerLive,
     ServerMetadata,
     ServerReady,
+    WrongMethod,
 )
 from flowserve.core.wire.tensors import Array
 
@@ -73,6 +74,8 @@ class Answer(msgspec.Struct, frozen=True):
     content_type: str = "application/json"
     retry_after_s: int = 0
     """For what is refused though the request is well-formed."""
+    allowed: str = ""
+    """The methods that a route takes, where it was asked by another."""
     reason: str = ""
     """The code of a refusal, for who counts."""
 
@@ -125,12 +128,15 @@ def refusal(refused: Refused, status: int | None = None) -> Answer:
         status or status_of(refused),
         msgspec.json.encode({"error": str(refused)}),
         retry_after_s=refused.retry_after_s if isinstance(refused, Overloaded) else 0,
+        allowed=refused.allowed if isinstance(refused, WrongMethod) else "",
         reason=refused.diagnostics[0].code,
     )
 
 
 def status_of(refused: Refused) -> int:
     """Return the HTTP status of a refusal: 400 unless its code has one of its own."""
+    if isinstance(refused, WrongMethod):
+        return 405
     return _STATUS.get(refused.diagnostics[0].code, 400)
 
 

@@ -20,6 +20,7 @@ _LINE = {
         400: "Bad Request",
         401: "Unauthorized",
         404: "Not Found",
+        405: "Method Not Allowed",
         408: "Request Timeout",
         413: "Content Too Large",
         415: "Unsupported Media Type",
@@ -110,6 +111,8 @@ def answer_head(answer: Answer, connection: str = "") -> bytes:
         lines += f"Content-Encoding: {answer.encoding}\r\n"
     if answer.status == 401:
         lines += "WWW-Authenticate: Bearer\r\n"
+    if answer.allowed:
+        lines += f"Allow: {answer.allowed}\r\n"
     if answer.retry_after_s:
         lines += f"Retry-After: {answer.retry_after_s}\r\n"
     if connection:

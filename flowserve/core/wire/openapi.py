@@ -10,6 +10,12 @@ from flowserve.core.models.model import Model
 from flowserve.core.models.signature import TensorSpec
 from flowserve.core.models.table import Version
 
+# What comes closer to infinity than this is rounded to it: half a step beyond the largest number.
+_FLOAT_END = {
+    "FP16": 65520.0,
+    "BF16": 2.0**127 * (2 - 2.0**-8),
+    "FP32": 2.0**127 * (2 - 2.0**-24),
+}
 _ERROR = {
     "description": "Refused: the message begins with a code, `flowc explain CODE` says more.",
     "content": {
@@ -36,7 +42,10 @@ def document(versions: Sequence[Version], server_version: str) -> dict[str, Any]
             "/v2/health/live": {"get": _health("live", "Whether the server runs")},
             "/v2/health/ready": {"get": _health("ready", "Whether the server takes requests")},
             **{
-                f"/predict/{quote(version.key.name, safe='')}": {"post": _operation(version)}
+                f"/predict/{quote(version.key.name, safe='')}": {
+                    "get": _page(version.key.name),
+                    "post": _operation(version),
+                }
                 for version in versions
             },
         },
@@ -45,8 +54,20 @@ def document(versions: Sequence[Version], server_version: str) -> dict[str, Any]
 
 def schema_of(spec: TensorSpec, first: int = 0) -> dict[str, Any]:
     """The JSON Schema of a tensor as nested arrays, from its dimension `first` on."""
+    return _nested(spec, spec.shape[first:])
+
+
+def _taken(spec: TensorSpec, first: int = 0) -> dict[str, Any]:
+    """The schema of all that is taken for an input: without the last dimension, too, if it may be 1."""
+    whole = schema_of(spec, first)
+    if len(spec.shape) < 2 or spec.shape[-1] not in (1, -1):
+        return whole
+    return {"anyOf": [whole, _nested(spec, spec.shape[first:-1])]}
+
+
+def _nested(spec: TensorSpec, shape: Sequence[int]) -> dict[str, Any]:
     schema = _element(spec.datatype.name)
-    for size in reversed(spec.shape[first:]):
+    for size in reversed(shape):
         schema = {"type": "array", "items": schema}
         if size >= 0:
             schema |= {"minItems": size, "maxItems": size}
@@ -90,18 +111,27 @@ def _operation(version: Version) -> dict[str, Any]:
     }
 
 
+def _page(name: str) -> dict[str, Any]:
+    answer = {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}
+    return {
+        "operationId": f"try-{name}",
+        "summary": f"A page to try {name} by hand",
+        "responses": {"200": answer, "4XX": _ERROR, "5XX": _ERROR},
+    }
+
+
 def _request(model: Model | None) -> dict[str, Any]:
     if model is None:
         return {}
     inputs = model.signature.inputs
     forms: list[dict[str, Any]] = []
     if takes_rows(model):
-        row = _object({spec.name: schema_of(spec, 1) for spec in inputs})
+        kinds = [_object({spec.name: _taken(spec, 1) for spec in inputs})]
         if len(inputs) == 1:
-            row = {"oneOf": [schema_of(inputs[0], 1), row]}
-        rows = {"type": "array", "items": row}
-        forms = [_object({"rows": rows}), rows]
-    forms.append(_object({"columns": _object({spec.name: schema_of(spec) for spec in inputs})}))
+            kinds.append(_taken(inputs[0], 1))
+        rows = [{"type": "array", "items": kind} for kind in kinds]  # all of one kind
+        forms = [*(_object({"rows": each}) for each in rows), *rows]
+    forms.append(_object({"columns": _object({spec.name: _taken(spec) for spec in inputs})}))
     return {"anyOf": forms}
 
 
@@ -122,7 +152,9 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 def _element(datatype: str) -> dict[str, Any]:
     if datatype in ("BOOL", "BYTES"):
         return {"type": "boolean" if datatype == "BOOL" else "string"}
-    if "INT" not in datatype:
+    if end := _FLOAT_END.get(datatype):
+        return {"type": "number", "exclusiveMinimum": -end, "exclusiveMaximum": end}
+    if datatype == "FP64":
         return {"type": "number"}
     bits = int(datatype.lstrip("UINT"))
     low, high = (0, 2**bits - 1) if datatype[0] == "U" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)

@@ -10,6 +10,7 @@ An input of shape [rows, 1] takes a single value for each row. Shapes are read o
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,11 +27,12 @@ Columns = dict[str, msgspec.Raw]
 _FORMS = '`{"rows": [...]}`, `{"columns": {...}}` or an array of rows'
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, forbid_unknown_fields=True):
     rows: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     columns: Columns | msgspec.UnsetType = msgspec.UNSET
 
 
+_FRACTION = re.compile(rb"[.eE]")
 _body_decoder = msgspec.json.Decoder(_Body)
 _rows_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _row_decoder = msgspec.json.Decoder(Columns)
@@ -86,6 +88,8 @@ def _columns(body: bytes, signature: Signature) -> Columns:
 
 def _of_rows(raw: msgspec.Raw, signature: Signature) -> Columns:
     rows = _rows_decoder.decode(raw)
+    if not rows:
+        return {spec.name: raw for spec in signature.inputs}
     if not any(bytes(row).lstrip()[:1] == b"{" for row in rows):
         if len(signature.inputs) != 1:
             inputs = listed([spec.name for spec in signature.inputs])
@@ -106,6 +110,9 @@ def _tensor(raw: msgspec.Raw, spec: TensorSpec) -> Array:
         value = msgspec.json.decode(raw)
     except (ValueError, RecursionError) as error:
         refuse("FS201", f"the request is not JSON: {error}")
+    if "INT" in spec.datatype.name and _FRACTION.search(raw):
+        value = _whole(value)
+        raw = msgspec.Raw(msgspec.json.encode(value))
     inner = value
     while isinstance(inner, list):
         shape.append(len(inner))
@@ -114,7 +121,7 @@ def _tensor(raw: msgspec.Raw, spec: TensorSpec) -> Array:
         inner is None and len(shape) < len(spec.shape) and 0 in shape
     ):  # no rows: the rest of the shape is free
         shape += [max(size, 0) for size in spec.shape[len(shape) :]]
-    if len(shape) + 1 == len(spec.shape) and spec.shape[-1] in (1, -1):
+    if 0 < len(shape) == len(spec.shape) - 1 and spec.shape[-1] in (1, -1):
         shape.append(1)
         raw = msgspec.Raw(msgspec.json.encode(_deeper(value)))
     if not spec.accepts(shape):
@@ -124,6 +131,13 @@ def _tensor(raw: msgspec.Raw, spec: TensorSpec) -> Array:
     if not shape:  # `from_json` reads arrays
         raw = msgspec.Raw(b"[%b]" % bytes(raw))
     return from_json(raw, spec.datatype, shape, spec.name)
+
+
+def _whole(value: Any) -> Any:
+    """As JSON Schema has it, 2.0 is a whole number."""
+    if isinstance(value, list):
+        return [_whole(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _deeper(value: Any) -> Any:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from flowc.plan.diagnostics import refuse
+from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.wire.extension_routes import ExtensionRoute, Metrics, find_extension
 from flowserve.core.wording import cut
 
@@ -91,6 +91,15 @@ def _kept_route(method: str, target: bytes) -> Route:
     return parse_route(method, target.decode("latin-1"))
 
 
+class WrongMethod(Refused):
+    """There is such a route, for other methods."""
+
+    def __init__(self, path: str, method: str, allowed: list[str]) -> None:
+        message = f"`{cut(path)}` takes {' and '.join(allowed)}, got {cut(method)}"
+        super().__init__(Diagnostic("FS209", message))
+        self.allowed = ", ".join("GET, HEAD" if name == "GET" else name for name in allowed)
+
+
 def parse_route(method: str, target: str) -> Route:
     """Read a method and a request target, with or without a query. HEAD asks what GET asks.
 
@@ -165,7 +174,6 @@ def _find_described(name: str, rest: list[str]) -> Route | None:
 
 
 def _refuse(method: str, path: str) -> NoReturn:
-    other = next((other for other in ("GET", "POST") if _find(other, path) is not None), "")
-    if other:
-        refuse("FS209", f"`{cut(path)}` takes {other}, got {cut(method)}")
+    if allowed := [other for other in ("GET", "POST") if _find(other, path) is not None]:
+        raise WrongMethod(path, method, allowed)
     refuse("FS209", f"there is no route `{cut(path)}`; the routes begin with `/v2` or `/predict`")

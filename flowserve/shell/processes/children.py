@@ -14,6 +14,7 @@ import msgspec
 from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure
 from flowserve.core.observe.settings import Observed
+from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.processes.messages import Begin, Count, Measure, Prepare, Prepared, ToWorker, line
 from flowserve.shell.wire.security import Credentials
@@ -27,8 +28,7 @@ class Settings(msgspec.Struct, frozen=True):
     repository: Path
     server_version: str
     processes: int = 1
-    drain_s: float = 10.0
-    limits: dict[str, float] = {}
+    limits: Limits = Limits()
     models: PerModel = PerModel()
     memory_mb: int = 0
     grace_s: float = 300.0

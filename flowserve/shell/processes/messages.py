@@ -12,6 +12,7 @@ from flowserve.core.models.rollout import Rollout
 from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ProcessMeasure
 from flowserve.core.observe.settings import Observed
+from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.processes.control import ModelRow
 from flowserve.shell.wire.security import Credentials
@@ -22,7 +23,7 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
 
     repository: str
     server_version: str
-    limits: dict[str, float] = {}
+    limits: Limits = Limits()
     models: PerModel = PerModel()
     memory_bytes: int = 0
     grace_s: float = 300.0

@@ -27,8 +27,6 @@ from flowserve.shell.processes.supervisor import Supervisor
 from flowserve.shell.wire.listening import address_of, reserve, url_of
 from flowserve.shell.wire.security import check_reach, read_security
 
-_DRAIN_S = 10.0
-
 
 def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
     """Return what a file says, if one is named, and the options that are given.
@@ -42,12 +40,7 @@ def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             refuse("FS106", f"the configuration cannot be read: {reason.lower()}", Place(str(file)))
-        names: tuple[str, ...] = ()
-        if "limits" in text:
-            from flowserve.shell.wire.limits import Limits
-
-            names = Limits.__struct_fields__
-        config = parse_config(text, str(file), names)
+        config = parse_config(text, str(file))
     given = {name: value for name, value in options.items() if value is not None}
     if given.get("processes", 1) < 1:
         refuse("FS106", f"there must be at least one process, got {given['processes']}")
@@ -96,8 +89,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         repository=models,
         server_version=version("flow-toolchain"),
         processes=config.processes,
-        drain_s=config.limits.get("drain_s", _DRAIN_S),
-        limits={"look_out_s": config.look_out_us / 1e6} | config.limits,
+        limits=config.limits,
         models=config.per_model(),
         memory_mb=config.memory_mb,
         grace_s=config.grace_s,

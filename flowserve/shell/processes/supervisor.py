@@ -417,7 +417,7 @@ class Supervisor:
             remove_unix(address, inode)
         self._signal(signal.SIGTERM)
         processes = [worker.process for worker in self._workers if worker]
-        waits = [asyncio.to_thread(process.wait, self._settings.drain_s + 5) for process in processes]
+        waits = [asyncio.to_thread(process.wait, self._settings.limits.drain_s + 5) for process in processes]
         codes = await asyncio.gather(*waits, return_exceptions=True)
         for process in processes:
             if process.poll() is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -64,7 +65,6 @@ from flowserve.shell.processes.messages import (
     read_for_worker,
 )
 from flowserve.shell.wire.http import Endpoint, Server, serve
-from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.security import security_of
 
 _LINE_BYTES_MAX = 256 * 2**20
@@ -77,6 +77,8 @@ _MEASURE_COLD_MS = 20.0  # somebody waits
 
 def main() -> None:
     """Entry point."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
     channel, word, *listeners = map(int, sys.argv[1:])
     worker = Worker(generation.attach(word), *(socket.socket(fileno=number) for number in listeners))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -225,11 +227,23 @@ class Worker:
         )
 
     async def _accept(self) -> bool:
+        try:
+            return await self._answer()
+        except Refused as refused:
+            self._tell(Unable(refused.diagnostics))
+            return False
+        finally:
+            if self._observer is not None:
+                await asyncio.to_thread(self._observer.close)
+            self._writer.close()  # ends `run`, also where something unforeseen is raised
+
+    async def _answer(self) -> bool:
+        """Serve to the end. Raises `Refused` where it cannot listen."""
         begin, several = self._begin, self._begin.processes > 1
         server = Server(
             self._serving,
             begin.server_version,
-            msgspec.convert(begin.limits, Limits),
+            begin.limits,
             self._repository,
             security_of(begin.credentials),
             self._engine,
@@ -247,15 +261,7 @@ class Worker:
             f"{version.model.signature if version.model else 'when it is asked for'}"
             for version in self._serving.table
         ]
-        finished = False
-        try:
-            finished = await serve(server, self._listener, lambda: self._tell(Listening(models)), beside)
-        except Refused as refused:
-            self._tell(Unable(refused.diagnostics))
-        if self._observer is not None:
-            await asyncio.to_thread(self._observer.close)
-        self._writer.close()  # ends `run`
-        return finished
+        return await serve(server, self._listener, lambda: self._tell(Listening(models)), beside)
 
     async def _prepare(self, prepare: Prepare) -> None:
         """Load what is missing on a thread, so that requests are answered meanwhile.

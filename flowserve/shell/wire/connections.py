@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from socket import AF_UNIX
 from typing import Generic, Protocol, TypeVar
 
-from flowserve.shell.wire.limits import Limits
+from flowserve.core.wire.limits import Limits
 
 _SWEEP_S_MAX = 1.0
 

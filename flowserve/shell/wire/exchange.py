@@ -18,6 +18,7 @@ from flowserve.core.wire.alike import Alike
 from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, failure, refusal
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, packed, unpacked
 from flowserve.core.wire.heads import Received
+from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.plain import parse_plain
 from flowserve.core.wire.protocol import Admit, InferRequest
 from flowserve.core.wire.shared import Region, no_regions
@@ -27,7 +28,6 @@ from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.trials import Trial
 from flowserve.shell.wire.connection import AnswerObserver, Connection
 from flowserve.shell.wire.extensions import Extensions
-from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.observing import Ran
 
 _log = logging.getLogger("flowserve")

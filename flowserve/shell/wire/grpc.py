@@ -22,6 +22,7 @@ from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.extension_routes import ExtensionRoute
 from flowserve.core.wire.grpc import DESCRIBED, SERVICE, Question, method_response, question, said_not_ready
 from flowserve.core.wire.http2.rpc import CODINGS, code_of, unpacked_message
+from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.routes import Infer, Predict
 from flowserve.core.wire.service import health_service
 from flowserve.core.wire.tokens import OPEN_METHODS, REFUSED
@@ -35,7 +36,6 @@ from flowserve.shell.wire.grpc_calls import StreamInfer, Unary, begin_infer
 from flowserve.shell.wire.http import Server
 from flowserve.shell.wire.http2 import Http2Connection
 from flowserve.shell.wire.inference import Inference
-from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
 from flowserve.shell.wire.security import Security
 from flowserve.shell.wire.streams import Call, Stream

@@ -26,8 +26,8 @@ from flowserve.core.wire.http2.frames import (
     settings,
     window_update,
 )
+from flowserve.core.wire.limits import Limits
 from flowserve.shell.wire.connections import Connections, is_local, peer_of
-from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.receiving import Receiver
 from flowserve.shell.wire.sending import Outgoing, Sender
 from flowserve.shell.wire.streams import WINDOW_BYTES, Stream

@@ -13,8 +13,8 @@ from flowserve.core.engine.calls import Overloaded
 from flowserve.core.wire.answers import Answer, refusal
 from flowserve.core.wire.coding import REQUEST_CODINGS
 from flowserve.core.wire.heads import Heads, Received
+from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.tokens import REFUSED
-from flowserve.shell.wire.limits import Limits
 
 _KEPT = frozenset((b"accept", b"x-request-id", b"traceparent", b"tracestate"))
 

@@ -20,6 +20,7 @@ from flowserve.core.wire.answers import status_of
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, packed
 from flowserve.core.wire.grpc import infer_response, parse_infer, read_infer, stream_failure, stream_response
 from flowserve.core.wire.http2.rpc import unpacked_message
+from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.protocol import InferRequest
 from flowserve.core.wire.shared import no_regions
 from flowserve.core.wire.tensors import Array
@@ -29,7 +30,6 @@ from flowserve.shell.models.trials import Trial, Trials
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.wire.exchange import LEFT
 from flowserve.shell.wire.extensions import Extensions
-from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.observing import NAMES, Asked, Ran, client_of, tell
 from flowserve.shell.wire.streams import Stream
 

@@ -18,7 +18,7 @@ from flowserve.core.wire.http2.rpc import (
     refusal_trailers,
     trailers,
 )
-from flowserve.shell.wire.limits import Limits
+from flowserve.core.wire.limits import Limits
 from flowserve.shell.wire.sending import Outgoing, Sender
 
 WINDOW_BYTES = 2**18

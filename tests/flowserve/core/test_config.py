@@ -5,20 +5,19 @@ import pytest
 from flowc.plan.diagnostics import Refused
 from flowserve.core.config import Config, parse_config
 from flowserve.core.models.settings import ModelSettings
-
-LIMITS = ("body_bytes", "drain_s")
+from flowserve.core.wire.limits import Limits
 
 
 def test_everything():
-    text = 'models = "m"\nhttp = "[::1]:80"\nprocesses = 4\n[limits]\ndrain_s = 2.5\n'
-    assert parse_config(text, "c.toml", LIMITS) == Config(
-        "m", "[::1]:80", processes=4, limits={"drain_s": 2.5}
+    text = 'models = "m"\nhttp = "[::1]:80"\nprocesses = 4\n[limits]\ndrain_s = 2.5\nconnections = 7\n'
+    assert parse_config(text, "c.toml") == Config(
+        "m", "[::1]:80", processes=4, limits=Limits(connections=7, drain_s=2.5)
     )
     text = 'grpc = "unix:g"\ntls_cert = "c"\ntls_key = "k"\ntokens = "t"\ntrust_network = true\n'
     reached = Config(grpc="unix:g", tls_cert="c", tls_key="k", tokens="t", trust_network=True)
-    assert parse_config(text, "c.toml", LIMITS) == reached
-    assert parse_config("", "c.toml", LIMITS) == Config()
-    rolled = parse_config("[rollout]\nsteps = [10, 100]\nmax_disagreement = 0.1\n", "c.toml", LIMITS).rollout
+    assert parse_config(text, "c.toml") == reached
+    assert parse_config("", "c.toml") == Config()
+    rolled = parse_config("[rollout]\nsteps = [10, 100]\nmax_disagreement = 0.1\n", "c.toml").rollout
     assert (rolled.steps, rolled.max_disagreement, rolled.shadow) == ((10.0, 100.0), 0.1, 0.0)
 
 
@@ -57,7 +56,7 @@ def test_everything():
 )
 def test_what_is_wrong(text, message, place):
     with pytest.raises(Refused) as caught:
-        parse_config(text, "c.toml", LIMITS)
+        parse_config(text, "c.toml")
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "FS106"
     assert message in diagnostic.message
@@ -66,7 +65,7 @@ def test_what_is_wrong(text, message, place):
 
 def test_a_near_name_is_offered():
     with pytest.raises(Refused) as caught:
-        parse_config("proceses = 2", "c.toml", LIMITS)
+        parse_config("proceses = 2", "c.toml")
     assert caught.value.diagnostics[0].hint == "`processes` is one"
 
 
@@ -81,6 +80,6 @@ def test_a_model_has_what_is_said_of_it_then_of_all_others_then_of_the_server():
         batching = "on"
         threads = 2
     """
-    models = parse_config(text, "c.toml", LIMITS).per_model()
+    models = parse_config(text, "c.toml").per_model()
     assert models.of("iris") == ModelSettings(tier=3, batching="on", queue=7, threads=2)
     assert models.of("other") == ModelSettings(tier=3, batching="off", queue=7, threads="auto")

@@ -19,6 +19,8 @@ IRIS = Signature(
 PERSON = Signature(
     (TensorSpec("age", INT64, (-1,)), TensorSpec("city", BYTES, (-1, 1))), (TensorSpec("y", FP32, (-1,)),)
 )
+WHOLE = Signature((TensorSpec("age", INT64, (-1, 1)),), (TensorSpec("y", FP32, (-1,)),))
+EMPTY = {"age": (0,), "city": (0, 1)}
 SCALAR = Signature((TensorSpec("s", FP32, ()),), (TensorSpec("y", FP32, ()),))
 
 
@@ -53,8 +55,13 @@ def test_a_single_value_fits_an_input_of_one_column(body):
     assert feed(body, PERSON) == {"age": [31, 5], "city": [["Oslo"], ["Rome"]]}
 
 
+def test_a_number_is_whole_however_it_is_written():
+    assert feed(b"[[31.0], [5], [2e3]]", WHOLE) == {"age": [[31], [5], [2000]]}
+
+
 def test_no_rows_and_no_dimensions():
     assert parse_plain(b"[]", IRIS).feed["x"].shape == (0, 2)
+    assert {name: array.shape for name, array in parse_plain(b"[]", PERSON).feed.items()} == EMPTY
     assert feed({"columns": {"s": 3}}, SCALAR) == {"s": 3}
 
 
@@ -67,6 +74,8 @@ def test_no_rows_and_no_dimensions():
         ([[1, 1e39]], IRIS, "[FS206] `x[0][1]` must be a number within FP32"),
         ([[1, 2], {"x": [1, 2]}], IRIS, "[FS234]"),
         ({}, IRIS, "[FS234] the request must be `{"),
+        ({"rows": [], "more": 1}, IRIS, "[FS234] the request must be `{"),
+        ([[31.5]], WHOLE, "[FS206] `age[0][0]` must be a whole number"),
         ({"rows": [], "columns": {}}, IRIS, "[FS234] the request must be `{"),
         (b"7", IRIS, "[FS234]"),
         (b"[[NaN, 1]]", IRIS, "[FS201] the request is not JSON"),

@@ -1,7 +1,7 @@
 """Large weights lie beside the model, are mapped where that is wanted, and never come from elsewhere."""
 
-import re
-from pathlib import Path
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -38,8 +38,24 @@ def product(width=WIDTH, location=""):
     return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
-def anonymous() -> int:
-    return int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+# In a process of its own: what another test has freed could be used again, and nothing would grow.
+GROWTH = f"""
+import re, sys
+from pathlib import Path
+import numpy as np
+from flowserve.core.models.key import Key
+from flowserve.core.models.settings import ModelSettings
+from flowserve.shell.models.loading import load_proven
+
+def anonymous():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+before = anonymous()
+model = load_proven(Path(sys.argv[1]), Key("m", 1), ModelSettings(weights=sys.argv[2]))
+assert model.settings.weights == sys.argv[2]
+assert model.run({{"x": np.ones((1, {WIDTH}), np.float32)}}, ["y"])[0][0, 0] == {WIDTH} / 2
+print(anonymous() - before)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +87,14 @@ def test_small_weights_stay_in_the_model_and_every_tensor_begins_a_page():
     assert files == parted(product(100), least=1000)
 
 
-def test_mapped_weights_are_no_memory_of_the_process(repository):
-    x = {"x": np.ones((1, WIDTH), np.float32)}
-    before = anonymous()
-    mapped = load_proven(repository, KEY, ModelSettings(weights="mapped"))
-    assert mapped.run(x, ["y"])[0][0, 0] == WIDTH / 2
-    assert anonymous() - before < 8 * MIB
-    prepacked = load_proven(repository, KEY, ModelSettings(weights="prepacked"))
-    assert prepacked.run(x, ["y"])[0][0, 0] == WIDTH / 2
-    assert anonymous() - before > 14 * MIB
-    assert (mapped.settings.weights, prepacked.settings.weights) == ("mapped", "prepacked")
+@pytest.mark.parametrize(
+    ("weights", "least", "most"), [("mapped", 0, 8 * MIB), ("prepacked", 14 * MIB, 64 * MIB)]
+)
+def test_mapped_weights_are_no_memory_of_the_process(repository, weights, least, most):
+    command = [sys.executable, "-c", GROWTH, repository, weights]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert least <= int(done.stdout) < most
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.observe.measures import Logged
 from flowserve.core.observe.settings import AccessLog, Observed, Samples, Traces
 from flowserve.core.wire.datatypes import DATATYPES
+from flowserve.core.wire.limits import Limits
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.http import Server
-from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import bind
 
 X, Y = (TensorSpec(name, DATATYPES["FP32"], (-1,)) for name in "xy")

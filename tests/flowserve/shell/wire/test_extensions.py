@@ -14,11 +14,11 @@ from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.hosting import Indexed
+from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.http import Server
-from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import bind
 
 FP32 = DATATYPES["FP32"]

@@ -22,13 +22,13 @@ from flowserve.core.wire.answers import answer_infer, answer_predict, describe, 
 from flowserve.core.wire.datatypes import DATATYPES
 from flowserve.core.wire.extension_routes import ExtensionRoute
 from flowserve.core.wire.heads import Heads
+from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.plain import parse_plain
 from flowserve.core.wire.protocol import parse_request
 from flowserve.core.wire.routes import Infer, Predict, parse_route
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.extensions import Extensions, FixedRepository
-from flowserve.shell.wire.limits import Limits
 
 FP32 = DATATYPES["FP32"]
 SIGNATURE = Signature((TensorSpec("x", FP32, (-1, -1)),), (TensorSpec("y", FP32, (-1, -1)),))

@@ -15,10 +15,10 @@ from flowc.plan.diagnostics import Refused
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.core.wire.datatypes import DATATYPES
+from flowserve.core.wire.limits import Limits
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.http import Server
-from flowserve.shell.wire.limits import Limits
 from flowserve.shell.wire.listening import bind
 
 FP32 = DATATYPES["FP32"]
@@ -381,7 +381,7 @@ async def test_a_header_that_never_ends():
             "[FS201] `Inference-Header-Content-Length`",
         ),
         (post(headers="Content-Encoding: gzip\r\n"), 400, "[FS201]"),
-        (b"PUT /v2 HTTP/1.1\r\n\r\n", 404, "[FS209]"),
+        (b"PUT /v2 HTTP/1.1\r\n\r\n", 405, "[FS209]"),
         (b"CONNECT x:1 HTTP/1.1\r\n\r\n", 404, "[FS209]"),
         (b"GET /v2/models/none/ready HTTP/1.1\r\n\r\n", 404, "[FS202]"),
     ],
@@ -549,3 +549,21 @@ def test_bind_takes_a_free_port():
     with bind("localhost", 0) as listener:
         assert listener.getsockname()[1] > 0
         assert listener.family in (socket.AF_INET, socket.AF_INET6)
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        (b"TRACE /v2/health/live", "get, head"),
+        (b"GET /v2/models/m/infer", "post"),
+        (b"PUT /predict/m", "get, head, post"),
+    ],
+)
+def test_another_method_is_told_which_there_are(line, allowed):
+    @on_loop
+    async def check():
+        async with running() as host:
+            client = await host.connect()
+            client.send(line + b" HTTP/1.1\r\n\r\n")
+            status, headers, _ = await client.response()
+            assert (status, headers["allow"]) == (405, allowed)

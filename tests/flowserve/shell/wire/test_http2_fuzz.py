@@ -21,11 +21,11 @@ from flowserve.core.wire.http2.frames import (
 )
 from flowserve.core.wire.http2.frames import settings as settings_frame
 from flowserve.core.wire.http2.rpc import literal
+from flowserve.core.wire.limits import Limits
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.grpc import GrpcServer
 from flowserve.shell.wire.http2 import Http2Connection
-from flowserve.shell.wire.limits import Limits
 from tests.flowserve.shell.wire.http2_peer import INFER, LIVE, SIGNATURE, STREAM, double, framed, request
 
 BOUNDED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
