@@ -13,7 +13,7 @@ from typing import Any
 import httptools
 import uvloop
 
-from flowserve.shell.wire.limits import Limits
+from flowserve.core.wire.limits import Limits
 from flowserve.shell.wire.lookout import Lookout
 
 ANSWER = (
