@@ -1,12 +1,20 @@
-"""The least that an HTTP server in Python does: uvloop, httptools, a fixed answer."""
+"""The least that an HTTP server in Python does: uvloop, httptools, a fixed answer.
+
+python -m benchmarks.bare [awake]         `awake` looks out for requests before it sleeps, as flowserve does
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import httptools
 import uvloop
+
+from flowserve.core.wire.limits import Limits
+from flowserve.shell.wire.lookout import Lookout
 
 ANSWER = (
     b'{"model_name":"small","model_version":"1","outputs":[{"name":"output","datatype":"FP32","shape":[1,1],'
@@ -20,7 +28,8 @@ RESPONSE = (
 class Bare(asyncio.Protocol):
     """Reads requests, and answers all alike."""
 
-    def __init__(self) -> None:
+    def __init__(self, came: Callable[[], None]) -> None:
+        self._came = came
         self._parser = httptools.HttpRequestParser(self)
 
     def connection_made(self, transport: Any) -> None:
@@ -33,15 +42,23 @@ class Bare(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer."""
+        self._came()
         self._transport.write(RESPONSE)
 
 
-async def main() -> None:
+def looking_out(awake: bool) -> Callable[[], None]:
+    """To be called with every request."""
+    loop = asyncio.get_running_loop()
+    return Lookout(loop, Limits().look_out_s, lambda: False).came if awake else lambda: None
+
+
+async def main(awake: bool) -> None:
     """Serve on a free port, which is printed."""
-    server = await asyncio.get_running_loop().create_server(Bare, "127.0.0.1", 0)
+    came = looking_out(awake)
+    server = await asyncio.get_running_loop().create_server(lambda: Bare(came), "127.0.0.1", 0)
     print(f"listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(main("awake" in sys.argv))

@@ -1,12 +1,15 @@
 """The least that a prediction over HTTP takes in Python: a bare protocol that decodes, runs and encodes.
 
-python -m benchmarks.floor MODEL          uvloop, httptools, msgspec and onnxruntime; no checks, no limits
+python -m benchmarks.floor MODEL [awake]  uvloop, httptools, msgspec and onnxruntime; no checks, no limits
+
+`awake` looks out for requests before it sleeps, as flowserve does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -14,6 +17,8 @@ import msgspec
 import numpy as np
 import onnxruntime
 import uvloop
+
+from benchmarks.bare import looking_out
 
 
 class _Tensor(msgspec.Struct):
@@ -28,7 +33,8 @@ class _Asked(msgspec.Struct):
 class Floor(asyncio.Protocol):
     """Runs the model for whatever is posted."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, came: Callable[[], None]) -> None:
+        self._came = came
         self._session = session
         self._decode = msgspec.json.Decoder(_Asked).decode
         self._encode = msgspec.json.Encoder().encode
@@ -49,6 +55,7 @@ class Floor(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer."""
+        self._came()
         tensor = self._decode(self._body).inputs[0]
         self._body = b""
         row = np.array(tensor.data, np.float32).reshape(tensor.shape)
@@ -59,15 +66,16 @@ class Floor(asyncio.Protocol):
         self._transport.write(head + body)
 
 
-async def main(model: str) -> None:
+async def main(model: str, awake: bool) -> None:
     """Serve on a free port, which is printed."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    server = await asyncio.get_running_loop().create_server(lambda: Floor(session), "127.0.0.1", 0)
+    came = looking_out(awake)
+    server = await asyncio.get_running_loop().create_server(lambda: Floor(session, came), "127.0.0.1", 0)
     print(f"listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1]))
+    uvloop.run(main(sys.argv[1], "awake" in sys.argv))

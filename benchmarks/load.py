@@ -1,12 +1,13 @@
 """Load for HTTP servers, from one core, by a client that costs a few microseconds a request.
 
-It never sleeps, writes requests that were made before, and reads no more of an answer than its status and its
-length. A client that did more would be measured in place of the server, and one that waits in the kernel
-has to be woken: on virtual machines that takes longer than a server does.
+Unless told otherwise it never sleeps; it writes requests that were made before, and reads no more of an
+answer than its status and its length. A client that did more would be measured in place of the server, and
+one that waits in the kernel has to be woken: on virtual machines that takes longer than a server does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -14,9 +15,12 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarks import serving
+
+_PATIENCE_S = 5.0
 
 
 class Line:
@@ -64,15 +68,25 @@ class Line:
         return found
 
 
-def asker(host: str, port: int, request: bytes) -> Callable[[], None]:
-    """A function that sends a request and looks for the answer until it is here."""
+def asker(host: str, port: int, request: bytes, sleeps: bool = False) -> Callable[[], None]:
+    """A function that sends a request and looks for the answer until it is here, or sleeps until it comes.
+
+    It raises `OSError` when none comes, or another than 200.
+    """
     line = Line(host, port)
+    poll = select.poll()
+    poll.register(line.socket, select.POLLIN)
 
     def ask() -> None:
         line.ask(request)
+        end = line.began + _PATIENCE_S
         while (answer := line.answer()) is None:
-            pass
-        assert answer == 200, answer
+            if sleeps:
+                poll.poll(1000 * _PATIENCE_S)
+            if time.perf_counter() > end:
+                raise TimeoutError(f"no answer came within {_PATIENCE_S:.0f} s")
+        if answer != 200:
+            raise OSError(f"it answers {answer}")
 
     return ask
 
@@ -97,12 +111,15 @@ def closed_loop(
             for number, _ in poll.poll(0):
                 line = lines[number]
                 if (answer := line.answer()) is not None:
-                    assert answer == 200, answer
+                    if answer != 200:
+                        raise OSError(f"it answers {answer}")
                     took.append(time.perf_counter() - line.began)
                     line.ask(request)
     rate = len(took) / (time.perf_counter() - began)
     for line in lines.values():
         line.socket.close()
+    if not took:
+        raise TimeoutError(f"no answer came within {seconds:.0f} s")
     return round(rate, 1), serving.percentiles([value * 1e6 for value in took])
 
 
@@ -135,6 +152,27 @@ def open_loop(
     for line in lines.values():
         line.socket.close()
     return took
+
+
+def place(process: int, cores: set[int]) -> None:
+    """Let a process and all that it has started run on these cores."""
+    processes = {process}
+    parents = {
+        int(folder.name): _parent(folder) for folder in Path("/proc").iterdir() if folder.name.isdigit()
+    }
+    while found := {one for one, parent in parents.items() if parent in processes} - processes:
+        processes |= found
+    for one in processes:
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{one}/task"):
+                os.sched_setaffinity(int(thread), cores)
+
+
+def _parent(folder: Path) -> int:
+    try:
+        return int((folder / "stat").read_text().rpartition(") ")[2].split()[1])
+    except OSError:  # it has ended meanwhile
+        return 0
 
 
 def pinned(run: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The servers that the HTTP benchmarks set side by side, each on the server's core with the same model.
+"""The servers that the HTTP benchmarks set side by side, each with the same model.
 
 MLServer, LitServe, mosec and Triton (by pytriton, with its Python backend) run as `peers/*_server.py` say, in
 the Python that PEERS names or else in this one, where they are installed: the extra `peers-serve` has them.
@@ -23,7 +23,7 @@ from benchmarks import load, serving
 
 At = tuple[str, int, int]  # host, port, process
 _START_S = 60.0
-_PEERS = {"mosec": "/inference", "litserve": "/predict", "triton": serving.PATH, "mlserver": serving.PATH}
+PEERS = {"mosec": "/inference", "litserve": "/predict", "triton": serving.PATH, "mlserver": serving.PATH}
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -41,10 +41,14 @@ def servers(folder: Path, sizes: Sequence[int]) -> dict[str, Server]:
     own = [sys.executable, "-m"]
     found = {
         "bare_protocol": Server({"": asked}, lambda: serving.listening([*own, "benchmarks.bare"])),
+        "bare_awake": Server({"": asked}, lambda: serving.listening([*own, "benchmarks.bare", "awake"])),
         "floor": Server({"": asked}, lambda: serving.listening([*own, "benchmarks.floor", str(model)])),
+        "floor_awake": Server(
+            {"": asked}, lambda: serving.listening([*own, "benchmarks.floor", str(model), "awake"])
+        ),
         "http": Server({"_json": asked, "_binary": raw}, lambda: serving.flowserve(folder, sizes)),
     }
-    for peer, path in _PEERS.items():
+    for peer, path in PEERS.items():
         requests = {"": serving.post(serving.json_body(sizes[0]), path)}
         if peer == "triton":
             requests = {"_json": requests[""], "_binary": raw}
@@ -75,7 +79,7 @@ def _peer(peer: str, model: Path, request: bytes) -> Iterator[At | None]:
             cwd=model.parent,
             stdout=output,
             stderr=output,
-            start_new_session=True,
+            process_group=0,
             preexec_fn=lambda: os.sched_setaffinity(0, serving.cores()[0]),
         )
     try:
@@ -96,7 +100,7 @@ def _ready(server: subprocess.Popen[bytes], port: int, request: bytes) -> bool:
     end = time.monotonic() + _START_S
     while server.poll() is None and time.monotonic() < end:
         with contextlib.suppress(OSError, AssertionError):
-            load.asker("127.0.0.1", port, request)()
+            load.asker("127.0.0.1", port, request, sleeps=True)()
             return True
         time.sleep(0.2)
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,9 +23,19 @@ def measure(seconds: float) -> dict[str, Any]:
                 if at is None:
                     continue
                 for kind, request in servers[side].requests.items():
-                    driven = _driven(*at, request, connections, seconds)
+                    try:
+                        driven = _driven(*at, request, connections, seconds)
+                    except OSError as error:
+                        print(f"{side}{kind} is left out: {error}", file=sys.stderr)
+                        continue
                     sides.setdefault(f"{side}{kind}", {})[str(connections)] = driven
-    return {"benchmark": "serve_throughput", "seconds": seconds, "sides": sides, **harness.machine()}
+    return {
+        "benchmark": "serve_throughput",
+        "seconds": seconds,
+        "sides": sides,
+        "of_the_best_peer": _ratios(sides),
+        **harness.machine(),
+    }
 
 
 def show(figures: dict[str, Any]) -> str:
@@ -35,7 +46,24 @@ def show(figures: dict[str, Any]) -> str:
             latency = f"p50 {found['us']['p50']:>7.0f} us   p99 {found['us']['p99']:>7.0f} us"
             rate = f"{found['per_s']:>9.0f}/s   {found['cpu_us']:>5.1f} us of processor"
             lines.append(f"{side:<18}{connections:>3} connections{rate}   {latency}")
+    for connections, (peer, ratio) in figures["of_the_best_peer"].items():
+        lines.append(f"{connections:>3} connections: {ratio} times what {peer} does, the best of the others")
     return "\n".join(lines)
+
+
+def _ratios(sides: dict[str, dict[str, Any]]) -> dict[str, tuple[str, float]]:
+    """By connections: the best of the other servers, and how many times as many requests ours does."""
+    ratios = {}
+    for connections, own in sides["http_json"].items():
+        others = {
+            side: found[connections]["per_s"]
+            for side, found in sides.items()
+            if side.startswith(tuple(serve_peers.PEERS)) and connections in found
+        }
+        if others:
+            best = max(others, key=lambda side: others[side])
+            ratios[connections] = best, round(own["per_s"] / others[best], 2)
+    return ratios
 
 
 def _driven(

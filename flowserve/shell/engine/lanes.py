@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from time import perf_counter, thread_time, time
 
+import msgspec
+
 from flowserve.core.engine.batching import Batcher
 from flowserve.core.engine.cache import ResponseCache, content_key
-from flowserve.core.engine.calls import UNSAID, Call
+from flowserve.core.engine.calls import UNSAID, Call, Overloaded
 from flowserve.core.engine.costs import Costs
 from flowserve.core.engine.joining import is_plain
 from flowserve.core.engine.profile import Profile, policy_for, settled
@@ -18,6 +20,20 @@ from flowserve.core.models.pipeline import Stage, route
 from flowserve.core.models.settings import PRIORITIES
 
 _ROUTES_MAX = 64
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A refusal, what was asked for, and until when the same stands for whoever asks for no less."""
+
+    told: Overloaded
+    rows: int
+    time_ms: float
+    priority: int
+    stands_ms: float
+
+    def covers(self, rows: int, time_ms: float, priority: int) -> bool:
+        """Whether it is the answer to so many rows, with so much time and this priority, too."""
+        return rows >= self.rows and 0 < time_ms <= self.time_ms and priority >= self.priority
 
 
 class Lane:
@@ -36,6 +52,8 @@ class Lane:
         self.joins = policy.rows_max > 0
         self.plain = is_plain(model.signature)
         self.alone = 0
+        self.refused: Told | None = None
+        """What was told last."""
         self.gathered = 0
         self.will_advance = False
         self.cache = ResponseCache(round(settings.cache_mb * 2**20)) if settings.cache_mb else None

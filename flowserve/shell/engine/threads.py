@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 Job = Callable[[], Any]
 _Work = tuple[Job, Callable[[Any], None]]
+_End = tuple[Callable[[Any], None], Any]
 
 
 class Threads:
@@ -29,6 +30,7 @@ class Threads:
         self._started = 0
         self._busy = 0  # jobs that were given and have not ended
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
+        self._unheard: SimpleQueue[_End] = SimpleQueue()  # the loop does not know of these yet
 
     @property
     def free(self) -> int:
@@ -44,6 +46,11 @@ class Threads:
             threading.Thread(target=self._serve, name=f"model-{self._started}", daemon=True).start()
         self._work.put((job, ended))
 
+    def rest(self, seconds: float) -> None:
+        """Hold the loop still until a job ends, at most so long: meanwhile nothing interrupts them."""
+        with contextlib.suppress(Empty):
+            self._end(*self._unheard.get(timeout=seconds))
+
     def close(self) -> None:
         """Let every thread end after what it was given."""
         for _ in range(self._started):
@@ -53,9 +60,14 @@ class Threads:
         while (work := self._work.get()) is not None:
             job, ended = work
             result = job()
+            self._unheard.put((ended, result))
             with contextlib.suppress(RuntimeError):  # the loop is closed: the server ended in a hurry
-                self._loop.call_soon_threadsafe(self._end, ended, result)
+                self._loop.call_soon_threadsafe(self._hear)
             del work, job, ended, result  # else kept until the next one comes
+
+    def _hear(self) -> None:
+        with contextlib.suppress(Empty):  # `rest` may have heard it first
+            self._end(*self._unheard.get_nowait())
 
     def _end(self, ended: Callable[[Any], None], result: Any) -> None:
         self._busy -= 1

@@ -12,6 +12,7 @@ import msgspec
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.arrays import Array
 from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
+from flowserve.core.engine.tally import Stamps
 from flowserve.core.models.model import ByModel, Model
 from flowserve.core.observe.ended import Stages
 from flowserve.core.wire.alike import Alike
@@ -63,15 +64,15 @@ class Exchange:
         "_model",
         "_outputs",
         "_plain",
-        "_read_ms",
+        "_read_s",
+        "_reading_s",
         "_received",
         "_request",
-        "_route_ms",
         "_run_ms",
         "_server",
         "_trial",
-        "_whole_ms",
-        "_write_ms",
+        "_writing_s",
+        "_written_s",
     )
 
     def __init__(
@@ -93,7 +94,9 @@ class Exchange:
         self._call: Call | None = None
         self._later = False
         self._outputs: list[Array] | None = None
-        self._route_ms = self._read_ms = self._run_ms = self._write_ms = self._whole_ms = 0.0
+        self._run_ms = 0.0
+        # When it came to each stage, on the clock of `perf_counter`.
+        self._reading_s = self._read_s = self._writing_s = self._written_s = 0.0
 
     def begin(self) -> Answer | None:
         """Answer now, or return None and tell the connection later."""
@@ -125,8 +128,7 @@ class Exchange:
 
     def _read(self, admit: Admit | None = None) -> InferRequest | Answer:
         received = self._received
-        began = perf_counter()
-        self._route_ms = (began - received.began_s) * 1e3
+        self._reading_s = perf_counter()
         try:
             body = unpacked(received.body, received.coding, self._server.limits.body_bytes)
             if self._plain:
@@ -138,7 +140,7 @@ class Exchange:
         except Exception:
             return _broken(self._model)
         finally:
-            self._read_ms = (perf_counter() - began) * 1e3
+            self._read_s = perf_counter()
 
     def _region(self, name: str) -> Region:
         """Shared memory is for clients on this host."""
@@ -175,7 +177,7 @@ class Exchange:
             self._server.engine.aside(functools.partial(self._write, outputs), self._finish)
 
     def _write(self, outputs: list[Array]) -> Answer:
-        began = perf_counter()
+        self._writing_s = perf_counter()
         try:
             write = answer_predict if self._plain else answer_infer
             return _packed(write(self._model, self._request, outputs), self._received.accept_coding)
@@ -184,9 +186,7 @@ class Exchange:
         except Exception:
             return _broken(self._model)
         finally:
-            ended = perf_counter()
-            self._write_ms = (ended - began) * 1e3
-            self._whole_ms = (ended - self._received.began_s) * 1e3
+            self._written_s = perf_counter()
 
     def _finish(self, answer: Answer) -> None:
         if self._trial is not None and self._answer is None:
@@ -197,9 +197,7 @@ class Exchange:
             tally = self._server.engine.tally(self._model)
             queue_ms, run_ms = (call.queue_ms, call.run_ms) if call is not None else (0.0, self._run_ms)
             if answer.status == 200:
-                tally.answered(
-                    self._route_ms, self._read_ms, queue_ms, run_ms, self._write_ms, self._whole_ms
-                )
+                tally.answered(self._stamps, queue_ms, run_ms)
             else:
                 tally.refused(answer.status, answer.reason)
             if self._server.observer is not None:
@@ -208,11 +206,17 @@ class Exchange:
                 del self._server.exchanges[self._connection]
                 self._connection.answered(answer)
 
+    @property
+    def _stamps(self) -> Stamps:
+        return self._received.began_s, self._reading_s, self._read_s, self._writing_s, self._written_s
+
     def _observe(self, answer: Answer, queue_ms: float, run_ms: float) -> None:
         """Leave with the request what the observer is told of it."""
         ran = Ran(self._model)
         if answer.status == 200 and self._outputs is not None:
-            stages = Stages(self._route_ms, self._read_ms, queue_ms, run_ms, self._write_ms)
+            began_s, reading_s, read_s, writing_s, written_s = self._stamps
+            route_ms, read_ms = (reading_s - began_s) * 1e3, (read_s - reading_s) * 1e3
+            stages = Stages(route_ms, read_ms, queue_ms, run_ms, (written_s - writing_s) * 1e3)
             ran = Ran(self._model, self._request, self._outputs, rows_of(self._request.feed), stages)
         self._received.ran = ran
 

@@ -150,7 +150,6 @@ class Server:
         self.endpoints: list[Endpoint] = [self]
         self.exchanges: dict[Connection, Exchange] = {}
         self.connections: Connections[Connection] = Connections(limits)
-        self.opened = self.connections.opened
         self.settled = self.connections.settled
         self.sweep = self.connections.sweep
         self.drain = self.connections.drain
@@ -169,6 +168,11 @@ class Server:
     def draining(self) -> bool:
         """Whether the server is about to end."""
         return self.connections.draining
+
+    def opened(self, connection: Connection) -> bool:
+        """Take note of a connection; false when there are too many."""
+        self.engine.stay_awake()  # a turn of the loop accepts one, and others may wait
+        return self.connections.opened(connection)
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""

@@ -290,13 +290,16 @@ class Inference:
         server = self._server
         server.running.discard(self)
         server.answers[status] = server.answers.get(status, 0) + 1
-        whole_ms = (perf_counter() - self._began_s) * 1e3
+        ended_s = perf_counter()
+        whole_ms = (ended_s - self._began_s) * 1e3
         done = status == 200 and call is not None
         if self._resolved:
             tally = server.engine.tally(self._model)
             if done and call is not None:
-                times = (self._route_ms, self._read_ms, call.queue_ms, call.run_ms, self._write_ms)
-                tally.answered(*times, whole_ms)
+                reading_s = self._began_s + self._route_ms / 1e3
+                read_s, writing_s = reading_s + self._read_ms / 1e3, ended_s - self._write_ms / 1e3
+                stamps = self._began_s, reading_s, read_s, writing_s, ended_s
+                tally.answered(stamps, call.queue_ms, call.run_ms)
             else:
                 tally.refused(status, reason)
         if server.observer is None:
