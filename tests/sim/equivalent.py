@@ -56,6 +56,8 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "if (len(self._queue.heads) != 1):": _SPEED,
         "pass  # self._hopeless.add(of)": _SPEED,
         "pass  # self._hopeless.update(lower)": _SPEED,
+        "if (len(lower) < len(need.classes) and (not self._hopeless.issuperset(lower))):": _SPEED,
+        "pass  # scheduler.place(need)": _SPEED,
         "if delays and ((not of.least_ms and now_ms + of.least_ms > promise.at_ms)):": _SPEED,
         "several, fruitless = len(self.queue.heads) > 1, 1": _BOUND,
         "several, fruitless = (len(self.queue.heads) >= 1), 0": _SPEED,

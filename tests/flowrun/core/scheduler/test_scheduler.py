@@ -166,7 +166,8 @@ class TestPromise:
         desk.wants("urgent", cpus=3, lasts=5000, urgent=True)
         assert desk.gives() == "urgent other"
 
-    def test_it_stays_when_what_is_more_urgent_is_over_in_time(self):
+    @pytest.mark.parametrize("lasts", [10, 2900])
+    def test_it_stays_when_what_is_more_urgent_is_over_in_time(self, lasts):
         desk = Desk(cpus=6)
         desk.wants("runs", cpus=3, lasts=2000)
         desk.wants("ends early", cpus=1, lasts=3000)
@@ -175,7 +176,7 @@ class TestPromise:
         desk.wants("other", cpus=2, lasts=2500)
         assert desk.gives() == "other"
         desk.ends("ends early")
-        desk.wants("urgent", cpus=1, lasts=10, urgent=True)
+        desk.wants("urgent", cpus=1, lasts=lasts, urgent=True)
         assert desk.gives(at=100) == "urgent"
         desk.ends("urgent")
         desk.wants("small", cpus=1, lasts=2700)
