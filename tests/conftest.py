@@ -5,6 +5,12 @@ import shutil
 import tempfile
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time; `pytest --hypothesis-profile=search` looks for new ones, for long.
+settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+settings.register_profile("search", max_examples=5000, deadline=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,6 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from flowc import spans
 from flowc.code import fingerprint
@@ -15,11 +14,6 @@ from flowc.plan.codec import encode
 from flowc.plan.diagnostics import Diagnostic, Refused, in_order
 from flowc.plan.model import Plan
 from flowc.source import load
-
-# The same examples every time; `pytest --hypothesis-profile=search` looks for new ones, for long.
-settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
-settings.register_profile("search", max_examples=5000, deadline=None)
-settings.load_profile("fixed")
 
 # The operators that most tests build their workflows from.
 OPERATORS = """

@@ -28,7 +28,13 @@ from flowserve.shell.wire.grpc import GrpcServer
 from flowserve.shell.wire.http2 import Http2Connection
 from tests.flowserve.shell.wire.http2_peer import INFER, LIVE, SIGNATURE, STREAM, double, framed, request
 
-BOUNDED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+BOUNDED = settings(
+    derandomize=True,
+    database=None,
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 class Transport:
@@ -56,8 +62,11 @@ class Transport:
         return SimpleNamespace(family=0) if name == "socket" else ("127.0.0.1", 1)
 
 
-def connected(pieces, then=lambda connection: None) -> Transport:
-    """Have a connection receive these, one after the other, and look at what it says."""
+def connected(pieces, then=lambda connection: None, turns: bool = True) -> Transport:
+    """Have a connection receive these, one after the other, and look at what it says.
+
+    With `turns`, the loop does what else there is to do after each of them.
+    """
 
     async def run() -> Transport:
         engine = LoopEngine(asyncio.get_running_loop())
@@ -68,7 +77,9 @@ def connected(pieces, then=lambda connection: None) -> Transport:
         for piece in pieces:
             if not transport.closed:
                 connection.data_received(piece)
-            await asyncio.sleep(0)
+            if turns:
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)
         then(connection)
         connection.connection_lost(None)
         engine.close()
@@ -128,15 +139,16 @@ CALLS = st.builds(
 @given(st.lists(st.one_of(FRAMES, CALLS), max_size=30), st.integers(1, 200))
 def test_any_frames_in_any_pieces(said, size):
     data = PREFACE + settings_frame({}) + b"".join(said)
-    transport = connected(data[start : start + size] for start in range(0, len(data), size))
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    transport = connected(pieces)
     frames = frames_of(transport.written)
     assert [kind for kind, _, _ in frames[:2]] == [SETTINGS, WINDOW_UPDATE]
     ends = [number for kind, flags, number in frames if kind == HEADERS and flags & END_STREAM]
     assert len(ends) == len(set(ends)), "a stream was answered twice"
     farewells = [index for index, (kind, _, _) in enumerate(frames) if kind == GOAWAY]
     assert farewells in ([], [len(frames) - 1])
-    # However it is cut, it means the same.
-    assert connected([data]).written == transport.written
+    # However it is cut, it means the same; but what waits for a turn may be too late for who breaks it off.
+    assert connected(pieces, turns=False).written == connected([data]).written
 
 
 @BOUNDED
