@@ -33,9 +33,6 @@ def publish_pipeline(repository: Path, name: str, text: str) -> Published:
     signature = fit(document, [signature for _, signature in members])
     folder = repository / name
     try:
-        if folder.is_symlink():
-            refuse("FS105", f"the model's folder `{folder}` must not be a link")
-        folder.mkdir(parents=True, exist_ok=True)
         with publishing(folder):
             files = {PIPELINE_FILE: text.encode()}
             version = newest_if_same(folder, files) or add_version(folder, files)

@@ -106,9 +106,6 @@ def publish(
     signature = read_signature(onnx, labels, probabilities_output)
     folder = repository / name
     try:
-        if folder.is_symlink():
-            refuse("FS105", f"the model's folder `{folder}` must not be a link")
-        folder.mkdir(parents=True, exist_ok=True)
         with publishing(folder):
             files = parted(onnx)
             made_by = {ORIGIN_FILE: msgspec.json.encode(origin) + b"\n"} if origin is not None else {}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from flowc.plan.diagnostics import refuse
 from flowserve.core.models.pipeline import PIPELINE_FILE
 
 MODEL_FILE = "model.onnx"
@@ -34,7 +35,13 @@ def versions_in(folder: Path) -> list[int]:
 
 @contextmanager
 def publishing(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which a crash releases, and remove what a crashed publisher left."""
+    """Make a model's folder and hold its lock, which a crash releases; remove what a crashed publisher left.
+
+    Raises `Refused` FS105 for a folder that lies elsewhere.
+    """
+    if folder.is_symlink():
+        refuse("FS105", f"the model's folder `{folder}` must not be a link")
+    folder.mkdir(parents=True, exist_ok=True)
     with open(folder / _LOCK_FILE, "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for leftover in folder.glob(f"{_TEMPORARY}*"):
