@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,11 +27,13 @@ THIRD = Placement(1, gpus=(0,), gpu_memory_mb=33)
 
 # Another process: takes what it is told to, says what came of it, and holds it until it is ended.
 OTHER = """
-import sys
+import os, sys
 from pathlib import Path
 import msgspec
 from flowrun.core.model import Capacity, Placement
 from flowrun.shell.host.leases import Leases
+if len(sys.argv) > 3:
+    os.setgroups([]), os.setgid(int(sys.argv[3])), os.setuid(int(sys.argv[3]))
 capacity = msgspec.json.decode(sys.argv[2], type=Capacity)
 leases = Leases(capacity, folder=Path(sys.argv[1]))
 for line in sys.stdin:
@@ -39,8 +42,8 @@ for line in sys.stdin:
 
 
 class Other:
-    def __init__(self, folder):
-        words = [sys.executable, "-c", OTHER, str(folder), msgspec.json.encode(HOST).decode()]
+    def __init__(self, folder, *user):
+        words = [sys.executable, "-c", OTHER, str(folder), msgspec.json.encode(HOST).decode(), *user]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def take(self, placement):
@@ -130,6 +133,23 @@ def _me():
     import pwd
 
     return pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("is_first", [True, False])
+def test_processes_of_other_users(is_first):
+    with tempfile.TemporaryDirectory() as name:  # pytest's own is for its user only
+        folder = Path(name)
+        folder.chmod(0o1777)
+        mine = None if is_first else Leases(HOST, folder=folder)
+        other = Other(folder, "65534")
+        assert other.take(WHOLE)
+        mine = mine or Leases(HOST, folder=folder)
+        assert not mine.take("a", WHOLE)
+        assert mine.take("a", MORE)
+        assert not other.take(HALF)
+        other.end()
+        assert mine.take("b", WHOLE)
 
 
 def test_hosts_that_are_pretended_are_no_matter_to_this_one(tmp_path):
