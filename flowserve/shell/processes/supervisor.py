@@ -49,9 +49,6 @@ from flowserve.shell.wire.listening import BACKLOG, address_of, inode_of, reason
 _log = logging.getLogger("flowserve")
 _QUEUE_MAX = 32
 _EVENTS_MAX = 100
-_MEASURE_S = 2.0
-_DELAY_S_MAX = 30.0
-_STEADY_S = 10.0  # a process that lived so long died of something new
 
 OnRequest = Callable[[Load | Unload], Awaitable[tuple[Diagnostic, ...]]]
 
