@@ -95,8 +95,11 @@ def lets_escape(pids, hangs):
     told, tell = os.pipe()
     if os.fork() == 0:
         os.setsid()
+        between = os.getpid()
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            while os.getppid() == between:  # nobody has adopted it yet
+                time.sleep(0.001)
             say(pids, os.getpid())
             os.write(tell, b"said")
             time.sleep(600)
