@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from flowc.plan.graph import waited_for
-from flowc.plan.model import sources_of
 from flowrun.core.changes import Fail, Redo, Retry
-from flowrun.core.control import flat
 from flowrun.core.failures import MAX_LOSSES
 from flowrun.core.state import State
 from flowrun.core.task import Task, effect, is_due
@@ -28,9 +26,7 @@ def after_damage(state: State, task: Task, retry: Retry) -> Redo | Retry | Fail:
 def makers(state: State, task: Task) -> list[Task]:
     """The tasks whose artifact a task takes and could not read."""
     assert task.failure is not None
-    trees = [flat(tree, state.results) for tree in task.node.args.values()]
-    refs = sorted({ref for tree in trees for ref in sources_of(tree)})
-    found = [state.by_id[ref] for ref in refs]
+    found = [state.by_id[ref] for ref in sorted(state.graph.taken_by(task))]
     return [source for source in found if source.artifact and source.artifact.hash == task.failure.damaged]
 
 

@@ -189,7 +189,7 @@ def _enforce_limits(state: State, now_ms: int) -> list[Command]:
             task.kill.reason if task.kill else "timeout",
             task.kill is not None,
         )
-        for task in state.due(now_ms)
+        for task in state.clock.due(now_ms)
     ]
 
 

@@ -59,7 +59,7 @@ def foresee(state: State, now_ms: int) -> Reorder | None:
 
 def foresee_again(state: State, now_ms: int) -> Reorder | None:
     """A new order, if calls took so much longer or shorter than planned that the old one may be wrong."""
-    if state.foreseen is None or state.drift_ms <= DRIFT * state.foreseen.makespan_ms:
+    if state.expected.order is None or state.expected.drift_ms <= DRIFT * state.expected.order.makespan_ms:
         return None
     return foresee(state, now_ms) or Reorder(now_ms)
 
@@ -68,7 +68,7 @@ def _expected_ms(state: State, task: Task, now_ms: int) -> int:
     """What is left of a task; -1 if nobody knows."""
     if task.site.control != "none":
         return 0
-    expected_ms = state.expected_ms(task.site)
+    expected_ms = state.expected.ms(task.site)
     if not expected_ms:
         return -1
     return max(1, expected_ms - (now_ms - task.started_ms)) if task.state == "running" else expected_ms

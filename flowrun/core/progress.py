@@ -151,7 +151,7 @@ class Progress:
         work_ms = self._left_ms + self._left_unknown * mean_ms
         longest_ms = 0.0
         for task in running:
-            expected_ms = state.expected_ms(task.site) or mean_ms
+            expected_ms = state.expected.ms(task.site) or mean_ms
             rest_ms = max(0.0, expected_ms - (now_ms - task.started_ms))
             work_ms -= expected_ms - rest_ms
             longest_ms = max(longest_ms, rest_ms + self._tail_ms(state, task))
@@ -187,7 +187,7 @@ class Progress:
         else:
             self._active.discard(name)
         known_ms, unknown = self._left.get(name, (0, 0))
-        expected_ms = state.expected_ms(self._sites[name])
+        expected_ms = state.expected.ms(self._sites[name])
         now = ((total - ended) * expected_ms, 0) if expected_ms else (0, total - ended)
         self._left[name] = now
         self._left_ms += now[0] - known_ms

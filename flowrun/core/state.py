@@ -7,11 +7,9 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, assert_never
 
-import msgspec
-
 from flowc.plan.graph import waited_for
-from flowc.plan.model import Node, Plan, Resources, Site, sources_of
-from flowc.plan.types import parse
+from flowc.plan.model import Plan, Resources, sources_of
+from flowrun.core.again import Again
 from flowrun.core.changes import (
     AnyChange,
     Block,
@@ -38,16 +36,18 @@ from flowrun.core.changes import (
     Verify,
     Woke,
 )
-from flowrun.core.control import flat, unfold
+from flowrun.core.clock import Clock
+from flowrun.core.control import flat
 from flowrun.core.counts import Counts
 from flowrun.core.derived import Derived, derive
-from flowrun.core.keys import key_of, versions_by_operator
+from flowrun.core.expected import Expected
+from flowrun.core.graph import Graph
 from flowrun.core.model import Artifact, Capacity, Inputs, RunStatus, TaskState
 from flowrun.core.pool import Pool
 from flowrun.core.reuse import Cache, Hit
 from flowrun.core.scheduler.request import Lane, Ref, Request
 from flowrun.core.scheduler.scheduler import Scheduler
-from flowrun.core.task import Doomed, Task, effect, is_due, is_part
+from flowrun.core.task import Doomed, Task, effect, is_part
 
 _ALONE = Lane()
 
@@ -98,9 +98,6 @@ class State:
         self.status: RunStatus = "running"
         self.cancelling = 0
         self.now_ms = 0
-        self.foreseen: Reorder | None = None  # computed ahead, and by how much calls have differed from it
-        self.drift_ms = 0
-        self._planned_ms: dict[str, int] = {}
         self.opened_ms = 0
         self.ended_ms = 0
         self.doomed: list[Doomed] = []
@@ -109,28 +106,18 @@ class State:
         self.hopeful: list[Task] = []
         self.verifying: dict[str, Hit] = {}
         self.contents: dict[str, bytes] = {}  # keys of what nodes compute, if that may be kept for other runs
-        self.results: dict[str, Any] = {}  # of control nodes: the argument trees that they came to
-        self._measured: dict[str, tuple[int, int]] = {}  # of sites: calls that succeeded here, their total ms
-        self.versions = versions_by_operator(plan, versions or {})
         self.earlier: dict[str, Earlier] = {}
-        derived = derived or derive(plan, inputs, versions)
-        self.keys, self.dependents = derived.keys, derived.dependents
-        sites, rows = (
-            plan.sites,
-            zip(plan.nodes, derived.sites, derived.priorities, derived.missing, strict=True),
-        )
-        self.tasks = [
-            Task(i, node, sites[site], Ref(self.run, node.id), priority, missing)
-            for i, (node, site, priority, missing) in enumerate(rows)
-        ]
-        self.by_id = {task.node.id: task for task in self.tasks}
+        self.graph = Graph(plan, inputs, versions, derived or derive(plan, inputs, versions), self.run)
+        # The very same objects: they are asked for at every change.
+        self.tasks, self.by_id, self.dependents = self.graph.tasks, self.graph.by_id, self.graph.dependents
+        self.keys, self.results = self.graph.keys, self.graph.results
+        self.versions = self.graph.versions
+        self.again = Again(self.graph)
+        self.clock = Clock()
+        self.expected = Expected()
         self.running: dict[str, Task] = {}
-        self._timed: dict[str, Task] = {}  # of those the ones that may have a deadline
         self.unfinished = len(self.tasks)
         self.counts = Counts(self.tasks)
-        self._waiting: list[tuple[int, int]] = []  # heap of (ready_at_ms, index) between attempts
-        self._again: set[int] = set()  # tasks that were done, and run again
-        self._lost: list[Task] = []  # those of them that ended without success then
         self._over: deque[Task] = deque()  # tasks whose dependents do not know yet that they are over
 
     def wanted(self) -> Counter[Resources]:
@@ -140,11 +127,6 @@ class State:
         to_come = ("pending", "ready")
         return Counter(t.site.needs for t in self.tasks if t.site.needs.gpus and t.state in to_come)
 
-    def expected_ms(self, site: Site) -> int:
-        """How long a call of a site is going to take: measured in this run, or as planned; 0 if unknown."""
-        calls, total_ms = self._measured.get(site.site, (0, 0))
-        return total_ms // calls if calls else site.estimate.ms
-
     def could_have(self, needs: Resources) -> bool:
         """Whether there could be a place with some needs for a node of this run, if nothing else ran."""
         return self.scheduler.ever_refused(self.shared.lane if self.shared else _ALONE, needs) is None
@@ -152,25 +134,6 @@ class State:
     def is_cancelled(self, task: Task) -> bool:
         """Whether the user wants a task not to run any more."""
         return self.cancelling > (task.node.trigger == "always")
-
-    def due(self, now_ms: int) -> list[Task]:
-        """Running tasks whose time limit, or whose grace after a gentle kill, is over."""
-        return [task for task in self._timed.values() if 0 <= self._deadline(task) <= now_ms]
-
-    def next_wake_ms(self) -> int | None:
-        """The next moment at which something happens by time alone."""
-        if not self._timed and not self._waiting:
-            return None
-        moments = [deadline for task in self._timed.values() if (deadline := self._deadline(task)) >= 0]
-        moments += [at for at, i in self._waiting[:1]]
-        return min(moments, default=None)
-
-    @staticmethod
-    def _deadline(task: Task) -> int:
-        """When a running task has to be over; -1 if it may take its time, or is about to end."""
-        if task.kill is not None:
-            return -1 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
-        return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -1
 
     def awaits(self, event: Exited | Exceeded | Resolved | Verified) -> bool:
         """Whether an exit or an answer tells something new.
@@ -217,8 +180,8 @@ class State:
             case Opened():
                 self._open(change)
             case Woke(at_ms=now):
-                while self._waiting and self._waiting[0][0] <= now:
-                    task = self.tasks[heapq.heappop(self._waiting)[1]]
+                for index in self.clock.rested(now):
+                    task = self.tasks[index]
                     if task.state == "pending" and task.missing == 0:
                         self._make_ready(task)
             case Elsewhere():
@@ -254,7 +217,8 @@ class State:
                 self._resolve(self.by_id[change.node], change)
             case Kill():
                 task = self.by_id[change.node]
-                task.kill, self._timed[change.node] = change, task
+                task.kill = change
+                self.clock.killed(task)
                 ends_ms = change.at_ms + (0 if change.force else change.grace_ms)
                 self.scheduler.expect(Ref(self.run, change.node), ends_ms)
             case Retry():
@@ -292,27 +256,26 @@ class State:
         task.state, task.attempt, task.started_ms = "running", start.attempt, start.at_ms
         task.placement, task.kill = start.placement, None
         self.running[start.node] = task
-        if task.site.timeout_ms:
-            self._timed[start.node] = task
+        self.clock.started(task)
         self.scheduler.started(task.ref, start.placement, start.at_ms)
 
     def _retry(self, task: Task, retry: Retry) -> None:
         task.retried[retry.kind] = task.retried.get(retry.kind, 0) + 1
         task.more = retry.needs or task.more
         task.ready_at_ms = retry.ready_at_ms
-        task.missing = self._due_before(task)
-        self._doom(task, (lost for lost in self._lost if task.index in self.dependents[lost.index]))
+        task.missing = self.again.due_before(task)
+        self._doom(task, self.again.lost_to(task))
         if retry.ready_at_ms <= retry.at_ms and not task.missing:
             self._make_ready(task)
         elif retry.ready_at_ms > retry.at_ms:
-            heapq.heappush(self._waiting, (retry.ready_at_ms, task.index))
+            self.clock.pause(task, retry.ready_at_ms)
 
     def _exit(self, task: Task, exited: Exited) -> None:
         self.scheduler.ended(task.ref)
         if exited.elsewhere is not None:
             self.scheduler.occupy(exited.elsewhere, exited.at_ms)
         del self.running[task.node.id]
-        self._timed.pop(task.node.id, None)
+        self.clock.ended(task)
         task.state, task.ended_ms, task.usage, task.failure = (
             "pending",
             exited.at_ms,
@@ -320,11 +283,7 @@ class State:
             exited.failure,
         )
         if exited.artifact is not None:
-            calls, total_ms = self._measured.get(task.site.site, (0, 0))
-            took_ms = exited.at_ms - task.started_ms
-            self._measured[task.site.site] = (calls + 1, total_ms + took_ms)
-            if self.foreseen is not None:
-                self.drift_ms += abs(took_ms - self._planned_ms.get(task.site.site, took_ms))
+            self.expected.took(task.site, exited.at_ms - task.started_ms)
             self._succeed(task, exited.artifact)
 
     def _redo(self, finder: Task, sources: list[Task]) -> None:
@@ -335,66 +294,26 @@ class State:
                 self.dependents[source.index].append(finder.index)
             if source.state == "succeeded":  # else another task found out, too
                 self._begin_again(source)
-        finder.state, finder.missing = "pending", self._due_before(finder)
-
-    def _due_before(self, task: Task) -> int:
-        """How many dependencies of a task that ran before are to come to their end, maybe once more.
-
-        If it was kept from before the run was resumed, all that it waits for may be still to come.
-        """
-        others = self._again | {self.by_id[ref].index for ref in waited_for(task.node)}
-        return sum(self.dependents[i].count(task.index) for i in others if is_due(self.tasks[i]))
+        finder.state, finder.missing = "pending", self.again.due_before(finder)
 
     def _begin_again(self, task: Task) -> None:
-        """A task that is done is so no more. What has used its result stays, what has not waits for the next.
-
-        Its artifact stays until there is another: nobody is to take it for a task that gives none.
-        """
+        """A task that is done is so no more, and who was to start with what it made waits again."""
         self.counts.begin_again(task)
-        task.redone += 1
-        task.kept, task.origin = False, None
-        self._again.add(task.index)
         self.unfinished += 1
-        for index in self.dependents[task.index]:
-            waiting = self.tasks[index]
-            if waiting.state == "ready":
-                self._hold_back(waiting)
-            if waiting.state == "pending" or is_part(task, waiting):
-                waiting.missing += 1
-        for waiting in self._below(task):
+        for waiting in self.again.begin(task):
+            self.scheduler.withdraw(waiting.ref)
+        for waiting in self.graph.below(task):
             if waiting.state in ("pending", "ready") and not waiting.missing and self._lacks_again(waiting):
                 self._hold_back(waiting)
-        task.state, task.missing = "pending", self._due_before(task)
+        task.state, task.missing = "pending", self.again.due_before(task)
         if not task.missing:
             self._make_ready(task)
 
-    def _below(self, task: Task) -> list[Task]:
-        """What depends on a task, or on control nodes that may have come to its value."""
-        found: set[int] = set()
-        to_see = [task.index]
-        while to_see:
-            for index in self.dependents[to_see.pop()]:
-                below = self.tasks[index]
-                if index not in found and below.site.control != "none" and below.state == "succeeded":
-                    to_see.append(index)
-                found.add(index)
-        return [self.tasks[index] for index in sorted(found)]
-
     def _lacks_again(self, task: Task) -> bool:
-        """Whether a task that waits for nothing else takes what is made again, or could not be.
-
-        It was told of what it depends on itself; what control nodes came to it is linked to only now.
-        """
-        if task.site.control == "choose":  # it reads nothing
-            return False
-        trees = [flat(tree, self.results) for tree in task.node.args.values()]
-        taken = {self.by_id[ref].index for tree in trees for ref in sources_of(tree)}
-        lost = [other for other in self._lost if other.index in taken]
-        self._doom(task, lost)
-        for index in taken & self._again:
-            self.dependents[index].append(task.index)
-            task.missing += 1
-        return bool(lost) or task.missing > 0
+        """Whether a task that waits for nothing else takes what is made again, or could not be."""
+        lack = self.again.lacks(task)
+        self._doom(task, lack.lost)
+        return bool(lack.lost) or lack.waits
 
     def _hold_back(self, task: Task) -> None:
         """What was to start waits again."""
@@ -413,9 +332,7 @@ class State:
 
     def _reorder(self, reorder: Reorder) -> None:
         """The order of starts computed ahead counts as priority."""
-        self.foreseen = reorder if reorder.starts_ms else None
-        self.drift_ms = 0
-        self._planned_ms = {site.site: self.expected_ms(site) for site in self.plan.sites}
+        self.expected.reorder(reorder, self.plan.sites)
         for node, start_ms in reorder.starts_ms.items():
             task = self.by_id[node]
             task.priority = -start_ms
@@ -463,48 +380,18 @@ class State:
         if task.site.control == "branch":
             self._conclude(task, known.truth, known.at_ms)
             return
-        args = {name: flat(tree, self.results) for name, tree in task.node.args.items()}
-        nodes, result = unfold(task.node, task.site.control, task.site.each, args, known.names)
-        if not nodes:
+        made, result = self.graph.unfold(task, known.names)
+        if not made:
             self._conclude(task, result, known.at_ms)
             return
-        task.result, task.missing, task.parts = result, 0, len(nodes)
-        # Of a map, `gives` is the list: what one call gives is inside of it.
-        of = parse(task.site.gives)
-        one = str(of.args[0]) if task.site.control == "map" and of.args else task.site.gives
-        plain = msgspec.structs.replace(task.site, control="none", gives=one)
-        made = [self._add(node, plain, task.priority) for node in nodes]
+        self.unfinished += len(made)
         for child in made:
-            for source in {ref for tree in child.node.args.values() for ref in sources_of(tree)}:
-                needed = self.by_id[source]
-                self.dependents[needed.index].append(child.index)
-                child.missing += is_due(needed)
-        for handler in [self.tasks[i] for i in self.dependents[task.index]]:
-            if handler.node.trigger != "success":  # it waits for all that is going on
-                for child in made:
-                    self.dependents[child.index].append(handler.index)
-                handler.missing += len(made)
-        for ref in dict.fromkeys(sources_of(result)):
-            self.dependents[self.by_id[ref].index].append(task.index)
-            task.missing += 1
+            self.counts.add(child)
+            if child.node.id in self.earlier:
+                child.attempt = self.earlier[child.node.id].attempt
         for child in made:
             if child.missing == 0:
                 self._make_ready(child)
-
-    def _add(self, node: Node, site: Site, priority: float) -> Task:
-        keys = {
-            ref: self.keys[self.by_id[ref].index] for tree in node.args.values() for ref in sources_of(tree)
-        }
-        earlier = self.earlier.get(node.id)
-        attempt = earlier.attempt if earlier else 0
-        task = Task(len(self.tasks), node, site, Ref(self.run, node.id), priority, 0, attempt=attempt)
-        self.tasks.append(task)
-        self.by_id[node.id] = task
-        self.dependents.append([])
-        self.keys.append(key_of(node, site, keys, self.inputs, self.versions))
-        self.counts.add(task)
-        self.unfinished += 1
-        return task
 
     def _conclude(self, task: Task, result: Any, now_ms: int) -> None:
         """A control node has come to its result."""
@@ -517,10 +404,7 @@ class State:
             self.scheduler.withdraw(task.ref)
         task.state = state
         self.counts.end(task, state)
-        if task.index in self._again:
-            self._again.discard(task.index)
-            if state != "succeeded":
-                self._lost.append(task)
+        self.again.end(task, state)
         self.unfinished -= 1
         self._over.append(task)
 
@@ -556,7 +440,7 @@ class State:
             self._make_ready(task)
 
     def _make_ready(self, task: Task) -> None:
-        if (self._again or self._lost) and self._lacks_again(task):
+        if self.again and self._lacks_again(task):
             return
         task.state, task.ready_at_ms = "ready", self.now_ms
         if self.verifying:  # what it is to compute may be something else by now
@@ -582,7 +466,7 @@ class State:
             task.ref,
             task.needs,
             rank,
-            self.expected_ms(site),
+            self.expected.ms(site),
             since_ms,
             self.lane,
             task.retried.get("preempted", 0),

@@ -174,7 +174,7 @@ class Execution:
 
     def wakes_ms(self) -> int | None:
         """When time alone brings something, as long as the run goes on."""
-        return self.state.next_wake_ms() if self.state.status == "running" else None
+        return self.state.clock.next_ms() if self.state.status == "running" else None
 
     def _start(self, start: Start) -> None:
         if not self._leases.take((self.run, start.node, start.attempt), start.placement):

@@ -117,7 +117,7 @@ class Life:
 
     def moments(self):
         """When something is going to happen by itself; infinite if it never does."""
-        wake = self.state.next_wake_ms()
+        wake = self.state.clock.next_ms()
         exceeded = [p.exceeds.at_ms for p in self.live.values() if p.exceeds]
         ends = [process.ends_ms for process in self.live.values()]
         known = [at_ms for at_ms, _ in self.unsure.values()]
@@ -137,7 +137,7 @@ class Life:
             events.insert(random.randrange(at, len(events) + 1), again)
         events += self._exceeded(now)
         events += self._verdicts(now)
-        wake = self.state.next_wake_ms()
+        wake = self.state.clock.next_ms()
         if wake is not None and wake <= now:
             events.append(Woke(now))
         return events

@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 CORE = ROOT / "flowrun" / "core"
 FILES = [
     *("decide.py", "damage.py", "failures.py", "state.py", "task.py", "fleet.py", "resume.py"),
+    *("graph.py", "again.py", "clock.py", "expected.py"),
     *(
         f"scheduler/{n}.py"
         for n in ("scheduler", "queue", "holdings", "order", "promise", "trial", "preempting")
@@ -192,6 +193,9 @@ def near(file: str) -> list[str]:
             "test_damage.py",
             "test_elsewhere.py",
             "test_state.py",
+            "test_graph.py",
+            "test_clock.py",
+            "test_expected.py",
             "test_control.py",
             "test_foresight.py",
         )

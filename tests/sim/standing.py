@@ -12,7 +12,7 @@ def picture(state):
         sorted(state.running),
         (state.status, state.unfinished, state.cancelling, state.opened_ms, state.ended_ms),
         (state.results, state.earlier, state.verifying),
-        state.next_wake_ms(),
+        state.clock.next_ms(),
     )
 
 
@@ -29,7 +29,7 @@ def check_state(ledger, asked, now, woke):
     demand(not ledger.fallen, "nothing was decided about", ledger.fallen)
     for task in state.tasks:
         _check_task(ledger, task, asked, now)
-    wake = state.next_wake_ms()
+    wake = state.clock.next_ms()
     if woke and state.status == "running":
         now -= any(
             kill.at_ms == now and not kill.grace_ms for kill in ledger.kills.values()
@@ -78,7 +78,7 @@ def _check_task(ledger, task, asked, now):
             chooses = task.site.control == "choose"
             not_before = ledger.not_before_ms[node]
             demand(chooses or not_before > 0, node, "is not ready")
-            demand(chooses or (ledger.state.next_wake_ms() or 0) >= not_before, node, "sleeps on")
+            demand(chooses or (ledger.state.clock.next_ms() or 0) >= not_before, node, "sleeps on")
 
 
 def _check_control(ledger, task, asked):

@@ -184,7 +184,7 @@ def _running(state: State, now_ms: float, most: int, cells: int) -> Iterator[Lin
 
 
 def _one(state: State, task: Task, now_ms: float, cells: int) -> Line:
-    ran_ms, expected_ms = now_ms - task.started_ms, state.expected_ms(task.site)
+    ran_ms, expected_ms = now_ms - task.started_ms, state.expected.ms(task.site)
     name = clipped(printable(task.node.id), max(10, cells - 45))
     line: Line = [(f"  {duration(ran_ms):>10}  ", "yellow"), (name, "")]
     if expected_ms:

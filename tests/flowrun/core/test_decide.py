@@ -138,7 +138,7 @@ class TestRetrying:
         run = Run("a retries=100 backoff=1000")
         for _ in range(15):
             run.fails("a")
-            run.wake(run.state.next_wake_ms())
+            run.wake(run.state.clock.next_ms())
         before = run.now
         assert run.fails("a") == [f"retry a at {before + 10 * 60_000}"]
 

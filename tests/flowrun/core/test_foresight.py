@@ -33,7 +33,7 @@ class TestWhenItPays:
 
     def test_not_if_something_can_never_start(self):
         text = FORK.replace("wide cpus=2", "wide cpus=200")
-        assert Run(known(text, wide=100, a=100, b=100, c=100)).state.foreseen is None
+        assert Run(known(text, wide=100, a=100, b=100, c=100)).state.expected.order is None
 
     def test_not_for_a_run_among_others(self):
         run = Run(known(FORK, wide=60, a=50, b=100, c=50))
@@ -45,7 +45,7 @@ class TestWhenItPays:
 class TestOrder:
     def test_of_the_schedule_counts_as_priority(self):
         run = Run(known("a\nb\nlong < a\nc < b\nd < b", a=10, b=20, long=100, c=20, d=20), host(cpus=1))
-        foreseen = run.state.foreseen
+        foreseen = run.state.expected.order
         assert foreseen is not None
         by_start = sorted(foreseen.starts_ms, key=foreseen.starts_ms.__getitem__)
         order = []
@@ -64,15 +64,15 @@ class TestOrder:
         run = Run(graph, host(cpus=1))
         run.now = 20_000
         run.done("b")
-        first = run.state.foreseen
+        first = run.state.expected.order
         run.now = 90_000
         said = run.done(next(iter(run.state.running)))
         assert said[0].startswith("schedule")
-        assert run.state.foreseen is not first
-        assert run.state.drift_ms == 0
+        assert run.state.expected.order is not first
+        assert run.state.expected.drift_ms == 0
 
     def test_is_in_the_log(self):
         run = Run(known(FORK, wide=60, a=50, b=100, c=50), host(cpus=2))
         again = Run(known(FORK, wide=60, a=50, b=100, c=50), host(cpus=2))
-        assert isinstance(run.state.foreseen, Reorder)
-        assert run.state.foreseen == again.state.foreseen
+        assert isinstance(run.state.expected.order, Reorder)
+        assert run.state.expected.order == again.state.expected.order

@@ -85,7 +85,7 @@ def test_the_counters_say_what_every_node_says(seed):
             if sum(of.values()) == total:
                 assert site not in under_way
         left = sum(
-            state.expected_ms(task.site)
+            state.expected.ms(task.site)
             for task in state.tasks
             if task.site.control == "none" and task.state in ("pending", "ready", "running")
         )

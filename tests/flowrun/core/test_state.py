@@ -1,10 +1,10 @@
-"""The state of a run: what each change does to it, resume, and the clock."""
+"""The state of a run: what each change does to it, and resume."""
 
 from graphs import Run, host, plan
 from msgspec import structs
 
 from flowc.plan.model import Estimate
-from flowrun.core.changes import GRACE_MS, Earlier, Kill, Opened, Start
+from flowrun.core.changes import Earlier, Opened, Start
 from flowrun.core.model import Artifact, Placement, Usage
 from flowrun.core.state import State
 
@@ -22,7 +22,7 @@ class TestBeginning:
         state = State(plan(DIAMOND), {})
         state.apply(Opened(0, "a" * 64, {}, host()))
         assert [task.state for task in state.tasks] == ["ready", "pending", "pending", "pending"]
-        assert (state.unfinished, state.drift_ms, state.ended_ms) == (4, 0, 0)
+        assert (state.unfinished, state.expected.drift_ms, state.ended_ms) == (4, 0, 0)
 
     def test_priority_is_the_longest_chain_below(self):
         state = State(plan("a\nb < a\nc < b\nd < a"), {})
@@ -94,40 +94,6 @@ class TestResume:
         assert Run(DIAMOND, earlier=dict(reversed(done.items()))).opened == ["start join.1"]
 
 
-class TestClock:
-    def test_without_limits_nobody_wakes(self):
-        assert Run("a").state.next_wake_ms() is None
-
-    def test_a_time_limit(self):
-        state = Run("a timeout=300\nb timeout=200", now=50).state
-        assert state.next_wake_ms() == 250
-        assert state.due(249) == []
-        assert [task.node.id for task in state.due(250)] == ["b"]
-
-    def test_the_grace_after_a_gentle_kill(self):
-        run = Run("a timeout=300")
-        run.wake(300)
-        assert run.state.next_wake_ms() == 300 + GRACE_MS
-
-    def test_no_grace_is_over_at_once(self):
-        state = Run("a").state
-        state.apply(Kill(0, "a", 1, "preempted", grace_ms=0))
-        assert state.next_wake_ms() == 0
-        assert [task.node.id for task in state.due(0)] == ["a"]
-
-    def test_no_moment_after_a_kill_by_force(self):
-        run = Run("a timeout=300")
-        run.wake(300)
-        run.wake(300 + GRACE_MS)
-        assert run.state.next_wake_ms() is None
-
-    def test_a_wait_between_attempts(self):
-        run = Run("a retries=1 backoff=1000")
-        run.now = 20
-        run.fails("a")
-        assert run.state.next_wake_ms() == 1020
-
-
 def test_what_is_held_is_given_back_when_an_attempt_ends():
     run = Run("a cpus=2 memory=10 gpus=1 gpu_memory=5", on=host(2, 100, [8]))
     free = run.state.scheduler.pool
@@ -142,18 +108,3 @@ def test_applying_the_changes_gives_the_same_state():
     copy.apply(Opened(0, "plan", {}, host()))
     copy.apply(Start(0, "a", 1, Placement(1), live.state.keys[0]))
     assert copy.by_id["a"] == live["a"]
-
-
-def test_what_calls_of_a_site_took_counts_for_the_calls_to_come():
-    run = Run("s[a] estimate=700\ns[b]\ns[c]", on=host(cpus=1), now=10_000)
-    site = run["s[a]"].site
-    assert run.state.expected_ms(site) == 700
-    run.now = 12_000
-    run.done("s[a]")
-    assert run.state.expected_ms(site) == 2000
-    run.now = 13_000
-    run.fails("s[b]")
-    assert run.state.expected_ms(site) == 2000
-    run.now = 17_000
-    run.done("s[c]")
-    assert run.state.expected_ms(site) == 3000
