@@ -39,7 +39,12 @@ def main() -> None:
         help=f"where to listen, HOST:PORT or unix:PATH (default: {_DEFAULT_ADDRESS})",
     ),
     argument("--grpc", metavar="ADDRESS", help="answer gRPC too, at this address"),
-    argument("--processes", type=int, metavar="N", help="how many processes answer (default: 1)"),
+    argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="how many answer (default: what fits models and processors)",
+    ),
     argument("--tls-cert", metavar="FILE", help="the server's certificate chain, as PEM"),
     argument("--tls-key", metavar="FILE", help="the certificate's key, as PEM"),
     argument("--tokens", metavar="FILE", help="who may ask: a token a line (or $FLOWSERVE_TOKENS)"),

@@ -158,7 +158,7 @@ FLOORS = {
         {"wire"},
         {"observe"},
         {"bench"},
-        {"config"},
+        {"config", "places"},
     ],
     "flowserve.shell": [
         {"engine"},

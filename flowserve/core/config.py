@@ -30,7 +30,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trust_network: bool = False
     model_control: bool = False
     batching: bool = True
-    processes: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+    processes: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
+    """0 leaves it to `places`."""
     tier: Tier = 2
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0

@@ -35,7 +35,9 @@ class Server:
         # A socket's path may have 107 bytes; those that pytest makes may be longer.
         self.runtime = tempfile.TemporaryDirectory(prefix="flow-")
         self.env = {**os.environ, "XDG_RUNTIME_DIR": self.runtime.name}
-        command = [FLOWSERVE, "start", "--http", "127.0.0.1:0", *options]
+        # One process, and so half the work of starting, unless a test is about how many there are.
+        single = () if {"--config", "--processes"} & {*options} else ("--processes", "1")
+        command = [FLOWSERVE, "start", "--http", "127.0.0.1:0", *single, *options]
         self.log = open(folder / "log", "w+")  # noqa: SIM115 - closed with the server
         self.process = subprocess.Popen(
             command, cwd=folder, env=self.env, stdout=subprocess.PIPE, stderr=self.log, text=True

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
 import os
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
+from flowc.plan.machine import memory_bytes, processors
 from flowrun.core.model import Capacity, Gpu
 from flowrun.shell.host import nvlink
 
@@ -41,25 +40,7 @@ def is_pretended(described: str, capacity: Capacity) -> bool:
 
 def detect(tell: Callable[[str], None] = _nothing) -> Capacity:
     """The CPUs and memory that this process may use, and the GPUs that it may see. `tell` is for notes."""
-    # The kernel's own answers: what psutil would say, without the import, which takes as long as 5 nodes.
-    cpus = min(len(os.sched_getaffinity(0)), _cpu_quota())
-    memory = min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), _memory_limit())
-    return Capacity(cpus, memory // _MB, detect_gpus(tell))
-
-
-def _cpu_quota() -> float:
-    """The CPUs that a container is given (cgroup v2: quota and period in microseconds); none is very many."""
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return round(int(quota) / int(period), 2)
-    return math.inf
-
-
-def _memory_limit() -> int:
-    """The limit that a container sets (cgroup v2), in bytes; none is very large."""
-    with contextlib.suppress(OSError, ValueError):
-        return int(Path("/sys/fs/cgroup/memory.max").read_text())
-    return 2**63
+    return Capacity(processors(), memory_bytes() // _MB, detect_gpus(tell))
 
 
 def detect_gpus(tell: Callable[[str], None] = _nothing) -> tuple[Gpu, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-import os
 from collections.abc import Callable, Iterable
 from time import monotonic, time
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import msgspec
 
 from flowc.plan.diagnostics import Refused
+from flowc.plan.machine import whole_processors
 from flowserve.core.arrays import Array
 from flowserve.core.engine.batching import Batch, Entry, Refusal
 from flowserve.core.engine.calls import Call
@@ -46,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
     """Up to this expected time a call runs on the loop: going to a thread and back costs about as much."""
     threads: int = 16
     """In all. More than the CPUs: the system shares these fairly between a slow model and a fast one."""
-    processors: int = len(os.sched_getaffinity(0))
+    processors: int = whole_processors()
     """So many runs of one model beside each other, unless its settings say otherwise."""
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.machine import whole_processors
 from flowserve.core.catalog.members import own_stamp
 from flowserve.core.engine.joining import may_join
 from flowserve.core.engine.profile import Profile, chosen_threads, settled
@@ -20,7 +20,7 @@ from flowserve.shell.models.repository import ModelFolder, look_at, stamps
 from flowserve.shell.models.sessions import load
 from flowserve.shell.models.writing import MODEL_FILE
 
-_PROCESSORS = len(os.sched_getaffinity(0))
+_PROCESSORS = whole_processors()
 _THREADED_MS = 2.0  # what is shorter has nothing to share out
 
 

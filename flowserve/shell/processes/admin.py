@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -56,6 +57,9 @@ class Admin:
         """Answer requests and look at the repository meanwhile. Raises `Refused` FS108."""
         listener = control.listen(self._address)
         path = control.socket_path(self._address)
+        left = control.left_path(self._address)
+        shutil.rmtree(left, ignore_errors=True)  # of a server that was killed
+        left.mkdir(mode=0o700)
         self._supervisor.on_request = self._asked
         server = await asyncio.start_unix_server(self._converse, sock=listener, limit=control.LINE_BYTES_MAX)
         loop = asyncio.get_running_loop()
@@ -67,6 +71,7 @@ class Admin:
                 task.cancel()
             server.close()
             path.unlink(missing_ok=True)
+            shutil.rmtree(left, ignore_errors=True)
 
     # The repository
 

@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True):
     model_control: bool = False
     observed: Observed = Observed()
     credentials: Credentials = Credentials()
+    left: Path | None = None
+    """Where requests leave things for all processes."""
 
 
 class Child:
@@ -187,4 +189,5 @@ def _begin(settings: Settings) -> Begin:
         model_control=settings.model_control,
         observed=settings.observed,
         credentials=settings.credentials,
+        left=str(settings.left or ""),
     )

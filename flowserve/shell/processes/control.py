@@ -204,6 +204,11 @@ def socket_path(address: Address) -> Path:
     return folder / f"unix-{name}.sock"
 
 
+def left_path(address: Address) -> Path:
+    """Where requests leave things for all processes of the server of an address. Raises `Refused` FS108."""
+    return socket_path(address).with_suffix(".left")
+
+
 def listen(address: Address) -> socket.socket:
     """The socket of the server of an address. What an earlier server left behind is removed.
 

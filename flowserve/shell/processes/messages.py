@@ -32,6 +32,8 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     model_control: bool = False
     observed: Observed = Observed()
     credentials: Credentials = Credentials()
+    left: str = ""
+    """Where requests leave things for all processes."""
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,14 +15,21 @@ from urllib.parse import urlsplit
 import msgspec
 
 from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.machine import memory_bytes, whole_processors
 from flowserve.core.catalog.operations import Refresh
 from flowserve.core.config import Config, parse_config
+from flowserve.core.memory.tiers import EAGER
+from flowserve.core.models.key import Key
+from flowserve.core.models.settings import PerModel
+from flowserve.core.places import places
 from flowserve.core.wire.addresses import parse_address
-from flowserve.shell.models.repository import read_aliases, read_rollouts, scan, stamps
+from flowserve.shell.models.repository import ModelFolder, read_aliases, read_rollouts, scan, stamps
 from flowserve.shell.models.watch import Watch
+from flowserve.shell.models.weights import size_on_disk
 from flowserve.shell.observe.rotating import check_writable
 from flowserve.shell.processes.admin import Admin
 from flowserve.shell.processes.children import Settings
+from flowserve.shell.processes.control import left_path
 from flowserve.shell.processes.supervisor import Supervisor
 from flowserve.shell.wire.listening import address_of, reserve, url_of
 from flowserve.shell.wire.security import check_reach, read_security
@@ -42,8 +49,8 @@ def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
             refuse("FS106", f"the configuration cannot be read: {reason.lower()}", Place(str(file)))
         config = parse_config(text, str(file))
     given = {name: value for name, value in options.items() if value is not None}
-    if given.get("processes", 1) < 1:
-        refuse("FS106", f"there must be at least one process, got {given['processes']}")
+    if given.get("processes", 0) < 0:
+        refuse("FS106", f"`--processes` must be a number of processes, got {given['processes']}")
     if file := given.pop("access_log", ""):
         given["access_log"] = msgspec.structs.replace(config.access_log, file=file)
     if url := given.pop("otel", ""):
@@ -85,10 +92,11 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         beside = reserve(grpc, "--grpc")
         check_reach(beside, security, config.trust_network)
         urls.insert(0, url_of(beside, "grpc", security.tls is not None))
+    address = address_of(listener)
     settings = Settings(
         repository=models,
         server_version=version("flow-toolchain"),
-        processes=config.processes,
+        processes=config.processes or _places(folders, models, config.per_model()),
         limits=config.limits,
         models=config.per_model(),
         memory_mb=config.memory_mb,
@@ -96,11 +104,11 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         model_control=config.model_control,
         observed=observed,
         credentials=security.credentials(),
+        left=left_path(address),
     )
     supervisor = Supervisor(settings, listener, beside)
     for name in sorted(set(settings.models.named) - set(found.found)):
         supervisor.note(f"the configuration has settings of model `{name}`, which the repository has not")
-    address = address_of(listener)
 
     def announce(rows: list[str]) -> None:
         for row in rows:
@@ -116,6 +124,14 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
     if not asyncio.run(serve()):
         print("stopped before every request was answered", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def _places(folders: Iterable[ModelFolder], models: Path, settings: PerModel) -> int:
+    """How many processes fit these models and this machine."""
+    keys = [Key(folder.name, version) for folder in folders for version in folder.versions]
+    eager = [key for key in keys if settings.of(key.name).tier <= EAGER]
+    sizes = [size_on_disk(models, settings, 1, key).private for key in eager]
+    return places(whole_processors(), memory_bytes(), sizes)
 
 
 def _check_traces(endpoint: str) -> None:

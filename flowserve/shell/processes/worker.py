@@ -12,14 +12,17 @@ import signal
 import socket
 import sys
 from functools import partial
+from pathlib import Path
 from typing import assert_never
 
 import uvloop
 
 from flowc.plan.diagnostics import Refused
+from flowc.plan.machine import whole_processors
 from flowserve.core.catalog.table import Table
 from flowserve.core.observe.measures import ProcessMeasure
 from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.engine.engine import Settings as EngineSettings
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.processes import generation
@@ -133,7 +136,9 @@ class Worker:
     def _set_up(self, begin: Begin) -> None:
         self._begin = begin
         self._loop = asyncio.get_running_loop()
-        self._engine = LoopEngine(self._loop)
+        # Each has its part of the processors.
+        mine = max(1, whole_processors() // begin.processes)
+        self._engine = LoopEngine(self._loop, EngineSettings(processors=mine))
         self._observer = Observer(begin.observed, begin.server_version) if begin.observed.any else None
         self._loader = Loader(begin, self._serving, self._engine)
         self._repository = SupervisedRepository(
@@ -168,7 +173,7 @@ class Worker:
 
     async def _answer(self) -> bool:
         """Serve to the end. Raises `Refused` where it cannot listen."""
-        begin, several = self._begin, self._begin.processes > 1
+        begin = self._begin
         server = Server(
             self._serving,
             begin.server_version,
@@ -176,7 +181,7 @@ class Worker:
             self._repository,
             security_of(begin.credentials),
             self._engine,
-            alone=not several,
+            left=Path(begin.left) if begin.left else None,
             observer=self._observer,
         )
         beside = []

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import deque
 from time import perf_counter, process_time, thread_time
 
 import msgspec
 
 from flowc.plan.diagnostics import Refused
+from flowc.plan.machine import whole_processors
 from flowserve.core.arrays import Array
 from flowserve.core.catalog.fork import Fork
 from flowserve.core.engine.calls import Call, Engine
@@ -128,7 +128,7 @@ class Spare:
     """Whether there is time to spare, by what the loop's thread and the process have used lately."""
 
     def __init__(self) -> None:
-        self._processors = len(os.sched_getaffinity(0))
+        self._processors = whole_processors()
         self._at, self._thread, self._process = perf_counter(), thread_time(), process_time()
         self._there_is = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, assert_never
 
 import msgspec
@@ -34,10 +35,12 @@ from flowserve.core.wire.settings import TRACE, LogSettings, changed_log, change
 from flowserve.core.wire.statistics import counted
 from flowserve.core.wording import cut, shown
 from flowserve.shell.models.serving import Serving
+from flowserve.shell.wire.board import Board
 from flowserve.shell.wire.shared_memory import SharedMemory
 
 _log = logging.getLogger("flowserve")
 _OFFSET_MAX = 2**62
+_LOG = "log"
 
 
 class FixedRepository:
@@ -75,14 +78,13 @@ class FixedRepository:
 class Extensions:
     """The state that requests may change beside models: shared memory and log settings."""
 
-    def __init__(self, repository: Repository, alone: bool = True) -> None:
-        """`alone` says that no other process answers for the same server: the others would not hear of it."""
-        self.shared_memory = SharedMemory()
-        self._alone = alone
+    def __init__(self, repository: Repository, left: Path | None = None) -> None:
+        """`left` is the server's folder for what requests leave with it; a process alone needs none."""
+        regions, settings = (left / "regions", left / "settings") if left else (None, None)
+        self.shared_memory = SharedMemory(Board(regions))
         self._repository = repository
-        self._log_settings = LogSettings()
-        # A filter that is replaced with the settings, so that the settings stay a value.
-        _log.addFilter(lambda record: self._log_settings.logs(record.levelno))
+        self._settings = Board(settings)
+        _log.addFilter(lambda record: self._log_settings().logs(record.levelno))
 
     def answer(
         self, route: ExtensionRoute, body: bytes, local: bool, done: Callable[[Answer], None]
@@ -135,12 +137,14 @@ class Extensions:
                 return _json(TRACE)
             case LogSetting(change):
                 if change:
-                    if not self._alone:
-                        refuse("FS233", "log settings are changed by requests only where one process answers")
-                    self._log_settings = changed_log(self._log_settings, body)
-                return _json(self._log_settings)
+                    self._settings.put(_LOG, msgspec.json.encode(changed_log(self._log_settings(), body)))
+                return _json(self._log_settings())
             case _:
                 assert_never(route)
+
+    def _log_settings(self) -> LogSettings:
+        note = self._settings.get(_LOG)
+        return msgspec.json.decode(note.text, type=LogSettings) if note else LogSettings()
 
     def _memory(self, cuda: bool, local: bool) -> SharedMemory:
         if cuda:
@@ -151,8 +155,6 @@ class Extensions:
 
     def _register(self, cuda: bool, local: bool, name: str, body: dict[str, Any]) -> None:
         memory = self._memory(cuda, local)
-        if not self._alone:
-            refuse("FS231", "memory is shared only with a server of one process, and this one has several")
         key, offset, size = body.get("key"), body.get("offset", 0), body.get("byte_size")
         if not isinstance(key, str):
             refuse("FS231", f"`key` must be a string, got {shown(key)}")

@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
@@ -127,10 +128,10 @@ class Server:
         repository: Repository | None = None,
         security: Security = Security(),  # noqa: B008 - frozen
         engine: LoopEngine | None = None,
-        alone: bool = True,
+        left: Path | None = None,
         observer: Observer | None = None,
     ) -> None:
-        """`version` is the server's own; `alone` says that no other process answers for it."""
+        """`version` is the server's own, and `left` where requests leave things for all of its processes."""
         self._loop = asyncio.get_running_loop()
         self.models = models
         self.headers = models.headers
@@ -139,7 +140,7 @@ class Server:
         self.security = security
         self.engine = engine or LoopEngine(self._loop)
         self.trials = Trials(self.engine)
-        self.extensions = Extensions(repository or FixedRepository(models, self.engine), alone)
+        self.extensions = Extensions(repository or FixedRepository(models, self.engine), left)
         self.heads = Heads(self.headers)
         self.held_bytes = 0
         self.readers = ByModel(lambda model: Alike(model.signature))

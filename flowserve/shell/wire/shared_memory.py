@@ -12,37 +12,84 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from flowc.plan.diagnostics import refuse
 from flowserve.core.wire.shared import Region
 from flowserve.core.wording import cut
+from flowserve.shell.wire.board import Board, Note
 
 _REGIONS_MAX = 1024
 _BYTES_MAX = 2**30  # of one region: a file with holes may be larger than the memory that a copy of it takes
 _KEY = re.compile(r"/?([^/\0]{1,250})")
 
 
-class SharedMemory:
-    """The regions of a server by the names that clients gave them."""
+class Registered(msgspec.Struct, frozen=True):
+    """A region as a client registered it: `size` bytes from `offset` of the memory `key`."""
 
-    def __init__(self, folder: Path = Path("/dev/shm")) -> None:
+    name: str
+    key: str
+    offset: int
+    size: int = msgspec.field(name="byte_size")
+
+
+_registered = msgspec.json.Decoder(Registered).decode
+
+
+class SharedMemory:
+    """The regions of a server by the names that clients gave them, which are on its `board`.
+
+    A process opens a region when it is registered there, or asked for the first time.
+    """
+
+    def __init__(self, board: Board, folder: Path = Path("/dev/shm")) -> None:
+        self._board = board
         self._folder = folder
-        self._regions: dict[str, _Region] = {}
+        self._open: dict[str, tuple[Note, _Region]] = {}
 
     def get(self, name: str) -> Region:
-        """Return a region. Raises `Refused` FS232."""
-        region = self._regions.get(name)
-        if region is None:
+        """Return a region. Raises `Refused` FS232, and FS231 if what was registered is not there any more."""
+        note = self._board.get(name)
+        if note is None:
+            self._open.pop(name, None)
             refuse("FS232", f"there is no shared-memory region `{cut(name)}`: it must be registered first")
-        return region
+        known = self._open.get(name)
+        if known is None or known[0] is not note:
+            known = self._open[name] = note, self._opened(_registered(note.text))
+        return known[1]
 
     def register(self, name: str, key: str, offset: int, size: int) -> None:
-        """Open what `shm_open(key)` would, `size` bytes from `offset` of it. Raises `Refused` FS231."""
-        if name in self._regions:
+        """Open what `shm_open(key)` would. Raises `Refused` FS231."""
+        wanted = Registered(name, key, offset, size)
+        if self._board.get(name) is not None:
             refuse("FS231", f"the shared-memory region `{cut(name)}` is registered already")
-        if len(self._regions) >= _REGIONS_MAX:
+        if len(self._board.texts()) >= _REGIONS_MAX:
             refuse("FS231", f"there are {_REGIONS_MAX} shared-memory regions, which is the limit")
+        region = self._opened(wanted)
+        if not self._board.add(name, msgspec.json.encode(wanted)):
+            refuse("FS231", f"the shared-memory region `{cut(name)}` is registered already")
+        if (note := self._board.get(name)) is not None:
+            self._open[name] = note, region
+
+    def unregister(self, name: str = "") -> None:
+        """Forget a region, or all; requests that have it keep it. One that is not there is no error."""
+        for known in [name] if name else [region.name for region in self._all()]:
+            self._board.remove(known)
+            self._open.pop(known, None)
+
+    def status(self, name: str = "") -> list[Registered]:
+        """Describe a region, or all. Raises `Refused` FS232."""
+        if not name:
+            return self._all()
+        self.get(name)
+        return [region for region in self._all() if region.name == name]
+
+    def _all(self) -> list[Registered]:
+        return [_registered(text) for text in self._board.texts()]
+
+    def _opened(self, wanted: Registered) -> _Region:
+        key, offset, size = wanted.key, wanted.offset, wanted.size
         if size > _BYTES_MAX:
             refuse("FS231", f"`byte_size` must be at most {_BYTES_MAX}, got {size}")
         found = _KEY.fullmatch(key)
@@ -53,7 +100,7 @@ class SharedMemory:
             file = os.open(self._folder / found[1], flags)
         except OSError as error:
             refuse("FS231", f"the shared memory `{cut(key)}` cannot be opened: {_reason(error)}")
-        region = _Region(name, key, file, offset, size)  # closes the file with itself
+        region = _Region(wanted, file)  # closes the file with itself
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             refuse("FS231", f"the shared memory `{cut(key)}` must be of the server's own user")
@@ -61,32 +108,14 @@ class SharedMemory:
             refuse(
                 "FS231", f"`offset` and `byte_size` must be within the {status.st_size} bytes of `{cut(key)}`"
             )
-        self._regions[name] = region
-
-    def unregister(self, name: str = "") -> None:
-        """Forget a region, or all; requests that have it keep it. One that is not there is no error."""
-        if name:
-            self._regions.pop(name, None)
-        else:
-            self._regions.clear()
-
-    def status(self, name: str = "") -> list[dict[str, Any]]:
-        """Describe a region, or all. Raises `Refused` FS232."""
-        if name:
-            self.get(name)
-        return [
-            {"name": region.name, "key": region.key, "offset": region.offset, "byte_size": region.size}
-            for region in self._regions.values()
-            if name in ("", region.name)
-        ]
+        return region
 
 
 class _Region:
-    def __init__(self, name: str, key: str, file: int, offset: int, size: int) -> None:
-        self.name = name
-        self.key = key
-        self.offset = offset
-        self.size = size
+    def __init__(self, registered: Registered, file: int) -> None:
+        self._name = registered.name
+        self._offset = registered.offset
+        self._size = registered.size
         self._file = file
 
     def __del__(self) -> None:
@@ -94,25 +123,25 @@ class _Region:
 
     def read(self, offset: int, size: int) -> bytes:
         self._check(offset, size)
-        data = os.pread(self._file, size, self.offset + offset)
+        data = os.pread(self._file, size, self._offset + offset)
         if len(data) < size:
-            refuse("FS232", f"the shared-memory region `{cut(self.name)}` has been cut short by its owner")
+            refuse("FS232", f"the shared-memory region `{cut(self._name)}` has been cut short by its owner")
         return data
 
     def write(self, offset: int, data: bytes) -> None:
         self._check(offset, len(data))
-        if self.offset + offset + len(data) > os.fstat(self._file).st_size:
-            refuse("FS232", f"the shared-memory region `{cut(self.name)}` has been cut short by its owner")
+        if self._offset + offset + len(data) > os.fstat(self._file).st_size:
+            refuse("FS232", f"the shared-memory region `{cut(self._name)}` has been cut short by its owner")
         written = 0
         while written < len(data):
-            written += os.pwrite(self._file, memoryview(data)[written:], self.offset + offset + written)
+            written += os.pwrite(self._file, memoryview(data)[written:], self._offset + offset + written)
 
     def _check(self, offset: int, size: int) -> None:
-        if offset + size > self.size:
+        if offset + size > self._size:
             refuse(
                 "FS232",
-                f"bytes {offset} to {offset + size} are not within the {self.size} bytes of the "
-                f"shared-memory region `{cut(self.name)}`",
+                f"bytes {offset} to {offset + size} are not within the {self._size} bytes of the "
+                f"shared-memory region `{cut(self._name)}`",
             )
 
 

@@ -25,7 +25,7 @@ def test_everything():
     ("text", "message", "place"),
     [
         ("models = \n", "the configuration is not TOML", "c.toml:1:10"),
-        ("\nprocesses = 0\n", "`processes` is wrong: expected `int` >= 1", "c.toml:2:1"),
+        ("\nprocesses = -1\n", "`processes` is wrong: expected `int` >= 0", "c.toml:2:1"),
         ('processes = "2"', "`processes` is wrong: expected `int`, got `str`", "c.toml:1:1"),
         ("proceses = 2", "there is no setting `proceses`", "c.toml:1:1"),
         ("[limits]\ndrain_s = -1", "`limits.drain_s` is wrong: expected `float` > 0.0", "c.toml:2:1"),

@@ -1,13 +1,13 @@
 """What a host has: by psutil and a made-up NVML, and as files pretend it."""
 
 import ctypes
-import os
 import sys
 from types import ModuleType, SimpleNamespace
 
 import psutil
 import pytest
 
+from flowc.plan import machine
 from flowrun.core.model import Capacity, Gpu
 from flowrun.shell.host import devices
 
@@ -164,24 +164,9 @@ class TestHost:
         monkeypatch.setattr(devices, "detect_gpus", lambda tell: ())
 
     def test_as_psutil_sees_it(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(devices, "Path", lambda path: tmp_path / "no limits here")
+        monkeypatch.setattr(machine, "_CGROUP", tmp_path)  # no limits here
         cpus, memory_mb = len(psutil.Process().cpu_affinity()), psutil.virtual_memory().total // MB
         assert devices.detect() == Capacity(cpus, memory_mb)
-
-    @pytest.mark.parametrize(
-        ("limit", "memory_mb"),
-        [(f"{1000 * MB}\n", 1000), (f"{9000 * MB}\n", 4000), ("max\n", 4000), (None, 4000)],
-    )
-    def test_cpus_by_affinity_and_memory_by_the_containers_limit(
-        self, monkeypatch, tmp_path, limit, memory_mb
-    ):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3, 5})
-        monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 4000 * 256, "SC_PAGE_SIZE": 4096}.get)
-        file = tmp_path / "memory.max"
-        if limit:
-            file.write_text(limit)
-        monkeypatch.setattr(devices, "Path", lambda path: file)
-        assert devices.detect() == Capacity(3, memory_mb)
 
 
 @pytest.mark.parametrize(

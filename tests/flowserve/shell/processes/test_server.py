@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from multiprocessing import shared_memory
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import tritonclient.grpc as grpc
 from running import FLOWSERVE, PATIENCE_S, scaling, serving, until
 from tritonclient.utils import InferenceServerException
 
+from flowc.plan.machine import whole_processors
 from flowserve.shell.models.repository import publish
 
 
@@ -167,6 +169,58 @@ def test_what_is_cold_is_loaded_to_be_described_but_not_to_be_listed(models, tmp
         assert server.ask("POST", "/predict/m", [5])[0] == 200
 
 
+def test_small_models_have_a_process_for_each_processor(models, tmp_path):
+    (tmp_path / "config.toml").write_text("")
+    with serving(tmp_path, "--config", "config.toml") as server:
+        assert len(server.status()["processes"]) == whole_processors()
+
+
+def test_what_requests_leave_holds_in_all_processes_and_in_one_that_is_started_again(models, tmp_path):
+    """Shared memory and log settings, asked over connections that go to either process."""
+    with serving(tmp_path, "--processes", "2") as server, shared_floats(3.0) as key:
+        region = {"key": key, "offset": 0, "byte_size": 4}
+        assert server.ask("POST", "/v2/systemsharedmemory/region/r/register", region) == (200, b"")
+        assert server.ask("POST", "/v2/logging", {"log_verbose_level": 1})[0] == 200
+        assert seen_by(server, 8) == {(3.0, 1)}
+        before = server.status()["processes"]
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda: len(found := server.status()["processes"]) == 2 and before[0] not in found)
+        os.kill(before[1], signal.SIGSTOP)  # so that the new one answers
+        try:
+            assert seen_by(server, 1) == {(3.0, 1)}
+        finally:
+            os.kill(before[1], signal.SIGCONT)
+        assert server.ask("POST", "/v2/systemsharedmemory/unregister", {}) == (200, b"")
+        assert seen_by(server, 8) == {("FS232", 1)}
+
+
+@contextlib.contextmanager
+def shared_floats(value: float):
+    with contextlib.closing(shared_memory.SharedMemory(create=True, size=4)) as memory:
+        memory.buf[:4] = np.float32(value).tobytes()
+        yield f"/{memory.name.lstrip('/')}"
+        memory.unlink()
+
+
+def seen_by(server, connections: int) -> set:
+    """What the model `m` makes of the region `r`, and the log level, over each of some connections."""
+    place = {"shared_memory_region": "r", "shared_memory_byte_size": 4}
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "parameters": place}]}
+    clients = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=30) for _ in range(connections)]
+    found = set()
+    for client in clients:
+        client.connect()
+    for client in clients:
+        client.request("POST", "/v2/models/m/infer", json.dumps(body))
+        answer = json.loads(client.getresponse().read())
+        client.request("GET", "/v2/logging")
+        level = json.loads(client.getresponse().read())["log_verbose_level"]
+        y = answer["outputs"][0]["data"][0] if "outputs" in answer else answer["error"][1:6]
+        found.add((y, level))
+        client.close()
+    return found
+
+
 def test_all_protocols_answer_in_all_processes(models, tmp_path):
     publish(models, "m", scaling(2))
     options = ("--processes", "2", "--grpc", "127.0.0.1:0", "--model-control")
@@ -176,9 +230,6 @@ def test_all_protocols_answer_in_all_processes(models, tmp_path):
         for version in (1, 2):
             assert server.command("deploy", "m", str(version)).returncode == 0
             assert {ask_grpc(client, "m@production") for client in clients} == {version}
-        key = {"key": "/x", "offset": 0, "byte_size": 8}
-        status, said = server.ask("POST", "/v2/systemsharedmemory/region/r/register", key)
-        assert (status, b"[FS231]" in said) == (400, True)
         # What one process is asked for is done in all.
         clients[0].unload_model("m")
         for client in clients:

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from flowc.plan.diagnostics import Refused
-from flowserve.shell.wire.shared_memory import SharedMemory
+from flowserve.shell.wire.board import Board
+from flowserve.shell.wire.shared_memory import Registered, SharedMemory
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def memory(tmp_path):
     (tmp_path / "shm" / "link").symlink_to(tmp_path / "outside")
     (tmp_path / "shm" / "folder").mkdir()
     os.mkfifo(tmp_path / "shm" / "pipe")
-    return SharedMemory(tmp_path / "shm")
+    return SharedMemory(Board(tmp_path / "board"), tmp_path / "shm")
 
 
 def test_read_and_write_within_a_region(memory, tmp_path):
@@ -25,7 +26,7 @@ def test_read_and_write_within_a_region(memory, tmp_path):
     assert region.read(2, 3) == bytes([6, 7, 8])
     region.write(6, b"ab")
     assert (tmp_path / "shm" / "seen").read_bytes()[10:12] == b"ab"
-    assert memory.status("r") == [{"name": "r", "key": "/seen", "offset": 4, "byte_size": 8}]
+    assert memory.status("r") == [Registered("r", "/seen", 4, 8)]
 
 
 @pytest.mark.parametrize(
