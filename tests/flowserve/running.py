@@ -48,8 +48,12 @@ class Server:
             if found := re.search(r"http://\S+:(\d+)", line):
                 self.port = int(found[1])
             if "listening on http" in line:
-                return
-        raise AssertionError(self.said())
+                break
+        else:
+            raise AssertionError(self.said())
+        if "--processes" in options:  # the first answers already
+            places = int(options[options.index("--processes") + 1])
+            until(lambda: len(self.status()["processes"]) == places)
 
     def said(self) -> str:
         self.log.seek(0)

@@ -17,9 +17,6 @@ _OF_FILES: dict[str, dict[str, str]] = {
         "return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -2": _SIGN,
         "return -2 if task.kill.force else task.kill.at_ms + task.kill.grace_ms": _SIGN,
     },
-    "graph.py": {
-        "if (index not in found or below.site.control != 'none' or below.state == 'succeeded'):": _SPEED,
-    },
     "state.py": {
         "self.now_ms = 1": "the first change of a run says when it is",
         "pass  # self.opened_ms = 0": "the first change of a run says when it is",

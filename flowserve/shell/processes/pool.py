@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from flowserve.shell.processes.children import Child
 from flowserve.shell.processes.messages import (
@@ -36,7 +37,7 @@ class Pool:
         started: Callable[[Child], Awaitable[bool]],
     ) -> None:
         """`hear` gets what a process says that is no answer, `ended` every process that has ended. `started`
-        makes one serve that was started again, and says whether it lived so long."""
+        makes one serve that was started while others do, and says whether it lived so long."""
         self._start_child = start
         self._hear = hear
         self._ended = ended
@@ -56,14 +57,18 @@ class Pool:
         return {place: worker for place, worker in enumerate(self._workers) if worker and worker.serving}
 
     def listening(self) -> list[str] | None:
-        """What the first has told of its models, once all accept connections; None before."""
-        told = [worker.listening if worker else None for worker in self._workers]
-        return None if None in told else told[0]
+        """What the first has told of its models, once it accepts connections; None before."""
+        first = self._workers[0]
+        return first.listening if first else None
 
-    async def fill(self) -> None:
-        """Start a process at every place."""
-        for place in range(len(self._workers)):
-            await self._start(place)
+    async def begin(self) -> None:
+        """Start the first process."""
+        await self._start(0)
+
+    def grow(self) -> None:
+        """Start a process at every other place. Each serves as soon as it has all models."""
+        for place in range(1, len(self._workers)):
+            self._keep(self._fill(place))
 
     def signal(self, number: int) -> None:
         """Send a signal to all."""
@@ -87,10 +92,13 @@ class Pool:
     async def _start(self, place: int) -> Child:
         worker, reader = await self._start_child()
         self._workers[place] = worker
-        task = asyncio.get_running_loop().create_task(self._follow(place, worker, reader))
+        self._keep(self._follow(place, worker, reader))
+        return worker
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return worker
 
     async def _follow(self, place: int, worker: Child, reader: asyncio.StreamReader) -> None:
         """Hear what a process says, and start another when it ends."""
@@ -113,6 +121,10 @@ class Pool:
         self._deaths[place] = 1 if lived_s > _STEADY_S else self._deaths[place] + 1
         self.restarts += 1
         await asyncio.sleep(min(_DELAY_S_MAX, 0.1 * 2 ** (self._deaths[place] - 1) - 0.1))
+        await self._fill(place)
+
+    async def _fill(self, place: int) -> None:
+        """Start a process while others serve."""
         if self.ending:
             return
         worker = await self._start(place)

@@ -77,7 +77,7 @@ class Supervisor:
         self.on_death: Callable[[int], None] = lambda code: None
         """Hears how a process ended that served."""
         self.on_failures: Callable[[list[Key]], None] = lambda keys: None
-        """Hears what a process that was started again could not load."""
+        """Hears what a process could not load that was started while others served."""
         self.on_rollout_end: Callable[[Ended], None] = lambda ended: None
         """Hears how a rollout ended, by whatever operation."""
         self._unable: tuple[Diagnostic, ...] = ()
@@ -120,7 +120,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         try:
-            await self._pool.fill()
+            await self._pool.begin()
             settled = await self._until_stop(self._first(found))
             if settled is None:
                 return True
@@ -135,6 +135,7 @@ class Supervisor:
                 await asyncio.sleep(0.005)
             if not self._stop.is_set():
                 on_listening(listening or [])
+                self._pool.grow()
             await self._stop.wait()
         finally:
             finished = await self._end()
@@ -257,7 +258,7 @@ class Supervisor:
         match message:
             case Unable(diagnostics):
                 self._unable = diagnostics
-                if self._pool.restarts:  # else the server ends with it
+                if self._pool.listening() is not None:  # else the server ends with it
                     self.note("; ".join(diagnostic.message for diagnostic in diagnostics))
             case Watched(seen):
                 self.on_seen(worker.process.pid, seen)
@@ -276,7 +277,7 @@ class Supervisor:
             self.note(f"process {worker.process.pid} ended ({end_of(worker)}), and is started again")
 
     async def _started(self, worker: Child) -> bool:
-        """Let a process serve that was started again. Returns whether it lived so long."""
+        """Let a process serve that was started while others do. Returns whether it lived so long."""
         while not self._pool.ending:
             catalog = self._catalog
             prepared = await worker.prepare(_prepare(catalog))

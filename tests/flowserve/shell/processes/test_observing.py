@@ -73,6 +73,7 @@ def server(tmp_path_factory):
     publish(folder / "models", "m", negative())
     (folder / "flowserve.toml").write_text(CONFIG)
     with serving(folder, "--config", "flowserve.toml", kind=Observed) as server:
+        until(lambda: len(server.status()["processes"]) == 2)
         yield server
 
 

@@ -172,7 +172,7 @@ def test_what_is_cold_is_loaded_to_be_described_but_not_to_be_listed(models, tmp
 def test_small_models_have_a_process_for_each_processor(models, tmp_path):
     (tmp_path / "config.toml").write_text("")
     with serving(tmp_path, "--config", "config.toml") as server:
-        assert len(server.status()["processes"]) == whole_processors()
+        assert until(lambda: len(server.status()["processes"]) == whole_processors())
 
 
 def test_what_requests_leave_holds_in_all_processes_and_in_one_that_is_started_again(models, tmp_path):
