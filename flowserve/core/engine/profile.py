@@ -98,8 +98,9 @@ def same(alone: Sequence[Array], together: Sequence[Array]) -> bool:
 def _same(alone: Array, together: Array) -> bool:
     if alone.shape != together.shape:
         return False
-    if alone.dtype.kind != "f":
-        return bool(np.array_equal(alone, together))
+    equal = bool(np.array_equal(alone, together))  # most are, and that is soon said
+    if equal or alone.dtype.kind != "f":
+        return equal
     tolerance = 1e-2 if alone.dtype.itemsize == 2 else 1e-4
     scale = float(np.max(np.abs(alone[np.isfinite(alone)]), initial=0.0))
     return bool(np.allclose(alone, together, rtol=tolerance, atol=tolerance * scale, equal_nan=True))

@@ -108,6 +108,9 @@ def _session_options(settings: ModelSettings) -> Any:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # An arena of each session's own would keep what its largest run took (a third of what a small model takes
+    # in all), and is no faster than the allocator that they share.
+    options.enable_cpu_mem_arena = False
     if settings.weights == "mapped":
         # Prepacking would copy the weights into a layout of its own: large batches run up to twice as fast
         # with that, but each process has a copy.
