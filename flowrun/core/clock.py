@@ -43,15 +43,14 @@ class Clock:
 
     def next_ms(self) -> int | None:
         """The next moment at which something happens by time alone."""
-        if not self._limited and not self._pausing:
-            return None
         moments = [deadline for task in self._limited.values() if (deadline := _deadline(task)) >= 0]
-        moments += [at for at, _ in self._pausing[:1]]
+        if self._pausing:
+            moments.append(self._pausing[0][0])
         return min(moments, default=None)
 
 
 def _deadline(task: Task) -> int:
-    """When a running task has to be over; -1 if it may take its time, or is about to end."""
-    if task.kill is not None:
-        return -1 if task.kill.force else task.kill.at_ms + task.kill.grace_ms
-    return task.started_ms + task.site.timeout_ms if task.site.timeout_ms else -1
+    """When a task that is limited has to be over; -1 if it is about to end."""
+    if task.kill is None:
+        return task.started_ms + task.site.timeout_ms
+    return -1 if task.kill.force else task.kill.at_ms + task.kill.grace_ms

@@ -23,8 +23,10 @@ class Expected:
 
     def ms(self, site: Site) -> int:
         """How long a call is going to take: measured in this run, or as planned; 0 if unknown."""
-        calls, total_ms = self._measured.get(site.site, (0, 0))
-        return total_ms // calls if calls else site.estimate.ms
+        if site.site not in self._measured:
+            return site.estimate.ms
+        calls, total_ms = self._measured[site.site]
+        return total_ms // calls
 
     def took(self, site: Site, ms: int) -> None:
         """A call succeeded."""
