@@ -18,15 +18,12 @@ class Lack(NamedTuple):
 
 
 class Again:
-    """What is on its way for the second time, and what did not get there."""
+    """What is on its way for the second time: `going`, by number; and what did not get there: `lost`."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._going: set[int] = set()
-        self._lost: list[Task] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._going or self._lost)
+        self.going: set[int] = set()
+        self.lost: list[Task] = []
 
     def begin(self, task: Task) -> list[Task]:
         """A task is done no more; those that were to start and wait again are returned.
@@ -36,7 +33,7 @@ class Again:
         """
         task.redone += 1
         task.kept, task.origin = False, None
-        self._going.add(task.index)
+        self.going.add(task.index)
         held: list[Task] = []
         for index in self._graph.dependents[task.index]:
             waiting = self._graph.tasks[index]
@@ -48,11 +45,10 @@ class Again:
         return held
 
     def end(self, task: Task, state: TaskState) -> None:
-        """A task has come to an end, maybe its second."""
-        if task.index in self._going:
-            self._going.discard(task.index)
-            if state != "succeeded":
-                self._lost.append(task)
+        """A task that is going has come to its second end."""
+        self.going.remove(task.index)
+        if state != "succeeded":
+            self.lost.append(task)
 
     def lacks(self, task: Task) -> Lack:
         """What a task that waits for nothing else takes of what is made again, and waits for, or is lost.
@@ -62,21 +58,21 @@ class Again:
         if task.site.control == "choose":  # it reads nothing
             return Lack([], waits=False)
         taken = {self._graph.by_id[ref].index for ref in self._graph.taken_by(task)}
-        lost = [other for other in self._lost if other.index in taken]
-        for index in taken & self._going:
+        lost = [other for other in self.lost if other.index in taken]
+        for index in taken & self.going:
             self._graph.dependents[index].append(task.index)
             task.missing += 1
         return Lack(lost, task.missing > 0)
 
     def lost_to(self, task: Task) -> list[Task]:
         """What a task depends on that could not be made again."""
-        return [lost for lost in self._lost if task.index in self._graph.dependents[lost.index]]
+        return [lost for lost in self.lost if task.index in self._graph.dependents[lost.index]]
 
     def due_before(self, task: Task) -> int:
         """How many dependencies of a task that ran before are to come to their end, maybe once more.
 
         If it was kept from before the run was resumed, all that it waits for may be still to come.
         """
-        others = self._going | {self._graph.by_id[ref].index for ref in waited_for(task.node)}
+        others = self.going | {self._graph.by_id[ref].index for ref in waited_for(task.node)}
         dependents = self._graph.dependents
         return sum(dependents[i].count(task.index) for i in others if is_due(self._graph.tasks[i]))

@@ -12,16 +12,11 @@ class Clock:
     """The moments, in ms, at which a run has to be looked at although nothing was heard."""
 
     def __init__(self) -> None:
-        self._limited: dict[str, Task] = {}  # running tasks that may have a deadline
+        self._limited: dict[str, Task] = {}  # running
         self._pausing: list[tuple[int, int]] = []  # heap of (moment, index)
 
-    def started(self, task: Task) -> None:
-        """A task runs, maybe for no longer than its time limit."""
-        if task.site.timeout_ms:
-            self._limited[task.node.id] = task
-
-    def killed(self, task: Task) -> None:
-        """A running task is asked to end, and is given its grace for it."""
+    def limit(self, task: Task) -> None:
+        """A running task has a time limit, or is asked to end and given its grace for it."""
         self._limited[task.node.id] = task
 
     def ended(self, task: Task) -> None:

@@ -218,7 +218,7 @@ class State:
             case Kill():
                 task = self.by_id[change.node]
                 task.kill = change
-                self.clock.killed(task)
+                self.clock.limit(task)
                 ends_ms = change.at_ms + (0 if change.force else change.grace_ms)
                 self.scheduler.expect(Ref(self.run, change.node), ends_ms)
             case Retry():
@@ -256,7 +256,8 @@ class State:
         task.state, task.attempt, task.started_ms = "running", start.attempt, start.at_ms
         task.placement, task.kill = start.placement, None
         self.running[start.node] = task
-        self.clock.started(task)
+        if task.site.timeout_ms:
+            self.clock.limit(task)
         self.scheduler.started(task.ref, start.placement, start.at_ms)
 
     def _retry(self, task: Task, retry: Retry) -> None:
@@ -404,7 +405,8 @@ class State:
             self.scheduler.withdraw(task.ref)
         task.state = state
         self.counts.end(task, state)
-        self.again.end(task, state)
+        if task.index in self.again.going:
+            self.again.end(task, state)
         self.unfinished -= 1
         self._over.append(task)
 
@@ -440,7 +442,7 @@ class State:
             self._make_ready(task)
 
     def _make_ready(self, task: Task) -> None:
-        if self.again and self._lacks_again(task):
+        if (self.again.going or self.again.lost) and self._lacks_again(task):
             return
         task.state, task.ready_at_ms = "ready", self.now_ms
         if self.verifying:  # what it is to compute may be something else by now
