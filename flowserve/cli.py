@@ -45,6 +45,7 @@ def main() -> None:
         metavar="N",
         help="how many answer (default: what fits models and processors)",
     ),
+    argument("--devices", metavar="HOST", help="what GPUs are here, as `2xA100-40GB, 8 cores, 64 GiB`"),
     argument("--tls-cert", metavar="FILE", help="the server's certificate chain, as PEM"),
     argument("--tls-key", metavar="FILE", help="the certificate's key, as PEM"),
     argument("--tokens", metavar="FILE", help="who may ask: a token a line (or $FLOWSERVE_TOKENS)"),

@@ -35,6 +35,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tier: Tier = 2
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
     providers: Providers = "auto"
+    devices: str = ""
+    """A description of this host's GPUs, where NVML cannot tell of them."""
     gpu_memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     rollout: Plan = Plan()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.catalog.fork import Fork
@@ -14,16 +16,20 @@ from flowserve.core.catalog.members import is_bound
 from flowserve.core.catalog.table import Table
 from flowserve.core.catalog.version import Version
 from flowserve.core.engine.profile import Profile
-from flowserve.core.memory.tiers import EAGER, PINNED, Budget
+from flowserve.core.memory.tiers import EAGER, PINNED, Amounts, Budget
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
+from flowserve.core.models.providers import CUDA, INSTALL, seats
+from flowserve.core.models.seat import HOST, Seat
 from flowserve.core.rollout.evidence import Evidence
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.loading import load_measured
 from flowserve.shell.models.memory import Memory
 from flowserve.shell.models.pipelines import bind, load_pipeline
+from flowserve.shell.models.seating import ESTIMATE, Seating
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.models.weights import size_on_disk
+from flowserve.shell.models.sessions import available_providers
+from flowserve.shell.models.weights import Size, size_on_disk
 from flowserve.shell.processes.messages import Begin, Failure, Prepare, Seen
 
 _MEASURE_MS = 200.0
@@ -33,7 +39,14 @@ _MEASURE_COLD_MS = 20.0  # somebody waits
 class Loader:
     """Of one process. All methods run on its event loop; loading and letting go happen on one thread."""
 
-    def __init__(self, begin: Begin, serving: Serving, engine: LoopEngine) -> None:
+    def __init__(
+        self,
+        begin: Begin,
+        serving: Serving,
+        engine: LoopEngine,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`note` hears on the loop of what an operator should know, and nobody asked for."""
         self._loop = asyncio.get_running_loop()
         self._repository = Path(begin.repository)
         self._settings = begin.models
@@ -43,8 +56,14 @@ class Loader:
         self._versions: dict[Key, Version] = {}
         self._seen: dict[tuple[str, str, int], Evidence] = {}
         self._halted: set[tuple[str, str, int]] = set()
-        size = partial(size_on_disk, self._repository, begin.models, begin.processes)
-        self._memory = Memory(self._load, size, Budget(begin.memory_bytes, begin.grace_s))
+        self._note = note
+        self._gpus = {gpu.space: gpu for gpu in begin.gpus}
+        self._providers = available_providers()
+        if begin.gpus and CUDA not in self._providers:
+            note(f"a GPU is there, and this onnxruntime cannot compute on it: {INSTALL}")
+        self._on_disk = partial(size_on_disk, self._repository, begin.models, begin.processes)
+        budget = {HOST: begin.memory_bytes} | {gpu.space: gpu.bytes for gpu in begin.gpus}
+        self._memory = Memory(self._load, self._size, Budget(budget, begin.grace_s))
         serving.lazily(self._memory.load, self._threads)
 
     async def prepare(self, prepare: Prepare) -> list[Failure]:
@@ -64,10 +83,13 @@ class Loader:
         if pipelines:
             table = Table(versions, prepare.aliases)
             await self._loop.run_in_executor(self._threads, self._bind, pipelines, table)
-        failed: dict[Version, Refused] = {}
+        # At once, also what is loaded when it is asked for: what asks for a GPU in vain never comes.
+        failed = {self._versions[key]: refused for key in new if (refused := self._refusal(key))}
         proven = set(prepare.proven)
         for version in sorted(versions, key=lambda version: is_bound(version.key.stamp)):
-            if version.model is not None or not self._eager(version, version.key in proven):
+            if version.model is not None or version in failed:
+                continue
+            if not self._eager(version, version.key in proven):
                 continue
             outcome = await self._loop.run_in_executor(self._threads, self._loaded, version, failed)
             if isinstance(outcome, Refused):
@@ -96,8 +118,8 @@ class Loader:
         forks = self._serving.table.forks
         return [Seen(of.name, of.alias, of.rollout.serial, of.evidence) for of in forks]
 
-    def resident_bytes(self) -> dict[tuple[str, int], int]:
-        """How much memory each version has that has some, by name and version."""
+    def resident_bytes(self) -> dict[tuple[str, int], Amounts]:
+        """How much memory each version has that has some, by name and version, in each space."""
         return {(of.key.name, of.key.version): of.bytes for of in self._memory.residents()}
 
     def look(self) -> None:
@@ -140,8 +162,32 @@ class Loader:
         """Whether a version is loaded before anybody asks for it."""
         return proven or version.tier <= PINNED or (version.tier <= EAGER and self._memory.fits(version))
 
-    def _load(self, version: Version) -> Model:
+    def _spaces(self, key: Key) -> tuple[str, ...]:
+        """The GPUs that a version may compute on. Raises `Refused` FS267."""
+        if is_bound(key.stamp):
+            return ()
+        settings, gpus = self._settings.of(key.name), list(self._gpus.values())
+        return seats(key.name, settings, self._providers, gpus)
+
+    def _refusal(self, key: Key) -> Refused | None:
+        try:
+            self._spaces(key)
+        except Refused as refused:
+            return refused
+        return None
+
+    def _size(self, key: Key) -> Size:
+        """What a version takes, before it is measured."""
+        size = self._on_disk(key)
+        if self._refusal(key) or not (spaces := self._spaces(key)):
+            return size
+        said = self._settings.of(key.name).gpu_memory_mb * 2**20
+        there = said or ESTIMATE * (size.private + size.shared)
+        return msgspec.structs.replace(size, spaces=spaces, there=there, bounded=bool(said))
+
+    def _load(self, version: Version, seat: Seat) -> Model:
         """Load a version, whose members are in memory. Runs on the loading thread."""
+        self._spaces(version.key)
         settings = self._settings.of(version.key.name)
         if is_bound(version.key.stamp):
             assert not isinstance(version.members, Refused)
@@ -149,7 +195,14 @@ class Loader:
             model, profile = load_pipeline(self._repository, version.key, settings, members), Profile()
         else:
             budget_ms = _MEASURE_MS if settings.tier <= EAGER else _MEASURE_COLD_MS
-            model, profile = load_measured(self._repository, version.key, settings, budget_ms)
+            seating = None
+            if seat.on_gpu:
+                size = self._on_disk(version.key)
+                seating = Seating(seat, self._gpus[seat.space], size.private + size.shared)
+            model, profile = load_measured(self._repository, version.key, settings, budget_ms, seating)
+            if model.seat.reason:
+                text = f"{version.key} computes on the CPU: {model.seat.reason}"
+                self._loop.call_soon_threadsafe(self._note, text)
         self._loop.call_soon_threadsafe(self._engine.adopt, model, profile)
         return model
 

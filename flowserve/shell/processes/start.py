@@ -30,6 +30,7 @@ from flowserve.shell.observe.rotating import check_writable
 from flowserve.shell.processes.admin import Admin
 from flowserve.shell.processes.children import Settings
 from flowserve.shell.processes.control import left_path
+from flowserve.shell.processes.gpus import gpus_of
 from flowserve.shell.processes.supervisor import Supervisor
 from flowserve.shell.wire.listening import address_of, reserve, url_of
 from flowserve.shell.wire.security import check_reach, read_security
@@ -93,6 +94,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         check_reach(beside, security, config.trust_network)
         urls.insert(0, url_of(beside, "grpc", security.tls is not None))
     address = address_of(listener)
+    notes: list[str] = []
     settings = Settings(
         repository=models,
         server_version=version("flow-toolchain"),
@@ -100,6 +102,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         limits=config.limits,
         models=config.per_model(),
         memory_mb=config.memory_mb,
+        gpus=gpus_of(config, environment, notes.append),
         grace_s=config.grace_s,
         model_control=config.model_control,
         observed=observed,
@@ -107,6 +110,8 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         left=left_path(address),
     )
     supervisor = Supervisor(settings, listener, beside)
+    for note in notes:
+        supervisor.note(note)
     for name in sorted(set(settings.models.named) - set(found.found)):
         supervisor.note(f"the configuration has settings of model `{name}`, which the repository has not")
 
