@@ -214,7 +214,9 @@ class LoopEngine:
     @property
     def uses_threads(self) -> bool:
         """Whether a thread has work."""
-        return any(pool.busy for pool in self._pools.values())
+        if self._threads.busy:
+            return True
+        return len(self._pools) > 1 and any(pool.busy for pool in self._pools.values())
 
     def waiting(self, model: Model) -> int:
         """How many calls wait for a model to run."""

@@ -27,9 +27,8 @@ from flowserve.core.models.model import Model
 from flowserve.core.models.providers import with_options
 from flowserve.core.models.seat import Gpu, Seat
 from flowserve.core.models.settings import ModelSettings
-from flowserve.shell.models import gpus
+from flowserve.shell.models import gpus, sessions
 from flowserve.shell.models.proving import load_proven
-from flowserve.shell.models.sessions import create_session, session_options
 
 ESTIMATE = 2
 """A model is expected to take so many times what its files have, until it is measured."""
@@ -123,7 +122,8 @@ def _begin(gpu: Gpu) -> None:
     content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     providers = with_options("cuda", Seat(gpu.space), 0, fp16=False, engines="")
     with contextlib.suppress(Exception):  # the model that is loaded next says why it cannot be
-        session = create_session(content.SerializeToString(), session_options(ModelSettings()), providers)
+        options = sessions.session_options(ModelSettings())
+        session = sessions.create_session(content.SerializeToString(), options, providers)
         session.run(["y"], {"x": np.zeros((8, 8), np.float32)})
 
 
