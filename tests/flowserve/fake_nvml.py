@@ -29,7 +29,12 @@ class Driver:
         nvml.nvmlDeviceGetMigMode = lambda gpu: (int(gpu[1] in divided), 0)
         nvml.nvmlDeviceGetComputeRunningProcesses = self._processes
         monkeypatch.setitem(sys.modules, "pynvml", nvml)
-        monkeypatch.setattr(ctypes, "CDLL", lambda name: None)
+        real = ctypes.CDLL
+
+        def library(name, *of):
+            return None if name == "libnvidia-ml.so.1" else real(name, *of)
+
+        monkeypatch.setattr(ctypes, "CDLL", library)
 
     def _of(self, uuid):
         for gpu in self.gpus:

@@ -53,7 +53,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpu_memory_mb: _CountOrNone = 0
     """There, in each process; 0 for what is measured."""
     fp16: bool = False
-    """TensorRT may compute with half precision."""
+    """TensorRT, where that computes, may do so with half precision."""
 
 
 class PerModel(msgspec.Struct, frozen=True):
@@ -74,11 +74,8 @@ def contradiction(settings: ModelSettings) -> tuple[str, str] | None:
         return "preferred_rows", f"it must be at most `max_rows`, which is {s.max_rows}"
     if s.timeout_ms_max and s.timeout_ms > s.timeout_ms_max:
         return "timeout_ms", f"it must be at most `timeout_ms_max`, which is {s.timeout_ms_max:g}"
-    if s.fp16 and s.providers != "tensorrt":
-        return "fp16", 'only TensorRT can be told so: `providers = "tensorrt"`'
-    for name in ("device", "gpu_memory_mb"):
-        if s.providers == "cpu" and getattr(s, name):
-            return name, '`providers` is "cpu"'
+    if s.fp16 and s.providers in ("cpu", "cuda"):
+        return "fp16", f'only TensorRT can be told so, and `providers` is "{s.providers}"'
     if s.batching == "off":
         for name in ("max_rows", "preferred_rows", "delay_ms"):
             if getattr(s, name):
