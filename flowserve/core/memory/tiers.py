@@ -33,10 +33,12 @@ class Budget(msgspec.Struct, frozen=True):
 
     def free(self, residents: Iterable[Resident]) -> dict[str, float]:
         """What is left of each space that is bounded, below 0 where there is too much in it."""
-        free: dict[str, float] = {space: limit for space, limit in self.bytes.items() if limit}
-        for resident in residents:
-            take(free, resident.bytes)
-        return free
+        all_of = list(residents)
+        return {
+            space: limit - sum(resident.bytes.get(space, 0) for resident in all_of)
+            for space, limit in self.bytes.items()
+            if limit
+        }
 
 
 class Resident(msgspec.Struct, frozen=True):

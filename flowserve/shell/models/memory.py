@@ -32,6 +32,7 @@ from flowserve.core.memory.tiers import (
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.seat import HOST, Seat
+from flowserve.shell.models.seats import Seats
 from flowserve.shell.models.weights import Size
 
 _libc = ctypes.CDLL(None)
@@ -56,6 +57,7 @@ class Memory:
         size: Callable[[Key], Size],
         budget: Budget,
         now_s: Callable[[], float] = time.monotonic,
+        seats: Seats = Seats(),  # noqa: B008
     ) -> None:
         """`load` is given the seat that a version is to have, and raises `Refused`; the model has its own.
 
@@ -65,6 +67,7 @@ class Memory:
         self._size = size
         self._budget = budget
         self._now_s = now_s
+        self._seats = seats
         self._residents: dict[Version, Resident] = {}
         self._uses: dict[Version, int] = {}
         self._measured: dict[Key, _Measured] = {}
@@ -78,7 +81,8 @@ class Memory:
 
     def fits(self, version: Version) -> bool:
         """Whether there is room without anything that has to go."""
-        return fits(self._missing(version), self._free())
+        free = self._free()
+        return fits(self._missing(version, free), free)
 
     def load(self, version: Version) -> Model | Refused:
         """Bring a version into memory, in place of others if need be. For the loading thread.
@@ -107,6 +111,8 @@ class Memory:
         key, seat = version.key, self._seat(version.key, self._free())
         try:
             self._make_room(key, version.tier, self._expected(key, seat))
+            if seat.on_gpu:
+                self._seats.begin(seat.space)
             before = _resident_bytes()
             began_s = self._now_s()
             model = self._load(version, seat)
@@ -142,12 +148,13 @@ class Memory:
 
     def ahead(self) -> Version | None:
         """Say what to load before somebody asks: what is asked for regularly, as far as there is room."""
+        free = self._free() if self._demand else {}
         cold = {
-            version.key: (version, Cold(version.key, self._missing(version), demand))
+            version.key: (version, Cold(version.key, self._missing(version, free), demand))
             for version, demand in list(self._demand.items())
             if version.model is None
         }
-        key = wanted((of for _, of in cold.values()), self._free(), self._now_s()) if cold else None
+        key = wanted((of for _, of in cold.values()), free, self._now_s()) if cold else None
         return cold[key][0] if key is not None else None
 
     def load_ahead(self, version: Version) -> None:
@@ -173,14 +180,14 @@ class Memory:
                 self._uses[version] = version.uses
                 self._residents[version] = msgspec.structs.replace(resident, used_s=now_s)
 
-    def _missing(self, version: Version) -> Amounts:
+    def _missing(self, version: Version, free: Mapping[str, float]) -> Amounts:
         """How many bytes it takes to load a version and its members, each where there would be most room."""
-        free, missing = self._free(), Counter[str]()
+        missing, left = Counter[str](), dict(free)
         for of in _with_members(version):
             if of.model is None:
-                expected = self._expected(of.key, self._seat(of.key, free))
+                expected = self._expected(of.key, self._seat(of.key, left))
                 missing.update(expected)
-                take(free, expected)
+                take(left, expected)
         return missing
 
     def _free(self) -> dict[str, float]:
@@ -188,13 +195,14 @@ class Memory:
 
     def _seat(self, key: Key, free: Mapping[str, float]) -> Seat:
         """The seat that a version is to have: on the GPU with the most room, if it may have one there."""
-        size, known = self._size(key), self._measured.get(key)
-        if not size.spaces or (known is not None and not known.seat.on_gpu):
+        spaces, known = self._seats.spaces(key), self._measured.get(key)
+        if not spaces or (known is not None and not known.seat.on_gpu):
             return Seat()
-        space = roomiest(size.spaces, free)
-        if known is not None and not size.bounded:
+        space = roomiest(spaces, free)
+        if known is not None:
             return msgspec.structs.replace(known.seat, space=space)
-        return Seat(space, size.there, size.bounded)
+        by_files = self._size(key)
+        return self._seats.expected(key, space, by_files.private + by_files.shared)
 
     def _expected(self, key: Key, seat: Seat) -> Amounts:
         known = self._measured.get(key)

@@ -13,25 +13,19 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.profile import ROWS_MAX, sample
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
-from flowserve.core.models.providers import with_options
 from flowserve.core.models.seat import Gpu, Seat
 from flowserve.core.models.settings import ModelSettings
-from flowserve.shell.models import gpus, sessions
+from flowserve.shell.models import gpus
 from flowserve.shell.models.proving import load_proven
-
-ESTIMATE = 2
-"""A model is expected to take so many times what its files have, until it is measured."""
 
 _ROOM = 1.25
 _ROOM_BYTES = 32 * 2**20  # cuBLAS has a workspace of this size for a thread that is new to it
@@ -51,7 +45,6 @@ def seated(repository: Path, key: Key, settings: ModelSettings, seating: Seating
     Where it turns out not to compute there although it may, its seat is on the host.
     """
     seat, gpu = seating.seat, seating.gpu
-    _begin(gpu)
     tensorrt = settings.providers == "tensorrt"
     before = gpus.held(gpu)
     told = before is not None and before.own is not None
@@ -74,11 +67,14 @@ def seated(repository: Path, key: Key, settings: ModelSettings, seating: Seating
         if tensorrt:  # whose memory is not of the arena
             return msgspec.structs.replace(model, seat=seat)
         del model
-        model = load_proven(repository, key, settings, seat, seat.bytes)
-        if ran and not _fill(model):  # an arena of one piece would do, and it is in many
+        with contextlib.suppress(Refused):
+            model = load_proven(repository, key, settings, seat, seat.bytes)
+            if not ran or _fill(model):
+                return model
             del model
-            model = load_proven(repository, key, settings, seat, limit_bytes)
-            _fill(model)
+        # It would need more in pieces than it took at once.
+        model = load_proven(repository, key, settings, seat, limit_bytes)
+        _fill(model)
         return model
 
 
@@ -93,8 +89,12 @@ def on_gpu(settings: ModelSettings) -> ModelSettings:
 
 
 def bound(grown: int, files_bytes: int, concurrency: int) -> int:
-    """How many bytes a model may have that took so many in one run, for as many as run beside each other."""
-    running = max(0, grown - files_bytes)
+    """How many bytes a model may have that took so many in one run, for as many as run beside each other.
+
+    It has its files' weights at least: what went meanwhile, since a request still held it, can hide them.
+    """
+    grown = max(grown, files_bytes)
+    running = grown - files_bytes
     return int((grown + running * (max(1, concurrency) - 1)) * _ROOM) + _ROOM_BYTES
 
 
@@ -110,21 +110,6 @@ def _fill(model: Model) -> bool:
     except (Refused, MemoryError, ValueError):
         return False
     return True
-
-
-@cache
-def _begin(gpu: Gpu) -> None:
-    """Have CUDA and its libraries begin on a GPU: some hundred MB a process, which are no model's."""
-    from onnx import TensorProto, helper
-
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [8, 8]) for name in "xy")
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "x"], ["y"])], "begin", [x], [y])
-    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    providers = with_options("cuda", Seat(gpu.space), 0, fp16=False, engines="")
-    with contextlib.suppress(Exception):  # the model that is loaded next says why it cannot be
-        options = sessions.session_options(ModelSettings())
-        session = sessions.create_session(content.SerializeToString(), options, providers)
-        session.run(["y"], {"x": np.zeros((8, 8), np.float32)})
 
 
 @contextlib.contextmanager

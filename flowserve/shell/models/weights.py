@@ -21,17 +21,10 @@ _PAGE_BYTES = 4096
 
 
 class Size(msgspec.Struct, frozen=True):
-    """What a version takes in memory: of each process, and a process's share of what they all have mapped.
-
-    One that may compute on GPUs has its seat in one of `spaces`, and takes `there` bytes in it: an
-    estimate, or what was said if it is `bounded`.
-    """
+    """What a version takes in memory: of each process, and a process's share of what they all have mapped."""
 
     private: int
     shared: int = 0
-    spaces: tuple[str, ...] = ()
-    there: int = 0
-    bounded: bool = False
 
 
 def parted(content: bytes, least: int = EXTERNAL_BYTES_MIN) -> dict[str, bytes]:

@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from flowc.plan.diagnostics import Refused
 from flowserve.core.catalog.fork import Fork
 from flowserve.core.catalog.members import is_bound
@@ -19,17 +17,18 @@ from flowserve.core.engine.profile import Profile
 from flowserve.core.memory.tiers import EAGER, PINNED, Amounts, Budget
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
-from flowserve.core.models.providers import CUDA, INSTALL, seats
+from flowserve.core.models.providers import CUDA, INSTALL
 from flowserve.core.models.seat import HOST, Seat
 from flowserve.core.rollout.evidence import Evidence
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.loading import load_measured
 from flowserve.shell.models.memory import Memory
 from flowserve.shell.models.pipelines import bind, load_pipeline
-from flowserve.shell.models.seating import ESTIMATE, Seating
+from flowserve.shell.models.seating import Seating
+from flowserve.shell.models.seats import Seats
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.models.sessions import available_providers
-from flowserve.shell.models.weights import Size, size_on_disk
+from flowserve.shell.models.weights import size_on_disk
 from flowserve.shell.processes.messages import Begin, Failure, Prepare, Seen
 
 _MEASURE_MS = 200.0
@@ -57,13 +56,14 @@ class Loader:
         self._seen: dict[tuple[str, str, int], Evidence] = {}
         self._halted: set[tuple[str, str, int]] = set()
         self._note = note
-        self._gpus = {gpu.space: gpu for gpu in begin.gpus}
-        self._providers = available_providers()
-        if begin.gpus and CUDA not in self._providers:
+        available = available_providers()
+        if begin.gpus and CUDA not in available:
             note(f"a GPU is there, and this onnxruntime cannot compute on it: {INSTALL}")
-        self._on_disk = partial(size_on_disk, self._repository, begin.models, begin.processes)
-        budget = {HOST: begin.memory_bytes} | {gpu.space: gpu.bytes for gpu in begin.gpus}
-        self._memory = Memory(self._load, self._size, Budget(budget, begin.grace_s))
+        self._seats = Seats(begin.gpus, begin.models, available)
+        self._size = partial(size_on_disk, self._repository, begin.models, begin.processes)
+        bytes_of = {HOST: begin.memory_bytes} | {gpu.space: gpu.bytes for gpu in begin.gpus}
+        budget = Budget(bytes_of, begin.grace_s)
+        self._memory = Memory(self._load, self._size, budget, seats=self._seats)
         serving.lazily(self._memory.load, self._threads)
 
     async def prepare(self, prepare: Prepare) -> list[Failure]:
@@ -84,7 +84,7 @@ class Loader:
             table = Table(versions, prepare.aliases)
             await self._loop.run_in_executor(self._threads, self._bind, pipelines, table)
         # At once, also what is loaded when it is asked for: what asks for a GPU in vain never comes.
-        failed = {self._versions[key]: refused for key in new if (refused := self._refusal(key))}
+        failed = {self._versions[key]: refused for key in new if (refused := self._seats.refusal(key))}
         proven = set(prepare.proven)
         for version in sorted(versions, key=lambda version: is_bound(version.key.stamp)):
             if version.model is not None or version in failed:
@@ -162,32 +162,9 @@ class Loader:
         """Whether a version is loaded before anybody asks for it."""
         return proven or version.tier <= PINNED or (version.tier <= EAGER and self._memory.fits(version))
 
-    def _spaces(self, key: Key) -> tuple[str, ...]:
-        """The GPUs that a version may compute on. Raises `Refused` FS267."""
-        if is_bound(key.stamp):
-            return ()
-        settings, gpus = self._settings.of(key.name), list(self._gpus.values())
-        return seats(key.name, settings, self._providers, gpus)
-
-    def _refusal(self, key: Key) -> Refused | None:
-        try:
-            self._spaces(key)
-        except Refused as refused:
-            return refused
-        return None
-
-    def _size(self, key: Key) -> Size:
-        """What a version takes, before it is measured."""
-        size = self._on_disk(key)
-        if self._refusal(key) or not (spaces := self._spaces(key)):
-            return size
-        said = self._settings.of(key.name).gpu_memory_mb * 2**20
-        there = said or ESTIMATE * (size.private + size.shared)
-        return msgspec.structs.replace(size, spaces=spaces, there=there, bounded=bool(said))
-
     def _load(self, version: Version, seat: Seat) -> Model:
         """Load a version, whose members are in memory. Runs on the loading thread."""
-        self._spaces(version.key)
+        self._seats.require(version.key)
         settings = self._settings.of(version.key.name)
         if is_bound(version.key.stamp):
             assert not isinstance(version.members, Refused)
@@ -197,8 +174,8 @@ class Loader:
             budget_ms = _MEASURE_MS if settings.tier <= EAGER else _MEASURE_COLD_MS
             seating = None
             if seat.on_gpu:
-                size = self._on_disk(version.key)
-                seating = Seating(seat, self._gpus[seat.space], size.private + size.shared)
+                size = self._size(version.key)
+                seating = Seating(seat, self._seats.gpu(seat.space), size.private + size.shared)
             model, profile = load_measured(self._repository, version.key, settings, budget_ms, seating)
             if model.seat.reason:
                 text = f"{version.key} computes on the CPU: {model.seat.reason}"

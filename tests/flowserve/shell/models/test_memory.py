@@ -161,12 +161,13 @@ class Gpus:
     """
 
     def __init__(self, clock, bounded_mb=0, **takes):
-        self.takes, self.seats, self.bounded_mb = takes, [], bounded_mb
+        self.takes, self.seats, self.bounded_mb, self.begun = takes, [], bounded_mb, set()
         budget = {HOST: 1000 * MB, "gpu:0": 100 * MB, "gpu:1": 100 * MB}
-        self.memory = Memory(self.load, self.size, Budget(budget, 0.0), clock)
+        self.memory = Memory(self.load, lambda key: Size(10 * MB), Budget(budget, 0.0), clock, self)
 
     def load(self, version, seat):
         name = version.key.name
+        assert seat.space == HOST or seat.space in self.begun
         self.seats.append((name, seat.space, seat.bytes // MB, seat.bounded))
         taken = self.takes.get(name, 20)
         if taken is None:
@@ -175,12 +176,17 @@ class Gpus:
             seat = Seat(seat.space, taken * MB, bounded=True)
         return Model(name, 1, Signature((), ()), lambda feed, outputs: [], seat=seat)
 
-    def size(self, key):
+    def spaces(self, key):
         if key.name.startswith("host"):
-            return Size(10 * MB)
-        there = self.bounded_mb or 20
-        spaces = ("gpu:1",) if key.name.startswith("second") else ("gpu:0", "gpu:1")
-        return Size(10 * MB, 0, spaces, there * MB, bool(self.bounded_mb))
+            return ()
+        return ("gpu:1",) if key.name.startswith("second") else ("gpu:0", "gpu:1")
+
+    def expected(self, key, space, files_bytes):
+        assert files_bytes == 10 * MB
+        return Seat(space, (self.bounded_mb or 20) * MB, bool(self.bounded_mb))
+
+    def begin(self, space):
+        self.begun.add(space)
 
     def where(self):
         of = sorted(self.memory.residents(), key=lambda resident: resident.key)

@@ -10,10 +10,11 @@ from flowc.plan.diagnostics import Refused
 from flowserve.core.models.key import Key
 from flowserve.core.models.seat import Gpu, Seat
 from flowserve.core.models.settings import ModelSettings
-from flowserve.shell.models import gpus, seating, sessions
+from flowserve.shell.models import gpus, seating, seats, sessions
 from flowserve.shell.models.loading import load_measured
 from flowserve.shell.models.repository import publish
 from flowserve.shell.models.seating import Seating, bound
+from flowserve.shell.models.seats import Seats
 
 GPU = Gpu(0, "NVIDIA A100", "GPU-aa", 4000 * MB)
 ESTIMATED = Seat("gpu:0", 50 * MB)
@@ -22,7 +23,7 @@ ESTIMATED = Seat("gpu:0", 50 * MB)
 @pytest.fixture(autouse=True)
 def _anew(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for remembered in (gpus._nvml, seating._begin, sessions._preload):
+    for remembered in (gpus._nvml, seats._begin, sessions._preload):
         remembered.cache_clear()
     yield
     gpus._nvml.cache_clear()
@@ -42,6 +43,7 @@ def graph(op):
 
 def loaded(folder, op="Neg", seat=ESTIMATED, **said):
     publish(folder / "models", "m", graph(op))
+    Seats([GPU]).begin(GPU.space)
     of = Seating(seat, GPU, 10 * MB)
     return load_measured(folder / "models", Key("m", 1, ""), ModelSettings(**said), 20, of)
 
@@ -112,6 +114,21 @@ def test_what_has_no_room_on_the_gpu_does_not_load(monkeypatch, driver, tmp_path
     with pytest.raises(Refused, match=r"FS103.*smaller than requested"):
         loaded(tmp_path)
     assert held_mb(driver) == CONTEXT_MB
+
+
+@pytest.mark.parametrize("too_small", [90 * MB, 150 * MB])  # for the weights, and for a run
+def test_a_bound_that_was_too_small_bounds_nothing(monkeypatch, driver, tmp_path, too_small):
+    cuda = Cuda(monkeypatch, driver)
+    monkeypatch.setattr(seating, "bound", lambda *of: too_small)
+    model, _ = loaded(tmp_path)
+    assert model.seat.bytes == too_small
+    limits = [made[CUDA].get("gpu_mem_limit") for made in cuda.made]
+    assert limits == [None, str(GPU.bytes), str(too_small), str(GPU.bytes)]
+    assert held_mb(driver) == CONTEXT_MB + 164, "those that did not do are gone"
+
+
+def test_what_goes_meanwhile_does_not_hide_the_weights():
+    assert bound(0, 100 * MB, 1) == bound(100 * MB, 100 * MB, 4) == 157 * MB
 
 
 def test_without_nvml_it_stays_an_estimate_that_bounds_nothing(monkeypatch, driver, tmp_path):
