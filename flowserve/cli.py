@@ -39,12 +39,7 @@ def main() -> None:
         help=f"where to listen, HOST:PORT or unix:PATH (default: {_DEFAULT_ADDRESS})",
     ),
     argument("--grpc", metavar="ADDRESS", help="answer gRPC too, at this address"),
-    argument(
-        "--processes",
-        type=int,
-        metavar="N",
-        help="how many answer (default: what fits models and processors)",
-    ),
+    argument("--processes", type=int, metavar="N", help="how many answer (default: what fits this host)"),
     argument("--devices", metavar="HOST", help="what GPUs are here, as `2xA100-40GB, 8 cores, 64 GiB`"),
     argument("--tls-cert", metavar="FILE", help="the server's certificate chain, as PEM"),
     argument("--tls-key", metavar="FILE", help="the certificate's key, as PEM"),

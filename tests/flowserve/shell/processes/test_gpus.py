@@ -1,5 +1,6 @@
 """A server with GPUs, which are made up: its processes have a driver and an onnxruntime of the tests' own."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from flowserve.core.config import Config, parse_config
 from flowserve.core.models.seat import Gpu
 from flowserve.shell.models.repository import publish
 from flowserve.shell.processes import gpus as gpus_module
-from flowserve.shell.processes.gpus import gpus_of
+from flowserve.shell.processes.gpus import gpus_of, shared
 
 MB = 2**20
 THREE = [["A100", "GPU-aa", 2000], ["T4", "GPU-bb", 1000], ["H100", "GPU-cc", 9000]]
@@ -99,20 +100,31 @@ SHARES = [
 
 
 @pytest.mark.parametrize(("free_mb", "said_mb", "processes", "share_mb"), SHARES)
-def test_a_process_has_its_share_of_what_is_free(monkeypatch, free_mb, said_mb, processes, share_mb):
-    monkeypatch.setattr(gpus_module, "detect", lambda environment, note: [Gpu(0, "A", "GPU-a", free_mb * MB)])
-    config = Config(gpu_memory_mb=said_mb, processes=processes)
-    assert gpus_of(config, {}, print) == (Gpu(0, "A", "GPU-a", share_mb * MB),)
+def test_a_process_has_its_share_of_what_is_free(free_mb, said_mb, processes, share_mb):
+    (gpu,) = shared([Gpu(0, "A", "GPU-a", free_mb * MB)], said_mb, processes)
+    assert gpu == Gpu(0, "A", "GPU-a", share_mb * MB)
 
 
-def test_gpus_are_as_described_where_they_are(monkeypatch):
-    config = Config(devices="2xOrin-8GB, 8 cores, 16 GiB")
-    of_each = int(8192 * MB * 0.9)
-    assert gpus_of(config, {}, print) == (Gpu(0, "Orin", "", of_each), Gpu(1, "Orin", "", of_each))
-    assert gpus_of(Config(devices="Orin, 8 cores, 16 GiB", gpu_memory_mb=7), {}, print)[0].bytes == 7 * MB
-    assert gpus_of(Config(devices="Orin, 8 cores, 16 GiB"), {}, print)[0].bytes == 0, "no bound is known"
+def test_gpus_are_as_described_where_they_are():
+    found = gpus_of(Config(devices="2xOrin-8GB, 8 cores, 16 GiB"), {}, print)
+    assert found == [Gpu(0, "Orin", "", 8192 * MB), Gpu(1, "Orin", "", 8192 * MB)]
+    (unknown,) = gpus_of(Config(devices="Orin, 8 cores, 16 GiB"), {}, print)
+    assert shared([unknown], 7, 1)[0].bytes == 7 * MB
+    assert shared([unknown], 0, 1)[0].bytes == 0, "no bound is known"
 
 
 def test_nobody_looks_for_gpus_that_no_model_may_use(monkeypatch):
     monkeypatch.delattr(gpus_module, "detect")
-    assert gpus_of(parse_config('providers = "cpu"\n[model.m]\ntier = 1', "c.toml"), {}, print) == ()
+    assert gpus_of(parse_config('providers = "cpu"\n[model.m]\ntier = 1', "c.toml"), {}, print) == []
+
+
+def test_onnxruntime_has_cuda_by_its_files(monkeypatch, tmp_path):
+    (tmp_path / "onnxruntime" / "capi").mkdir(parents=True)
+    (tmp_path / "onnxruntime" / "__init__.py").touch()
+    found = importlib.util.spec_from_file_location("onnxruntime", tmp_path / "onnxruntime" / "__init__.py")
+    monkeypatch.setattr(gpus_module, "find_spec", lambda name: found)
+    assert not gpus_module.has_cuda()
+    (tmp_path / "onnxruntime" / "capi" / "libonnxruntime_providers_cuda.so").touch()
+    assert gpus_module.has_cuda()
+    monkeypatch.setattr(gpus_module, "find_spec", lambda name: None)
+    assert not gpus_module.has_cuda()
