@@ -39,6 +39,9 @@ class Cuda:
             return _Session(model, options, providers=[CPU])
         assert enable_fallback == 0, "it would go on without the GPU"
         self.made.append(dict(asked))
+        for name, value in dict(asked).get(TENSORRT, {}).items():
+            if name.endswith("_enable") and value not in ("True", "False"):
+                raise RuntimeError(f"The value for the key '{name}' should be 'True' or 'False'.")
         real = _Session(model, options, providers=[CPU])
         return FakeSession(self, real, dict(asked), is_file=isinstance(model, str))
 

@@ -66,7 +66,8 @@ def with_options(
 ) -> list[tuple[str, dict[str, str]]]:
     """The providers of a session, in order, with their options.
 
-    `limit_bytes` bounds the arena, 0 not at all. `engines` is the folder of TensorRT's, empty for none.
+    `limit_bytes` bounds the arena, 0 not at all. `engines` is the folder of TensorRT's, empty for none. What is
+    on or off must be `True` or `False` there: with 1 or 0 onnxruntime would go on without the provider.
     """
     if not seat.on_gpu:
         return [(CPU, {})]
@@ -77,15 +78,15 @@ def with_options(
         # The default looks for the best algorithm anew for each number of rows, which takes seconds.
         "cudnn_conv_algo_search": "HEURISTIC",
         # Otherwise copies race with what computes (onnxruntime issue 4829).
-        "do_copy_in_default_stream": "1",
+        "do_copy_in_default_stream": "True",
     }
     if limit_bytes:
         cuda["gpu_mem_limit"] = str(limit_bytes)
     tensorrt = device | {
         "trt_max_workspace_size": str(min(limit_bytes or WORKSPACE_BYTES_MAX, WORKSPACE_BYTES_MAX)),
-        "trt_fp16_enable": str(int(fp16)),
+        "trt_fp16_enable": str(fp16),
     }
     if engines:
-        tensorrt |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": engines}
+        tensorrt |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": engines}
     options = {CUDA: cuda, TENSORRT: tensorrt}
     return [*((name, options[name]) for name in OF_GPU[word]), (CPU, {})]

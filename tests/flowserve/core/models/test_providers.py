@@ -77,7 +77,7 @@ def test_options_are_texts_as_onnxruntime_wants_them():
     assert all(isinstance(value, str) for _, of in (tensorrt, cuda) for value in of.values())
     assert cuda[1]["gpu_mem_limit"] == str(5 * 2**30)
     assert tensorrt[1]["trt_max_workspace_size"] == str(WORKSPACE_BYTES_MAX)
-    assert tensorrt[1]["trt_fp16_enable"] == "1"
+    assert tensorrt[1]["trt_fp16_enable"] == "True"
     assert tensorrt[1]["trt_engine_cache_path"] == "/engines"
     tensorrt, cuda, _ = with_options("tensorrt", Seat("gpu:0"), 0, False, "")
     assert "gpu_mem_limit" not in cuda[1]

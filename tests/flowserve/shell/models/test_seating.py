@@ -73,7 +73,7 @@ def test_it_is_measured_with_as_many_rows_as_it_will_run_and_bounded_by_that(
         "device_id": "0",
         "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": "HEURISTIC",
-        "do_copy_in_default_stream": "1",
+        "do_copy_in_default_stream": "True",
         "gpu_mem_limit": str(GPU.bytes),
     }
     assert second[CUDA] == first[CUDA] | {"gpu_mem_limit": str(MEASURED)}
@@ -182,8 +182,8 @@ def test_tensorrt_goes_before_cuda_and_keeps_its_engines(monkeypatch, driver, tm
     assert made[TENSORRT] == {
         "device_id": "0",
         "trt_max_workspace_size": str(2**30),
-        "trt_fp16_enable": "1",
-        "trt_engine_cache_enable": "1",
+        "trt_fp16_enable": "True",
+        "trt_engine_cache_enable": "True",
     }
     assert engines.startswith(str(tmp_path / "cache" / "flowserve" / "tensorrt"))
     assert "NVIDIA-A100" in engines
