@@ -66,8 +66,8 @@ def with_options(
 ) -> list[tuple[str, dict[str, str]]]:
     """The providers of a session, in order, with their options.
 
-    `limit_bytes` bounds the arena, 0 not at all. `engines` is the folder of TensorRT's, empty for none. What is
-    on or off must be `True` or `False` there: with 1 or 0 onnxruntime would go on without the provider.
+    `limit_bytes` bounds the arena, 0 not at all. `engines` is the folder of TensorRT's, empty for none. What
+    is on or off must be `True` or `False` there: with 1 or 0 onnxruntime would go on without the provider.
     """
     if not seat.on_gpu:
         return [(CPU, {})]

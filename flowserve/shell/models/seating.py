@@ -1,8 +1,9 @@
 """Loading a model onto a GPU, and measuring what it has there.
 
-A session's arena can be bounded only when it is made, and what it needs is known only after it has run. So
-a model is loaded twice, the first time with all that the process may have there: it runs as many rows as it
-will at once, what it took is what NVML says, and that, with some room, bounds the second one.
+A session's arena can be bounded only when it is made, and what it needs is known only after it has run. So a
+model is loaded twice, the first time with all that the process may have there: it runs as many rows as it
+ever does, what it took is what NVML says, and that, with some room, bounds the second one. Where requests may
+bring what was not run, it is loaded once, and not bounded.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import fcntl
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +24,7 @@ from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.models.seat import Gpu, Seat
 from flowserve.core.models.settings import ModelSettings
+from flowserve.core.models.signature import Signature
 from flowserve.shell.models import gpus
 from flowserve.shell.models.proving import load_proven
 
@@ -63,13 +64,16 @@ def seated(repository: Path, key: Key, settings: ModelSettings, seating: Seating
         grown = gpus.grown(before, gpus.held(gpu))
         if grown is None:
             return model  # and an estimate it stays
-        seat = Seat(seat.space, bound(grown, seating.files_bytes, settings.concurrency), bounded=True)
+        needed = bound(grown, seating.files_bytes, settings.concurrency)
+        if not ran or not _is_all(model.signature):  # requests may well need more
+            return msgspec.structs.replace(model, seat=Seat(seat.space, max(needed, seat.bytes)))
+        seat = Seat(seat.space, needed, bounded=True)
         if tensorrt:  # whose memory is not of the arena
             return msgspec.structs.replace(model, seat=seat)
         del model
         with contextlib.suppress(Refused):
             model = load_proven(repository, key, settings, seat, seat.bytes)
-            if not ran or _fill(model):
+            if _fill(model):
                 return model
             del model
         # It would need more in pieces than it took at once.
@@ -98,10 +102,15 @@ def bound(grown: int, files_bytes: int, concurrency: int) -> int:
     return int((grown + running * (max(1, concurrency) - 1)) * _ROOM) + _ROOM_BYTES
 
 
-def _fill(model: Model) -> bool:
-    """Run as many rows as a batch has at most, then one: that is all the shapes there are, for TensorRT too.
+def _is_all(signature: Signature) -> bool:
+    """Whether requests differ in their number of rows only, so that what was run is like what will be."""
+    return not any(-1 in spec.shape[1:] for spec in signature.inputs)
 
-    Returns whether it ran; a model that refuses made-up rows is measured without.
+
+def _fill(model: Model) -> bool:
+    """Run as many rows as a batch has at most, then one, so that TensorRT sees the range of them.
+
+    Returns whether it ran: a model may refuse made-up rows.
     """
     names = [spec.name for spec in model.signature.outputs]
     try:
@@ -146,7 +155,7 @@ def _folder(*names: str) -> Path | None:
     """A folder for what can be made again, that nobody else can write to; None where there can be none."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ.get("HOME") or "", ".cache")
     if not os.path.isabs(cache):
-        cache = os.path.join(tempfile.gettempdir(), f"flowserve-cache-{os.getuid()}")
+        return None
     folder = Path(cache, "flowserve")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

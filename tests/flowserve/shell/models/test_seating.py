@@ -34,18 +34,18 @@ def driver(monkeypatch):
     return Driver(monkeypatch, [("NVIDIA A100", "GPU-aa", 5000)])
 
 
-def graph(op):
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy")
+def graph(op, shape):
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy")
     made = helper.make_graph([helper.make_node(op, ["x"], ["y"])], "g", [x], [y])
     opsets = [helper.make_opsetid("", 17)]
     return helper.make_model(made, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
-def loaded(folder, op="Neg", seat=ESTIMATED, **said):
-    publish(folder / "models", "m", graph(op))
+def loaded(folder, op="Neg", seat=ESTIMATED, shape=("n",), **said):
+    version = publish(folder / "models", "m", graph(op, list(shape))).version
     Seats([GPU]).begin(GPU.space)
     of = Seating(seat, GPU, 10 * MB)
-    return load_measured(folder / "models", Key("m", 1, ""), ModelSettings(**said), 20, of)
+    return load_measured(folder / "models", Key("m", version), ModelSettings(**said), 20, of)
 
 
 def held_mb(driver):
@@ -125,6 +125,15 @@ def test_a_bound_that_was_too_small_bounds_nothing(monkeypatch, driver, tmp_path
     limits = [made[CUDA].get("gpu_mem_limit") for made in cuda.made]
     assert limits == [None, str(GPU.bytes), str(too_small), str(GPU.bytes)]
     assert held_mb(driver) == CONTEXT_MB + 164, "those that did not do are gone"
+
+
+def test_what_has_other_sizes_left_open_is_measured_and_not_bounded(monkeypatch, driver, tmp_path):
+    cuda = Cuda(monkeypatch, driver)
+    model, _ = loaded(tmp_path, shape=["n", "length"])
+    assert model.seat == Seat("gpu:0", MEASURED), "longer rows than those of length 1 may come"
+    assert [made[CUDA].get("gpu_mem_limit") for made in cuda.made] == [None, str(GPU.bytes)]
+    loaded(tmp_path, shape=["n", 3])
+    assert cuda.made[-1][CUDA]["gpu_mem_limit"] == str(MEASURED)
 
 
 def test_what_goes_meanwhile_does_not_hide_the_weights():
