@@ -55,7 +55,7 @@ def load_and_run(way: str, models: Path, width: int) -> dict[str, float]:
 
     from flowserve.core.models.key import Key
     from flowserve.core.models.settings import ModelSettings
-    from flowserve.shell.models.loading import load_proven
+    from flowserve.shell.models.proving import load_proven
 
     began = time.perf_counter()
     model = load_proven(models, Key("model", 1), ModelSettings(weights=way))  # type: ignore[arg-type]

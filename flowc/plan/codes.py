@@ -195,6 +195,7 @@ CODES: dict[str, str] = {
     "FS261": "the model cannot run as it is set to",
     "FS262": "the pipeline is wrong",
     "FS263": "the pipeline does not fit its models",
+    "FS267": "the GPU that a model is to compute on cannot be used",
     "FS280": "the rollout cannot be like that",
     "FS281": "a rollout is under way",
     "FS282": "there is no such rollout",

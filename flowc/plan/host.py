@@ -66,6 +66,27 @@ class Lack(NamedTuple):
 _NEARNESS = {"cpus": 0, "memory": 1, "gpus": 3, "gpu model": 4, "gpu memory": 5, "linked gpus": 6}
 
 
+def visible_gpus(gpus: Sequence[tuple[int, str]], setting: str | None) -> list[int]:
+    """Which GPUs, given by number and UUID, a value of CUDA_VISIBLE_DEVICES leaves visible: places in `gpus`.
+
+    As CUDA reads it: a list of numbers or UUID prefixes, ending at the first that is not there. CUDA numbers
+    them in this order, from 0.
+    """
+    if setting is None:
+        return list(range(len(gpus)))
+    chosen: list[int] = []
+    for entry in (part.strip() for part in setting.split(",")):
+        matches = [
+            place
+            for place, (number, uuid) in enumerate(gpus)
+            if entry and (str(number) == entry or uuid.startswith(entry))
+        ]
+        if len(matches) != 1 or matches[0] in chosen:
+            break
+        chosen += matches
+    return chosen
+
+
 def nearness(dimension: str) -> int:
     """How far a request got before a dimension was found short."""
     return _NEARNESS.get(dimension, 2)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.models.settings import ModelSettings, PerModel, Tier, contradiction
+from flowserve.core.models.settings import ModelSettings, PerModel, Providers, Tier, contradiction
 from flowserve.core.observe.settings import AccessLog, Observed, Samples, Traces
 from flowserve.core.rollout.plan import Plan, checked
 from flowserve.core.toml import Toml
@@ -34,6 +34,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """0 leaves it to `places`."""
     tier: Tier = 2
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
+    providers: Providers = "auto"
+    devices: str = ""
+    """A description of this host's GPUs, where NVML cannot tell of them."""
+    gpu_memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     rollout: Plan = Plan()
     """What rollouts are like whose settings nobody gives."""
@@ -46,7 +50,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def per_model(self) -> PerModel:
         """The settings of every model, with what the file says of all where it says nothing of one."""
-        server = {"tier": self.tier} | ({} if self.batching else {"batching": "off"})
+        server: dict[str, Any] = {"tier": self.tier, "providers": self.providers}
+        if not self.batching:
+            server["batching"] = "off"
         others = server | self.model.get(OTHERS, {})
         named = {
             name: msgspec.convert(others | of, ModelSettings)

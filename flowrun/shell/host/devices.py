@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from flowc.plan.host import visible_gpus
 from flowc.plan.machine import memory_bytes, processors
 from flowrun.core.model import Capacity, Gpu
 from flowrun.shell.host import nvlink
@@ -86,19 +87,9 @@ def detect_gpus(tell: Callable[[str], None] = _nothing) -> tuple[Gpu, ...]:
 
 
 def visible(gpus: list[tuple[Gpu, str]], setting: str | None) -> tuple[Gpu, ...]:
-    """The GPUs, given with their UUIDs, that a value of CUDA_VISIBLE_DEVICES leaves visible.
-
-    As CUDA reads it: a list of indices or UUID prefixes, ending at the first that is not there.
-    """
-    if setting is None:
-        return tuple(gpu for gpu, _ in gpus)
-    chosen: list[Gpu] = []
-    for entry in (part.strip() for part in setting.split(",")):
-        matches = [gpu for gpu, uuid in gpus if entry and (str(gpu.index) == entry or uuid.startswith(entry))]
-        if len(matches) != 1 or matches[0] in chosen:
-            break
-        chosen += matches
-    return tuple(sorted(chosen, key=lambda gpu: gpu.index))
+    """The GPUs, given with their UUIDs, that a value of CUDA_VISIBLE_DEVICES leaves visible."""
+    shown = visible_gpus([(gpu.index, uuid) for gpu, uuid in gpus], setting)
+    return tuple(gpus[place][0] for place in sorted(shown))
 
 
 def _text(value: str | bytes) -> str:

@@ -21,7 +21,7 @@ _CHEAPER = 0.9
 # So much of the time must a run take with twice the threads, at most.
 _THREADS_WORTH = 0.65
 # Of a batch, where `batching` is on and nothing was measured.
-_ROWS_MAX = 64
+ROWS_MAX = 64
 # Nobody is to wait longer for a batch than this, unless a single row takes longer.
 _BATCH_MS_MAX = 20.0
 
@@ -61,7 +61,7 @@ def settled(settings: ModelSettings, profile: Profile) -> ModelSettings:
     preferred, largest = batch_sizes(profile)
     if settings.batching == "off" or (settings.batching == "auto" and not largest):
         return msgspec.structs.replace(settings, batching="off", max_rows=0, preferred_rows=0, delay_ms=0.0)
-    largest = settings.max_rows or largest or _ROWS_MAX
+    largest = settings.max_rows or largest or ROWS_MAX
     preferred = settings.preferred_rows or min(preferred or largest, largest)
     return msgspec.structs.replace(settings, batching="on", max_rows=largest, preferred_rows=preferred)
 

@@ -9,10 +9,11 @@ asks a thousand times at once may never come back.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from flowserve.core.memory.tiers import Amounts, fits
 from flowserve.core.models.key import Key
 
 FADE_S = 600.0
@@ -42,13 +43,13 @@ class Cold(msgspec.Struct, frozen=True):
     """A version that is not in memory, and what it would take."""
 
     key: Key
-    bytes: int
+    bytes: Amounts
     demand: Demand
 
 
-def wanted(cold: Iterable[Cold], free_bytes: float, now_s: float) -> Key | None:
+def wanted(cold: Iterable[Cold], free: Mapping[str, float], now_s: float) -> Key | None:
     """Return what to load now: of what is asked for regularly and has room, what is asked for most."""
-    found = [(of, of.demand.now(now_s)) for of in cold if of.bytes <= free_bytes]
+    found = [(of, of.demand.now(now_s)) for of in cold if fits(of.bytes, free)]
     regular = [(demand.requests, of.key) for of, demand in found if demand.looks >= LOOKS_MIN]
     if not regular:
         return None

@@ -1,5 +1,8 @@
 """Which models are in memory: by tier, by use, within a budget. Pure: the clock is an argument.
 
+Memory is several spaces, the host's and each GPU's: a model takes room in one or two of them, and has to go
+when that helps one that is short.
+
 Tier 1 is loaded when the server starts and never goes. Tier 2 is loaded then too, as far as there is room,
 and may go. Tiers 3 and 4 are loaded when they are asked for. What has to go is what nobody used for the grace
 period, the highest tier first, and within a tier what was used the longest time ago; only when that is not
@@ -8,7 +11,8 @@ enough, what was used since.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -17,12 +21,24 @@ from flowserve.core.models.key import Key
 PINNED, EAGER = 1, 2
 """Tiers up to these never go, and are loaded at the start."""
 
+Amounts = Mapping[str, int]
+"""Bytes by space. A space that is not there has none of them."""
+
 
 class Budget(msgspec.Struct, frozen=True):
     """How much memory models may have, 0 for any, and how long what was used is spared."""
 
-    bytes: int = 0
+    bytes: Amounts = {}
     grace_s: float = 300.0
+
+    def free(self, residents: Iterable[Resident]) -> dict[str, float]:
+        """What is left of each space that is bounded, below 0 where there is too much in it."""
+        all_of = list(residents)
+        return {
+            space: limit - sum(resident.bytes.get(space, 0) for resident in all_of)
+            for space, limit in self.bytes.items()
+            if limit
+        }
 
 
 class Resident(msgspec.Struct, frozen=True):
@@ -30,41 +46,68 @@ class Resident(msgspec.Struct, frozen=True):
 
     key: Key
     tier: int
-    bytes: int
+    bytes: Amounts
     used_s: float
     holds: tuple[Key, ...] = ()
     """Of a pipeline, what its steps run: it goes after the pipeline, and is as dear as that."""
 
 
 class Room(msgspec.Struct, frozen=True):
-    """What has to go for `wanted` bytes more, in that order, and how much is still `lacking` then."""
+    """What has to go for the wanted bytes, in that order, and how much each space is still `lacking` then."""
 
     evict: tuple[Resident, ...]
-    lacking: int = 0
+    lacking: Amounts = {}
 
 
-def make_room(residents: Iterable[Resident], wanted: int, budget: Budget, now_s: float) -> Room:
-    """Say what has to go so that `wanted` bytes fit."""
+def make_room(residents: Iterable[Resident], wanted: Amounts, budget: Budget, now_s: float) -> Room:
+    """Say what has to go so that the wanted bytes fit."""
     all_of = list(residents)
-    excess = sum(resident.bytes for resident in all_of) + wanted - budget.bytes
-    if not budget.bytes or excess <= 0:
+    free = budget.free(all_of)
+    take(free, wanted)
+    if not _lacking(free):
         return Room(())
     ordered = [resident for dear, resident in _by_dearness(all_of, budget.grace_s, now_s) if not dear[0]]
     evict: list[Resident] = []
     for resident in ordered:
-        if excess <= 0:
+        if not _lacking(free):
             break
         evict.append(resident)
-        excess -= resident.bytes
-    # What frees nothing that is needed stays: a small one that went first for a large one that went after. A
-    # pipeline stays only with all that it holds.
+        give(free, resident.bytes)
+    # What frees nothing that is needed stays: a small one that went first for a large one that went after,
+    # and one in another space. A pipeline stays only with all that it holds.
     gone = {resident.key for resident in evict}
     for resident in reversed(evict.copy()):
-        if resident.bytes <= -excess and gone.isdisjoint(resident.holds):
+        if fits(resident.bytes, free) and gone.isdisjoint(resident.holds):
             evict.remove(resident)
             gone.remove(resident.key)
-            excess += resident.bytes
-    return Room(tuple(evict), max(0, excess))
+            take(free, resident.bytes)
+    return Room(tuple(evict), _lacking(free))
+
+
+def roomiest(spaces: Sequence[str], free: Mapping[str, float]) -> str:
+    """The space that has the most left, the first of those that have as much."""
+    return max(spaces, key=lambda space: (free.get(space, math.inf), -spaces.index(space)))
+
+
+def fits(amounts: Amounts, free: Mapping[str, float]) -> bool:
+    """Whether there is so much room in every space."""
+    return all(count <= free.get(space, math.inf) for space, count in amounts.items() if count)
+
+
+def take(free: dict[str, float], amounts: Amounts) -> None:
+    """Take amounts out of what is free."""
+    for space in free.keys() & amounts.keys():
+        free[space] -= amounts[space]
+
+
+def give(free: dict[str, float], amounts: Amounts) -> None:
+    """Give them back."""
+    for space in free.keys() & amounts.keys():
+        free[space] += amounts[space]
+
+
+def _lacking(free: Mapping[str, float]) -> dict[str, int]:
+    return {space: -int(left) for space, left in free.items() if left < 0}
 
 
 _Dearness = tuple[bool, bool, int, float]

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from flowserve.core.models.pipeline import Pipeline
+from flowserve.core.models.seat import Seat
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature
 
@@ -36,6 +37,7 @@ class Model(msgspec.Struct, frozen=True, weakref=True):
     settings: ModelSettings = ModelSettings()
     bound: Bound | None = None
     """Of a pipeline."""
+    seat: Seat = Seat()
 
     @property
     def platform(self) -> str:

@@ -112,7 +112,10 @@ def _settings_json(model: Model) -> dict[str, Any]:
     settings = model.settings
     said: dict[str, Any] = {}
     if settings.concurrency:
-        said["instance_group"] = [{"count": settings.concurrency, "kind": "KIND_CPU"}]
+        group: dict[str, Any] = {"count": settings.concurrency, "kind": "KIND_CPU"}
+        if model.seat.on_gpu:
+            group |= {"kind": "KIND_GPU", "gpus": [model.seat.number]}
+        said["instance_group"] = [group]
     if settings.batching == "on":
         said["dynamic_batching"] = {
             "preferred_batch_size": [settings.preferred_rows] if settings.preferred_rows else [],
@@ -132,6 +135,8 @@ def _settings_json(model: Model) -> dict[str, Any]:
     parameters: dict[str, object] = {"tier": settings.tier}
     if model.bound is None:
         parameters |= {"intra_op_thread_count": settings.threads, "weights": settings.weights}
+    if model.seat.on_gpu:
+        parameters |= {"providers": settings.providers, "gpu_memory_bytes": model.seat.bytes}
     if settings.max_rows:
         parameters["max_rows"] = settings.max_rows
     said["parameters"] = {name: {"string_value": str(value)} for name, value in parameters.items()}

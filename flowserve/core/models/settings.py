@@ -9,6 +9,7 @@ import msgspec
 Tier = Annotated[int, msgspec.Meta(ge=1, le=4)]
 Batching = Literal["auto", "on", "off"]
 Weights = Literal["auto", "mapped", "prepacked"]
+Providers = Literal["auto", "cpu", "cuda", "tensorrt"]
 PRIORITIES = 10
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 _CountOrNone = Annotated[int, msgspec.Meta(ge=0)]
@@ -45,6 +46,14 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_mb: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """For answers, in each process."""
     weights: Weights = "auto"
+    providers: Providers = "auto"
+    """What computes: on a GPU what can be done there, the rest on the CPU."""
+    device: _CountOrNone | None = None
+    """The GPU, by CUDA's number; None for the one with the most room."""
+    gpu_memory_mb: _CountOrNone = 0
+    """There, in each process; 0 for what is measured."""
+    fp16: bool = False
+    """TensorRT, where that computes, may do so with half precision."""
 
 
 class PerModel(msgspec.Struct, frozen=True):
@@ -65,6 +74,8 @@ def contradiction(settings: ModelSettings) -> tuple[str, str] | None:
         return "preferred_rows", f"it must be at most `max_rows`, which is {s.max_rows}"
     if s.timeout_ms_max and s.timeout_ms > s.timeout_ms_max:
         return "timeout_ms", f"it must be at most `timeout_ms_max`, which is {s.timeout_ms_max:g}"
+    if s.fp16 and s.providers in ("cpu", "cuda"):
+        return "fp16", f'only TensorRT can be told so, and `providers` is "{s.providers}"'
     if s.batching == "off":
         for name in ("max_rows", "preferred_rows", "delay_ms"):
             if getattr(s, name):

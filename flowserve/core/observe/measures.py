@@ -6,6 +6,7 @@ on, as of when it was asked last: a counter that fell would be taken for one tha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -55,6 +56,9 @@ class ModelMeasure(msgspec.Struct, frozen=True, omit_defaults=True):
 
     # What is so now, which does not outlive its process.
     bytes: int = 0
+    """On the host."""
+    gpu_bytes: dict[str, int] = {}
+    """By GPU, `gpu:0` and so on."""
     loaded: int = 0
     """How many processes have it in memory."""
     waiting: int = 0
@@ -136,7 +140,7 @@ def measured(name: str, version: int, tally: Tally) -> ModelMeasure:
 
 def lasting(measure: ModelMeasure) -> ModelMeasure:
     """What outlives the process that counted it."""
-    return msgspec.structs.replace(measure, per_s=0.0, bytes=0, loaded=0, waiting=0)
+    return msgspec.structs.replace(measure, per_s=0.0, bytes=0, gpu_bytes={}, loaded=0, waiting=0)
 
 
 def together(of_processes: Iterable[Iterable[ModelMeasure]]) -> list[ModelMeasure]:
@@ -183,6 +187,7 @@ def _sum(a: ModelMeasure, b: ModelMeasure) -> ModelMeasure:
         stages_ms=[x + y for x, y in zip(a.stages_ms or _ZERO, b.stages_ms or _ZERO, strict=True)],
         runs=runs,
         tier=max(a.tier, b.tier),
+        gpu_bytes=dict(Counter(a.gpu_bytes) + Counter(b.gpu_bytes)),
         **{name: getattr(a, name) + getattr(b, name) for name in _ADDED},
     )
 

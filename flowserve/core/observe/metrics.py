@@ -90,6 +90,9 @@ def _of_models(models: Sequence[ModelMeasure], stages: bool) -> Iterator[Metric]
     for name, kind, about, value in _FAMILIES:
         samples: list[Sample] = [("", _labels(of), n) for of in models if (n := value(of))]
         yield Metric(f"flowserve_{name}", kind, about, samples)
+    about = "Memory that a version has in all processes, by where: the host, or one of its GPUs."
+    spaces = [sample for of in models for sample in _spaces(of)]
+    yield Metric("flowserve_model_memory_bytes", "gauge", about, spaces)
     about = "Rows that a model ran at once."
     rows = [sample for of in models if of.runs for sample in _batches(of)]
     yield Metric("flowserve_batch_rows", "histogram", about, rows)
@@ -139,7 +142,7 @@ _FAMILIES: tuple[tuple[str, Kind, str, Callable[[ModelMeasure], float]], ...] = 
     ("cache_misses_total", "counter", "Requests whose answer was not kept.", attrgetter("misses")),
     ("queue_length", "gauge", "Requests that wait for a version to run.", attrgetter("waiting")),
     ("model_loaded", "gauge", "Processes that have a version in memory.", attrgetter("loaded")),
-    ("model_bytes", "gauge", "Memory that a version has in all processes.", attrgetter("bytes")),
+    ("model_bytes", "gauge", "Memory of the host that a version has in all processes.", attrgetter("bytes")),
     ("model_tier", "gauge", "Tier of a version.", attrgetter("tier")),
     ("model_loads_total", "counter", "How often a version was loaded.", attrgetter("loads")),
     ("model_load_seconds_total", "counter", "Time of loading a version.", lambda of: of.load_ms / 1e3),
@@ -154,6 +157,12 @@ def _requests(models: Iterable[ModelMeasure]) -> Iterator[Sample]:
             counts[refusals.status] = counts.get(refusals.status, 0) + refusals.count
         for status, count in counts.items():
             yield "", {**_labels(of), "code": str(status)}, count
+
+
+def _spaces(of: ModelMeasure) -> Iterator[Sample]:
+    for space, count in (("host", of.bytes), *sorted(of.gpu_bytes.items())):
+        if count:
+            yield "", {**_labels(of), "space": space}, count
 
 
 def _refusals(models: Iterable[ModelMeasure]) -> Iterator[Sample]:

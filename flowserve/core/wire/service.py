@@ -164,7 +164,12 @@ message ModelOutput {
   ModelTensorReshape reshape = 5;
 }
 enum InstanceKind { KIND_AUTO = 0; KIND_GPU = 1; KIND_CPU = 2; KIND_MODEL = 3; }
-message ModelInstanceGroup { string name = 1; int32 count = 2; InstanceKind kind = 4; }
+message ModelInstanceGroup {
+  string name = 1;
+  int32 count = 2;
+  repeated int32 gpus = 3;
+  InstanceKind kind = 4;
+}
 enum TimeoutAction { REJECT = 0; DELAY = 1; }
 message ModelQueuePolicy {
   TimeoutAction timeout_action = 1;

@@ -21,6 +21,7 @@ from flowserve.core.engine.overload import explained
 from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.model import ByModel, Model
+from flowserve.core.models.seat import HOST
 from flowserve.shell.engine.lanes import Lane, Told
 from flowserve.shell.engine.passage import Passage
 from flowserve.shell.engine.running import Ran, Result, run, run_batch
@@ -46,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Up to this expected time a call runs on the loop: going to a thread and back costs about as much."""
     threads: int = 16
     """In all. More than the CPUs: the system shares these fairly between a slow model and a fast one."""
+    gpu_threads: int = 4
+    """Of each GPU, for the models there: what waits for it takes no thread from what computes here."""
     processors: int = whole_processors()
     """So many runs of one model beside each other, unless its settings say otherwise."""
 
@@ -56,14 +59,13 @@ class LoopEngine:
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings = Settings()) -> None:  # noqa: B008
         self._loop = loop
         self._settings = settings
-        self._inline_ms = settings.inline_ms
         self._threads = Threads(loop, settings.threads, self._feed_starved)
+        self._pools = {HOST: self._threads}
         self.tallies: dict[tuple[str, int], Tally] = {}
         """What was counted, by name and version, also of what is not in memory."""
         self.ran_ms = 0.0
         """How long `run_now` took last."""
         self._lanes = ByModel(lambda model: self._lane(model, Profile()))
-        self._starved: dict[Lane, None] = {}  # no thread was free for these, first come first served
         self._waiting: dict[Call, tuple[Lane, Entry]] = {}
         self._passages: dict[Call, Passage] = {}
         self._ticking = False
@@ -212,7 +214,9 @@ class LoopEngine:
     @property
     def uses_threads(self) -> bool:
         """Whether a thread has work."""
-        return self._threads.free < self._settings.threads
+        if self._threads.busy:
+            return True
+        return len(self._pools) > 1 and any(pool.busy for pool in self._pools.values())
 
     def waiting(self, model: Model) -> int:
         """How many calls wait for a model to run."""
@@ -225,15 +229,25 @@ class LoopEngine:
 
     def close(self) -> None:
         """Let the threads end after what they were given."""
-        self._threads.close()
+        for pool in self._pools.values():
+            pool.close()
+
+    def _pool(self, space: str) -> Threads:
+        pool = self._pools.get(space)
+        if pool is None:
+            bound = self._settings.gpu_threads
+            pool = self._pools[space] = Threads(self._loop, bound, self._feed_starved, self._threads)
+        return pool
 
     def _lane(self, model: Model, profile: Profile) -> Lane:
         # The tally outlives the model, which may leave memory and come again.
         tally = self.tallies.setdefault((model.name, model.version), Tally())
-        return Lane(model, profile, self._settings.processors, tally)
+        # What waits for a GPU would hold the loop still meanwhile.
+        inline_ms = -1.0 if model.seat.on_gpu else self._settings.inline_ms
+        return Lane(model, profile, self._settings.processors, tally, self._pool(model.seat.space), inline_ms)
 
     def _may_run_now(self, lane: Lane, rows: int, deadline_ms: float | None) -> bool:
-        if not lane.costs.known or lane.costs.expected_ms(rows) > self._inline_ms:
+        if not lane.costs.known or lane.costs.expected_ms(rows) > lane.inline_ms:
             return False
         if deadline_ms is not None and self.now_ms() >= deadline_ms:
             return False
@@ -262,8 +276,8 @@ class LoopEngine:
         """Begin what may run."""
         batcher = lane.batcher
         while batcher.waiting:
-            if not self._threads.free:
-                self._starved[lane] = None
+            if not lane.threads.free:
+                lane.threads.starved[lane] = None
                 return
             now_ms = self.now_ms()
             batch, refused = batcher.next(now_ms)
@@ -275,11 +289,11 @@ class LoopEngine:
             calls = [entry.call for entry in batch.entries]
             for call in calls:
                 del self._waiting[call]
-            if lane.costs.known and batch.expected_ms <= self._inline_ms:
+            if lane.costs.known and batch.expected_ms <= lane.inline_ms:
                 self._ended(lane, batch, run_batch(calls, lane.clock))
             else:
                 job = functools.partial(run_batch, calls, lane.clock)
-                self._threads.run(job, functools.partial(self._ran, lane, batch))
+                lane.threads.run(job, functools.partial(self._ran, lane, batch))
 
     def _ran(self, lane: Lane, batch: Batch, ran: Ran) -> None:
         """Hear that a thread has run a batch. The next one begins before answers are written."""
@@ -288,10 +302,10 @@ class LoopEngine:
         self._advance(lane)
         _tell_all(lane.tally, batch, ran)
 
-    def _feed_starved(self) -> None:
-        while self._starved and self._threads.free:
-            lane = next(iter(self._starved))
-            del self._starved[lane]
+    def _feed_starved(self, threads: Threads) -> None:
+        while threads.starved and threads.free:
+            lane = next(iter(threads.starved))
+            del threads.starved[lane]
             self._advance(lane)
 
     def _ended(self, lane: Lane, batch: Batch, ran: Ran) -> None:

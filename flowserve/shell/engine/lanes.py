@@ -18,6 +18,7 @@ from flowserve.core.engine.tally import Tally
 from flowserve.core.models.model import Model
 from flowserve.core.models.pipeline import Stage, route
 from flowserve.core.models.settings import PRIORITIES
+from flowserve.shell.engine.threads import Threads
 
 _ROUTES_MAX = 64
 
@@ -39,9 +40,20 @@ class Told(msgspec.Struct, frozen=True):
 class Lane:
     """A model's calls."""
 
-    def __init__(self, model: Model, profile: Profile, processors: int, tally: Tally) -> None:
+    def __init__(
+        self,
+        model: Model,
+        profile: Profile,
+        processors: int,
+        tally: Tally,
+        threads: Threads,
+        inline_ms: float,
+    ) -> None:
+        """Runs that are expected to take no more than `inline_ms` need none of the `threads`."""
         settings = settled(model.settings, profile)
         policy = policy_for(settings, processors)
+        self.threads = threads
+        self.inline_ms = inline_ms
         self.costs = Costs()
         for rows, ms in profile.joined_ms.items():
             self.costs.observe(rows, ms)

@@ -11,7 +11,7 @@ from typing import Any
 
 Job = Callable[[], Any]
 _Work = tuple[Job, Callable[[Any], None]]
-_End = tuple[Callable[[Any], None], Any]
+_End = tuple["Threads", Callable[[Any], None], Any]
 
 
 class Threads:
@@ -21,21 +21,33 @@ class Threads:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, bound: int, freed: Callable[[], None] = lambda: None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        bound: int,
+        freed: Callable[[Threads], None] = lambda threads: None,
+        beside: Threads | None = None,
     ) -> None:
-        """`freed` hears on the loop of every end of a job."""
+        """`freed` hears on the loop of every end of a job; so does, in its `rest`, the pool `beside` it."""
         self._loop = loop
         self._freed = freed
         self._bound = bound
         self._started = 0
         self._busy = 0  # jobs that were given and have not ended
+        self.starved: dict[Any, None] = {}
+        """Who found no thread free, first come first served; for who gives jobs."""
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
-        self._unheard: SimpleQueue[_End] = SimpleQueue()  # the loop does not know of these yet
+        # The loop does not know of these yet.
+        self._unheard: SimpleQueue[_End] = beside._unheard if beside is not None else SimpleQueue()
 
     @property
     def free(self) -> int:
         """How many jobs could begin at once."""
         return self._bound - self._busy
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job has not ended."""
+        return self._busy > 0
 
     def run(self, job: Job, ended: Callable[[Any], None]) -> None:
         """Run `job` on a thread, then `ended` with its result on the loop. A job must not raise."""
@@ -49,7 +61,7 @@ class Threads:
     def rest(self, seconds: float) -> None:
         """Hold the loop still until a job ends, at most so long: meanwhile nothing interrupts them."""
         with contextlib.suppress(Empty):
-            self._end(*self._unheard.get(timeout=seconds))
+            _end(*self._unheard.get(timeout=seconds))
 
     def close(self) -> None:
         """Let every thread end after what it was given."""
@@ -60,16 +72,17 @@ class Threads:
         while (work := self._work.get()) is not None:
             job, ended = work
             result = job()
-            self._unheard.put((ended, result))
+            self._unheard.put((self, ended, result))
             with contextlib.suppress(RuntimeError):  # the loop is closed: the server ended in a hurry
                 self._loop.call_soon_threadsafe(self._hear)
             del work, job, ended, result  # else kept until the next one comes
 
     def _hear(self) -> None:
         with contextlib.suppress(Empty):  # `rest` may have heard it first
-            self._end(*self._unheard.get_nowait())
+            _end(*self._unheard.get_nowait())
 
-    def _end(self, ended: Callable[[Any], None], result: Any) -> None:
-        self._busy -= 1
-        ended(result)
-        self._freed()
+
+def _end(of: Threads, ended: Callable[[Any], None], result: Any) -> None:
+    of._busy -= 1
+    ended(result)
+    of._freed(of)

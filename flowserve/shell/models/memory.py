@@ -1,27 +1,51 @@
 """The models that a process has in memory: loaded when they have to be, measured, and let go within a budget.
 
+Memory is the host's and that of GPUs, on one of which a model may have its seat.
 Loading and letting go happen on one thread, one after the other, so that what is measured is one model's.
 """
 
 from __future__ import annotations
 
 import ctypes
-import math
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NoReturn
 
 import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.catalog.version import Version
 from flowserve.core.memory.demand import Cold, Demand, wanted
-from flowserve.core.memory.tiers import EAGER, PINNED, Budget, Resident, make_room
+from flowserve.core.memory.tiers import (
+    EAGER,
+    PINNED,
+    Amounts,
+    Budget,
+    Resident,
+    fits,
+    make_room,
+    roomiest,
+    take,
+)
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
+from flowserve.core.models.seat import HOST, Seat
+from flowserve.shell.models.seats import Seats
 from flowserve.shell.models.weights import Size
 
 _libc = ctypes.CDLL(None)
+_MB = 2**20
+# By the first word of a space, the setting that bounds it.
+_SETTINGS = {HOST: "memory_mb", "gpu": "gpu_memory_mb"}
+
+
+class _Measured(msgspec.Struct, frozen=True):
+    """What a version takes: on the host, and where its seat is."""
+
+    host: int
+    seat: Seat
 
 
 class Memory:
@@ -29,19 +53,24 @@ class Memory:
 
     def __init__(
         self,
-        load: Callable[[Version], Model],
+        load: Callable[[Version, Seat], Model],
         size: Callable[[Key], Size],
         budget: Budget,
         now_s: Callable[[], float] = time.monotonic,
+        seats: Seats = Seats(),  # noqa: B008
     ) -> None:
-        """`load` raises `Refused`; `size` says what a version takes by its files."""
+        """`load` is given the seat that a version is to have, and raises `Refused`; the model has its own.
+
+        `size` says what a version takes by its files.
+        """
         self._load = load
         self._size = size
         self._budget = budget
         self._now_s = now_s
+        self._seats = seats
         self._residents: dict[Version, Resident] = {}
         self._uses: dict[Version, int] = {}
-        self._measured: dict[Key, int] = {}
+        self._measured: dict[Key, _Measured] = {}
         self._demand: dict[Version, Demand] = {}
         self._counted: dict[Version, int] = {}
         self._assembling: list[Version] = []  # what is being loaded, and within that its members
@@ -52,7 +81,8 @@ class Memory:
 
     def fits(self, version: Version) -> bool:
         """Whether there is room without anything that has to go."""
-        return self._missing(version) <= self._free_bytes()
+        free = self._free()
+        return fits(self._missing(version, free), free)
 
     def load(self, version: Version) -> Model | Refused:
         """Bring a version into memory, in place of others if need be. For the loading thread.
@@ -78,21 +108,23 @@ class Memory:
             outcome = self.load(member)
             if isinstance(outcome, Refused):
                 return outcome
+        key, seat = version.key, self._seat(version.key, self._free())
         try:
-            self._make_room(version.key, version.tier, self._expected(version.key))
+            self._make_room(key, version.tier, self._expected(key, seat))
+            if seat.on_gpu:
+                self._seats.begin(seat.space)
             before = _resident_bytes()
             began_s = self._now_s()
-            model = self._load(version)
+            model = self._load(version, seat)
             version.load_ms += (self._now_s() - began_s) * 1e3
             version.loads += 1
-            grown = _resident_bytes() - before
+            bytes_of = self._measure(key, model, _resident_bytes() - before)
+            if model.seat.on_gpu and model.seat.bytes > seat.bytes:  # than there was room made for
+                self._make_room(key, version.tier, bytes_of)
         except Refused as refused:
             return refused
-        # Freed memory may be used again, and then nothing has grown.
-        by_files = self._size(version.key)
-        size = self._measured[version.key] = max(grown, by_files.private) + by_files.shared
         holds = tuple(member.key for member in members)
-        self._residents[version] = Resident(version.key, version.tier, size, self._now_s(), holds)
+        self._residents[version] = Resident(key, version.tier, bytes_of, self._now_s(), holds)
         self._uses[version] = version.uses
         version.model = model
         return model
@@ -116,12 +148,13 @@ class Memory:
 
     def ahead(self) -> Version | None:
         """Say what to load before somebody asks: what is asked for regularly, as far as there is room."""
+        free = self._free() if self._demand else {}
         cold = {
-            version.key: (version, Cold(version.key, self._missing(version), demand))
+            version.key: (version, Cold(version.key, self._missing(version, free), demand))
             for version, demand in list(self._demand.items())
             if version.model is None
         }
-        key = wanted((of for _, of in cold.values()), self._free_bytes(), self._now_s()) if cold else None
+        key = wanted((of for _, of in cold.values()), free, self._now_s()) if cold else None
         return cold[key][0] if key is not None else None
 
     def load_ahead(self, version: Version) -> None:
@@ -147,23 +180,45 @@ class Memory:
                 self._uses[version] = version.uses
                 self._residents[version] = msgspec.structs.replace(resident, used_s=now_s)
 
-    def _missing(self, version: Version) -> int:
-        """How many bytes it takes to load a version and its members."""
-        needed = [of for of in _with_members(version) if of.model is None]
-        return sum(self._expected(of.key) for of in needed)
+    def _missing(self, version: Version, free: Mapping[str, float]) -> Amounts:
+        """How many bytes it takes to load a version and its members, each where there would be most room."""
+        missing, left = Counter[str](), dict(free)
+        for of in _with_members(version):
+            if of.model is None:
+                expected = self._expected(of.key, self._seat(of.key, left))
+                missing.update(expected)
+                take(left, expected)
+        return missing
 
-    def _free_bytes(self) -> float:
-        if not self._budget.bytes:
-            return math.inf
-        return self._budget.bytes - sum(resident.bytes for resident in self.residents())
+    def _free(self) -> dict[str, float]:
+        return self._budget.free(self.residents())
 
-    def _expected(self, key: Key) -> int:
-        if key not in self._measured:
-            by_files = self._size(key)
-            return by_files.private + by_files.shared
-        return self._measured[key]
+    def _seat(self, key: Key, free: Mapping[str, float]) -> Seat:
+        """The seat that a version is to have: on the GPU with the most room, if it may have one there."""
+        spaces, known = self._seats.spaces(key), self._measured.get(key)
+        if not spaces or (known is not None and not known.seat.on_gpu):
+            return Seat()
+        space = roomiest(spaces, free)
+        if known is not None:
+            return msgspec.structs.replace(known.seat, space=space)
+        by_files = self._size(key)
+        return self._seats.expected(key, space, by_files.private + by_files.shared)
 
-    def _make_room(self, key: Key, tier: int, wanted: int) -> None:
+    def _expected(self, key: Key, seat: Seat) -> Amounts:
+        known = self._measured.get(key)
+        by_files = self._size(key)
+        host = known.host if known is not None else by_files.private + by_files.shared
+        return {HOST: host, seat.space: seat.bytes} if seat.on_gpu else {HOST: host}
+
+    def _measure(self, key: Key, model: Model, grown: int) -> Amounts:
+        """Note what a version that was just loaded takes, of which `grown` can be seen on the host."""
+        by_files, seat = self._size(key), model.seat
+        # Freed memory may be used again, and then nothing has grown. What is on a GPU need not be here.
+        least = 0 if seat.on_gpu else by_files.private
+        self._measured[key] = _Measured(max(grown, least) + by_files.shared, seat)
+        return self._expected(key, seat)
+
+    def _make_room(self, key: Key, tier: int, wanted: Amounts) -> None:
         self.look()
         busy = {of.key for version in self._assembling for of in _with_members(version)}
         residents = [
@@ -172,16 +227,20 @@ class Memory:
         ]
         room = make_room(residents, wanted, self._budget, self._now_s())
         if room.lacking and tier > PINNED:
-            mb = 2**20
-            message = f"{key} needs {wanted / mb:.0f} MB, and there is no room for it"
-            hint = f"`memory_mb` gives each process {self._budget.bytes / mb:.0f} MB"
-            refuse("FS260", message, hint=hint)
+            self._refuse(key, wanted, room.lacking)
         going = {resident.key for resident in room.evict}
         for version in [version for version, resident in self._residents.items() if resident.key in going]:
             self.forget(version)
             version.evictions += 1
         if going:
             self.trim()
+
+    def _refuse(self, key: Key, wanted: Amounts, lacking: Amounts) -> NoReturn:
+        space = min(lacking)
+        place = "" if space == HOST else f" on {space}"
+        message = f"{key} needs {wanted.get(space, 0) / _MB:.0f} MB{place}, and there is no room for it"
+        setting, bytes_of = _SETTINGS[space.partition(":")[0]], self._budget.bytes[space]
+        refuse("FS260", message, hint=f"`{setting}` gives each process {bytes_of / _MB:.0f} MB{place}")
 
 
 def _with_members(version: Version) -> tuple[Version, ...]:

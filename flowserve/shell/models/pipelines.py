@@ -19,7 +19,8 @@ from flowserve.core.models.pipeline import fit, route
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature
 from flowserve.shell.models.golden import prove
-from flowserve.shell.models.loading import folder_of, require_repeats, require_same
+from flowserve.shell.models.loading import require_repeats
+from flowserve.shell.models.proving import folder_of, require_same
 from flowserve.shell.models.repository import look_at, pipeline_of
 
 

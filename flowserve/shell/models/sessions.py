@@ -2,42 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
+import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
 import numpy as np
 import onnxruntime
 
-from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.diagnostics import Place, Refused, refuse
 from flowserve.core.arrays import Array
 from flowserve.core.datatypes import BY_RUNTIME
 from flowserve.core.models.model import Model
+from flowserve.core.models.providers import CPU, OF_GPU, Word, with_options
+from flowserve.core.models.seat import Seat
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec, axis_conflict
 from flowserve.shell.models.repository import ModelFolder
 from flowserve.shell.models.weights import is_mapped
 
 _REASON_LENGTH_MAX = 400
+_RECORD = "session.record_ep_graph_assignment_info"
+_ON_HOST = Seat()
+_LIBRARIES = (
+    "`pip install 'onnxruntime-gpu[cuda,cudnn]'` brings CUDA and cuDNN along; TensorRT is NVIDIA's `tensorrt`"
+)
 
 
-def load(folder: ModelFolder, version: int, settings: ModelSettings = ModelSettings()) -> Model:  # noqa: B008
+def load(
+    folder: ModelFolder,
+    version: int,
+    settings: ModelSettings = ModelSettings(),  # noqa: B008
+    seat: Seat = _ON_HOST,
+    limit_bytes: int = 0,
+    engines: str = "",
+) -> Model:
     """Load one version of a model. Raises `Refused` FS103 with onnxruntime's reason.
 
-    onnxruntime reads external weights from the version's own folder only.
+    onnxruntime reads external weights from the version's own folder only. On a GPU its arena has no more than
+    `limit_bytes`, 0 for any; `engines` is TensorRT's folder. Raises FS267 when it cannot compute there but
+    was told to; where that was left open it computes on the CPU, and its seat says why.
     """
     file = folder.model_file(version)
     mapped = is_mapped(folder.version_folder(version), settings)
     settings = msgspec.structs.replace(settings, weights="mapped" if mapped else "prepacked")
     title = f"version {version} of model `{folder.name}`"
+    word: Word = "cpu" if not seat.on_gpu else "tensorrt" if settings.providers == "tensorrt" else "cuda"
     try:
-        session = onnxruntime.InferenceSession(
-            str(file), _session_options(settings), providers=["CPUExecutionProvider"]
-        )
+        providers = with_options(word, seat, limit_bytes, settings.fp16, engines)
+        session = create_session(str(file), session_options(settings), providers)
+        if seat.on_gpu and (reason := _not_on_gpu(session, OF_GPU[word][0])):
+            if settings.providers != "auto":
+                refuse("FS267", f"{title} was to compute with `{word}`, and {reason}", hint=_LIBRARIES)
+            seat, word = Seat(reason=reason), "cpu"
+            session = create_session(
+                str(file), session_options(settings), with_options(word, seat, 0, False, "")
+            )
+    except Refused:
+        raise
     except Exception as error:  # onnxruntime's errors have no common base
         refuse("FS103", f"{title} does not load: {_reason(error)}", Place(str(file)))
+    settings = msgspec.structs.replace(settings, providers=word, device=seat.number if seat.on_gpu else None)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     for node in (*inputs, *outputs):
         if node.type not in BY_RUNTIME:
@@ -48,7 +77,42 @@ def load(folder: ModelFolder, version: int, settings: ModelSettings = ModelSetti
         tuple(_spec(node, ()) for node in inputs),
         tuple(_spec(node, folder.labels.get(node.name, ())) for node in outputs),
     )
-    return Model(folder.name, version, signature, _Runner(session, signature), settings)
+    return Model(folder.name, version, signature, _Runner(session, signature), settings, seat=seat)
+
+
+def available_providers() -> list[str]:
+    """The execution providers that this onnxruntime was built with, whether or not they would work."""
+    return list(onnxruntime.get_available_providers())
+
+
+def create_session(model: str | bytes, options: Any, providers: list[tuple[str, dict[str, str]]]) -> Any:
+    """The one place where onnxruntime is asked for a session, of a file or bytes. Raises what that raises."""
+    if providers[0][0] != CPU:
+        _preload()
+        options.add_session_config_entry(_RECORD, "1")
+        # It would otherwise try again without the GPU, at this moment or when a run fails, and print so.
+        return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    return onnxruntime.InferenceSession(model, options, providers=[CPU])
+
+
+@cache
+def _preload() -> None:
+    """Find CUDA and cuDNN among the Python packages, where they may have been installed with onnxruntime."""
+    if hasattr(onnxruntime, "preload_dlls"):
+        with contextlib.redirect_stdout(sys.stderr):  # where it says what it does not find
+            onnxruntime.preload_dlls()
+
+
+def _not_on_gpu(session: Any, wanted: str) -> str:
+    """Why a session does not compute on the GPU, where that is so: onnxruntime does not raise it."""
+    if wanted not in session.get_providers():
+        return f"onnxruntime could not begin `{wanted}`: what it said of that stands in the server's log"
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return ""  # onnxruntime before 1.24
+    parts = session.get_provider_graph_assignment_info()
+    if parts and all(part.ep_name != wanted for part in parts):
+        return "none of its operators can run there"
+    return ""
 
 
 class _Runner:
@@ -100,7 +164,8 @@ def _bits(value: Any) -> Array:
     return np.frombuffer(copied, "<u2").reshape(shape)
 
 
-def _session_options(settings: ModelSettings) -> Any:
+def session_options(settings: ModelSettings) -> Any:
+    """How a session runs."""
     options = onnxruntime.SessionOptions()
     # Requests run beside each other, one thread each unless told otherwise: more threads a request would only
     # contend, and spinning ones take the processor from the loop that reads requests.

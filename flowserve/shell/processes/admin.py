@@ -228,6 +228,7 @@ class Admin:
             waiting=supervisor.waiting,
             models=model_rows(supervisor.catalog),
             events=list(supervisor.events),
+            gpus=supervisor.gpus,
             rollouts=self._rollouts.rows(),
             past_rollouts=self._rollouts.past(),
             notes=notes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from typing import assert_never
 
 import msgspec
 
+from flowserve.core.models.seat import Gpu
 from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure
 from flowserve.core.observe.settings import Observed
 from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.statistics import ModelStatistics
+from flowserve.shell.models.gpus import ORDER
 from flowserve.shell.processes.messages import (
     Begin,
     Count,
@@ -43,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     models: PerModel = PerModel()
     memory_mb: int = 0
+    gpus: tuple[Gpu, ...] = ()
+    """With what the models of one process may have there."""
     grace_s: float = 300.0
     model_control: bool = False
     observed: Observed = Observed()
@@ -163,7 +168,9 @@ async def start_child(
     passed = [theirs.fileno(), word, *(listener.fileno() for listener in listeners)]
     command = [sys.executable, "-P", "-m", "flowserve.shell.processes.worker", *map(str, passed)]
     # A group of its own: Ctrl-C is for the supervisor, which passes it on in its way.
-    process = subprocess.Popen(command, pass_fds=passed, process_group=0, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, pass_fds=passed, process_group=0, stdin=subprocess.DEVNULL, env=os.environ | ORDER
+    )
     theirs.close()
     child = Child(process, ours)
     reader, child.writer = await asyncio.open_unix_connection(sock=ours, limit=_LINE_BYTES_MAX)
@@ -184,6 +191,7 @@ def _begin(settings: Settings) -> Begin:
         limits=settings.limits,
         models=settings.models,
         memory_bytes=settings.memory_mb * 2**20 // settings.processes,
+        gpus=settings.gpus,
         grace_s=settings.grace_s,
         processes=settings.processes,
         model_control=settings.model_control,

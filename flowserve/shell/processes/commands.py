@@ -65,6 +65,10 @@ def show_status(address: Address, as_json: bool) -> None:
             f"{state.connections} connections, {state.in_flight} requests in flight, "
             f"{_mb(state.resident_bytes)} of memory, {_mb(state.use.bytes)} of it for models"
         )
+        for gpu in state.gpus:
+            of = f" of {_mb(gpu.bytes)}" if gpu.bytes else ""
+            used = _mb(state.use.gpu_bytes.get(gpu.space, 0))
+            print(f"{gpu.space} ({gpu.name or 'unknown'}): {used}{of} for models")
         print(_sum(state.use))
         busiest = sorted(
             (row for row in state.models if row.use and row.use.requests + row.use.refused),
@@ -116,7 +120,9 @@ def _rows_in_use(state: State, names: Sequence[str] = ()) -> Sequence[tuple[str,
         use = row.use or Use()
         used = (str(use.requests), str(use.refused), _rate(use.per_s), _ms(use.p50_ms), _ms(use.p99_ms))
         aliases = ", ".join(row.aliases) or "-"
-        memory = _mb(use.bytes) if use.bytes else "-"
+        parts = [_mb(use.bytes)] if use.bytes else []
+        parts += [f"{_mb(count)} on {space}" for space, count in sorted(use.gpu_bytes.items())]
+        memory = " + ".join(parts) or "-"
         rows.append((row.name, str(row.version), row.state, aliases, *used, memory, row.reason))
     kept = [head.index(name) for name in names or head]
     return [tuple(row[index] for index in kept) for row in rows]

@@ -11,6 +11,7 @@ import hashlib
 import os
 import socket
 import stat
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
 from flowserve.core.catalog.catalog import Catalog
 from flowserve.core.catalog.operations import Load, Point, Unload
 from flowserve.core.histogram import added, quantile
+from flowserve.core.models.seat import Gpu
 from flowserve.core.observe.measures import ModelMeasure
 from flowserve.core.rollout.evidence import Evidence
 from flowserve.core.rollout.plan import Rollout
@@ -70,7 +72,9 @@ class Use(msgspec.Struct, frozen=True):
     p50_ms: float | None = None
     p99_ms: float | None = None
     bytes: int = 0
-    """Memory in all processes."""
+    """Memory in all processes, of the host."""
+    gpu_bytes: dict[str, int] = {}
+    """And by GPU, `gpu:0` and so on."""
     waiting: int = 0
 
 
@@ -127,6 +131,8 @@ class State(msgspec.Struct, frozen=True, tag="state"):
     connections: int = 0
     in_flight: int = 0
     resident_bytes: int = 0
+    gpus: tuple[Gpu, ...] = ()
+    """That models may compute on, with what they may have there in all processes."""
     rollouts: list[RolloutRow] = []
     past_rollouts: list[PastRollout] = []
     notes: list[str] = []
@@ -181,6 +187,7 @@ def used(measures: Iterable[ModelMeasure]) -> Use:
         p50_ms=None if p50 is None else round(p50, 4),
         p99_ms=None if p99 is None else round(p99, 4),
         bytes=sum(measure.bytes for measure in of),
+        gpu_bytes=dict(sum((Counter(measure.gpu_bytes) for measure in of), Counter[str]())),
         waiting=sum(measure.waiting for measure in of),
     )
 

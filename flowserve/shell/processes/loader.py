@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,20 @@ from flowserve.core.catalog.members import is_bound
 from flowserve.core.catalog.table import Table
 from flowserve.core.catalog.version import Version
 from flowserve.core.engine.profile import Profile
-from flowserve.core.memory.tiers import EAGER, PINNED, Budget
+from flowserve.core.memory.tiers import EAGER, PINNED, Amounts, Budget
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
+from flowserve.core.models.providers import CUDA, INSTALL
+from flowserve.core.models.seat import HOST, Seat
 from flowserve.core.rollout.evidence import Evidence
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.loading import load_measured
 from flowserve.shell.models.memory import Memory
 from flowserve.shell.models.pipelines import bind, load_pipeline
+from flowserve.shell.models.seating import Seating
+from flowserve.shell.models.seats import Seats
 from flowserve.shell.models.serving import Serving
+from flowserve.shell.models.sessions import available_providers
 from flowserve.shell.models.weights import size_on_disk
 from flowserve.shell.processes.messages import Begin, Failure, Prepare, Seen
 
@@ -33,7 +38,14 @@ _MEASURE_COLD_MS = 20.0  # somebody waits
 class Loader:
     """Of one process. All methods run on its event loop; loading and letting go happen on one thread."""
 
-    def __init__(self, begin: Begin, serving: Serving, engine: LoopEngine) -> None:
+    def __init__(
+        self,
+        begin: Begin,
+        serving: Serving,
+        engine: LoopEngine,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`note` hears on the loop of what an operator should know, and nobody asked for."""
         self._loop = asyncio.get_running_loop()
         self._repository = Path(begin.repository)
         self._settings = begin.models
@@ -43,8 +55,15 @@ class Loader:
         self._versions: dict[Key, Version] = {}
         self._seen: dict[tuple[str, str, int], Evidence] = {}
         self._halted: set[tuple[str, str, int]] = set()
-        size = partial(size_on_disk, self._repository, begin.models, begin.processes)
-        self._memory = Memory(self._load, size, Budget(begin.memory_bytes, begin.grace_s))
+        self._note = note
+        available = available_providers()
+        if begin.gpus and CUDA not in available:
+            note(f"a GPU is there, and this onnxruntime cannot compute on it: {INSTALL}")
+        self._seats = Seats(begin.gpus, begin.models, available)
+        self._size = partial(size_on_disk, self._repository, begin.models, begin.processes)
+        bytes_of = {HOST: begin.memory_bytes} | {gpu.space: gpu.bytes for gpu in begin.gpus}
+        budget = Budget(bytes_of, begin.grace_s)
+        self._memory = Memory(self._load, self._size, budget, seats=self._seats)
         serving.lazily(self._memory.load, self._threads)
 
     async def prepare(self, prepare: Prepare) -> list[Failure]:
@@ -64,10 +83,13 @@ class Loader:
         if pipelines:
             table = Table(versions, prepare.aliases)
             await self._loop.run_in_executor(self._threads, self._bind, pipelines, table)
-        failed: dict[Version, Refused] = {}
+        # At once, also what is loaded when it is asked for: what asks for a GPU in vain never comes.
+        failed = {self._versions[key]: refused for key in new if (refused := self._seats.refusal(key))}
         proven = set(prepare.proven)
         for version in sorted(versions, key=lambda version: is_bound(version.key.stamp)):
-            if version.model is not None or not self._eager(version, version.key in proven):
+            if version.model is not None or version in failed:
+                continue
+            if not self._eager(version, version.key in proven):
                 continue
             outcome = await self._loop.run_in_executor(self._threads, self._loaded, version, failed)
             if isinstance(outcome, Refused):
@@ -96,8 +118,8 @@ class Loader:
         forks = self._serving.table.forks
         return [Seen(of.name, of.alias, of.rollout.serial, of.evidence) for of in forks]
 
-    def resident_bytes(self) -> dict[tuple[str, int], int]:
-        """How much memory each version has that has some, by name and version."""
+    def resident_bytes(self) -> dict[tuple[str, int], Amounts]:
+        """How much memory each version has that has some, by name and version, in each space."""
         return {(of.key.name, of.key.version): of.bytes for of in self._memory.residents()}
 
     def look(self) -> None:
@@ -140,8 +162,9 @@ class Loader:
         """Whether a version is loaded before anybody asks for it."""
         return proven or version.tier <= PINNED or (version.tier <= EAGER and self._memory.fits(version))
 
-    def _load(self, version: Version) -> Model:
+    def _load(self, version: Version, seat: Seat) -> Model:
         """Load a version, whose members are in memory. Runs on the loading thread."""
+        self._seats.require(version.key)
         settings = self._settings.of(version.key.name)
         if is_bound(version.key.stamp):
             assert not isinstance(version.members, Refused)
@@ -149,7 +172,14 @@ class Loader:
             model, profile = load_pipeline(self._repository, version.key, settings, members), Profile()
         else:
             budget_ms = _MEASURE_MS if settings.tier <= EAGER else _MEASURE_COLD_MS
-            model, profile = load_measured(self._repository, version.key, settings, budget_ms)
+            seating = None
+            if seat.on_gpu:
+                size = self._size(version.key)
+                seating = Seating(seat, self._seats.gpu(seat.space), size.private + size.shared)
+            model, profile = load_measured(self._repository, version.key, settings, budget_ms, seating)
+            if model.seat.reason:
+                text = f"{version.key} computes on the CPU: {model.seat.reason}"
+                self._loop.call_soon_threadsafe(self._note, text)
         self._loop.call_soon_threadsafe(self._engine.adopt, model, profile)
         return model
 

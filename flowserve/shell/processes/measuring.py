@@ -10,6 +10,8 @@ import msgspec
 from flowserve.core.catalog.table import Table
 from flowserve.core.catalog.version import Version
 from flowserve.core.engine.tally import Tally
+from flowserve.core.memory.tiers import Amounts
+from flowserve.core.models.seat import HOST
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure, measured
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.observe.observer import Observer
@@ -21,7 +23,7 @@ _SETTLED_AT_ONCE = 500
 
 
 def measures(
-    table: Table, engine: LoopEngine, resident: Mapping[tuple[str, int], int]
+    table: Table, engine: LoopEngine, resident: Mapping[tuple[str, int], Amounts]
 ) -> Iterator[list[ModelMeasure]]:
     """What was counted of models that were loaded or asked for, some at a time. `resident` is in bytes."""
     versions = [
@@ -55,7 +57,9 @@ def settle_rates(engine: LoopEngine, now_s: float, start: int) -> int:
     return end if end < len(tallies) else 0
 
 
-def _measure(version: Version, engine: LoopEngine, resident: Mapping[tuple[str, int], int]) -> ModelMeasure:
+def _measure(
+    version: Version, engine: LoopEngine, resident: Mapping[tuple[str, int], Amounts]
+) -> ModelMeasure:
     key = (version.key.name, version.key.version)
     model = version.model
     return msgspec.structs.replace(
@@ -64,7 +68,8 @@ def _measure(version: Version, engine: LoopEngine, resident: Mapping[tuple[str, 
         loads=version.loads,
         load_ms=version.load_ms,
         evictions=version.evictions,
-        bytes=resident.get(key, 0),
+        bytes=resident.get(key, {}).get(HOST, 0),
+        gpu_bytes={space: count for space, count in resident.get(key, {}).items() if space != HOST},
         loaded=int(model is not None),
         waiting=engine.waiting(model) if model is not None else 0,
     )

@@ -7,6 +7,7 @@ import msgspec
 from flowc.plan.diagnostics import Diagnostic
 from flowserve.core.catalog.operations import Load, Unload
 from flowserve.core.models.key import Key
+from flowserve.core.models.seat import Gpu
 from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ProcessMeasure
 from flowserve.core.observe.settings import Observed
@@ -27,6 +28,7 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     models: PerModel = PerModel()
     memory_bytes: int = 0
     grace_s: float = 300.0
+    gpus: tuple[Gpu, ...] = ()
     processes: int = 1
     """How many answer."""
     model_control: bool = False
@@ -140,6 +142,12 @@ class Seen(msgspec.Struct, frozen=True):
     evidence: Evidence
 
 
+class Noted(msgspec.Struct, frozen=True, tag="noted"):
+    """Something that an operator should know."""
+
+    text: str
+
+
 class Watched(msgspec.Struct, frozen=True, tag="watched"):
     """What a process has seen of all rollouts, told about every second."""
 
@@ -166,7 +174,7 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
 
 
 ToWorker = Begin | Prepare | Serve | Moved | Halt | Known | Told | Count | Measure
-ToSupervisor = Prepared | Listening | Unable | Asked | Counted | Measured | Watched
+ToSupervisor = Prepared | Listening | Unable | Asked | Counted | Measured | Watched | Noted
 
 _encoder = msgspec.json.Encoder()
 read_for_worker = msgspec.json.Decoder(ToWorker).decode

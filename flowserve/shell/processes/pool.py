@@ -14,6 +14,7 @@ from flowserve.shell.processes.messages import (
     Counted,
     Listening,
     Measured,
+    Noted,
     Prepared,
     Unable,
     Watched,
@@ -32,7 +33,7 @@ class Pool:
         self,
         places: int,
         start: Callable[[], Awaitable[tuple[Child, asyncio.StreamReader]]],
-        hear: Callable[[Child, Unable | Watched | Asked], None],
+        hear: Callable[[Child, Unable | Watched | Noted | Asked], None],
         ended: Callable[[Child], None],
         started: Callable[[Child], Awaitable[bool]],
     ) -> None:

@@ -30,6 +30,7 @@ from flowserve.shell.observe.rotating import check_writable
 from flowserve.shell.processes.admin import Admin
 from flowserve.shell.processes.children import Settings
 from flowserve.shell.processes.control import left_path
+from flowserve.shell.processes.gpus import gpus_of, has_cuda, shared
 from flowserve.shell.processes.supervisor import Supervisor
 from flowserve.shell.wire.listening import address_of, reserve, url_of
 from flowserve.shell.wire.security import check_reach, read_security
@@ -93,13 +94,19 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         check_reach(beside, security, config.trust_network)
         urls.insert(0, url_of(beside, "grpc", security.tls is not None))
     address = address_of(listener)
+    notes: list[str] = []
+    gpus = gpus_of(config, environment, notes.append)
+    # Several processes would have all models on a GPU several times.
+    fitting = 1 if gpus and has_cuda() else _places(folders, models, config.per_model())
+    processes = config.processes or fitting
     settings = Settings(
         repository=models,
         server_version=version("flow-toolchain"),
-        processes=config.processes or _places(folders, models, config.per_model()),
+        processes=processes,
         limits=config.limits,
         models=config.per_model(),
         memory_mb=config.memory_mb,
+        gpus=shared(gpus, config.gpu_memory_mb, processes),
         grace_s=config.grace_s,
         model_control=config.model_control,
         observed=observed,
@@ -107,6 +114,8 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         left=left_path(address),
     )
     supervisor = Supervisor(settings, listener, beside)
+    for note in notes:
+        supervisor.note(note)
     for name in sorted(set(settings.models.named) - set(found.found)):
         supervisor.note(f"the configuration has settings of model `{name}`, which the repository has not")
 

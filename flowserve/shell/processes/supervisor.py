@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
+import msgspec
+
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.catalog.catalog import Catalog
 from flowserve.core.catalog.changes import Ended, changes, rollout_changes, rollouts_ended
@@ -25,6 +27,7 @@ from flowserve.core.catalog.operations import Load, Operation, Refresh, Unload, 
 from flowserve.core.catalog.rolling import EndRollout, Step
 from flowserve.core.catalog.settling import Settled, settle
 from flowserve.core.models.key import Key
+from flowserve.core.models.seat import Gpu
 from flowserve.shell.processes import generation
 from flowserve.shell.processes.children import Child, Settings, end_of, start_child
 from flowserve.shell.processes.control import model_rows
@@ -34,6 +37,7 @@ from flowserve.shell.processes.messages import (
     Halt,
     Known,
     Moved,
+    Noted,
     Prepare,
     Scrape,
     Seen,
@@ -90,6 +94,12 @@ class Supervisor:
     def repository(self) -> Path:
         """Where the models are."""
         return self._settings.repository
+
+    @property
+    def gpus(self) -> tuple[Gpu, ...]:
+        """That models may compute on, with what they may have there in all processes."""
+        of = self._settings
+        return tuple(msgspec.structs.replace(gpu, bytes=gpu.bytes * of.processes) for gpu in of.gpus)
 
     @property
     def catalog(self) -> Catalog:
@@ -254,7 +264,7 @@ class Supervisor:
 
     # Processes
 
-    def _hear(self, worker: Child, message: Unable | Watched | Asked) -> None:
+    def _hear(self, worker: Child, message: Unable | Watched | Noted | Asked) -> None:
         match message:
             case Unable(diagnostics):
                 self._unable = diagnostics
@@ -262,6 +272,9 @@ class Supervisor:
                     self.note("; ".join(diagnostic.message for diagnostic in diagnostics))
             case Watched(seen):
                 self.on_seen(worker.process.pid, seen)
+            case Noted(text):
+                if not any(event.endswith(text) for event in self.events):  # each process says so
+                    self.note(text)
             case Asked(number, request):
                 asked = asyncio.get_running_loop().create_task(self._tell(worker, number, request))
                 self._asked.add(asked)

@@ -38,6 +38,7 @@ from flowserve.shell.processes.messages import (
     Measure,
     Measured,
     Moved,
+    Noted,
     Prepare,
     Prepared,
     Serve,
@@ -140,7 +141,7 @@ class Worker:
         mine = max(1, whole_processors() // begin.processes)
         self._engine = LoopEngine(self._loop, EngineSettings(processors=mine))
         self._observer = Observer(begin.observed, begin.server_version) if begin.observed.any else None
-        self._loader = Loader(begin, self._serving, self._engine)
+        self._loader = Loader(begin, self._serving, self._engine, lambda text: self._tell(Noted(text)))
         self._repository = SupervisedRepository(
             self._serving, self._engine, self._tell, begin.model_control, begin.processes == 1
         )

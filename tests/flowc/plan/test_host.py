@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from flowc.plan.host import Capacity, Gpu, is_model, lack, lacking, nearest, nearest_host
+from flowc.plan.host import Capacity, Gpu, is_model, lack, lacking, nearest, nearest_host, visible_gpus
 from flowc.plan.model import Resources
 
 SMALL, LARGE = ("A100 40GB", 100), ("NVIDIA H100 80GB HBM3", 500)
@@ -89,3 +89,11 @@ def test_of_several_hosts_the_nearest():
 )
 def test_a_model_is_words_in_a_row(name, model, same):
     assert is_model(name, model) is same
+
+
+@pytest.mark.parametrize(
+    ("setting", "places"),
+    [(None, [0, 1, 2]), ("2, 0", [2, 0]), ("GPU-b,1", [2, 1]), ("", []), ("1,9,0", [1]), ("GPU-a", [])],
+)
+def test_gpus_are_visible_in_the_order_in_which_cuda_numbers_them(setting, places):
+    assert visible_gpus([(0, "GPU-aa"), (1, "GPU-ab"), (2, "GPU-b")], setting) == places

@@ -51,6 +51,10 @@ def test_everything():
         ("[model.m]\nmax_rows = 2\npreferred_rows = 3", "it must be at most `max_rows`", "c.toml:3:1"),
         ("batching = false\n[model.m]\nmax_rows = 2", "there are no batches where", "c.toml:3:1"),
         ("[model.m]\ntimeout_ms_max=1\ntimeout_ms=2", "must be at most `timeout_ms_max`", "c.toml:3:1"),
+        ('providers = ["cuda"]', "`providers` is wrong: expected `str`, got `array`", "c.toml:1:1"),
+        ('providers = "gpu"', "`providers` is wrong: invalid enum value 'gpu'", "c.toml:1:1"),
+        ("[model.m]\ndevice = -1", "`model.m.device` is wrong: expected `int` >= 0", "c.toml:2:1"),
+        ('providers = "cuda"\n[model.m]\nfp16 = true', "only TensorRT can be told so", "c.toml:3:1"),
         ("[tiers]\nm = 1", "there is no setting `tiers`", "c.toml:1"),
     ],
 )
@@ -73,13 +77,20 @@ def test_a_model_has_what_is_said_of_it_then_of_all_others_then_of_the_server():
     text = """
         tier = 3
         batching = false
+        providers = "cpu"
         [model."*"]
         queue = 7
         threads = "auto"
         [model.iris]
         batching = "on"
         threads = 2
+        providers = "cuda"
+        device = 1
     """
     models = parse_config(text, "c.toml").per_model()
-    assert models.of("iris") == ModelSettings(tier=3, batching="on", queue=7, threads=2)
-    assert models.of("other") == ModelSettings(tier=3, batching="off", queue=7, threads="auto")
+    assert models.of("iris") == ModelSettings(
+        tier=3, batching="on", queue=7, threads=2, providers="cuda", device=1
+    )
+    assert models.of("other") == ModelSettings(
+        tier=3, batching="off", queue=7, threads="auto", providers="cpu"
+    )

@@ -2,6 +2,7 @@
 
 from flowserve.core.memory.demand import FADE_S, Cold, Demand, wanted
 from flowserve.core.models.key import Key
+from flowserve.core.models.seat import HOST
 
 
 def after(*times_s, requests=1):
@@ -12,8 +13,8 @@ def after(*times_s, requests=1):
 
 
 def loaded(now_s, free=100, **demands):
-    cold = [Cold(Key(name, 1), 10, demand) for name, demand in demands.items()]
-    found = wanted(cold, free, now_s)
+    cold = [Cold(Key(name, 1), {HOST: 10}, demand) for name, demand in demands.items()]
+    found = wanted(cold, {HOST: free}, now_s)
     return found.name if found else None
 
 
@@ -45,9 +46,14 @@ def test_what_is_asked_for_most_comes_first():
 def test_only_what_has_room_is_loaded():
     demand = after(*range(10))
     assert loaded(10, free=9, m=demand) is None
-    cold = [Cold(Key("large", 1), 50, after(*range(10), requests=9)), Cold(Key("small", 1), 10, demand)]
-    assert wanted(cold, 20, 10).name == "small"
-    assert wanted([], 20, 10) is None
+    cold = [
+        Cold(Key("large", 1), {HOST: 50}, after(*range(10), requests=9)),
+        Cold(Key("small", 1), {HOST: 10}, demand),
+        Cold(Key("elsewhere", 1), {"gpu:0": 15}, after(*range(10), requests=8)),
+    ]
+    assert wanted(cold, {HOST: 20, "gpu:0": 14}, 10).name == "small"
+    assert wanted(cold, {HOST: 20}, 10).name == "elsewhere", "a space without a bound"
+    assert wanted([], {}, 10) is None
 
 
 def test_the_weight_is_the_requests_of_about_the_last_ten_minutes():

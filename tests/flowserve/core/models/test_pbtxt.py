@@ -3,7 +3,17 @@
 import pytest
 
 from flowserve.core.datatypes import DATATYPES
-from flowserve.core.models.pbtxt import ConfigError, config_field, config_text, label_files, parse_config
+from flowserve.core.models.model import Model
+from flowserve.core.models.pbtxt import (
+    ConfigError,
+    config_field,
+    config_json,
+    config_text,
+    label_files,
+    parse_config,
+)
+from flowserve.core.models.seat import Seat
+from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec
 
 
@@ -50,3 +60,12 @@ def test_what_is_not_text_format(text, line, reason):
     with pytest.raises(ConfigError, match=reason) as caught:
         parse_config(text)
     assert caught.value.line == line
+
+
+def test_a_model_on_a_gpu_says_so():
+    settings = ModelSettings(providers="tensorrt", device=1, concurrency=1)
+    seat = Seat("gpu:1", 2000, bounded=True)
+    said = config_json(Model("m", 1, Signature((), ()), lambda feed, outputs: [], settings, seat=seat))
+    assert said["instance_group"] == [{"count": 1, "kind": "KIND_GPU", "gpus": [1]}]
+    assert said["parameters"]["providers"] == {"string_value": "tensorrt"}
+    assert said["parameters"]["gpu_memory_bytes"] == {"string_value": "2000"}

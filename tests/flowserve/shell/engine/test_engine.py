@@ -13,6 +13,7 @@ from flowserve.core.datatypes import DATATYPES
 from flowserve.core.engine.calls import Call, Overloaded
 from flowserve.core.engine.profile import Profile
 from flowserve.core.models.model import Model
+from flowserve.core.models.seat import Seat
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.shell.engine.engine import LoopEngine, Settings
@@ -351,3 +352,56 @@ async def test_a_request_that_says_nothing_has_the_model_s_deadline_and_priority
     assert [engine._waiting[call][1].priority for call in waiting] == [2, 0]
     gate.set()
     await first
+
+
+def on_gpu(engine, run, name="g", space="gpu:0", **settings):
+    model = Model(name, 1, SIGNATURE, run, ModelSettings(concurrency=1, **settings), seat=Seat(space))
+    engine.adopt(model, FAST)
+    return model
+
+
+@on_loop
+async def test_what_computes_on_a_gpu_never_runs_on_the_loop_however_short():
+    engine, _ = made(Watched())
+    run = Watched()
+    model = on_gpu(engine, run, batching="off")
+    for value in (1, 2):
+        _, future = asked(engine, model, value)
+        assert not future.done()
+        await future
+        assert told(future) == [2.0 * value]
+    assert threading.main_thread() not in run.threads
+    engine.close()
+
+
+@on_loop
+async def test_models_of_a_gpu_wait_for_its_threads_and_no_others():
+    gate = threading.Event()
+    engine, here = made(Watched(), SLOW, threads=1)
+    waiting = [Watched(lambda x: gate.wait(20)) for _ in range(6)]
+    models = [on_gpu(engine, run, f"g{i}", batching="off") for i, run in enumerate(waiting)]
+    elsewhere = on_gpu(engine, Watched(), "h", "gpu:1", batching="off")
+    futures = [asked(engine, model, 1)[1] for model in models]
+    assert engine.uses_threads
+    for model in (here, elsewhere):
+        _, future = asked(engine, model, 3)
+        await future
+        assert told(future) == [6.0]
+    assert sum(engine.waiting(model) for model in models) == 2, "there are four threads for a GPU"
+    gate.set()
+    await asyncio.gather(*futures)
+    assert not engine.uses_threads
+    assert len({thread for run in waiting for thread in run.threads}) == 4
+    engine.close()
+
+
+@on_loop
+async def test_a_loop_that_rests_hears_of_what_a_gpu_has_done():
+    """Else it would find out as late as it looks for requests, while it refuses many."""
+    gate = threading.Event()
+    engine, _ = made(Watched())
+    _, future = asked(engine, on_gpu(engine, Watched(lambda x: gate.wait(20)), batching="off"), 1)
+    threading.Timer(0.01, gate.set).start()
+    engine._threads.rest(20)
+    assert told(future) == [2.0]
+    engine.close()

@@ -7,6 +7,7 @@ from flowserve.core.catalog.version import Version
 from flowserve.core.memory.tiers import Budget
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
+from flowserve.core.models.seat import HOST, Seat
 from flowserve.core.models.signature import Signature
 from flowserve.shell.models import memory as memory_module
 from flowserve.shell.models.memory import Memory
@@ -29,13 +30,13 @@ def clock(monkeypatch):
 
 
 def memory(clock, limit_mb, size_mb=10, grace_s=0.0):
-    def load(version: Version) -> Model:
+    def load(version: Version, seat: Seat) -> Model:
         key = version.key
         if key.name == "broken":
             refuse("FS103", "it is broken")
         return Model(key.name, key.version, Signature((), ()), lambda feed, outputs: [])
 
-    return Memory(load, lambda key: Size(size_mb * MB), Budget(limit_mb * MB, grace_s), clock)
+    return Memory(load, lambda key: Size(size_mb * MB), Budget({HOST: limit_mb * MB}, grace_s), clock)
 
 
 def version(name, tier=3):
@@ -151,3 +152,109 @@ def test_loaded_once(clock):
     store.forget(one)
     assert one.model is None
     assert store.residents() == []
+
+
+class Gpus:
+    """A memory with two GPUs of 100 MB. Models are expected to take 20 MB there, and take what is said.
+
+    `takes` is by name, in MB, None for what turns out to compute on the host.
+    """
+
+    def __init__(self, clock, bounded_mb=0, **takes):
+        self.takes, self.seats, self.bounded_mb, self.begun = takes, [], bounded_mb, set()
+        budget = {HOST: 1000 * MB, "gpu:0": 100 * MB, "gpu:1": 100 * MB}
+        self.memory = Memory(self.load, lambda key: Size(10 * MB), Budget(budget, 0.0), clock, self)
+
+    def load(self, version, seat):
+        name = version.key.name
+        assert seat.space == HOST or seat.space in self.begun
+        self.seats.append((name, seat.space, seat.bytes // MB, seat.bounded))
+        taken = self.takes.get(name, 20)
+        if taken is None:
+            seat = Seat(reason="none of its operators can run there")
+        elif not seat.bounded:
+            seat = Seat(seat.space, taken * MB, bounded=True)
+        return Model(name, 1, Signature((), ()), lambda feed, outputs: [], seat=seat)
+
+    def spaces(self, key):
+        if key.name.startswith("host"):
+            return ()
+        return ("gpu:1",) if key.name.startswith("second") else ("gpu:0", "gpu:1")
+
+    def expected(self, key, space, files_bytes):
+        assert files_bytes == 10 * MB
+        return Seat(space, (self.bounded_mb or 20) * MB, bool(self.bounded_mb))
+
+    def begin(self, space):
+        self.begun.add(space)
+
+    def where(self):
+        of = sorted(self.memory.residents(), key=lambda resident: resident.key)
+        return {r.key.name: {space: n // MB for space, n in r.bytes.items()} for r in of}
+
+
+def test_each_model_goes_to_the_gpu_with_the_most_room(clock):
+    gpus = Gpus(clock, a=60, b=30, c=60)
+    for name in ("a", "b", "host", "c"):
+        gpus.memory.load(version(name))
+    assert [seat[1] for seat in gpus.seats] == ["gpu:0", "gpu:1", HOST, "gpu:1"]
+    assert gpus.where() == {
+        "a": {HOST: 0, "gpu:0": 60},
+        "b": {HOST: 0, "gpu:1": 30},
+        "c": {HOST: 0, "gpu:1": 60},
+        "host": {HOST: 10},
+    }
+
+
+def test_what_takes_more_than_expected_makes_room_once_it_is_measured(clock):
+    gpus = Gpus(clock, a=60, second_b=50, second_c=60)
+    loaded = {}
+    for clock.now_s, name in enumerate(("a", "second_b", "host", "second_c")):
+        loaded[name] = version(name)
+        assert isinstance(gpus.memory.load(loaded[name]), Model)
+    assert sorted(gpus.where()) == ["a", "host", "second_c"], "of the same GPU only"
+    assert loaded["second_b"].evictions == 1
+    gpus.memory.load(loaded["second_b"])
+    assert gpus.seats[-1] == ("second_b", "gpu:1", 50, True), "it is bounded by what was measured"
+    assert sorted(gpus.where()) == ["a", "host", "second_b"]
+
+
+def test_what_has_no_room_on_a_gpu_is_refused_and_the_next_time_at_once(clock):
+    gpus = Gpus(clock, huge=150)
+    gpus.memory.load(version("a", tier=1))
+    huge = version("huge")
+    for _ in range(2):
+        refused = gpus.memory.load(huge)
+        assert isinstance(refused, Refused)
+        assert "[FS260] version 1 of model `huge` needs 150 MB on gpu:" in str(refused)
+        assert "`gpu_memory_mb` gives each process 100 MB on gpu:" in refused.diagnostics[0].hint
+        assert huge.loads == 1
+    assert huge.model is None
+    assert sorted(gpus.where()) == ["a"]
+
+
+def test_what_turns_out_to_compute_on_the_host_is_not_tried_on_a_gpu_again(clock):
+    gpus = Gpus(clock, trees=None)
+    trees = version("trees")
+    for _ in range(2):
+        gpus.memory.load(trees)
+        assert gpus.where() == {"trees": {HOST: 10}}
+        gpus.memory.forget(trees)
+    assert [seat[1] for seat in gpus.seats] == ["gpu:0", HOST]
+
+
+def test_what_is_said_of_a_model_bounds_it_unmeasured(clock):
+    gpus = Gpus(clock, bounded_mb=70)
+    gpus.memory.load(version("a"))
+    assert gpus.seats == [("a", "gpu:0", 70, True)]
+    assert gpus.where() == {"a": {HOST: 0, "gpu:0": 70}}
+
+
+def test_a_pipeline_fits_when_each_member_has_room_on_some_gpu(clock):
+    gpus = Gpus(clock, bounded_mb=60)
+    one, other, pipeline = version("one"), version("other"), version("host pipeline")
+    pipeline.members = (one, other)
+    assert gpus.memory.fits(pipeline)
+    gpus.memory.load(version("second"))
+    assert not gpus.memory.fits(pipeline), "gpu:0 has room for one of them"
+    assert gpus.memory.fits(one)

@@ -11,7 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from flowc.plan.diagnostics import Refused
 from flowserve.core.models.key import Key
 from flowserve.core.models.settings import ModelSettings, PerModel
-from flowserve.shell.models.loading import load_measured, load_proven
+from flowserve.shell.models.loading import load_measured
+from flowserve.shell.models.proving import load_proven
 from flowserve.shell.models.repository import publish, scan
 from flowserve.shell.models.weights import Size, is_mapped, parted, size_on_disk
 
@@ -45,7 +46,7 @@ from pathlib import Path
 import numpy as np
 from flowserve.core.models.key import Key
 from flowserve.core.models.settings import ModelSettings
-from flowserve.shell.models.loading import load_proven
+from flowserve.shell.models.proving import load_proven
 
 def anonymous():
     return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024

@@ -1,0 +1,95 @@
+"""An onnxruntime with CUDA and TensorRT in it, on a made-up driver's GPUs: sessions compute on the CPU.
+
+They take memory of the GPU as real ones do: a context for the process, weights when they are made, an arena
+that grows with the rows of a run and no further than its limit. What is theirs is free once they are gone.
+"""
+
+import os
+import weakref
+from types import SimpleNamespace
+
+import onnxruntime
+from fake_nvml import MB
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+CONTEXT_MB = 300
+_Session = onnxruntime.InferenceSession
+
+
+class Cuda:
+    """`works` is whether its libraries are found; `takes` are the operators that it can run.
+
+    `made` are the providers with their options that each session was asked for.
+    """
+
+    def __init__(
+        self, monkeypatch, driver, works=True, takes=("MatMul", "Neg", "Add"), weights_mb=100, row_mb=1
+    ):
+        self.driver, self.works, self.takes = driver, works, takes
+        self.weights_mb, self.row_mb = weights_mb, row_mb
+        self.made = []
+        self.began = set()
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+        monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+        monkeypatch.setattr(onnxruntime, "InferenceSession", self.session)
+
+    def session(self, model, options, providers, enable_fallback=1):
+        asked = [(name, {}) if isinstance(name, str) else name for name in providers]
+        if asked[0][0] == CPU:
+            return _Session(model, options, providers=[CPU])
+        assert enable_fallback == 0, "it would go on without the GPU"
+        self.made.append(dict(asked))
+        for name, value in dict(asked).get(TENSORRT, {}).items():
+            if name.endswith("_enable") and value not in ("True", "False"):
+                raise RuntimeError(f"The value for the key '{name}' should be 'True' or 'False'.")
+        real = _Session(model, options, providers=[CPU])
+        return FakeSession(self, real, dict(asked), is_file=isinstance(model, str))
+
+    def take(self, device, mb):
+        taken = self.driver.taken[self.driver.gpus[device][1]]
+        taken[os.getpid()] = taken.get(os.getpid(), 0) + mb
+
+
+class FakeSession:
+    def __init__(self, cuda, real, providers, is_file):
+        self._cuda, self._real, self._providers = cuda, real, providers
+        self._device = int(providers[CUDA]["device_id"])
+        self._limit_mb = int(providers[CUDA].get("gpu_mem_limit", 2**60)) // MB
+        self._held = [0]
+        if not cuda.works:
+            self._providers = {CPU: {}}
+            return
+        if self._device not in cuda.began:
+            cuda.began.add(self._device)
+            cuda.take(self._device, CONTEXT_MB)
+        if is_file:
+            self._grow(cuda.weights_mb)
+        held, device = self._held, self._device
+        weakref.finalize(self, lambda: cuda.take(device, -held[0]))
+
+    def _grow(self, mb):
+        if mb > self._limit_mb:
+            raise RuntimeError(
+                f"Available memory of {self._limit_mb} is smaller than requested bytes of {mb}"
+            )
+        if mb > self._held[0]:
+            self._cuda.take(self._device, mb - self._held[0])
+            self._held[0] = mb
+
+    def get_providers(self):
+        return list(self._providers)
+
+    def get_provider_graph_assignment_info(self):
+        parts = self._real.get_provider_graph_assignment_info()
+        first = next(iter(self._providers))
+        able = [node.op_type in self._cuda.takes for part in parts for node in part.get_nodes()]
+        return [SimpleNamespace(ep_name=first if is_able else CPU) for is_able in able]
+
+    def run(self, names, feed, options=None):
+        if self._held[0]:
+            rows = max(len(array) for array in feed.values())
+            self._grow(self._cuda.weights_mb + rows * self._cuda.row_mb)
+        return self._real.run(names, feed, options)
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
