@@ -36,7 +36,7 @@ class Server:
         self.runtime = tempfile.TemporaryDirectory(prefix="flow-")
         self.env = {**os.environ, "XDG_RUNTIME_DIR": self.runtime.name}
         # One process, and so half the work of starting, unless a test is about how many there are.
-        single = () if {"--config", "--processes"} & {*options} else ("--processes", "1")
+        single = () if "--processes" in options else ("--processes", "1")
         command = [FLOWSERVE, "start", "--http", "127.0.0.1:0", *single, *options]
         self.log = open(folder / "log", "w+")  # noqa: SIM115 - closed with the server
         self.process = subprocess.Popen(
@@ -51,9 +51,8 @@ class Server:
                 break
         else:
             raise AssertionError(self.said())
-        if "--processes" in options:  # the first answers already
-            places = int(options[options.index("--processes") + 1])
-            until(lambda: len(self.status()["processes"]) == places)
+        if "--processes" in options and (places := int(options[options.index("--processes") + 1])):
+            until(lambda: len(self.status()["processes"]) == places)  # the first answers already
 
     def said(self) -> str:
         self.log.seek(0)

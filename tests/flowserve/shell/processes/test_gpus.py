@@ -50,10 +50,9 @@ def test_models_are_served_from_gpus_within_a_budget(with_gpus, tmp_path):
         publish(tmp_path / "models", name, graph("Neg"))
     publish(tmp_path / "models", "trees", graph("Abs"))
     (tmp_path / "c.toml").write_text(
-        "tier = 3\ngpu_memory_mb = 500\nprocesses = 2\n[model.a]\ntier = 2\n[model.b]\ndevice = 0\n"
+        "tier = 3\ngpu_memory_mb = 500\n[model.a]\ntier = 2\n[model.b]\ndevice = 0\n"
     )
-    with serving(tmp_path, "--config", "c.toml") as server:
-        # The first process answers while the second one loads.
+    with serving(tmp_path, "--config", "c.toml", "--processes", "2") as server:
         until(lambda: used(server) == {"a": {"gpu:0": 2 * 237}, "b": {}, "trees": {}})
         status = server.command("status").stdout
         assert "gpu:0 (A100): 474 MB of 500 MB for models\n" in status

@@ -21,7 +21,6 @@ INFER = "/v2/models/m/infer"
 TENSOR = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
 BODY = json.dumps({"inputs": [TENSOR]})
 CONFIG = """
-processes = 2
 grpc = "127.0.0.1:0"
 
 [access_log]
@@ -72,8 +71,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     publish(folder / "models", "m", negative())
     (folder / "flowserve.toml").write_text(CONFIG)
-    with serving(folder, "--config", "flowserve.toml", kind=Observed) as server:
-        until(lambda: len(server.status()["processes"]) == 2)
+    with serving(folder, "--processes", "2", "--config", "flowserve.toml", kind=Observed) as server:
         yield server
 
 

@@ -170,8 +170,7 @@ def test_what_is_cold_is_loaded_to_be_described_but_not_to_be_listed(models, tmp
 
 
 def test_small_models_have_a_process_for_each_processor(models, tmp_path):
-    (tmp_path / "config.toml").write_text("")
-    with serving(tmp_path, "--config", "config.toml") as server:
+    with serving(tmp_path, "--processes", "0") as server:
         assert until(lambda: len(server.status()["processes"]) == whole_processors())
 
 
