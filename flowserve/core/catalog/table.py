@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from flowc.plan.diagnostics import refuse
 from flowserve.core.catalog.fork import Fork
 from flowserve.core.catalog.version import Version
+from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
 from flowserve.core.wording import cut, listed
 
@@ -87,6 +88,14 @@ class Table:
     def versions(self, name: str) -> list[str]:
         """Return the versions of a model, lowest first. Raises `Refused` FS202 where there is none."""
         return [str(number) for number in self._versions[self._named(name)]]
+
+    def keys(self, name: str = "", tag: str = "") -> list[Key]:
+        """Return the versions that are meant: of all models, all of one, or one. Raises `Refused` FS202."""
+        if not name:
+            return [version.key for version in self]
+        if tag or "@" in name:
+            return [self.version(name, tag).key]
+        return [version.key for version in self._versions[self._named(name)].values()]
 
     def aliases(self, name: str) -> dict[str, int]:
         """Return the aliases of a model. Raises `Refused` FS202 where there is none."""

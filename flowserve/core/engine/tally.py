@@ -8,17 +8,21 @@ from flowserve.core.histogram import BOUNDS_MS, BUCKETS
 
 _SIZES_MAX = 1024
 _RATE_S = 60.0
-_STAMPS = 7
-_PENDING_MAX = 1024 * _STAMPS
+_TIMES = 7
+_PENDING_MAX = 1024 * _TIMES
 
-Stamps = tuple[float, float, float, float, float]
-"""When a request came, when reading it began and ended, and writing its answer, in seconds on any clock."""
+Times = tuple[float, float, float, float, float, float, float]
+"""Of a request: when it came, when reading it and writing its answer began and ended, in seconds on any
+clock; then how long its call waited, and how long it ran, in milliseconds."""
 STAGES = ("route", "parse", "queue", "inference", "serialise")
 """What a request goes through, in order."""
 
 
 class Tally:
-    """Of one version of a model, since it is served. Times are in milliseconds, and add up over all."""
+    """Of one version of a model, since it is served. Times are in milliseconds, and add up over all.
+
+    The engine counts calls, which may be steps of a pipeline; who answers counts requests.
+    """
 
     __slots__ = (
         "_age_s",
@@ -35,15 +39,13 @@ class Tally:
         "misses",
         "per_s",
         "queue_ms",
-        "read_ms",
         "refusals",
         "request_ms",
-        "route_ms",
         "rows",
         "run_ms",
         "runs",
+        "stages_ms",
         "succeeded",
-        "write_ms",
     )
 
     def __init__(self) -> None:
@@ -51,7 +53,8 @@ class Tally:
         self.last_s = 0.0
         """When a call succeeded last, in seconds since 1970."""
         self.queue_ms = self.run_ms = self.failed_ms = 0.0
-        self.route_ms = self.read_ms = self.write_ms = self.request_ms = 0.0
+        self.request_ms = 0.0
+        self.stages_ms = [0.0] * len(STAGES)
         """Of requests that were answered with outputs (`answered`), as of when it was settled last."""
         self.hits = self.misses = 0
         """Calls whose answer was kept, which count among those that succeeded, and those whose was not."""
@@ -110,12 +113,11 @@ class Tally:
         self.failed += 1
         self.failed_ms += ms
 
-    def answered(self, stamps: Stamps, queue_ms: float, run_ms: float) -> None:
+    def answered(self, times: Times) -> None:
         """Count a request that is answered with outputs. The engine has counted its call as a success."""
         # With every request: what can be worked out later is.
         pending = self._pending
-        pending += stamps
-        pending += (queue_ms, run_ms)
+        pending += times
         if len(pending) >= _PENDING_MAX:
             self.settle()
 
@@ -125,7 +127,7 @@ class Tally:
             return
         import numpy as np  # here, since the supervisor does without
 
-        noted = np.array(self._pending).reshape(-1, _STAMPS)
+        noted = np.array(self._pending).reshape(-1, _TIMES)
         began, reading, read, writing, written = (1e3 * noted[:, :5]).T
         queue, run = noted[:, 5:].T
         times = np.column_stack(
@@ -134,11 +136,9 @@ class Tally:
         buckets = np.searchsorted(BOUNDS_MS, times) + np.arange(len(STAGES) + 1) * BUCKETS
         counts = np.bincount(buckets.ravel(), minlength=len(self._counts))
         self._counts = [*map(add, self._counts, counts.tolist())]
-        route_ms, read_ms, _, _, write_ms, whole_ms = times.sum(axis=0).tolist()
-        self.route_ms += route_ms
-        self.read_ms += read_ms
-        self.write_ms += write_ms
-        self.request_ms += whole_ms
+        *stages_ms, request_ms = times.sum(axis=0).tolist()
+        self.stages_ms = [*map(add, self.stages_ms, stages_ms)]
+        self.request_ms += request_ms
         self._pending = []
 
     @property

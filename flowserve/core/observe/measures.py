@@ -33,20 +33,33 @@ class ModelMeasure(msgspec.Struct, frozen=True, omit_defaults=True):
 
     name: str
     version: int
+
+    # Calls: what ran, for requests or as steps of a pipeline.
     succeeded: int = 0
+    queue_ms: float = 0.0
+    """Of those that succeeded, like `run_ms`, in which a call has the whole time of a run that it shared."""
+    run_ms: float = 0.0
+    last_s: float = 0.0
+    """When one succeeded last, in seconds since 1970."""
     failed: int = 0
-    """Calls that the engine refused, or that the model failed."""
+    """Those that the engine refused, or that the model failed."""
+    failed_ms: float = 0.0
     rows: int = 0
     hits: int = 0
-    """Calls that were answered from the cache, which are among those that succeeded."""
+    """Those that were answered from the cache, which are among those that succeeded."""
+    hit_ms: float = 0.0
     misses: int = 0
+    miss_ms: float = 0.0
+    runs: dict[int, tuple[int, float]] = {}
+    """By rows: how many runs of the model, and how long they took."""
+
+    # Requests to it.
     refusals: list[Refusals] = []
     request: Counts = []
+    """Of those that were answered with outputs, like all that follows."""
     request_ms: float = 0.0
     stages: list[Counts] = []
     stages_ms: list[float] = []
-    runs: dict[int, tuple[int, float]] = {}
-    """By rows: how many runs of the model, and how long they took."""
     per_s: float = 0.0
     """Requests a second, over the last minute or so."""
     tier: int = 0
@@ -119,23 +132,24 @@ def measured(name: str, version: int, tally: Tally) -> ModelMeasure:
     """What was counted of a version. An empty tally makes no histograms."""
     tally.settle()
     busy = bool(tally.request_ms)
-    stages_ms = [tally.route_ms, tally.read_ms, tally.queue_ms, tally.run_ms, tally.write_ms]
     return ModelMeasure(
         name,
         version,
-        succeeded=tally.succeeded,
-        failed=tally.failed,
-        rows=tally.rows,
-        hits=tally.hits,
-        misses=tally.misses,
+        runs={rows: (round(count), ms) for rows, (count, ms) in tally.runs.items()},
         refusals=[Refusals(*key, count) for key, count in sorted(tally.refusals.items())],
         request=tally.request if busy else [],
         request_ms=tally.request_ms,
         stages=tally.stages if busy else [],
-        stages_ms=stages_ms if busy else [],
-        runs={rows: (round(count), ms) for rows, (count, ms) in tally.runs.items()},
+        stages_ms=tally.stages_ms if busy else [],
         per_s=tally.per_s,
+        last_s=tally.last_s,
+        **{name: getattr(tally, name) for name in _OF_CALLS},
     )
+
+
+def stage_ms(stage: str, of: ModelMeasure) -> float:
+    """How long requests took in one of `STAGES`."""
+    return of.stages_ms[STAGES.index(stage)] if of.stages_ms else 0.0
 
 
 def lasting(measure: ModelMeasure) -> ModelMeasure:
@@ -186,6 +200,7 @@ def _sum(a: ModelMeasure, b: ModelMeasure) -> ModelMeasure:
         stages=[added(x, y) for x, y in zip(a.stages or _NONE, b.stages or _NONE, strict=True)],
         stages_ms=[x + y for x, y in zip(a.stages_ms or _ZERO, b.stages_ms or _ZERO, strict=True)],
         runs=runs,
+        last_s=max(a.last_s, b.last_s),
         tier=max(a.tier, b.tier),
         gpu_bytes=dict(Counter(a.gpu_bytes) + Counter(b.gpu_bytes)),
         **{name: getattr(a, name) + getattr(b, name) for name in _ADDED},
@@ -202,7 +217,8 @@ def _logged(a: Logged, b: Logged) -> Logged:
 
 _NONE: list[Counts] = [[] for _ in STAGES]
 _ZERO = [0.0 for _ in STAGES]
-_ADDED = (
-    *("succeeded", "failed", "rows", "hits", "misses", "request_ms", "per_s"),
-    *("loads", "load_ms", "evictions", "bytes", "loaded", "waiting"),
+_OF_CALLS = (
+    *("succeeded", "queue_ms", "run_ms", "failed", "failed_ms"),
+    *("rows", "hits", "hit_ms", "misses", "miss_ms"),
 )
+_ADDED = (*_OF_CALLS, *("request_ms", "per_s", "loads", "load_ms", "evictions", "bytes", "loaded", "waiting"))

@@ -6,18 +6,23 @@ Times are seconds, as Prometheus wants them, but in the families that are Triton
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Literal
 
 from flowc.plan.exposition import Metric, Sample, by, histogram, single
 from flowserve.core.engine.tally import STAGES
 from flowserve.core.histogram import SHOWN_MS, coarse
-from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure, RolloutMeasure, ServerMeasure
+from flowserve.core.observe.measures import (
+    ModelMeasure,
+    ProcessMeasure,
+    RolloutMeasure,
+    ServerMeasure,
+    stage_ms,
+)
 
 _BOUNDS_S = [float(f"{bound / 1e3:g}") for bound in SHOWN_MS]
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-_QUEUE, _INFERENCE = STAGES.index("queue"), STAGES.index("inference")
-_INPUT, _OUTPUT = STAGES.index("parse"), STAGES.index("serialise")
 
 Kind = Literal["counter", "gauge"]
 
@@ -193,8 +198,8 @@ def _as_triton(models: Sequence[ModelMeasure]) -> Iterator[Metric]:
         yield Metric(f"nv_inference_{name}", kind, about, samples)
 
 
-def _stage_us(index: int) -> Callable[[ModelMeasure], float]:
-    return lambda of: round(of.stages_ms[index] * 1e3) if of.stages_ms else 0
+def _us(ms: Callable[[ModelMeasure], float]) -> Callable[[ModelMeasure], float]:
+    return lambda of: round(ms(of) * 1e3)
 
 
 _TRITON: tuple[tuple[str, Kind, str, Callable[[ModelMeasure], float]], ...] = (
@@ -212,11 +217,11 @@ _TRITON: tuple[tuple[str, Kind, str, Callable[[ModelMeasure], float]], ...] = (
         "Runs of the model; fewer than requests where those ran together.",
         lambda of: sum(count for count, _ in of.runs.values()),
     ),
-    ("request_duration_us", "counter", "Time of requests.", lambda of: round(of.request_ms * 1e3)),
-    ("queue_duration_us", "counter", "Time of waiting to run.", _stage_us(_QUEUE)),
-    ("compute_input_duration_us", "counter", "From bytes to tensors.", _stage_us(_INPUT)),
-    ("compute_infer_duration_us", "counter", "Time of running.", _stage_us(_INFERENCE)),
-    ("compute_output_duration_us", "counter", "From tensors to bytes.", _stage_us(_OUTPUT)),
+    ("request_duration_us", "counter", "Time of requests.", _us(attrgetter("request_ms"))),
+    ("queue_duration_us", "counter", "Time of waiting to run.", _us(attrgetter("queue_ms"))),
+    ("compute_input_duration_us", "counter", "From bytes to tensors.", _us(partial(stage_ms, "parse"))),
+    ("compute_infer_duration_us", "counter", "Time of running.", _us(attrgetter("run_ms"))),
+    ("compute_output_duration_us", "counter", "From tensors to bytes.", _us(partial(stage_ms, "serialise"))),
     ("pending_request_count", "gauge", "Requests that wait to run.", attrgetter("waiting")),
 )  # fmt: skip
 

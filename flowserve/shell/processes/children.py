@@ -18,12 +18,9 @@ from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure
 from flowserve.core.observe.settings import Observed
 from flowserve.core.wire.limits import Limits
-from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.models.gpus import ORDER
 from flowserve.shell.processes.messages import (
     Begin,
-    Count,
-    Counted,
     Listening,
     Measure,
     Measured,
@@ -67,8 +64,6 @@ class Child:
         self.serving = False
         self.listening: list[str] | None = None
         self.ended = False
-        self.counts: dict[int, asyncio.Future[list[ModelStatistics]]] = {}
-        """By number, of what was asked to be counted."""
         self.measures: dict[int, asyncio.Future[None]] = {}
         """By number, of what was asked to be measured."""
         self.measure = ProcessMeasure(process.pid)
@@ -83,7 +78,7 @@ class Child:
         if self.writer is not None and not self.writer.is_closing():
             self.writer.write(line(message))
 
-    def hear(self, answer: Prepared | Listening | Measured | Counted) -> None:
+    def hear(self, answer: Prepared | Listening | Measured) -> None:
         """Hear an answer."""
         match answer:
             case Prepared():
@@ -92,8 +87,6 @@ class Child:
                 self.listening = models
             case Measured(number, measure, last):
                 self._measured(number, measure, last)
-            case Counted(number, statistics):
-                self._counted(number, statistics)
             case _:
                 assert_never(answer)
 
@@ -103,18 +96,8 @@ class Child:
         self.writer.close()
         self.ended = True
         self._prepared(None)
-        for number in list(self.counts):
-            self._counted(number, [])
         for number in list(self.measures):
             self._measured(number, None, last=True)
-
-    def count(self, count: Count) -> asyncio.Future[list[ModelStatistics]]:
-        """Ask what it has counted; nothing if it ends first."""
-        answer = self.counts[count.number] = asyncio.get_running_loop().create_future()
-        if self.ended:
-            answer.set_result([])
-        self.tell(count)
-        return answer
 
     def ask_measure(self, number: int) -> asyncio.Future[None]:
         """Ask what it has counted: `measure` is that then, or what it was if the process ends first."""
@@ -131,12 +114,6 @@ class Child:
             self.answer.set_result(None)
         self.tell(prepare)
         return self.answer
-
-    def _counted(self, number: int, statistics: list[ModelStatistics]) -> None:
-        """Hear what it has counted."""
-        answer = self.counts.pop(number, None)
-        if answer is not None and not answer.done():
-            answer.set_result(statistics)
 
     def _measured(self, number: int, measure: ProcessMeasure | None, last: bool) -> None:
         """Hear a part of what it has counted, or the last."""

@@ -11,10 +11,10 @@ from flowserve.core.models.seat import Gpu
 from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ProcessMeasure
 from flowserve.core.observe.settings import Observed
+from flowserve.core.observe.statistics import ModelStatistics
 from flowserve.core.rollout.evidence import Evidence
 from flowserve.core.rollout.plan import Rollout
 from flowserve.core.wire.limits import Limits
-from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.processes.control import ModelRow
 from flowserve.shell.wire.security import Credentials
 
@@ -83,21 +83,6 @@ class Told(msgspec.Struct, frozen=True, tag="told"):
     """Text, packed with gzip."""
 
 
-class Count(msgspec.Struct, frozen=True, tag="count"):
-    """Say what was counted of a model, "" for all, and of a version, "" for all; `number` is the answer's."""
-
-    name: str
-    version: str
-    number: int = 0
-
-
-class Counted(msgspec.Struct, frozen=True, tag="counted"):
-    """What a process has counted."""
-
-    number: int
-    statistics: list[ModelStatistics]
-
-
 class Measure(msgspec.Struct, frozen=True, tag="measure"):
     """Say all that was counted; `number` is the answer's."""
 
@@ -110,6 +95,12 @@ class Measured(msgspec.Struct, frozen=True, tag="measured"):
     number: int
     process: ProcessMeasure
     last: bool = True
+
+
+class Count(msgspec.Struct, frozen=True, tag="count"):
+    """Say what all processes have counted of these versions, as the protocol's statistics."""
+
+    versions: list[Key]
 
 
 class Scrape(msgspec.Struct, frozen=True, tag="scrape"):
@@ -173,8 +164,8 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
     request: Load | Unload | Count | Scrape
 
 
-ToWorker = Begin | Prepare | Serve | Moved | Halt | Known | Told | Count | Measure
-ToSupervisor = Prepared | Listening | Unable | Asked | Counted | Measured | Watched | Noted
+ToWorker = Begin | Prepare | Serve | Moved | Halt | Known | Told | Measure
+ToSupervisor = Prepared | Listening | Unable | Asked | Measured | Watched | Noted
 
 _encoder = msgspec.json.Encoder()
 read_for_worker = msgspec.json.Decoder(ToWorker).decode

@@ -11,7 +11,6 @@ from typing import Any
 from flowserve.shell.processes.children import Child
 from flowserve.shell.processes.messages import (
     Asked,
-    Counted,
     Listening,
     Measured,
     Noted,
@@ -106,7 +105,7 @@ class Pool:
         with contextlib.suppress(OSError):
             while text := await reader.readline():
                 match read_for_supervisor(text):
-                    case Prepared() | Listening() | Measured() | Counted() as answer:
+                    case Prepared() | Listening() | Measured() as answer:
                         worker.hear(answer)
                     case message:
                         self._hear(worker, message)

@@ -6,32 +6,21 @@ from collections.abc import Callable, Mapping
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.catalog.operations import Load, Unload
-from flowserve.core.engine.calls import Engine
-from flowserve.core.wire.repository import Counted, Done, Exposed, Indexed
-from flowserve.core.wire.statistics import ModelStatistics, counted
 from flowserve.core.wording import listed
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.processes.control import ModelRow
 from flowserve.shell.processes.messages import Asked, Count, Scrape, Told
+from flowserve.shell.wire.repository import Counted, Done, Exposed, Indexed
 
 _WAITING_MAX = 64
 
 
 class SupervisedRepository:
-    """A `Repository`. `control` says whether requests may change it, `alone` that one process answers."""
+    """A `Repository`. `control` says whether requests may change it."""
 
-    def __init__(
-        self,
-        models: Serving,
-        engine: Engine,
-        tell: Callable[[Asked], None],
-        control: bool = False,
-        alone: bool = True,
-    ) -> None:
+    def __init__(self, models: Serving, tell: Callable[[Asked], None], control: bool = False) -> None:
         self._models = models
-        self._engine = engine
         self._control = control
-        self._alone = alone
         self._tell = tell
         self._rows: list[ModelRow] = []
         self._waiting: dict[int, Callable[[Told], None]] = {}
@@ -64,15 +53,8 @@ class SupervisedRepository:
 
     def statistics(self, name: str, version: str, done: Counted) -> None:
         """Tell what all processes have counted. Raises `Refused` FS202."""
-        own = self.counts(name, version)
-        if self._alone:
-            done(own)
-        else:
-            self._ask(Count(name, version), lambda told: done(told.statistics))
-
-    def counts(self, name: str, version: str) -> list[ModelStatistics]:
-        """Return what this process has counted. Raises `Refused` FS202."""
-        return counted(self._models.table, self._engine.tallies, name, version)
+        versions = self._models.table.keys(name, version)
+        self._ask(Count(versions), lambda told: done(told.statistics))
 
     def metrics(self, stages: bool, openmetrics: bool, done: Exposed) -> None:
         """Tell what all processes have counted, as the supervisor writes it."""

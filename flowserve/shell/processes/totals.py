@@ -13,8 +13,8 @@ from flowc.plan.exposition import exposition
 from flowserve.core.catalog.catalog import Catalog
 from flowserve.core.observe.measures import ProcessMeasure, RolloutMeasure, ServerMeasure, both, together
 from flowserve.core.observe.metrics import metrics
+from flowserve.core.observe.statistics import ModelStatistics, statistics
 from flowserve.core.wire.coding import packed
-from flowserve.core.wire.statistics import ModelStatistics, summed
 from flowserve.shell.processes.children import Child
 from flowserve.shell.processes.control import model_rows
 from flowserve.shell.processes.messages import Count, Scrape
@@ -40,13 +40,6 @@ class Totals:
         """Take over what a process had counted that has ended."""
         self._gone = both(self._gone, worker.measure)
 
-    async def statistics(self, request: Count) -> list[ModelStatistics]:
-        """What all processes have counted; one that is loading a model answers after that."""
-        self._number += 1
-        count = msgspec.structs.replace(request, number=self._number)
-        answers = [worker.count(count) for worker in self._pool.serving().values()]
-        return summed(await asyncio.gather(*answers))
-
     async def measured(self) -> ServerMeasure:
         """What the server has counted. A process that does not answer soon counts as when it last did."""
         workers = {str(place): worker for place, worker in self._pool.serving().items()}
@@ -68,6 +61,10 @@ class Totals:
             [model for model in counted if (model.name, model.version) in served],
             self.rollouts(),
         )
+
+    async def statistics(self, count: Count) -> list[ModelStatistics]:
+        """The same of some versions, in the words of the protocol's extension."""
+        return statistics(count.versions, (await self.measured()).models)
 
     async def exposed(self, scrape: Scrape) -> bytes:
         """The same as text for Prometheus, packed with gzip."""

@@ -30,8 +30,6 @@ from flowserve.shell.processes.loader import Loader
 from flowserve.shell.processes.measuring import measures, process_measure, settle_rates
 from flowserve.shell.processes.messages import (
     Begin,
-    Count,
-    Counted,
     Halt,
     Known,
     Listening,
@@ -127,8 +125,6 @@ class Worker:
                     self._repository.known(models)
                 case Told() as told:
                     self._repository.told(told)
-                case Count(name, version, number):
-                    self._count(name, version, number)
                 case Measure():
                     raise AssertionError("it was answered at once")
                 case _:
@@ -142,17 +138,8 @@ class Worker:
         self._engine = LoopEngine(self._loop, EngineSettings(processors=mine))
         self._observer = Observer(begin.observed, begin.server_version) if begin.observed.any else None
         self._loader = Loader(begin, self._serving, self._engine, lambda text: self._tell(Noted(text)))
-        self._repository = SupervisedRepository(
-            self._serving, self._engine, self._tell, begin.model_control, begin.processes == 1
-        )
+        self._repository = SupervisedRepository(self._serving, self._tell, begin.model_control)
         self._looks = self._loop.create_task(self._looking())
-
-    def _count(self, name: str, version: str, number: int) -> None:
-        try:
-            counts = self._repository.counts(name, version)
-        except Refused:  # it is gone meanwhile
-            counts = []
-        self._tell(Counted(number, counts))
 
     async def _measured(self, number: int) -> None:
         """Tell all that this process has counted, a few models at a time: requests are answered meanwhile."""

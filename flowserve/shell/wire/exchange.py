@@ -12,7 +12,6 @@ import msgspec
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.arrays import Array
 from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
-from flowserve.core.engine.tally import Stamps
 from flowserve.core.models.model import ByModel, Model
 from flowserve.core.observe.ended import Stages
 from flowserve.core.wire.alike import Alike
@@ -197,7 +196,7 @@ class Exchange:
             tally = self._server.engine.tally(self._model)
             queue_ms, run_ms = (call.queue_ms, call.run_ms) if call is not None else (0.0, self._run_ms)
             if answer.status == 200:
-                tally.answered(self._stamps, queue_ms, run_ms)
+                tally.answered((*self._stamps, queue_ms, run_ms))
             else:
                 tally.refused(answer.status, answer.reason)
             if self._server.observer is not None:
@@ -207,7 +206,7 @@ class Exchange:
                 self._connection.answered(answer)
 
     @property
-    def _stamps(self) -> Stamps:
+    def _stamps(self) -> tuple[float, float, float, float, float]:
         return self._received.began_s, self._reading_s, self._read_s, self._writing_s, self._written_s
 
     def _observe(self, answer: Answer, queue_ms: float, run_ms: float) -> None:

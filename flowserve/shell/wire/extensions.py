@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, assert_never
@@ -11,12 +10,8 @@ from typing import Any, assert_never
 import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowc.plan.exposition import OPENMETRICS, TEXT, exposition
-from flowserve.core.engine.calls import Engine
-from flowserve.core.observe.measures import ProcessMeasure, ServerMeasure, measured
-from flowserve.core.observe.metrics import metrics
+from flowc.plan.exposition import OPENMETRICS, TEXT
 from flowserve.core.wire.answers import Answer, refusal
-from flowserve.core.wire.coding import packed
 from flowserve.core.wire.extension_routes import (
     ExtensionRoute,
     LogSetting,
@@ -30,49 +25,15 @@ from flowserve.core.wire.extension_routes import (
     Statistics,
     TraceSetting,
 )
-from flowserve.core.wire.repository import Counted, Done, Exposed, Indexed, Repository
 from flowserve.core.wire.settings import TRACE, LogSettings, changed_log, changed_trace, json_object
-from flowserve.core.wire.statistics import counted
 from flowserve.core.wording import cut, shown
-from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.board import Board
+from flowserve.shell.wire.repository import Repository
 from flowserve.shell.wire.shared_memory import SharedMemory
 
 _log = logging.getLogger("flowserve")
 _OFFSET_MAX = 2**62
 _LOG = "log"
-
-
-class FixedRepository:
-    """The repository of a server whose models do not change while it runs."""
-
-    def __init__(self, models: Serving, engine: Engine) -> None:
-        self._models = models
-        self._engine = engine
-
-    def index(self) -> list[Indexed]:
-        """Return what was loaded at the start."""
-        keys = [version.key for version in self._models.table]
-        return [Indexed(key.name, str(key.version), "READY") for key in keys]
-
-    def load(self, name: str, parameters: Any, done: Done) -> None:
-        """Refuse FS230."""
-        refuse("FS230", "this server's models are those it was started with")
-
-    def unload(self, name: str, dependents: bool, done: Done) -> None:
-        """Refuse FS230."""
-        refuse("FS230", "this server's models are those it was started with")
-
-    def statistics(self, name: str, version: str, done: Counted) -> None:
-        """Tell what the engine has counted. Raises `Refused` FS202."""
-        done(counted(self._models.table, self._engine.tallies, name, version))
-
-    def metrics(self, stages: bool, openmetrics: bool, done: Exposed) -> None:
-        """Tell what the engine has counted."""
-        models = [measured(*key, tally) for key, tally in sorted(self._engine.tallies.items())]
-        process = ProcessMeasure(os.getpid())
-        server = ServerMeasure("", 0.0, 0, 0, {}, {"0": process}, process, models)
-        done(packed(exposition(metrics(server, stages), openmetrics).encode(), "gzip"))
 
 
 class Extensions:

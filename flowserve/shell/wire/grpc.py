@@ -31,12 +31,13 @@ from flowserve.shell.models.serving import Serving
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.rollout.trials import Trials
 from flowserve.shell.wire.connections import Connections
-from flowserve.shell.wire.extensions import Extensions, FixedRepository
+from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.grpc_calls import StreamInfer, Unary, begin_infer
 from flowserve.shell.wire.http import Server
 from flowserve.shell.wire.http2 import Http2Connection
 from flowserve.shell.wire.inference import Inference
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
+from flowserve.shell.wire.repository import FixedRepository
 from flowserve.shell.wire.security import Security
 from flowserve.shell.wire.streams import Call, Stream
 

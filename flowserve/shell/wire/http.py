@@ -29,7 +29,6 @@ from flowserve.core.wire.coding import chosen_coding, unpacked
 from flowserve.core.wire.extension_routes import ExtensionRoute, Metrics
 from flowserve.core.wire.heads import Heads, Received
 from flowserve.core.wire.limits import Limits
-from flowserve.core.wire.repository import Repository
 from flowserve.core.wire.routes import Infer, Predict, route_of
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine
@@ -39,10 +38,11 @@ from flowserve.shell.rollout.trials import Trial, Trials
 from flowserve.shell.wire.connection import AnswerObserver, Connection
 from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.exchange import Exchange
-from flowserve.shell.wire.extensions import Extensions, FixedRepository
+from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
 from flowserve.shell.wire.lookout import Lookout
 from flowserve.shell.wire.observing import HttpObserver
+from flowserve.shell.wire.repository import FixedRepository, Repository
 from flowserve.shell.wire.security import Security
 
 _OWN_BYTES_MAX = 2**31  # what we have packed ourselves

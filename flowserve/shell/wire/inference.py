@@ -299,7 +299,7 @@ class Inference:
                 reading_s = self._began_s + self._route_ms / 1e3
                 read_s, writing_s = reading_s + self._read_ms / 1e3, ended_s - self._write_ms / 1e3
                 stamps = self._began_s, reading_s, read_s, writing_s, ended_s
-                tally.answered(stamps, call.queue_ms, call.run_ms)
+                tally.answered((*stamps, call.queue_ms, call.run_ms))
             else:
                 tally.refused(status, reason)
         if server.observer is None:

@@ -42,6 +42,25 @@ def test_order_is_by_name_and_version():
     assert [(v.key.name, v.key.version) for v in TABLE] == [("churn", 1), ("iris", 9), ("iris", 10)]
 
 
+@pytest.mark.parametrize(
+    ("name", "tag", "found"),
+    [
+        ("", "", [("churn", 1), ("iris", 9), ("iris", 10)]),
+        ("iris", "", [("iris", 9), ("iris", 10)]),
+        ("iris", "10", [("iris", 10)]),
+        ("iris@production", "", [("iris", 9)]),
+    ],
+)
+def test_of_all_models_of_one_and_of_one_version(name, tag, found):
+    assert [(key.name, key.version) for key in TABLE.keys(name, tag)] == found
+
+
+@pytest.mark.parametrize(("name", "tag"), [("none", ""), ("iris", "7")])
+def test_of_what_is_not_there(name, tag):
+    with pytest.raises(Refused, match="FS202"):
+        TABLE.keys(name, tag)
+
+
 def test_what_is_not_in_memory_is_counted_and_named():
     cold = Version(Key("big", 1))
     with pytest.raises(Cold) as caught:

@@ -170,3 +170,5 @@ def test_what_a_killed_process_had_counted_counts_on(server):
     os.kill(json.loads(server.command("status", "--json").stdout)["processes"][0], signal.SIGKILL)
     until(lambda: server.metrics()["flowserve_restarts_total",] == restarts + 1)
     assert server.requests() >= before
+    (stats,) = json.loads(server.ask("GET", "/v2/models/m/stats")[1])["model_stats"]
+    assert stats["inference_stats"]["success"]["count"] >= before

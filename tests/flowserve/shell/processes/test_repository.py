@@ -1,24 +1,22 @@
 """What clients of one process see of the models of all, with a supervisor that is a list."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.catalog.table import Table
 from flowserve.core.catalog.version import Version
 from flowserve.core.models.key import Key
-from flowserve.core.wire.statistics import ModelStatistics
+from flowserve.core.observe.statistics import ModelStatistics
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.processes.control import Load, ModelRow, Unload
 from flowserve.shell.processes.messages import Asked, Count, Told
 from flowserve.shell.processes.repository import SupervisedRepository
 
 
-def repository(control=True, alone=True):
+def repository(control=True):
     asked = []
     serving = Serving(Table([Version(Key("m", 1))]))
-    return SupervisedRepository(serving, SimpleNamespace(tallies={}), asked.append, control, alone), asked
+    return SupervisedRepository(serving, asked.append, control), asked
 
 
 def test_the_index_has_what_is_not_served_too():
@@ -70,12 +68,9 @@ def test_statistics_are_of_all_processes():
     heard = []
     models, asked = repository()
     models.statistics("m", "", heard.append)
-    assert heard == [[ModelStatistics("m", "1")]]
-    models, asked = repository(alone=False)
-    models.statistics("m", "", heard.append)
-    assert asked == [Asked(1, Count("m", ""))]
+    assert asked == [Asked(1, Count([Key("m", 1)]))]
     models.told(Told(1, statistics=[ModelStatistics("m", "1", inference_count=7)]))
-    assert heard[1][0].inference_count == 7
+    assert heard[0][0].inference_count == 7
     with pytest.raises(Refused, match="FS202"):
         models.statistics("none", "", heard.append)
 

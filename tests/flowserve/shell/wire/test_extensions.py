@@ -13,13 +13,13 @@ from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.datatypes import DATATYPES
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
+from flowserve.core.observe.statistics import ModelStatistics
 from flowserve.core.wire.limits import Limits
-from flowserve.core.wire.repository import Indexed
-from flowserve.core.wire.statistics import ModelStatistics
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.http import Server
 from flowserve.shell.wire.listening import bind
+from flowserve.shell.wire.repository import Indexed
 
 FP32 = DATATYPES["FP32"]
 SIGNATURE = Signature((TensorSpec("x", FP32, (-1,)),), (TensorSpec("y", FP32, (-1,)),))

@@ -28,7 +28,8 @@ from flowserve.core.wire.protocol import parse_request
 from flowserve.core.wire.routes import Infer, Predict, parse_route
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection
-from flowserve.shell.wire.extensions import Extensions, FixedRepository
+from flowserve.shell.wire.extensions import Extensions
+from flowserve.shell.wire.repository import FixedRepository
 
 FP32 = DATATYPES["FP32"]
 SIGNATURE = Signature((TensorSpec("x", FP32, (-1, -1)),), (TensorSpec("y", FP32, (-1, -1)),))
