@@ -33,9 +33,9 @@ from flowserve.shell.rollout.trials import Trials
 from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.grpc_calls import StreamInfer, Unary, begin_infer
+from flowserve.shell.wire.grpc_inference import GrpcInference
 from flowserve.shell.wire.http import Server
 from flowserve.shell.wire.http2 import Http2Connection
-from flowserve.shell.wire.inference import Inference
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
 from flowserve.shell.wire.repository import FixedRepository
 from flowserve.shell.wire.security import Security
@@ -84,7 +84,7 @@ class GrpcServer:
         self.trials = trials or Trials(engine)
         self.observer = observer
         self.answers: dict[int, int] = {}
-        self.running: set[Inference] = set()
+        self.running: set[GrpcInference] = set()
         self.connections: Connections[Http2Connection] = Connections(limits)
         self._loop = asyncio.get_running_loop()
         self._security = security

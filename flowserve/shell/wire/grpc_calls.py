@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 
 from flowc.plan.diagnostics import Refused
-from flowserve.shell.wire.inference import FAILED, Answered, Host, Inference, Outcome
+from flowserve.shell.wire.grpc_inference import Answered, GrpcInference, Host, Outcome
+from flowserve.shell.wire.inference import FAILED
 from flowserve.shell.wire.streams import Stream
 
 _log = logging.getLogger("flowserve")
@@ -52,7 +53,7 @@ class Unary:
             stream.refuse(refused)
         except Exception:
             _log.exception("a gRPC call of %s failed", stream.head.path)
-            stream.fail("INTERNAL", FAILED)
+            stream.refuse(FAILED)
 
     def cancel(self) -> None:
         """Drop the request."""
@@ -65,14 +66,12 @@ def begin_infer(server: Host) -> Begin:
 
     def begin(stream: Stream, data: bytes, compressed: bool) -> Callable[[], None]:
         def done(outcome: Outcome) -> None:
-            if isinstance(outcome, Answered):
-                stream.answer(outcome.data, outcome.coding)
-            elif isinstance(outcome, Refused):
+            if isinstance(outcome, Refused):
                 stream.refuse(outcome)
             else:
-                stream.fail("INTERNAL", FAILED)
+                stream.answer(outcome.data, outcome.coding)
 
-        inference = Inference(server, stream, done, streamed=False)
+        inference = GrpcInference(server, stream, done, streamed=False)
         inference.begin(data, compressed)
         return inference.cancel
 
@@ -102,7 +101,7 @@ class StreamInfer:
         """Begin to answer a request."""
         turn = _Turn(self._advance)
         self._running.append(turn)
-        turn.inference = Inference(self._server, self._stream, turn.done, streamed=True)
+        turn.inference = GrpcInference(self._server, self._stream, turn.done, streamed=True)
         turn.inference.begin(data, compressed)
 
     def ended(self) -> None:
@@ -137,7 +136,7 @@ class _Turn:
     def __init__(self, advance: Callable[[], None]) -> None:
         self._advance = advance
         self.answered: Answered | None = None
-        self.inference: Inference | None = None
+        self.inference: GrpcInference | None = None
 
     def done(self, outcome: Outcome) -> None:
         assert isinstance(outcome, Answered), "what is refused in a stream is a message"

@@ -19,7 +19,6 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowc.plan.exposition import accepts_openmetrics
-from flowserve.core.catalog.fork import Fork, Forked
 from flowserve.core.catalog.version import Cold, Version
 from flowserve.core.models.model import ByModel, Model
 from flowserve.core.wire.addresses import Tcp, Unix
@@ -34,11 +33,11 @@ from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.observe.observer import Observer
-from flowserve.shell.rollout.trials import Trial, Trials
+from flowserve.shell.rollout.trials import Trials
 from flowserve.shell.wire.connection import AnswerObserver, Connection
 from flowserve.shell.wire.connections import Connections
-from flowserve.shell.wire.exchange import Exchange
 from flowserve.shell.wire.extensions import Extensions
+from flowserve.shell.wire.http_inference import HttpInference
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
 from flowserve.shell.wire.lookout import Lookout
 from flowserve.shell.wire.observing import HttpObserver
@@ -46,7 +45,6 @@ from flowserve.shell.wire.repository import FixedRepository, Repository
 from flowserve.shell.wire.security import Security
 
 _OWN_BYTES_MAX = 2**31  # what we have packed ourselves
-_GONE = Answer()  # whatever it is: there is nobody to read it
 
 
 class Endpoint(Protocol):
@@ -149,7 +147,7 @@ class Server:
         self.observing = observer
         self.observer: AnswerObserver | None = HttpObserver(observer) if observer is not None else None
         self.endpoints: list[Endpoint] = [self]
-        self.exchanges: dict[Connection, Exchange] = {}
+        self.running: dict[Connection, HttpInference] = {}
         self.connections: Connections[Connection] = Connections(limits)
         self.settled = self.connections.settled
         self.sweep = self.connections.sweep
@@ -163,7 +161,7 @@ class Server:
     @property
     def in_flight(self) -> int:
         """How many requests for predictions are being answered."""
-        return len(self.exchanges)
+        return len(self.running)
 
     @property
     def draining(self) -> bool:
@@ -177,8 +175,8 @@ class Server:
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        if (exchange := self.exchanges.pop(connection, None)) is not None:
-            exchange.cancel()
+        if (inference := self.running.pop(connection, None)) is not None:
+            inference.cancel()
         self.connections.closed(connection)
 
     def admits(self, received: Received) -> bool:
@@ -197,67 +195,27 @@ class Server:
             route = route_of(received.method, received.target)
             if isinstance(route, Infer) or isinstance(route, Predict):  # noqa: SIM101 - a union costs 0.2 us
                 self._lookout.came()
-                plain = isinstance(route, Predict)
-                try:
-                    model = self.models.resolve(route.name, route.version)
-                except Cold as cold:
-                    begin = lambda model: self._exchange(model, received, connection, plain)  # noqa: E731
-                    return self._fetch(cold.version, connection, begin)
-                except Forked as forked:
-                    return self._try(forked.fork, received, connection, plain)
-                return self._exchange(model, received, connection, plain)
+                inference = HttpInference(self, received, connection, plain=isinstance(route, Predict))
+                return inference.begin(route.name, route.version)
             if isinstance(route, ExtensionRoute):
                 return self._extend(route, received, connection)
             try:
                 return describe(route, self.models.table, not self.draining, self.version)
             except Cold as cold:
-                return self._fetch(cold.version, connection, lambda _: self.answer(received, connection))
+                self._fetch(cold.version, received, connection)
+                return None
         except Refused as refused:
             return refusal(refused)
 
-    def _exchange(
-        self,
-        model: Model,
-        received: Received,
-        connection: Connection,
-        plain: bool,
-        trial: Trial | None = None,
-    ) -> Answer | None:
-        return Exchange(self, model, received, connection, plain, trial).begin()
-
-    def _try(self, fork: Fork, received: Received, connection: Connection, plain: bool) -> Answer | None:
-        """Answer by the side of a rollout that the request gets."""
-        routing = received.others or {}
-        trial = self.trials.begin(fork, lambda name: routing.get(name.encode(), b"").decode("latin-1"))
-
-        def begin(model: Model) -> Answer | None:
-            return self._exchange(model, received, connection, plain, trial)
-
-        model = trial.version.model
-        return begin(model) if model else self._fetch(trial.version, connection, begin, trial)
-
-    def _fetch(
-        self,
-        version: Version,
-        connection: Connection,
-        begin: Callable[[Model], Answer | None],
-        trial: Trial | None = None,
-    ) -> Answer | None:
-        """Have a model loaded, then begin with it, unless the client has left."""
+    def _fetch(self, version: Version, received: Received, connection: Connection) -> None:
+        """Have a model loaded, then answer what is asked of it."""
 
         def fetched(found: Model | Refused) -> None:
-            gone = connection not in self.connections
-            if trial is not None and (gone or isinstance(found, Refused)):
-                trial.ended(ok=False)
-            if gone:
-                answer: Answer | None = _GONE
-            else:
-                answer = refusal(found) if isinstance(found, Refused) else begin(found)
+            answer = refusal(found) if isinstance(found, Refused) else self.answer(received, connection)
             if answer is not None:
                 connection.answered(answer)
 
         self.models.fetch(version, fetched)
-        return None
 
     def _extend(self, route: ExtensionRoute, received: Received, connection: Connection) -> Answer | None:
         """Raises `Refused`. A load may end before it returns, or later."""

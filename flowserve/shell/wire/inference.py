@@ -1,314 +1,255 @@
-"""One inference request over gRPC, from its message to the message that answers it."""
+"""One request for a prediction, from its bytes to its answer, by whatever protocol it came."""
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
-import msgspec
-
-from flowc.plan.diagnostics import Refused
+from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.arrays import Array
-from flowserve.core.catalog.fork import Fork, Forked
-from flowserve.core.catalog.version import Cold
+from flowserve.core.catalog.fork import Forked
+from flowserve.core.catalog.version import Cold, Version
 from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
 from flowserve.core.models.model import Model
 from flowserve.core.observe.ended import Stages
 from flowserve.core.wire.answers import status_of
-from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, packed
-from flowserve.core.wire.grpc import infer_response, parse_infer, read_infer, stream_failure, stream_response
-from flowserve.core.wire.http2.rpc import unpacked_message
 from flowserve.core.wire.limits import Limits
-from flowserve.core.wire.protocol import InferRequest
-from flowserve.core.wire.shared import no_regions
+from flowserve.core.wire.protocol import Admit, InferRequest
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.observe.observer import Observer
 from flowserve.shell.rollout.trials import Trial, Trials
-from flowserve.shell.wire.exchange import LEFT
 from flowserve.shell.wire.extensions import Extensions
-from flowserve.shell.wire.observing import NAMES, Asked, Ran, client_of, tell
-from flowserve.shell.wire.streams import Stream
+from flowserve.shell.wire.observing import Ran
 
 _log = logging.getLogger("flowserve")
-FAILED = "the server failed while answering; its log has the reason"
-# Up to this, messages are read and written on the loop, in about a millisecond at most.
-_INLINE_BYTES_MAX = 64 * 2**10
+INLINE_BYTES_MAX = 64 * 2**10
+"""Up to this, bytes are read and written on the loop, in about a millisecond at most."""
+LEFT = 499
+"""nginx's status for a client that left: nobody gets it, but it is counted."""
+FAILED = Refused(Diagnostic("FS210", "the server failed while answering; its log has the reason"))
+
+Reply = TypeVar("Reply")
 
 
 class Host(Protocol):
-    """What an inference needs of its server."""
+    """What a request needs of its server."""
 
     limits: Limits
     engine: LoopEngine
     extensions: Extensions
     models: Serving
     trials: Trials
-    observer: Observer | None
-    answers: dict[int, int]
-    """How many requests for predictions were answered, by HTTP's status for the same."""
-    running: set[Inference]
-    """Those that are being answered."""
+
+    @property
+    def observer(self) -> object | None:
+        """Who is told of requests, if anybody is."""
 
 
-class Answered(msgspec.Struct, frozen=True):
-    """A message, in a coding if it is compressed."""
+class Inference(ABC, Generic[Reply]):
+    """One request. All methods run on the loop, but for `_read` and `_write` of what is long.
 
-    data: bytes
-    coding: str = ""
-
-
-Outcome = Answered | Refused | None
-"""None is our own failure, of which the log has more."""
-
-
-class Inference:
-    """One request, as `Exchange` is one over HTTP. All methods run on the loop.
-
-    Most is over before `begin` returns; what is long, by its bytes, is read and written on a thread.
+    Everything is called back and most is over before a request's first method returns: a future, a task or a
+    thread would cost more than a small model does. A protocol's class reads, writes and tells.
     """
 
     __slots__ = (
         "_began_s",
         "_call",
-        "_coding",
-        "_deadline_ms",
-        "_done",
-        "_gone",
-        "_message",
+        "_due_ms",
+        "_host",
         "_model",
         "_outputs",
-        "_read_ms",
+        "_over",
+        "_read_s",
+        "_reading_s",
         "_request",
-        "_resolved",
-        "_route_ms",
-        "_server",
-        "_size",
-        "_stream",
-        "_streamed",
+        "_run_ms",
+        "_short",
         "_trial",
-        "_write_ms",
+        "_writing_s",
+        "_written_s",
     )
 
-    def __init__(self, server: Host, stream: Stream, done: Callable[[Outcome], None], streamed: bool) -> None:
-        """`streamed` says that it is one of several: what is refused then is a message as well."""
-        self._server = server
-        self._stream = stream
-        self._done = done
-        self._streamed = streamed
-        self._gone = False
+    _request: InferRequest
+
+    def __init__(self, host: Host, began_s: float, due_ms: float | None = None) -> None:
+        """`began_s` is on the clock of `perf_counter`, `due_ms`, the client's deadline, on the engine's."""
+        self._host = host
+        self._began_s = began_s
+        self._due_ms = due_ms
+        self._model: Model | None = None
         self._trial: Trial | None = None
         self._call: Call | None = None
-        self._message: Any = None
-        self._coding = ""
-        self._size = 0
-        self._began_s = perf_counter()
-        self._resolved = False
         self._outputs: list[Array] | None = None
-        self._route_ms = self._read_ms = self._write_ms = 0.0
-        self._deadline_ms: float | None = None
-        if stream.head.timeout_ms is not None:
-            left_s = stream.expires_s - stream.connection.now()
-            self._deadline_ms = server.engine.now_ms() + left_s * 1e3
-
-    def begin(self, data: bytes, compressed: bool) -> None:
-        """Answer a message; `done` is called once, maybe before this returns, unless it is cancelled."""
-        self._server.running.add(self)
-        self._size = len(data)
-        if compressed:
-            self._coding = self._stream.head.coding
-        if len(data) <= _INLINE_BYTES_MAX and not compressed:
-            self._resolve(self._decode(data))
-        else:
-            self._server.engine.aside(functools.partial(self._decode, data), self._resolve)
+        self._over = False
+        self._short = True
+        """Whether it is read on the loop."""
+        self._run_ms = 0.0
+        # When it came to each stage, on the clock of `perf_counter`.
+        self._reading_s = self._read_s = self._writing_s = self._written_s = 0.0
 
     def cancel(self) -> None:
         """Hear that the client has left."""
-        if not self._gone and self in self._server.running:
-            self._count(LEFT, "", 0, None)
-        self._gone = True
+        if self._over:
+            return
+        self._over = True
+        engine = self._host.engine
         if self._call is not None:
-            self._server.engine.cancel(self._call)
+            engine.cancel(self._call)
             self._call = None
+        if self._model is not None:
+            engine.tally(self._model).refused(LEFT, "")
         if self._trial is not None:
             self._trial.ended(ok=False)
 
-    def _decode(self, data: bytes) -> Refused | None:
-        began = perf_counter()
-        try:
-            if self._coding:
-                data = unpacked_message(data, self._coding, self._server.limits.body_bytes)
-                self._size = len(data)
-            self._message = read_infer(data)
-        except Refused as refused:
-            return refused
-        self._read_ms = (perf_counter() - began) * 1e3
-        return None
+    # What a protocol does
 
-    def _resolve(self, refused: Refused | None) -> None:
-        if self._gone:
-            return
-        if refused is not None:
-            self._finish(refused)
-            return
-        message = self._message
+    @abstractmethod
+    def _read(self, model: Model, admit: Admit | None) -> InferRequest:
+        """Read the request. Raises `Refused`."""
+
+    @abstractmethod
+    def _write(self, model: Model, outputs: list[Array]) -> Reply:
+        """Write the answer. Raises `Refused` for an output that is larger than the shared memory for it."""
+
+    @abstractmethod
+    def _tell(self, outcome: Reply | Refused, ran: Ran | None) -> None:
+        """Tell the client, once. `ran` is there for an observer, where the request came to a model."""
+
+    @abstractmethod
+    def _header(self, name: str) -> str:
+        """Return the value of a header that decides in rollouts, "" where there is none."""
+
+    # From the model's name on
+
+    def _find(self, name: str, tag: str) -> None:
+        """Have the model answer that a name and a tag stand for, once it is in memory."""
         try:
-            self._parse(self._server.models.resolve(message.model_name, message.model_version))
+            model = self._host.models.resolve(name, tag)
         except Cold as cold:
-            self._server.models.fetch(cold.version, self._fetched)
+            self._fetch(cold.version)
         except Forked as forked:
-            self._try(forked.fork)
+            self._trial = self._host.trials.begin(forked.fork, self._header)
+            version = self._trial.version
+            self._go(version.model) if version.model is not None else self._fetch(version)
         except Refused as unknown:
             self._finish(unknown)
-
-    def _try(self, fork: Fork) -> None:
-        """Have the side of a rollout answer that the request gets."""
-        self._trial = self._server.trials.begin(fork, self._stream.head.named)
-        version = self._trial.version
-        if version.model is not None:
-            self._parse(version.model)
         else:
-            self._server.models.fetch(version, self._fetched)
+            self._go(model)
 
-    def _fetched(self, found: Model | Refused) -> None:
-        if isinstance(found, Refused):
-            self._finish(found)
-        elif not self._gone:
-            self._parse(found)
+    def _fetch(self, version: Version) -> None:
+        def fetched(found: Model | Refused) -> None:
+            if isinstance(found, Refused):
+                self._finish(found)
+            elif not self._over:
+                self._go(found)
 
-    def _parse(self, model: Model) -> None:
+        self._host.models.fetch(version, fetched)
+
+    def _go(self, model: Model) -> None:
         self._model = model
-        self._resolved = True
-        self._route_ms = max(0.0, (perf_counter() - self._began_s) * 1e3 - self._read_ms)
-        if self._size <= _INLINE_BYTES_MAX:
-            self._submit(self._read())
+        engine = self._host.engine
+        if self._short:
+            self._submit(model, self._reading(model, self._admit if engine.is_crowded(model) else None))
         else:
-            self._server.engine.aside(self._read, self._submit)
+            engine.aside(
+                functools.partial(self._reading, model, None), functools.partial(self._submit, model)
+            )
 
-    def _read(self) -> InferRequest | Refused | None:
-        began = perf_counter()
-        model = self._model
+    def _admit(self, rows: int, timeout_us: int, priority: int) -> None:
+        assert self._model is not None
+        self._host.engine.check(self._model, rows, self._deadline_ms(timeout_us), priority_of(priority))
+
+    def _deadline_ms(self, timeout_us: int) -> float | None:
+        """The earlier of the client's own deadline and the request's."""
+        if not timeout_us:
+            return self._due_ms
+        deadline_ms = self._host.engine.now_ms() + timeout_us / 1e3
+        return deadline_ms if self._due_ms is None else min(deadline_ms, self._due_ms)
+
+    def _reading(self, model: Model, admit: Admit | None) -> InferRequest | Refused:
+        self._reading_s = perf_counter()
         try:
-            local = self._stream.connection.local
-            regions = self._server.extensions.shared_memory.get if local else no_regions
-            admit = self._admit if self._server.engine.is_crowded(model) else None
-            return parse_infer(self._message, model.signature, regions, admit)
+            return self._read(model, admit)
         except Refused as refused:
             return refused
         except Exception:
-            _log.exception("a request to model %s, version %s, failed", model.name, model.version)
-            return None
+            return _broken(model)
         finally:
-            self._read_ms += (perf_counter() - began) * 1e3
+            self._read_s = perf_counter()
 
-    def _admit(self, rows: int, timeout_us: int, priority: int) -> None:
-        self._server.engine.check(self._model, rows, self._due_ms(timeout_us), priority_of(priority))
-
-    def _due_ms(self, timeout_us: int) -> float | None:
-        """The earlier of the client's own deadline and the request's."""
-        if not timeout_us:
-            return self._deadline_ms
-        due_ms = self._server.engine.now_ms() + timeout_us / 1e3
-        return due_ms if self._deadline_ms is None else min(due_ms, self._deadline_ms)
-
-    def _submit(self, request: InferRequest | Refused | None) -> None:
-        if not isinstance(request, InferRequest):
+    def _submit(self, model: Model, request: InferRequest | Refused) -> None:
+        if isinstance(request, Refused):
             self._finish(request)
-        elif not self._gone:
+        elif not self._over:  # else the client left while its request was read
             self._request = request
-            names, rows = tuple([wanted.spec.name for wanted in request.wanted]), rows_of(request.feed)
-            done: Done = self._ran
+            engine, feed = self._host.engine, request.feed
+            names = tuple([wanted.spec.name for wanted in request.wanted])
+            rows, deadline_ms = rows_of(feed), self._deadline_ms(request.timeout_us)
+            done: Done = self._done
             if self._trial is not None:
-                done = self._trial.watched(request.feed, names, rows, done)
-            self._call = Call(
-                self._model,
-                request.feed,
-                names,
-                rows,
-                done,
-                self._due_ms(request.timeout_us),
-                priority_of(request.priority),
-            )
-            self._server.engine.submit(self._call)
+                done = self._trial.watched(feed, names, rows, done)
+            outputs = engine.run_now(model, feed, names, rows, deadline_ms)
+            if outputs is not None:
+                self._run_ms = engine.ran_ms
+                done(outputs)
+                return
+            self._call = Call(model, feed, names, rows, done, deadline_ms, priority_of(request.priority))
+            engine.submit(self._call)
 
-    def _ran(self, outputs: list[Array] | Refused) -> None:
+    def _done(self, outputs: list[Array] | Refused) -> None:
         if isinstance(outputs, Refused):
             self._finish(outputs)
             return
         self._outputs = outputs
-        if sum([array.nbytes for array in outputs]) <= _INLINE_BYTES_MAX:
-            self._finish(self._write(outputs))
+        if sum([array.nbytes for array in outputs]) <= INLINE_BYTES_MAX:
+            self._finish(self._writing(outputs))
         else:
-            self._server.engine.aside(functools.partial(self._write, outputs), self._finish)
+            self._host.engine.aside(functools.partial(self._writing, outputs), self._finish)
 
-    def _write(self, outputs: list[Array]) -> Outcome:
-        began = perf_counter()
+    def _writing(self, outputs: list[Array]) -> Reply | Refused:
         model = self._model
+        assert model is not None
+        self._writing_s = perf_counter()
         try:
-            response = infer_response(model.name, model.version, self._request, outputs)
-            data = stream_response(response) if self._streamed else response.SerializeToString()
-            return self._packed(data)
-        except Refused as refused:  # an output larger than the shared memory for it
+            return self._write(model, outputs)
+        except Refused as refused:
             return refused
         except Exception:
-            _log.exception("a request to model %s, version %s, failed", model.name, model.version)
-            return None
+            return _broken(model)
         finally:
-            self._write_ms = (perf_counter() - began) * 1e3
+            self._written_s = perf_counter()
 
-    def _packed(self, data: bytes) -> Answered:
-        """A client that compresses what it asks is answered so too, if it is long."""
-        coding = self._coding
-        if not coding or len(data) < COMPRESSED_BYTES_MIN or coding not in self._stream.head.accepts:
-            return Answered(data)
-        return Answered(packed(data, coding), coding)
-
-    def _finish(self, outcome: Outcome) -> None:
-        call, self._call = self._call, None  # it holds `self._ran`: without the circle, all is freed at once
-        if self._gone:
+    def _finish(self, outcome: Reply | Refused) -> None:
+        call, self._call = self._call, None  # it holds `self._done`: without the circle, all is freed at once
+        if self._over:
             return
-        match outcome:
-            case Answered(data):
-                self._count(200, "", len(data), call)
-            case Refused():
-                self._count(status_of(outcome), outcome.diagnostics[0].code, 0, call)
-            case None:
-                self._count(500, "FS210", 0, call)
-        if self._trial is not None:
-            self._trial.ended(isinstance(outcome, Answered))
-        if self._streamed and not isinstance(outcome, Answered):
-            said = FAILED if outcome is None else str(outcome)
-            request_id = self._message.id if self._message is not None else ""
-            outcome = Answered(stream_failure(said, request_id))
-        self._done(outcome)
-
-    def _count(self, status: int, reason: str, size: int, call: Call | None) -> None:
-        """Count a request that is answered, and tell the observer of it."""
-        server = self._server
-        server.running.discard(self)
-        server.answers[status] = server.answers.get(status, 0) + 1
-        ended_s = perf_counter()
-        whole_ms = (ended_s - self._began_s) * 1e3
-        done = status == 200 and call is not None
-        if self._resolved:
-            tally = server.engine.tally(self._model)
-            if done and call is not None:
-                reading_s = self._began_s + self._route_ms / 1e3
-                read_s, writing_s = reading_s + self._read_ms / 1e3, ended_s - self._write_ms / 1e3
-                stamps = self._began_s, reading_s, read_s, writing_s, ended_s
-                tally.answered((*stamps, call.queue_ms, call.run_ms))
+        self._over = True
+        model, ran = self._model, None
+        if model is not None:
+            tally = self._host.engine.tally(model)
+            if isinstance(outcome, Refused):
+                tally.refused(status_of(outcome), outcome.diagnostics[0].code)
             else:
-                tally.refused(status, reason)
-        if server.observer is None:
-            return
-        ran = Ran(self._model) if self._resolved else None
-        if done and call is not None and self._outputs is not None:
-            stages = Stages(self._route_ms, self._read_ms, call.queue_ms, call.run_ms, self._write_ms)
-            ran = Ran(self._model, self._request, self._outputs, call.rows, stages)
-        head = self._stream.head
-        headers = {name: head.named(name) for name in NAMES}
-        asked = Asked("grpc", client_of(self._stream.connection.peer), "POST", head.path, headers)
-        tell(server.observer, asked, status, reason, size, whole_ms, ran)
+                queue_ms, run_ms = (call.queue_ms, call.run_ms) if call is not None else (0.0, self._run_ms)
+                times = (self._began_s, self._reading_s, self._read_s, self._writing_s, self._written_s)
+                tally.answered((*times, queue_ms, run_ms))
+            if self._host.observer is not None:
+                refused = isinstance(outcome, Refused)
+                ran = Ran(model) if refused else self._ran(model, queue_ms, run_ms)
+        if self._trial is not None:
+            self._trial.ended(ok=not isinstance(outcome, Refused))
+        self._tell(outcome, ran)
+
+    def _ran(self, model: Model, queue_ms: float, run_ms: float) -> Ran:
+        route_ms, read_ms = (self._reading_s - self._began_s) * 1e3, (self._read_s - self._reading_s) * 1e3
+        stages = Stages(route_ms, read_ms, queue_ms, run_ms, (self._written_s - self._writing_s) * 1e3)
+        return Ran(model, self._request, self._outputs or (), rows_of(self._request.feed), stages)
+
+
+def _broken(model: Model) -> Refused:
+    _log.exception("a request to model %s, version %s, failed", model.name, model.version)
+    return FAILED
