@@ -17,7 +17,6 @@ from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, packed
 from flowserve.core.wire.grpc import infer_response, parse_infer, read_infer, stream_failure, stream_response
 from flowserve.core.wire.http2.rpc import unpacked_message
 from flowserve.core.wire.protocol import Admit, InferRequest
-from flowserve.core.wire.shared import no_regions
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.wire import inference
 from flowserve.shell.wire.inference import INLINE_BYTES_MAX, LEFT, Inference
@@ -51,17 +50,18 @@ Outcome = Answered | Refused
 class GrpcInference(Inference[Answered]):
     """One request."""
 
-    __slots__ = ("_coding", "_decoding_s", "_done_with", "_message", "_server", "_stream", "_streamed")
+    __slots__ = ("_coding", "_decoding_s", "_message", "_stream", "_streamed", "_told")
 
-    def __init__(self, server: Host, stream: Stream, done: Callable[[Outcome], None], streamed: bool) -> None:
+    _host: Host
+
+    def __init__(self, host: Host, stream: Stream, done: Callable[[Outcome], None], streamed: bool) -> None:
         """`streamed` says that it is one of several: what is refused then is a message as well."""
         due_ms = None
         if stream.head.timeout_ms is not None:
-            due_ms = server.engine.now_ms() + (stream.expires_s - stream.connection.now()) * 1e3
-        super().__init__(server, perf_counter(), due_ms)
-        self._server = server
+            due_ms = host.engine.now_ms() + (stream.expires_s - stream.connection.now()) * 1e3
+        super().__init__(host, stream.connection, perf_counter(), due_ms)
         self._stream = stream
-        self._done_with = done
+        self._told = done
         self._streamed = streamed
         self._message: Any = None
         self._coding = ""
@@ -69,13 +69,13 @@ class GrpcInference(Inference[Answered]):
 
     def begin(self, data: bytes, compressed: bool) -> None:
         """Answer a message; `done` is called once, maybe before this returns, unless it is cancelled."""
-        self._server.running.add(self)
+        self._host.running.add(self)
         if compressed:
             self._coding = self._stream.head.coding
         if len(data) <= INLINE_BYTES_MAX and not compressed:
             self._decoded(self._decode(data))
         else:
-            self._server.engine.aside(functools.partial(self._decode, data), self._decoded)
+            self._host.engine.aside(functools.partial(self._decode, data), self._decoded)
 
     def cancel(self) -> None:
         """Hear that the client has left."""
@@ -87,7 +87,7 @@ class GrpcInference(Inference[Answered]):
         began_s = perf_counter()
         try:
             if self._coding:
-                data = unpacked_message(data, self._coding, self._server.limits.body_bytes)
+                data = unpacked_message(data, self._coding, self._host.limits.body_bytes)
             self._short = len(data) <= INLINE_BYTES_MAX
             self._message = read_infer(data)
         except Refused as refused:
@@ -97,16 +97,13 @@ class GrpcInference(Inference[Answered]):
 
     def _decoded(self, refused: Refused | None) -> None:
         if refused is not None:
-            self._finish(refused)
+            self._fail(refused)
         elif not self._over:
             self._find(self._message.model_name, self._message.model_version)
 
     def _read(self, model: Model, admit: Admit | None) -> InferRequest:
         self._reading_s -= self._decoding_s  # as if it had come after finding the model
-        # Shared memory is for clients on this host.
-        local = self._stream.connection.local
-        regions = self._server.extensions.shared_memory.get if local else no_regions
-        return parse_infer(self._message, model.signature, regions, admit)
+        return parse_infer(self._message, model.signature, self._region, admit)
 
     def _write(self, model: Model, outputs: list[Array]) -> Answered:
         response = infer_response(model.name, model.version, self._request, outputs)
@@ -117,27 +114,29 @@ class GrpcInference(Inference[Answered]):
             return Answered(data)
         return Answered(packed(data, coding), coding)
 
-    def _tell(self, outcome: Outcome, ran: Ran | None) -> None:
-        if isinstance(outcome, Answered):
-            self._count(200, "", len(outcome.data), ran)
+    def _answer(self, reply: Answered, ran: Ran | None) -> None:
+        self._count(200, "", len(reply.data), ran)
+        self._told(reply)
+
+    def _refuse(self, refused: Refused, ran: Ran | None) -> None:
+        self._count(status_of(refused), refused.diagnostics[0].code, 0, ran)
+        if self._streamed:
+            request_id = self._message.id if self._message is not None else ""
+            self._told(Answered(stream_failure(str(refused), request_id)))
         else:
-            self._count(status_of(outcome), outcome.diagnostics[0].code, 0, ran)
-            if self._streamed:
-                request_id = self._message.id if self._message is not None else ""
-                outcome = Answered(stream_failure(str(outcome), request_id))
-        self._done_with(outcome)
+            self._told(refused)
 
     def _header(self, name: str) -> str:
         return self._stream.head.named(name)
 
     def _count(self, status: int, reason: str, size: int, ran: Ran | None) -> None:
         """Count a request that is over, and tell the observer of it."""
-        server = self._server
-        server.running.discard(self)
-        server.answers[status] = server.answers.get(status, 0) + 1
-        if server.observer is not None:
+        host = self._host
+        host.running.discard(self)
+        host.answers[status] = host.answers.get(status, 0) + 1
+        if host.observer is not None:
             head = self._stream.head
             headers = {name: head.named(name) for name in NAMES}
             asked = Asked("grpc", client_of(self._stream.connection.peer), "POST", head.path, headers)
             ms = (perf_counter() - self._began_s) * 1e3
-            tell(server.observer, asked, status, reason, size, ms, ran)
+            tell(host.observer, asked, status, reason, size, ms, ran)

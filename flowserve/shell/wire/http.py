@@ -195,8 +195,11 @@ class Server:
             route = route_of(received.method, received.target)
             if isinstance(route, Infer) or isinstance(route, Predict):  # noqa: SIM101 - a union costs 0.2 us
                 self._lookout.came()
-                inference = HttpInference(self, received, connection, plain=isinstance(route, Predict))
-                return inference.begin(route.name, route.version)
+                inference, plain = (
+                    HttpInference(self, connection, received.began_s),
+                    isinstance(route, Predict),
+                )
+                return inference.begin(received, route.name, route.version, plain)
             if isinstance(route, ExtensionRoute):
                 return self._extend(route, received, connection)
             try:

@@ -15,7 +15,6 @@ from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, chosen_coding, pack
 from flowserve.core.wire.heads import Received
 from flowserve.core.wire.plain import parse_plain
 from flowserve.core.wire.protocol import Admit, InferRequest
-from flowserve.core.wire.shared import no_regions
 from flowserve.core.wording import cut
 from flowserve.shell.wire import inference
 from flowserve.shell.wire.connection import Connection
@@ -34,39 +33,34 @@ class Host(inference.Host, Protocol):
 class HttpInference(Inference[Answer]):
     """One request."""
 
-    __slots__ = ("_answer", "_connection", "_later", "_plain", "_received", "_server")
+    __slots__ = ("_answered", "_later", "_plain", "_received")
 
-    def __init__(self, server: Host, received: Received, connection: Connection, plain: bool) -> None:
-        """`plain` is a request of rows or columns, not of the protocol."""
-        super().__init__(server, received.began_s)
-        self._server = server
+    _host: Host
+    _client: Connection
+
+    def begin(self, received: Received, name: str, tag: str, plain: bool) -> Answer | None:
+        """Answer now, or return None and tell the connection later.
+
+        `plain` is a request of rows or columns, not of the protocol.
+        """
         self._received = received
-        self._connection = connection
         self._plain = plain
-        self._answer: Answer | None = None
+        self._answered: Answer | None = None
         self._later = False
-
-    def begin(self, name: str, tag: str) -> Answer | None:
-        """Answer now, or return None and tell the connection later."""
-        received = self._received
         self._short = len(received.body) <= INLINE_BYTES_MAX and received.coding in ("", "identity")
         self._find(name, tag)
-        if self._answer is None:
+        if self._answered is None:
             self._later = True
-            self._server.running[self._connection] = self
-        return self._answer
+            self._host.running[self._client] = self
+        return self._answered
 
     def _read(self, model: Model, admit: Admit | None) -> InferRequest:
-        server, received = self._server, self._received
-        body = unpacked(received.body, received.coding, server.limits.body_bytes)
+        host, received = self._host, self._received
+        body = unpacked(received.body, received.coding, host.limits.body_bytes)
         if self._plain:
             return parse_plain(body, model.signature)
-        # Shared memory is for clients on this host.
-        regions = server.extensions.shared_memory.get if self._connection.local else no_regions
-        header_bytes = received.header_bytes
-        return server.readers.of(model).read(
-            body, None if header_bytes is None else _length(header_bytes), admit, regions
-        )
+        header_bytes = None if received.header_bytes is None else _length(received.header_bytes)
+        return host.readers.of(model).read(body, header_bytes, admit, self._region)
 
     def _write(self, model: Model, outputs: list[Array]) -> Answer:
         write = answer_predict if self._plain else answer_infer
@@ -74,12 +68,15 @@ class HttpInference(Inference[Answer]):
         accepted = self._received.accept_coding
         return _packed(answer, accepted) if accepted else answer
 
-    def _tell(self, outcome: Answer | Refused, ran: Ran | None) -> None:
-        answer = self._answer = refusal(outcome) if isinstance(outcome, Refused) else outcome
+    def _answer(self, reply: Answer, ran: Ran | None) -> None:
+        self._answered = reply
         self._received.ran = ran
         if self._later:
-            del self._server.running[self._connection]
-            self._connection.answered(answer)
+            del self._host.running[self._client]
+            self._client.answered(reply)
+
+    def _refuse(self, refused: Refused, ran: Ran | None) -> None:
+        self._answer(refusal(refused), ran)
 
     def _header(self, name: str) -> str:
         return (self._received.others or {}).get(name.encode(), b"").decode("latin-1")

@@ -18,6 +18,7 @@ from flowserve.core.observe.ended import Stages
 from flowserve.core.wire.answers import status_of
 from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.protocol import Admit, InferRequest
+from flowserve.core.wire.shared import Region, no_regions
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.rollout.trials import Trial, Trials
@@ -48,6 +49,14 @@ class Host(Protocol):
         """Who is told of requests, if anybody is."""
 
 
+class Client(Protocol):
+    """The connection that a request came by."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the client is on this host."""
+
+
 class Inference(ABC, Generic[Reply]):
     """One request. All methods run on the loop, but for `_read` and `_write` of what is long.
 
@@ -58,6 +67,7 @@ class Inference(ABC, Generic[Reply]):
     __slots__ = (
         "_began_s",
         "_call",
+        "_client",
         "_due_ms",
         "_host",
         "_model",
@@ -73,23 +83,28 @@ class Inference(ABC, Generic[Reply]):
         "_written_s",
     )
 
+    # There once it has come so far.
+    _short: bool
+    """Whether it is read on the loop."""
     _request: InferRequest
+    _outputs: list[Array]
+    _run_ms: float
+    # When it came to each stage, on the clock of `perf_counter`.
+    _reading_s: float
+    _read_s: float
+    _writing_s: float
+    _written_s: float
 
-    def __init__(self, host: Host, began_s: float, due_ms: float | None = None) -> None:
+    def __init__(self, host: Host, client: Client, began_s: float, due_ms: float | None = None) -> None:
         """`began_s` is on the clock of `perf_counter`, `due_ms`, the client's deadline, on the engine's."""
         self._host = host
+        self._client = client
         self._began_s = began_s
         self._due_ms = due_ms
         self._model: Model | None = None
         self._trial: Trial | None = None
         self._call: Call | None = None
-        self._outputs: list[Array] | None = None
         self._over = False
-        self._short = True
-        """Whether it is read on the loop."""
-        self._run_ms = 0.0
-        # When it came to each stage, on the clock of `perf_counter`.
-        self._reading_s = self._read_s = self._writing_s = self._written_s = 0.0
 
     def cancel(self) -> None:
         """Hear that the client has left."""
@@ -116,12 +131,20 @@ class Inference(ABC, Generic[Reply]):
         """Write the answer. Raises `Refused` for an output that is larger than the shared memory for it."""
 
     @abstractmethod
-    def _tell(self, outcome: Reply | Refused, ran: Ran | None) -> None:
-        """Tell the client, once. `ran` is there for an observer, where the request came to a model."""
+    def _answer(self, reply: Reply, ran: Ran | None) -> None:
+        """Tell the client, once, this or what is refused. `ran` is there if somebody observes requests."""
+
+    @abstractmethod
+    def _refuse(self, refused: Refused, ran: Ran | None) -> None:
+        """Tell the client why not. There is no `ran` either where the request came to no model."""
 
     @abstractmethod
     def _header(self, name: str) -> str:
         """Return the value of a header that decides in rollouts, "" where there is none."""
+
+    def _region(self, name: str) -> Region:
+        """Shared memory of that name, which is for clients on this host. Raises `Refused` FS232."""
+        return self._host.extensions.shared_memory.get(name) if self._client.local else no_regions(name)
 
     # From the model's name on
 
@@ -136,14 +159,14 @@ class Inference(ABC, Generic[Reply]):
             version = self._trial.version
             self._go(version.model) if version.model is not None else self._fetch(version)
         except Refused as unknown:
-            self._finish(unknown)
+            self._fail(unknown)
         else:
             self._go(model)
 
     def _fetch(self, version: Version) -> None:
         def fetched(found: Model | Refused) -> None:
             if isinstance(found, Refused):
-                self._finish(found)
+                self._fail(found)
             elif not self._over:
                 self._go(found)
 
@@ -183,12 +206,13 @@ class Inference(ABC, Generic[Reply]):
 
     def _submit(self, model: Model, request: InferRequest | Refused) -> None:
         if isinstance(request, Refused):
-            self._finish(request)
+            self._fail(request)
         elif not self._over:  # else the client left while its request was read
             self._request = request
             engine, feed = self._host.engine, request.feed
             names = tuple([wanted.spec.name for wanted in request.wanted])
-            rows, deadline_ms = rows_of(feed), self._deadline_ms(request.timeout_us)
+            rows, timeout_us = rows_of(feed), request.timeout_us
+            deadline_ms = self._deadline_ms(timeout_us) if timeout_us else self._due_ms
             done: Done = self._done
             if self._trial is not None:
                 done = self._trial.watched(feed, names, rows, done)
@@ -202,7 +226,7 @@ class Inference(ABC, Generic[Reply]):
 
     def _done(self, outputs: list[Array] | Refused) -> None:
         if isinstance(outputs, Refused):
-            self._finish(outputs)
+            self._fail(outputs)
             return
         self._outputs = outputs
         if sum([array.nbytes for array in outputs]) <= INLINE_BYTES_MAX:
@@ -224,30 +248,40 @@ class Inference(ABC, Generic[Reply]):
             self._written_s = perf_counter()
 
     def _finish(self, outcome: Reply | Refused) -> None:
+        if isinstance(outcome, Refused):
+            self._fail(outcome)
+            return
         call, self._call = self._call, None  # it holds `self._done`: without the circle, all is freed at once
         if self._over:
             return
         self._over = True
-        model, ran = self._model, None
-        if model is not None:
-            tally = self._host.engine.tally(model)
-            if isinstance(outcome, Refused):
-                tally.refused(status_of(outcome), outcome.diagnostics[0].code)
-            else:
-                queue_ms, run_ms = (call.queue_ms, call.run_ms) if call is not None else (0.0, self._run_ms)
-                times = (self._began_s, self._reading_s, self._read_s, self._writing_s, self._written_s)
-                tally.answered((*times, queue_ms, run_ms))
-            if self._host.observer is not None:
-                refused = isinstance(outcome, Refused)
-                ran = Ran(model) if refused else self._ran(model, queue_ms, run_ms)
+        model = self._model
+        assert model is not None
+        queue_ms, run_ms = (0.0, self._run_ms) if call is None else (call.queue_ms, call.run_ms)
+        began_s, reading_s, read_s = self._began_s, self._reading_s, self._read_s
+        writing_s, written_s = self._writing_s, self._written_s
+        times = began_s, reading_s, read_s, writing_s, written_s, queue_ms, run_ms
+        self._host.engine.tally(model).answered(times)
+        ran = None
+        if self._host.observer is not None:
+            route_ms, read_ms = (reading_s - began_s) * 1e3, (read_s - reading_s) * 1e3
+            stages = Stages(route_ms, read_ms, queue_ms, run_ms, (written_s - writing_s) * 1e3)
+            ran = Ran(model, self._request, self._outputs, rows_of(self._request.feed), stages)
         if self._trial is not None:
-            self._trial.ended(ok=not isinstance(outcome, Refused))
-        self._tell(outcome, ran)
+            self._trial.ended(ok=True)
+        self._answer(outcome, ran)
 
-    def _ran(self, model: Model, queue_ms: float, run_ms: float) -> Ran:
-        route_ms, read_ms = (self._reading_s - self._began_s) * 1e3, (self._read_s - self._reading_s) * 1e3
-        stages = Stages(route_ms, read_ms, queue_ms, run_ms, (self._written_s - self._writing_s) * 1e3)
-        return Ran(model, self._request, self._outputs or (), rows_of(self._request.feed), stages)
+    def _fail(self, refused: Refused) -> None:
+        self._call = None
+        if self._over:
+            return
+        self._over = True
+        model = self._model
+        if model is not None:
+            self._host.engine.tally(model).refused(status_of(refused), refused.diagnostics[0].code)
+        if self._trial is not None:
+            self._trial.ended(ok=False)
+        self._refuse(refused, Ran(model) if model is not None else None)
 
 
 def _broken(model: Model) -> Refused:
