@@ -28,8 +28,6 @@ class Method(msgspec.Struct, frozen=True):
     name: str
     request: Any
     response: Any
-    streams: bool
-    """Both sides send any number of messages; else one each."""
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -39,6 +37,8 @@ class Service(msgspec.Struct, frozen=True):
     """With the package, as in `inference.GRPCInferenceService`."""
     methods: dict[str, Method]
     messages: dict[str, Any]
+    file: bytes
+    """The definition as protobuf's compiler would write it, a `FileDescriptorProto`."""
 
 
 def read_service(text: str) -> Service:
@@ -47,18 +47,22 @@ def read_service(text: str) -> Service:
     They live in a pool of their own: a program that also loads somebody's generated code for messages of the
     same names keeps both.
     """
-    file, service, methods = _Reader(text).file()
+    read = _Reader(text).file()
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    classes = message_factory.GetMessageClassesForFiles([file.name], pool)
-    messages = {name.removeprefix(f"{file.package}."): made for name, made in classes.items()}
+    pool.Add(read)
+    classes = message_factory.GetMessageClassesForFiles([read.name], pool)
+    file = pool.FindFileByName(read.name)
+    (service,) = file.services_by_name.values()
+    copy = descriptor_pb2.FileDescriptorProto()
+    file.CopyToProto(copy)  # with whole names, unlike what was read
     return Service(
-        f"{file.package}.{service}",
+        service.full_name,
         {
-            name: Method(name, messages[asked], messages[given], streams)
-            for name, asked, given, streams in methods
+            of.name: Method(of.name, classes[of.input_type.full_name], classes[of.output_type.full_name])
+            for of in service.methods
         },
-        messages,
+        {name.removeprefix(f"{file.package}."): made for name, made in classes.items()},
+        copy.SerializeToString(),
     )
 
 
@@ -69,23 +73,23 @@ class _Reader:
         self._tokens: Iterator[str] = iter([t for t in _TOKEN.findall(text) if not t.startswith("//")])
         self._enums: set[str] = set()
 
-    def file(self) -> tuple[Any, str, list[tuple[str, str, str, bool]]]:
-        file = descriptor_pb2.FileDescriptorProto(name="flowserve.proto", syntax="proto3")
-        service, methods = "", []
+    def file(self) -> Any:
+        file = descriptor_pb2.FileDescriptorProto(syntax="proto3")
         for token in self._tokens:
             match token:
                 case "package":
                     file.package = self._take()
+                    file.name = f"{file.package}.proto"
                     self._expect(";")
                 case "enum":
                     self._enum(file.enum_type.add())
                 case "message":
                     self._message(file.message_type.add(), file.package)
                 case "service":
-                    service, methods = self._take(), self._methods()
+                    self._service(file.service.add())
                 case _:
                     raise AssertionError(f"unexpected `{token}`")
-        return file, service, methods
+        return file
 
     def _take(self) -> str:
         return next(self._tokens)
@@ -154,17 +158,15 @@ class _Reader:
             self._set_type(entry.field.add(name=name, number=number, label=Field.LABEL_OPTIONAL), kind)
         field.type_name = f".{scope}.{entry.name}"
 
-    def _methods(self) -> list[tuple[str, str, str, bool]]:
-        methods = []
+    def _service(self, service: Any) -> None:
+        service.name = self._take()
         self._expect("{")
         while self._take() != "}":  # `rpc`
-            name = self._take()
-            asked, streams = self._side()
+            method = service.method.add(name=self._take())
+            method.input_type, method.client_streaming = self._side()
             self._expect("returns")
-            given, _ = self._side()
+            method.output_type, method.server_streaming = self._side()
             self._expect(";")
-            methods.append((name, asked, given, streams))
-        return methods
 
     def _side(self) -> tuple[str, bool]:
         self._expect("(")

@@ -18,25 +18,6 @@ def inference_service() -> Service:
     return read_service(_DEFINITION)
 
 
-@cache
-def health_service() -> Service:
-    """gRPC's own health checking protocol, which Kubernetes and load balancers speak."""
-    return read_service(_HEALTH)
-
-
-_HEALTH = """
-package grpc.health.v1;
-
-message HealthCheckRequest { string service = 1; }
-
-enum ServingStatus { UNKNOWN = 0; SERVING = 1; NOT_SERVING = 2; SERVICE_UNKNOWN = 3; }
-message HealthCheckResponse { ServingStatus status = 1; }
-
-service Health {
-  rpc Check(HealthCheckRequest) returns (HealthCheckResponse);
-}
-"""
-
 _DEFINITION = """
 package inference;
 

@@ -30,6 +30,8 @@ class Serving:
         self._waiting: dict[Version, list[Callable[[Model | Refused], None]]] = {}
         self._load: Callable[[Version], Model | Refused] | None = None
         self._threads: Executor | None = None
+        self.on_move: Callable[[], object] = lambda: None
+        """Hears that another table is current."""
         self.headers: set[bytes] = set()
         """In lower case, those of requests that rollouts want to see: empty where there is none."""
 
@@ -89,6 +91,7 @@ class Serving:
             return  # a process is told to serve only when it has the table
         self._table, self._staged, self._generation = self._staged, None, generation
         self.headers &= headers_of(self._table)
+        self.on_move()
 
 
 def headers_of(table: Table) -> set[bytes]:

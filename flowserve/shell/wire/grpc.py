@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 
 import msgspec
-from google.protobuf.message import DecodeError
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.catalog.version import Cold
@@ -21,10 +20,11 @@ from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.extension_routes import ExtensionRoute
 from flowserve.core.wire.grpc import DESCRIBED, SERVICE, Question, method_response, question, said_not_ready
-from flowserve.core.wire.http2.rpc import CODINGS, code_of, unpacked_message
+from flowserve.core.wire.grpc_services import health_service, reflection_services
+from flowserve.core.wire.http2.rpc import CODINGS, code_of
 from flowserve.core.wire.limits import Limits
+from flowserve.core.wire.reflection import reflected
 from flowserve.core.wire.routes import Infer, Predict
-from flowserve.core.wire.service import health_service
 from flowserve.core.wire.tokens import OPEN_METHODS, REFUSED
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
@@ -32,7 +32,8 @@ from flowserve.shell.observe.observer import Observer
 from flowserve.shell.rollout.trials import Trials
 from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.extensions import Extensions
-from flowserve.shell.wire.grpc_calls import StreamInfer, Unary, begin_infer
+from flowserve.shell.wire.grpc_calls import Conversation, StreamInfer, Unary, begin_infer
+from flowserve.shell.wire.grpc_health import Health
 from flowserve.shell.wire.grpc_inference import GrpcInference
 from flowserve.shell.wire.http import Server
 from flowserve.shell.wire.http2 import Http2Connection
@@ -89,8 +90,10 @@ class GrpcServer:
         self._loop = asyncio.get_running_loop()
         self._security = security
         self._version = version
-        self._calls = self._of_inference() | self._of_health()
-        self._open = {f"/{SERVICE.name}/{name}" for name in OPEN_METHODS} | set(self._of_health())
+        self._health = Health(models, security.tokens)
+        health = self._of_health()
+        self._calls = self._of_inference() | health | self._of_reflection()
+        self._open = {f"/{SERVICE.name}/{name}" for name in OPEN_METHODS} | set(health)
 
     async def listen(self, reserved: socket.socket) -> None:
         """Begin to answer at a reserved address. Raises `Refused` FS104.
@@ -130,6 +133,7 @@ class GrpcServer:
     async def drain(self) -> bool:
         """Finish what was begun, within `drain_s`. Returns whether that was enough."""
         self._acceptor.close()
+        self._health.end()
         for connection in self.connections:
             connection.leave()
         finished = await self.connections.drain()
@@ -165,29 +169,19 @@ class GrpcServer:
         return {f"/{SERVICE.name}/{name}": call for name, call in calls.items()}
 
     def _of_health(self) -> dict[str, Callable[[Stream], Call]]:
-        service = health_service()
-        return {f"/{service.name}/Check": partial(Unary, begin=self._check)}
+        begins = {"Check": self._health.check, "Watch": self._health.watch}
+        return {f"/{health_service().name}/{name}": partial(Unary, begin=of) for name, of in begins.items()}
 
-    def _check(self, stream: Stream, data: bytes, compressed: bool) -> None:
-        """Answer a probe, of all or of the service. Raises `Refused`."""
-        if compressed:
-            data = unpacked_message(data, stream.head.coding, self.limits.body_bytes)
-        check = health_service().methods["Check"]
-        try:
-            service = check.request.FromString(data).service
-        except DecodeError as error:
-            refuse("FS201", f"the request is not a HealthCheckRequest: {error}")
-        if service not in ("", SERVICE.name):
-            stream.fail("NOT_FOUND", f"there is no service `{service}`")
-            return
-        status = "NOT_SERVING" if self.connections.draining else "SERVING"
-        stream.answer(check.response(status=status).SerializeToString())
+    def _of_reflection(self) -> dict[str, Callable[[Stream], Call]]:
+        return {
+            f"/{service.name}/{name}": partial(Conversation, answer=partial(reflected, service))
+            for service in reflection_services()
+            for name in service.methods
+        }
 
     def _describe(self, name: str, stream: Stream, data: bytes, compressed: bool) -> None:
         """Answer with what HTTP would. Raises `Refused`."""
-        if compressed:
-            data = unpacked_message(data, stream.head.coding, self.limits.body_bytes)
-        asked = question(name, data)
+        asked = question(name, stream.unpacked(data, compressed))
         answered = partial(self._answer, asked, stream)
         if isinstance(asked.route, ExtensionRoute):
             local = stream.connection.local

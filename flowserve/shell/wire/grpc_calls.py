@@ -15,9 +15,10 @@ _log = logging.getLogger("flowserve")
 # Requests of one stream that may run at once; more wait in the client, by flow control.
 _AHEAD_MAX = 16
 
-Begin = Callable[[Stream, bytes, bool], Callable[[], None] | None]
-"""Answers a stream, given its only message and whether that is compressed, or raises `Refused`. Returns what
-is to be done when the client leaves."""
+Left = Callable[[], object] | None
+"""What is to be done when the client leaves."""
+Begin = Callable[[Stream, bytes, bool], Left]
+"""Answers a stream, given its only message and whether that is compressed, or raises `Refused`."""
 
 
 class Unary:
@@ -31,7 +32,7 @@ class Unary:
     def __init__(self, stream: Stream, begin: Begin) -> None:
         self._stream = stream
         self._begin = begin
-        self._cancel: Callable[[], None] | None = None
+        self._cancel: Left = None
         self._message: tuple[bytes, bool] | None = None
 
     def message(self, data: bytes, compressed: bool) -> None:
@@ -76,6 +77,36 @@ def begin_infer(server: Host) -> Begin:
         return inference.cancel
 
     return begin
+
+
+class Conversation:
+    """A call of any number of messages, each of which is answered at once, with one."""
+
+    patient = True
+
+    def __init__(self, stream: Stream, answer: Callable[[bytes], bytes]) -> None:
+        """`answer` may raise `Refused`."""
+        self._stream = stream
+        self._answer = answer
+
+    @property
+    def ready(self) -> bool:
+        """Whether another may come: not from a client that does not read the answers before it."""
+        return not self._stream.parts
+
+    def message(self, data: bytes, compressed: bool) -> None:
+        """Answer a message."""
+        try:
+            self._stream.send(self._answer(self._stream.unpacked(data, compressed)))
+        except Refused as refused:
+            self._stream.refuse(refused)
+
+    def ended(self) -> None:
+        """End as well."""
+        self._stream.finish()
+
+    def cancel(self) -> None:
+        """There is nothing to drop."""
 
 
 class StreamInfer:

@@ -15,7 +15,6 @@ from flowserve.core.models.model import Model
 from flowserve.core.wire.answers import status_of
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, packed
 from flowserve.core.wire.grpc import infer_response, parse_infer, read_infer, stream_failure, stream_response
-from flowserve.core.wire.http2.rpc import unpacked_message
 from flowserve.core.wire.protocol import Admit, InferRequest
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.wire import inference
@@ -73,9 +72,9 @@ class GrpcInference(Inference[Answered]):
         if compressed:
             self._coding = self._stream.head.coding
         if len(data) <= INLINE_BYTES_MAX and not compressed:
-            self._decoded(self._decode(data))
+            self._decoded(self._decode(data, compressed))
         else:
-            self._host.engine.aside(functools.partial(self._decode, data), self._decoded)
+            self._host.engine.aside(functools.partial(self._decode, data, compressed), self._decoded)
 
     def cancel(self) -> None:
         """Hear that the client has left."""
@@ -83,11 +82,10 @@ class GrpcInference(Inference[Answered]):
             super().cancel()
             self._count(LEFT, "", 0, Ran(self._model) if self._model is not None else None)
 
-    def _decode(self, data: bytes) -> Refused | None:
+    def _decode(self, data: bytes, compressed: bool) -> Refused | None:
         began_s = perf_counter()
         try:
-            if self._coding:
-                data = unpacked_message(data, self._coding, self._host.limits.body_bytes)
+            data = self._stream.unpacked(data, compressed)
             self._short = len(data) <= INLINE_BYTES_MAX
             self._message = read_infer(data)
         except Refused as refused:

@@ -17,6 +17,7 @@ from flowserve.core.wire.http2.rpc import (
     plain,
     refusal_trailers,
     trailers,
+    unpacked_message,
 )
 from flowserve.core.wire.limits import Limits
 from flowserve.shell.wire.sending import Outgoing, Sender
@@ -170,6 +171,12 @@ class Stream(Outgoing):
             else:
                 self.told = True
                 call.ended()
+
+    def unpacked(self, data: bytes, compressed: bool) -> bytes:
+        """Return a message as it was before it was compressed, if it was. Raises `Refused` FS201, FS208."""
+        if not compressed:
+            return data
+        return unpacked_message(data, self.head.coding, self.connection.limits.body_bytes)
 
     def release(self) -> None:
         """Have no long message on its way any more."""

@@ -1,10 +1,12 @@
 """The service's definition, held against the code that NVIDIA generates from Triton's."""
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from tritonclient.grpc import model_config_pb2, service_pb2
 
+from flowserve.core.wire.grpc_services import health_service
 from flowserve.core.wire.proto import read_service
-from flowserve.core.wire.service import health_service, inference_service
+from flowserve.core.wire.service import inference_service
 
 SERVICE = inference_service()
 THEIRS = {
@@ -54,11 +56,9 @@ def test_the_methods_are_theirs():
     theirs = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
     assert SERVICE.name == theirs.full_name
     assert {
-        (m.name, m.request.DESCRIPTOR.full_name, m.response.DESCRIPTOR.full_name, m.streams)
+        (m.name, m.request.DESCRIPTOR.full_name, m.response.DESCRIPTOR.full_name)
         for m in SERVICE.methods.values()
-    } <= {
-        (m.name, m.input_type.full_name, m.output_type.full_name, m.client_streaming) for m in theirs.methods
-    }
+    } <= {(m.name, m.input_type.full_name, m.output_type.full_name) for m in theirs.methods}
 
 
 def test_the_datatypes_are_theirs():
@@ -92,7 +92,9 @@ def test_a_definition_with_all_that_is_read():
     order.by_name["tea"].size = 1
     back = service.methods["Buy"].request.FromString(order.SerializeToString())
     assert (back.lines[0].what, back.by_name["tea"].size, back.WhichOneof("paid")) == ("tea", 1, "card")
-    assert [m.streams for m in service.methods.values()] == [False, True]
+    (shop,) = FileDescriptorProto.FromString(service.file).service
+    assert [(m.client_streaming, m.server_streaming) for m in shop.method] == [(False, False), (True, True)]
+    assert shop.method[0].input_type == ".shop.Order"
 
 
 def test_a_definition_with_a_mistake():

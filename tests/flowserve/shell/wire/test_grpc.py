@@ -21,7 +21,6 @@ from flowserve.core.engine.calls import Overloaded
 from flowserve.core.wire.http2.frames import DATA, END_STREAM, HEADERS, PING, frame, window_update
 from flowserve.core.wire.http2.rpc import prefix
 from flowserve.core.wire.limits import Limits
-from flowserve.core.wire.service import health_service
 from flowserve.core.wire.tokens import Tokens
 from flowserve.shell.wire.grpc import GrpcServer
 from flowserve.shell.wire.security import Security
@@ -170,23 +169,6 @@ async def test_draining_finishes_what_was_begun():
         release.set()
         assert given(await asked) == 4
         assert await draining
-
-
-@on_loop
-async def test_health_checking():
-    async with running() as host:
-        check = health_service().methods["Check"]
-        ask = host.channel.unary_unary("/grpc.health.v1.Health/Check")
-        for service in ("", "inference.GRPCInferenceService"):
-            data = check.request(service=service).SerializeToString()
-            assert check.response.FromString(await ask(data)).status == 1
-        for data, code in (
-            (check.request(service="x").SerializeToString(), "NOT_FOUND"),
-            (b"\xff", "INVALID"),
-        ):
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await ask(data)
-            assert caught.value.code().name.startswith(code)
 
 
 @on_loop
