@@ -9,6 +9,7 @@ from flowserve.core.models.pbtxt import pipeline_config_text
 from flowserve.core.models.pipeline import PIPELINE_FILE, fit, read_pipeline
 from flowserve.core.models.signature import Signature
 from flowserve.core.wording import cut, listed
+from flowserve.shell.models.aliases import read_aliases
 from flowserve.shell.models.repository import (
     CONFIG_FILE,
     ModelFolder,
@@ -16,7 +17,6 @@ from flowserve.shell.models.repository import (
     check_name,
     look_at,
     pipeline_of,
-    read_aliases,
 )
 from flowserve.shell.models.writing import add_version, newest_if_same, publishing, replace
 

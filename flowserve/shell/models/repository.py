@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -25,7 +25,6 @@ from flowserve.core.models.pbtxt import (
     parse_config,
 )
 from flowserve.core.models.pipeline import PIPELINE_FILE, Document, read_pipeline
-from flowserve.core.rollout.plan import Rollout, checked
 from flowserve.core.wording import cut
 from flowserve.shell.models.weights import parted
 from flowserve.shell.models.writing import (
@@ -39,8 +38,9 @@ from flowserve.shell.models.writing import (
 )
 
 CONFIG_FILE = "config.pbtxt"
-ALIASES_FILE = "aliases.json"  # in a model's folder
-ROLLOUTS_FILE = "rollouts.json"  # in a model's folder
+ALIASES_FILE = "aliases.json"
+ROLLOUTS_FILE = "rollouts.json"
+"""What a server keeps in a model's folder; see `aliases`."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 # What a server does not load: a change of it is none of a version.
@@ -186,50 +186,19 @@ def stamps(folder: ModelFolder) -> dict[int, str]:
 def pipeline_of(folder: ModelFolder, version: int) -> Document:
     """Return the pipeline that a version is. Raises `Refused` FS102 and FS262."""
     file = folder.version_folder(version) / PIPELINE_FILE
-    return read_pipeline(_text(file), str(file))
+    return read_pipeline(text_of(file), str(file))
 
 
-def read_aliases(folder: ModelFolder) -> dict[str, int] | None:
-    """Return the aliases of a model's versions, None when it has no file of them. Raises `Refused` FS102."""
-    file = folder.path / ALIASES_FILE
-    if not file.is_file():
-        return None
+def text_of(file: Path) -> str:
+    """Return what a file of a model says. Raises `Refused` FS102."""
     try:
-        return msgspec.json.decode(_text(file), type=dict[str, int])
-    except ValueError as error:
-        message = f"`{ALIASES_FILE}` must be a JSON object of names and versions: {error}"
-        refuse("FS102", message, Place(str(file)))
-
-
-def write_aliases(folder: Path, aliases: Mapping[str, int]) -> None:
-    """Put the aliases of a model in its folder, all at once. Raises OSError."""
-    text = msgspec.json.encode(dict(sorted(aliases.items()))).decode()
-    replace(folder / ALIASES_FILE, f"{text}\n")
-
-
-def read_rollouts(folder: ModelFolder) -> dict[str, Rollout]:
-    """Return the rollouts that an earlier server has left, by alias. Raises `Refused` FS102."""
-    file = folder.path / ROLLOUTS_FILE
-    if not file.is_file():
-        return {}
-    try:
-        rollouts = msgspec.json.decode(_text(file), type=dict[str, Rollout])
-    except ValueError as error:
-        refuse("FS102", f"`{ROLLOUTS_FILE}` must be rollouts by alias: {error}", Place(str(file)))
-    for alias, rollout in rollouts.items():
-        if not 0 <= rollout.step < len(checked(rollout.plan).steps):
-            message = f"`{ROLLOUTS_FILE}` has `{cut(alias)}` at a step that it does not have"
-            refuse("FS102", message, Place(str(file)))
-    return rollouts
-
-
-def write_rollouts(folder: Path, rollouts: Mapping[str, Rollout]) -> None:
-    """Put the rollouts of a model in its folder, all at once; none takes the file away. Raises OSError."""
-    file = folder / ROLLOUTS_FILE
-    if rollouts:
-        replace(file, msgspec.json.format(msgspec.json.encode(rollouts)).decode() + "\n")
-    else:
-        file.unlink(missing_ok=True)
+        with open(file, "rb") as stream:
+            content = stream.read(_TEXT_BYTES_MAX + 1)
+        if len(content) > _TEXT_BYTES_MAX:
+            refuse("FS102", f"`{file.name}` must be at most {_TEXT_BYTES_MAX} bytes", Place(str(file)))
+        return content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        refuse("FS102", f"`{file.name}` cannot be read: {error}", Place(str(file)))
 
 
 # Scanning
@@ -263,7 +232,7 @@ def _labels(folder: Path) -> dict[str, tuple[str, ...]]:
     if not file.exists():
         return {}
     try:
-        config = parse_config(_text(file))
+        config = parse_config(text_of(file))
     except ConfigError as error:
         refuse("FS102", f"`{CONFIG_FILE}` is not protobuf text: {error}", Place(str(file), error.line))
     if (name := config_field(config, "name")) not in ("", folder.name):
@@ -281,18 +250,7 @@ def _labels_of(folder: Path, named: str, config: Path) -> tuple[str, ...]:
     file = folder / named
     if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
         refuse("FS102", f"the labels file `{cut(named)}` must lie in the model's folder", Place(str(config)))
-    return tuple(_text(file).splitlines())
-
-
-def _text(file: Path) -> str:
-    try:
-        with open(file, "rb") as stream:
-            content = stream.read(_TEXT_BYTES_MAX + 1)
-        if len(content) > _TEXT_BYTES_MAX:
-            refuse("FS102", f"`{file.name}` must be at most {_TEXT_BYTES_MAX} bytes", Place(str(file)))
-        return content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        refuse("FS102", f"`{file.name}` cannot be read: {error}", Place(str(file)))
+    return tuple(text_of(file).splitlines())
 
 
 def _stats(folder: Path) -> list[tuple[str, int, int, int]]:

@@ -10,7 +10,8 @@ from time import thread_time
 
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.catalog.operations import Refresh
-from flowserve.shell.models.repository import ModelFolder, look_at, read_aliases, stamps
+from flowserve.shell.models.aliases import read_aliases
+from flowserve.shell.models.repository import ModelFolder, look_at, stamps
 
 _Fingerprint = tuple[int, ...]
 

@@ -19,7 +19,7 @@ from flowserve.core.catalog.operations import Load, Point, Unload
 from flowserve.core.catalog.rolling import EndRollout, Rolling, RollOut, Step
 from flowserve.core.rollout.plan import Plan, planned
 from flowserve.core.wire.addresses import Address
-from flowserve.shell.models.repository import write_aliases, write_rollouts
+from flowserve.shell.models.aliases import write_aliases, write_rollouts
 from flowserve.shell.models.watch import Watch
 from flowserve.shell.processes import control
 from flowserve.shell.processes.control import (
@@ -46,6 +46,7 @@ class Admin:
     def __init__(self, supervisor: Supervisor, watch: Watch, address: Address, plan: Plan) -> None:
         """`plan` is what rollouts are like whose settings nobody gives."""
         self._supervisor = supervisor
+        self._served = supervisor.served
         self._plan = plan
         self._rollouts = Rollouts(supervisor, self._operate)
         self._watch = watch
@@ -79,29 +80,29 @@ class Admin:
         pause_s, tidy = _LOOK_S, False
         while True:
             await asyncio.sleep(pause_s)
-            if not tidy and self._supervisor.catalog.generation:
+            if not tidy and self._served.catalog.generation:
                 tidy = True
                 await self._forget_rollouts()
             with contextlib.suppress(Refused):  # too many wait: the next look sees
-                async with self._supervisor.turn():
+                async with self._served.turn():
                     await self._look()
             pause_s = max(_LOOK_S, self._watch.cpu_s / _LOOK_SHARE)
 
     async def _forget_rollouts(self) -> None:
         """Remove what an earlier server has left of rollouts that cannot go on."""
-        async with self._supervisor.turn():
-            catalog, repository = self._supervisor.catalog, self._supervisor.repository
+        async with self._served.turn():
+            catalog, repository = self._served.catalog, self._supervisor.repository
             for name in set(catalog.models) - set(catalog.rollouts()):
                 with contextlib.suppress(OSError):
                     await asyncio.to_thread(write_rollouts, repository / name, {})
 
     async def _look(self, name: str = "") -> list[Diagnostic]:
         """Follow the repository. Within a turn: else aliases could be read that are about to be written."""
-        before = self._supervisor.catalog
+        before = self._served.catalog
         refresh, problems = await asyncio.to_thread(self._watch.look, name)
         if refresh is not None:
             try:
-                await self._supervisor.operate(refresh)
+                await self._served.operate(refresh)
             except Refused as refused:
                 problems += refused.diagnostics
             for note in await self._keep(before):
@@ -159,14 +160,14 @@ class Admin:
 
     async def _operate(self, operation: Load | Unload | Point | Rolling) -> list[str]:
         """Look whether the model has changed on disk, then do it. Raises `Refused`."""
-        async with self._supervisor.turn():
+        async with self._served.turn():
             # What a rollout comes to depends on what serves, not on what lies on the disk meanwhile.
             if not isinstance(operation, Step | EndRollout) and (
                 problems := await self._look(operation.name)
             ):
                 raise Refused(*problems)
-            before = self._supervisor.catalog
-            settled = await self._supervisor.operate(operation)
+            before = self._served.catalog
+            settled = await self._served.operate(operation)
             failures = [reason for _, reason in sorted(settled.failed.items())]
             if not settled.done:
                 message = "; ".join(failures) + "; nothing was changed"
@@ -182,7 +183,7 @@ class Admin:
 
         Returns what could not be written.
         """
-        after, notes = self._supervisor.catalog, []
+        after, notes = self._served.catalog, []
         was, now = before.rollouts(), after.rollouts()
         files: list[tuple[str, Callable[[], None]]] = []
         # First the alias: a rollout from a version that it no longer names is over.
@@ -221,12 +222,12 @@ class Admin:
         supervisor = self._supervisor
         return State(
             process=os.getpid(),
-            generation=supervisor.catalog.generation,
+            generation=supervisor.served.catalog.generation,
             up_s=round(time.monotonic() - self._began, 1),
             processes=supervisor.pids(),
             restarts=supervisor.restarts,
-            waiting=supervisor.waiting,
-            models=model_rows(supervisor.catalog),
+            waiting=supervisor.served.waiting,
+            models=model_rows(supervisor.served.catalog),
             events=list(supervisor.events),
             gpus=supervisor.gpus,
             rollouts=self._rollouts.rows(),

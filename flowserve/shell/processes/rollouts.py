@@ -39,6 +39,7 @@ class Rollouts:
         self, supervisor: Supervisor, operate: Callable[[Step | EndRollout], Awaitable[list[str]]]
     ) -> None:
         self._supervisor = supervisor
+        self._served = supervisor.served
         self._operate = operate
         self._steps: dict[_Id, _Watched] = {}
         self._past: dict[tuple[str, str], PastRollout] = {}
@@ -50,7 +51,7 @@ class Rollouts:
         supervisor.on_seen = self._hear
         supervisor.on_death = self._died
         supervisor.on_failures = self._failed
-        supervisor.on_rollout_end = self._ended
+        self._served.on_rollout_end = self._ended
 
     async def judging(self) -> None:
         """Look again and again."""
@@ -87,7 +88,7 @@ class Rollouts:
         return summed([self._counted.get(alias, Evidence()), *steps])
 
     def _now(self) -> dict[tuple[str, str], Rollout]:
-        rollouts = self._supervisor.catalog.rollouts()
+        rollouts = self._served.catalog.rollouts()
         return {(name, alias): of for name, all_of in rollouts.items() for alias, of in all_of.items()}
 
     def _step(self, name: str, alias: str, rollout: Rollout) -> _Watched:
@@ -110,7 +111,7 @@ class Rollouts:
             case Promote(reason):
                 operation = EndRollout(name, alias, True, rollout.serial, f"promoted: {reason}")
             case RollBack(reason):
-                self._supervisor.halt(name, alias, rollout.serial)
+                self._served.halt(name, alias, rollout.serial)
                 operation = EndRollout(name, alias, False, rollout.serial, f"rolled back: {reason}")
             case _:
                 assert_never(verdict)

@@ -23,7 +23,8 @@ from flowserve.core.models.key import Key
 from flowserve.core.models.settings import PerModel
 from flowserve.core.places import places
 from flowserve.core.wire.addresses import parse_address
-from flowserve.shell.models.repository import ModelFolder, read_aliases, read_rollouts, scan, stamps
+from flowserve.shell.models.aliases import read_aliases, read_rollouts
+from flowserve.shell.models.repository import ModelFolder, scan, stamps
 from flowserve.shell.models.watch import Watch
 from flowserve.shell.models.weights import size_on_disk
 from flowserve.shell.observe.rotating import check_writable

@@ -10,7 +10,6 @@ from collections.abc import Callable
 import msgspec
 
 from flowc.plan.exposition import exposition
-from flowserve.core.catalog.catalog import Catalog
 from flowserve.core.observe.measures import ProcessMeasure, RolloutMeasure, ServerMeasure, both, together
 from flowserve.core.observe.metrics import metrics
 from flowserve.core.observe.statistics import ModelStatistics, statistics
@@ -19,6 +18,7 @@ from flowserve.shell.processes.children import Child
 from flowserve.shell.processes.control import model_rows
 from flowserve.shell.processes.messages import Count, Scrape
 from flowserve.shell.processes.pool import Pool
+from flowserve.shell.processes.served import Served
 
 _MEASURE_S = 2.0
 
@@ -26,10 +26,10 @@ _MEASURE_S = 2.0
 class Totals:
     """Of one server. What a process had counted that has ended is kept."""
 
-    def __init__(self, server_version: str, pool: Pool, catalog: Callable[[], Catalog]) -> None:
+    def __init__(self, server_version: str, pool: Pool, served: Served) -> None:
         self._server_version = server_version
         self._pool = pool
-        self._catalog = catalog
+        self._served = served
         self._number = 0
         self._began_s = time.time()
         self._gone = ProcessMeasure(0)
@@ -47,7 +47,7 @@ class Totals:
         answers = [worker.ask_measure(self._number) for worker in workers.values()]
         if answers:
             await asyncio.wait(answers, timeout=_MEASURE_S)
-        catalog = self._catalog()
+        catalog = self._served.catalog
         served = {(key.name, key.version) for key in catalog.serving()}
         counted = together([self._gone.models, *(worker.measure.models for worker in workers.values())])
         return ServerMeasure(

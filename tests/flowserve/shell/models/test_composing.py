@@ -6,8 +6,9 @@ from onnx import TensorProto, helper
 from tritonclient.grpc import model_config_pb2
 
 from flowc.plan.diagnostics import Refused
+from flowserve.shell.models.aliases import write_aliases
 from flowserve.shell.models.composing import publish_pipeline
-from flowserve.shell.models.repository import look_at, publish, scan, write_aliases
+from flowserve.shell.models.repository import look_at, publish, scan
 
 
 def passing(kind=TensorProto.FLOAT):

@@ -1,0 +1,145 @@
+"""What a server serves, and how all of its processes move on to something else at once.
+
+An operation is done in three steps: every process loads and checks what is missing; the catalog takes note of
+what failed; the word that all processes read is set to the next generation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from flowc.plan.diagnostics import Diagnostic, Refused, refuse
+from flowserve.core.catalog.catalog import Catalog
+from flowserve.core.catalog.changes import Ended, changes, rollout_changes, rollouts_ended
+from flowserve.core.catalog.operations import Operation, Refresh, propose
+from flowserve.core.catalog.rolling import EndRollout, Step
+from flowserve.core.catalog.settling import Settled, settle
+from flowserve.core.models.key import Key
+from flowserve.shell.processes.children import Child
+from flowserve.shell.processes.control import model_rows
+from flowserve.shell.processes.messages import Halt, Known, Moved, Prepare
+from flowserve.shell.processes.pool import Pool
+
+_QUEUE_MAX = 32
+
+
+class Served:
+    """Of one server. `word` is the generation, in memory that all processes of `pool` read."""
+
+    def __init__(self, pool: Pool, word: memoryview, note: Callable[[str], None]) -> None:
+        """`note` hears of what changes."""
+        self._pool = pool
+        self._word = word
+        self._note = note
+        self._catalog = Catalog()
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self.on_rollout_end: Callable[[Ended], None] = lambda ended: None
+        """Hears how a rollout ended, by whatever operation."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is served now."""
+        return self._catalog
+
+    @property
+    def waiting(self) -> int:
+        """How many operations are being done or wait for their turn."""
+        return self._waiting
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until nobody else changes anything. Raises `Refused` FS107 when too many wait."""
+        if self._waiting >= _QUEUE_MAX:
+            refuse("FS107", f"{self._waiting} operations wait for their turn already")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._waiting -= 1
+
+    async def operate(self, operation: Operation) -> Settled:
+        """Do an operation, within a turn. Raises `Refused`."""
+        before = self._catalog
+        settled, _ = await self._make(operation)
+        reason = operation.reason if isinstance(operation, Step | EndRollout) else ""
+        for change in changes(before, settled, reason):
+            self._note(change)
+        for ended in rollouts_ended(before, settled, reason):
+            self.on_rollout_end(ended)
+        return settled
+
+    async def begin(self, found: Refresh) -> None:
+        """Serve what was found at the start. Raises `Refused` when a version does not load."""
+        async with self._turn:
+            settled, diagnostics = await self._make(found)
+        if diagnostics:
+            raise Refused(*diagnostics)
+        for change in rollout_changes(Catalog(), settled):
+            self._note(change)
+
+    def halt(self, name: str, alias: str, serial: int) -> None:
+        """Let the candidate of a rollout get nothing more, before the rollout ends."""
+        for worker in self._pool.living():
+            worker.tell(Halt(name, alias, serial))
+
+    async def _make(self, operation: Operation) -> tuple[Settled, list[Diagnostic]]:
+        proposal = propose(self._catalog, operation)
+        failed: dict[Key, str] = {}
+        diagnostics: list[Diagnostic] = []
+        settled = settle(proposal, failed)
+        while proposal.load or settled.catalog.generation != proposal.before.generation:
+            new = await self._prepared(settled.catalog, set(proposal.load) - set(failed), proposal.whole)
+            for key, of in new.items():
+                failed[key] = "; ".join(diagnostic.message for diagnostic in of)
+                diagnostics += of
+            settled = settle(proposal, failed)
+            if not new or settled.catalog.generation == proposal.before.generation:
+                break
+        # No `await` since the last process was ready: none can have come to serve without this table.
+        self._catalog = settled.catalog
+        self._word[0] = self._catalog.generation
+        known = Known(model_rows(self._catalog)) if self._catalog != proposal.before else None
+        for worker in self._pool.living():
+            if proposal.load or settled.catalog.generation != proposal.before.generation:
+                worker.tell(Moved(self._catalog.generation))
+            if worker.serving and known:
+                worker.tell(known)
+        return settled, diagnostics
+
+    async def _prepared(
+        self, catalog: Catalog, loading: set[Key], proven: bool
+    ) -> dict[Key, tuple[Diagnostic, ...]]:
+        """Have every process load a catalog; return what failed in one of them.
+
+        What is `loading` and must be `proven` is loaded even where its tier would have it wait for a request.
+        """
+        must = sorted(loading) if proven else []
+        prepare = prepare_of(catalog, must)
+        first = not self._catalog.generation
+        failed: dict[Key, tuple[Diagnostic, ...]] = {}
+        asked: set[Child] = set()
+        # Again for those that have come to serve meanwhile.
+        while new := [w for w in self._pool.living() if (w.serving or first) and w not in asked]:
+            asked.update(new)
+            for answer in await asyncio.gather(*(worker.prepare(prepare) for worker in new)):
+                if answer is not None:
+                    failed |= {of.key: of.diagnostics for of in answer.failures if of.key in loading}
+                elif first:
+                    refuse("FS109", "a server process ended while it loaded the models", hint=_CRASH)
+                else:  # It cannot be told which of them it was; each may be tried alone.
+                    said = "a server process ended while {} was loaded"
+                    failed |= {key: (Diagnostic("FS109", said.format(key), hint=_CRASH),) for key in loading}
+        return failed
+
+
+def prepare_of(catalog: Catalog, proven: Iterable[Key] = ()) -> Prepare:
+    """What a process is told to have ready for a catalog."""
+    of = catalog.serving(), catalog.aliases(), catalog.rollouts()
+    return Prepare(catalog.generation, *of, list(proven))
+
+
+_CRASH = "the process's last words are above; a model that crashes onnxruntime takes its process along"
