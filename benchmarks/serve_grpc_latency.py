@@ -122,7 +122,8 @@ def _over_a_socket(port: int, data: bytes) -> Callable[[], None]:
     The header block is all literals, which take longer to read than what grpc's client sends.
     """
     from flowserve.core.wire.http2 import frames
-    from flowserve.core.wire.http2.rpc import literal, prefix
+    from flowserve.core.wire.http2.messages import prefix
+    from flowserve.core.wire.http2.rpc import literal
 
     fields = {":method": "POST", ":scheme": "http", ":path": _METHOD, ":authority": "127.0.0.1"}
     fields |= {"te": "trailers", "content-type": "application/grpc", "user-agent": "benchmark"}

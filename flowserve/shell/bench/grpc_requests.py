@@ -16,7 +16,7 @@ try:
     import grpc
     import grpc.aio
 
-    from flowserve.core.wire.service import inference_service
+    from flowserve.core.wire.grpc.service import inference_service
 except ImportError:
     refuse("FS292", "`--grpc` needs grpcio, which is not installed", hint="`pip install grpcio` installs it")
 

@@ -174,7 +174,7 @@ class Worker:
         )
         beside = []
         if self._grpc is not None:
-            from flowserve.shell.wire.grpc import listen
+            from flowserve.shell.wire.grpc.server import listen
 
             beside.append(partial(listen, reserved=self._grpc))
         self._endpoints = server.endpoints

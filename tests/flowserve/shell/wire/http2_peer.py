@@ -31,11 +31,11 @@ from flowserve.core.wire.http2.frames import (
     frame,
     settings,
 )
-from flowserve.core.wire.http2.rpc import prefix
+from flowserve.core.wire.http2.messages import prefix
 from flowserve.core.wire.limits import Limits
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.grpc import GrpcServer
+from flowserve.shell.wire.grpc.server import GrpcServer
 from flowserve.shell.wire.listening import bind
 from flowserve.shell.wire.security import Security
 

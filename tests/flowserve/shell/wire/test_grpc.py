@@ -19,10 +19,10 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from flowc.plan.diagnostics import Diagnostic
 from flowserve.core.engine.calls import Overloaded
 from flowserve.core.wire.http2.frames import DATA, END_STREAM, HEADERS, PING, frame, window_update
-from flowserve.core.wire.http2.rpc import prefix
+from flowserve.core.wire.http2.messages import prefix
 from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.tokens import Tokens
-from flowserve.shell.wire.grpc import GrpcServer
+from flowserve.shell.wire.grpc.server import GrpcServer
 from flowserve.shell.wire.security import Security
 from tests.flowserve.shell.wire import http2_peer
 from tests.flowserve.shell.wire.http2_peer import INFER, LIVE, STREAM, framed

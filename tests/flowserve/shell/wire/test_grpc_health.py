@@ -12,12 +12,12 @@ from flowserve.core.catalog.table import Table
 from flowserve.core.catalog.version import Version
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
-from flowserve.core.wire.grpc_services import health_service, reflection_services
+from flowserve.core.wire.grpc.standard import health_service, reflection_services
 from flowserve.core.wire.limits import Limits
 from flowserve.core.wire.tokens import Tokens
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.grpc import GrpcServer
+from flowserve.shell.wire.grpc.server import GrpcServer
 from flowserve.shell.wire.listening import bind
 from flowserve.shell.wire.security import Security
 from tests.flowserve.shell.wire.http2_peer import SIGNATURE, double

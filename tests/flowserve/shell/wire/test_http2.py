@@ -32,7 +32,7 @@ from flowserve.core.wire.http2.frames import (
     settings,
     window_update,
 )
-from flowserve.core.wire.http2.rpc import prefix
+from flowserve.core.wire.http2.messages import prefix
 from flowserve.core.wire.limits import Limits
 from tests.flowserve.shell.wire.http2_peer import (
     INFER,

@@ -24,8 +24,8 @@ from flowserve.core.wire.http2.rpc import literal
 from flowserve.core.wire.limits import Limits
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.grpc import GrpcServer
-from flowserve.shell.wire.http2 import Http2Connection
+from flowserve.shell.wire.grpc.server import GrpcServer
+from flowserve.shell.wire.http2.connection import Http2Connection
 from tests.flowserve.shell.wire.http2_peer import INFER, LIVE, SIGNATURE, STREAM, double, framed, request
 
 BOUNDED = settings(

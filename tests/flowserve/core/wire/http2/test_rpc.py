@@ -7,19 +7,17 @@ from hypothesis import strategies as st
 
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.engine.calls import Overloaded
+from flowserve.core.wire.http2.messages import Messages, prefix, unpacked_message
 from flowserve.core.wire.http2.rpc import (
     ANSWER,
     Head,
     Malformed,
-    Messages,
     TooLong,
     Trailers,
     literal,
-    prefix,
     read_head,
     refusal_trailers,
     trailers,
-    unpacked_message,
 )
 
 CALL = [

@@ -26,7 +26,7 @@ from flowserve.core.wire.http2.frames import (
     ErrorCode,
     block_of,
 )
-from flowserve.shell.wire.streams import Carrier, Stream
+from flowserve.shell.wire.http2.streams import Carrier, Stream
 
 # Frames that bring nothing: what a peer may send of them at once, and how that grows again.
 _ALLOWANCE = 1000.0

@@ -7,20 +7,10 @@ from typing import Protocol
 
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.wire.http2.frames import BrokenStream, ErrorCode
-from flowserve.core.wire.http2.rpc import (
-    ANSWER,
-    ANSWERS,
-    OK,
-    PREFIX_BYTES,
-    Head,
-    Messages,
-    plain,
-    refusal_trailers,
-    trailers,
-    unpacked_message,
-)
+from flowserve.core.wire.http2.messages import PREFIX_BYTES, Messages, unpacked_message
+from flowserve.core.wire.http2.rpc import ANSWER, ANSWERS, OK, Head, plain, refusal_trailers, trailers
 from flowserve.core.wire.limits import Limits
-from flowserve.shell.wire.sending import Outgoing, Sender
+from flowserve.shell.wire.http2.sending import Outgoing, Sender
 
 WINDOW_BYTES = 2**18
 """What a client may send of a stream unasked. A longer message is let through once its length is known."""

@@ -34,8 +34,8 @@ from flowserve.core.wire.http2.frames import (
 )
 from flowserve.core.wire.http2.hpack import Decoder, HpackError
 from flowserve.core.wire.http2.rpc import Asked, Head, Malformed, TooLong, Trailers, read_head
-from flowserve.shell.wire.framing import Framing, Owner
-from flowserve.shell.wire.streams import Stream
+from flowserve.shell.wire.http2.framing import Framing, Owner
+from flowserve.shell.wire.http2.streams import Stream
 
 _WIDENED_MIN = 256  # a window that grows by less is made to have much to do
 _CLOSED_MAX = 256

@@ -1,20 +1,16 @@
-"""The Open Inference Protocol v2 over gRPC, as values: protobuf messages to what HTTP's JSON is read into,
-and answers to messages.
+"""Inference over gRPC: protobuf messages to what HTTP's JSON is read into, and outputs to messages.
 
 A model is asked through the same `InferRequest` as over HTTP, with the same refusals; paths in them are those
-of the protobuf message. Descriptions are HTTP's own answers, whose JSON has the fields of the messages.
+of the protobuf message.
 """
 
 from __future__ import annotations
 
 import math
-from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
-from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError
 
 from flowc.plan.diagnostics import refuse
@@ -22,15 +18,7 @@ from flowserve.core.arrays import Array
 from flowserve.core.datatypes import DATATYPES, Datatype
 from flowserve.core.models.signature import Signature
 from flowserve.core.wire.classification import best_classes
-from flowserve.core.wire.extension_routes import (
-    RepositoryIndex,
-    RepositoryLoad,
-    RepositoryUnload,
-    SharedMemoryRegister,
-    SharedMemoryStatus,
-    SharedMemoryUnregister,
-    Statistics,
-)
+from flowserve.core.wire.grpc.service import inference_service
 from flowserve.core.wire.protocol import (
     Admit,
     AskedOutput,
@@ -43,16 +31,6 @@ from flowserve.core.wire.protocol import (
     slot_of,
     wanted_outputs,
 )
-from flowserve.core.wire.routes import (
-    ModelConfig,
-    ModelMetadata,
-    ModelReady,
-    Route,
-    ServerLive,
-    ServerMetadata,
-    ServerReady,
-)
-from flowserve.core.wire.service import inference_service
 from flowserve.core.wire.shared import Regions, no_regions
 from flowserve.core.wire.tensors import from_binary, to_binary
 
@@ -74,9 +52,6 @@ _CONTENTS = {
 }
 
 
-# Inference
-
-
 def read_infer(data: bytes) -> Any:
     """Decode a `ModelInferRequest`. Raises `Refused` FS201."""
     try:
@@ -91,11 +66,11 @@ def parse_infer(
     """Read a `ModelInferRequest` for a model of this signature. Raises `Refused` FS201 to FS207, FS232."""
     if admit is not None:
         shape = message.inputs[0].shape if message.inputs else []
-        given = _parameters(message.parameters)
+        given = parameters_of(message.parameters)
         admit(max(0, shape[0]) if shape else 1, number_of(given, "timeout"), number_of(given, "priority"))
     feed = _feed(message, signature, regions)
-    outputs = [AskedOutput(output.name, _parameters(output.parameters)) for output in message.outputs]
-    asked = AskedRequest([], message.id, _parameters(message.parameters), outputs)
+    outputs = [AskedOutput(output.name, parameters_of(output.parameters)) for output in message.outputs]
+    asked = AskedRequest([], message.id, parameters_of(message.parameters), outputs)
     wanted = wanted_outputs(asked, signature, regions)
     if not asked.parameters:
         return InferRequest(asked.id, feed, wanted)
@@ -137,103 +112,6 @@ def stream_failure(message: str, request_id: str) -> bytes:
     return bytes(_StreamResponse(error_message=message, infer_response=response).SerializeToString())
 
 
-# Descriptions
-
-
-class Question(msgspec.Struct, frozen=True):
-    """What a method asks, in HTTP's terms: a route, and the JSON of its body."""
-
-    method: str
-    asked: Any
-    """The method's message."""
-    route: Route
-    body: bytes
-
-
-class _Description(msgspec.Struct, frozen=True):
-    """How a method is answered: the route and body that HTTP would have, and the fields from its answer."""
-
-    route: Callable[[Any], Route]
-    fields: Callable[[int, Any], dict[str, Any]] = lambda _, value: dict(value or {})
-    """From HTTP's status and JSON to what `ParseDict` makes a message of."""
-    body: Callable[[Any], dict[str, Any]] = lambda _: {}
-
-
-def _load_parameters(asked: Any) -> dict[str, Any]:
-    values = _parameters(asked.parameters)  # HTTP has files as base64
-    return {
-        "parameters": {
-            name: b64encode(value).decode() if isinstance(value, bytes) else value
-            for name, value in values.items()
-        }
-    }
-
-
-_DESCRIPTIONS = {
-    "ServerLive": _Description(lambda _: ServerLive(), lambda status, _: {"live": status == 200}),
-    "ServerReady": _Description(lambda _: ServerReady(), lambda status, _: {"ready": status == 200}),
-    "ModelReady": _Description(
-        lambda asked: ModelReady(asked.name, asked.version), lambda status, _: {"ready": status == 200}
-    ),
-    "ServerMetadata": _Description(lambda _: ServerMetadata()),
-    "ModelMetadata": _Description(lambda asked: ModelMetadata(asked.name, asked.version)),
-    "ModelConfig": _Description(
-        lambda asked: ModelConfig(asked.name, asked.version), lambda _, value: {"config": value}
-    ),
-    "ModelStatistics": _Description(lambda asked: Statistics(asked.name, asked.version)),
-    "RepositoryIndex": _Description(
-        lambda _: RepositoryIndex(), lambda _, value: {"models": value}, lambda asked: {"ready": asked.ready}
-    ),
-    "RepositoryModelLoad": _Description(
-        lambda asked: RepositoryLoad(asked.model_name), body=_load_parameters
-    ),
-    "RepositoryModelUnload": _Description(
-        lambda asked: RepositoryUnload(asked.model_name), body=_load_parameters
-    ),
-    "SystemSharedMemoryStatus": _Description(
-        lambda asked: SharedMemoryStatus(False, asked.name),
-        lambda _, value: {"regions": {region["name"]: region for region in value}},
-    ),
-    "SystemSharedMemoryRegister": _Description(
-        lambda asked: SharedMemoryRegister(False, asked.name),
-        body=lambda asked: {"key": asked.key, "offset": asked.offset, "byte_size": asked.byte_size},
-    ),
-    "SystemSharedMemoryUnregister": _Description(lambda asked: SharedMemoryUnregister(False, asked.name)),
-    "CudaSharedMemoryStatus": _Description(
-        lambda asked: SharedMemoryStatus(True, asked.name), lambda *_: {"regions": {}}
-    ),
-    "CudaSharedMemoryRegister": _Description(lambda asked: SharedMemoryRegister(True, asked.name)),
-    "CudaSharedMemoryUnregister": _Description(lambda asked: SharedMemoryUnregister(True, asked.name)),
-}
-
-DESCRIBED = frozenset(_DESCRIPTIONS)
-"""The methods whose answers are HTTP's."""
-
-
-def question(method: str, data: bytes) -> Question:
-    """Read what a method of `DESCRIBED` asks. Raises `Refused` FS201."""
-    description = _DESCRIPTIONS[method]
-    try:
-        asked = SERVICE.methods[method].request.FromString(data)
-    except DecodeError as error:
-        refuse("FS201", f"the request is not a {method}Request: {error}")
-    return Question(method, asked, description.route(asked), msgspec.json.encode(description.body(asked)))
-
-
-def said_not_ready(asked: Question) -> bool:
-    """Whether a refusal has an answer, as in Triton: a model that does not exist is not ready."""
-    return asked.method == "ModelReady"
-
-
-def method_response(asked: Question, status: int, body: bytes) -> bytes:
-    """Write the method's message from HTTP's answer."""
-    value = msgspec.json.decode(body) if body else None
-    fields = _DESCRIPTIONS[asked.method].fields(status, value)
-    message = SERVICE.methods[asked.method].response()
-    # What HTTP's JSON has beyond the message, a message of that version of the protocol has no place for.
-    return bytes(ParseDict(fields, message, ignore_unknown_fields=True).SerializeToString())
-
-
 # Tensors
 
 
@@ -253,7 +131,7 @@ def _feed(message: Any, signature: Signature, regions: Regions) -> dict[str, Arr
         tensor = AskedTensor(given.name, list(given.shape), given.datatype)
         spec = input_of(tensor, specs, feed, at)
         if shared and "shared_memory_region" in given.parameters:
-            slot = slot_of(_parameters(given.parameters), f"{at}.parameters", regions)
+            slot = slot_of(parameters_of(given.parameters), f"{at}.parameters", regions)
             size_at = f"{at}.parameters.shared_memory_byte_size"
             data = slot.region.read(slot.offset, slot.size)
             feed[spec.name] = from_binary(data, spec.datatype, tensor.shape, size_at)
@@ -302,7 +180,8 @@ def _strings(values: Sequence[bytes], at: str) -> Array:
     return array
 
 
-def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+def parameters_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a message as values; those without one are left out."""
     if not given:
         return {}
     chosen = {name: (value, value.WhichOneof("parameter_choice")) for name, value in given.items()}

@@ -14,13 +14,19 @@ from flowserve.core.arrays import Array
 from flowserve.core.models.model import Model
 from flowserve.core.wire.answers import status_of
 from flowserve.core.wire.coding import COMPRESSED_BYTES_MIN, packed
-from flowserve.core.wire.grpc import infer_response, parse_infer, read_infer, stream_failure, stream_response
+from flowserve.core.wire.grpc.inference import (
+    infer_response,
+    parse_infer,
+    read_infer,
+    stream_failure,
+    stream_response,
+)
 from flowserve.core.wire.protocol import Admit, InferRequest
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.wire import inference
+from flowserve.shell.wire.http2.streams import Stream
 from flowserve.shell.wire.inference import INLINE_BYTES_MAX, LEFT, Inference
 from flowserve.shell.wire.observing import NAMES, Asked, Ran, client_of, tell
-from flowserve.shell.wire.streams import Stream
 
 
 class Host(inference.Host, Protocol):

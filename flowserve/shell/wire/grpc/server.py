@@ -19,11 +19,19 @@ from flowserve.core.models.model import Model
 from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.extension_routes import ExtensionRoute
-from flowserve.core.wire.grpc import DESCRIBED, SERVICE, Question, method_response, question, said_not_ready
-from flowserve.core.wire.grpc_services import health_service, reflection_services
-from flowserve.core.wire.http2.rpc import CODINGS, code_of
+from flowserve.core.wire.grpc.descriptions import (
+    DESCRIBED,
+    Question,
+    method_response,
+    question,
+    said_not_ready,
+)
+from flowserve.core.wire.grpc.inference import SERVICE
+from flowserve.core.wire.grpc.reflection import reflected
+from flowserve.core.wire.grpc.standard import health_service, reflection_services
+from flowserve.core.wire.http2.messages import CODINGS
+from flowserve.core.wire.http2.rpc import code_of
 from flowserve.core.wire.limits import Limits
-from flowserve.core.wire.reflection import reflected
 from flowserve.core.wire.routes import Infer, Predict
 from flowserve.core.wire.tokens import OPEN_METHODS, REFUSED
 from flowserve.shell.engine.engine import LoopEngine
@@ -32,15 +40,15 @@ from flowserve.shell.observe.observer import Observer
 from flowserve.shell.rollout.trials import Trials
 from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.extensions import Extensions
-from flowserve.shell.wire.grpc_calls import Conversation, StreamInfer, Unary, begin_infer
-from flowserve.shell.wire.grpc_health import Health
-from flowserve.shell.wire.grpc_inference import GrpcInference
+from flowserve.shell.wire.grpc.calls import Conversation, StreamInfer, Unary, begin_infer
+from flowserve.shell.wire.grpc.health import Health
+from flowserve.shell.wire.grpc.inference import GrpcInference
 from flowserve.shell.wire.http import Server
-from flowserve.shell.wire.http2 import Http2Connection
+from flowserve.shell.wire.http2.connection import Http2Connection
+from flowserve.shell.wire.http2.streams import Call, Stream
 from flowserve.shell.wire.listening import BACKLOG, address_of, reason
 from flowserve.shell.wire.repository import FixedRepository
 from flowserve.shell.wire.security import Security
-from flowserve.shell.wire.streams import Call, Stream
 
 _SHAKE_S = 10.0
 

@@ -9,11 +9,11 @@ from functools import partial
 from google.protobuf.message import DecodeError
 
 from flowc.plan.diagnostics import Refused, refuse
-from flowserve.core.wire.grpc_services import health_service
-from flowserve.core.wire.service import inference_service
+from flowserve.core.wire.grpc.service import inference_service
+from flowserve.core.wire.grpc.standard import health_service
 from flowserve.core.wire.tokens import Tokens
 from flowserve.shell.models.serving import Serving
-from flowserve.shell.wire.streams import Stream
+from flowserve.shell.wire.http2.streams import Stream
 
 _SERVER = ("", inference_service().name)
 

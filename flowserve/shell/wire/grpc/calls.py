@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable
 
 from flowc.plan.diagnostics import Refused
-from flowserve.shell.wire.grpc_inference import Answered, GrpcInference, Host, Outcome
+from flowserve.shell.wire.grpc.inference import Answered, GrpcInference, Host, Outcome
+from flowserve.shell.wire.http2.streams import Stream
 from flowserve.shell.wire.inference import FAILED
-from flowserve.shell.wire.streams import Stream
 
 _log = logging.getLogger("flowserve")
 # Requests of one stream that may run at once; more wait in the client, by flow control.

@@ -28,9 +28,9 @@ from flowserve.core.wire.http2.frames import (
 )
 from flowserve.core.wire.limits import Limits
 from flowserve.shell.wire.connections import Connections, is_local, peer_of
-from flowserve.shell.wire.receiving import Receiver
-from flowserve.shell.wire.sending import Outgoing, Sender
-from flowserve.shell.wire.streams import WINDOW_BYTES, Stream
+from flowserve.shell.wire.http2.receiving import Receiver
+from flowserve.shell.wire.http2.sending import Outgoing, Sender
+from flowserve.shell.wire.http2.streams import WINDOW_BYTES, Stream
 
 _LEAVING, _ALIVE = b"leaving\0", b"alive?\0\0"
 _LEAVE_S = 1.0

@@ -8,10 +8,10 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.message import DecodeError
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.wire.grpc_services import health_service, reflection_services
+from flowserve.core.wire.grpc.proto import Service
+from flowserve.core.wire.grpc.service import inference_service
+from flowserve.core.wire.grpc.standard import health_service, reflection_services
 from flowserve.core.wire.http2.rpc import STATUSES
-from flowserve.core.wire.proto import Service
-from flowserve.core.wire.service import inference_service
 from flowserve.core.wording import cut
 
 

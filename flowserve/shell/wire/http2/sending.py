@@ -23,7 +23,8 @@ from flowserve.core.wire.http2.frames import (
     frame,
 )
 from flowserve.core.wire.http2.hpack import TABLE_BYTES_MAX
-from flowserve.core.wire.http2.rpc import ANSWER, OK, PREFIX_BYTES, prefix
+from flowserve.core.wire.http2.messages import PREFIX_BYTES, prefix
+from flowserve.core.wire.http2.rpc import ANSWER, OK
 
 # The beginnings of frames that all answers have, up to the number of the stream.
 _ANSWER_HEAD = frame(HEADERS, END_HEADERS, 0, ANSWER)[:5]

@@ -23,11 +23,10 @@ from flowserve.core.wire.extension_routes import (
     SharedMemoryUnregister,
     Statistics,
 )
-from flowserve.core.wire.grpc import (
+from flowserve.core.wire.grpc.descriptions import method_response, question
+from flowserve.core.wire.grpc.inference import (
     infer_response,
-    method_response,
     parse_infer,
-    question,
     read_infer,
     stream_failure,
     stream_response,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from flowserve.core.wire.proto import Service, read_service
+from flowserve.core.wire.grpc.proto import Service, read_service
 
 
 @cache

@@ -4,8 +4,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.wire.grpc_services import reflection_services
-from flowserve.core.wire.reflection import reflected
+from flowserve.core.wire.grpc.reflection import reflected
+from flowserve.core.wire.grpc.standard import reflection_services
 
 V1, V1ALPHA = reflection_services()
 

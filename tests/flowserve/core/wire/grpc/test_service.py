@@ -4,9 +4,9 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from flowserve.core.wire.grpc_services import health_service
-from flowserve.core.wire.proto import read_service
-from flowserve.core.wire.service import inference_service
+from flowserve.core.wire.grpc.proto import read_service
+from flowserve.core.wire.grpc.service import inference_service
+from flowserve.core.wire.grpc.standard import health_service
 
 SERVICE = inference_service()
 THEIRS = {

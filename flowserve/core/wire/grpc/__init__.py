@@ -1,0 +1,1 @@
+"""The Open Inference Protocol over gRPC, and gRPC's own services, as values."""

@@ -1,0 +1,1 @@
+"""gRPC calls, on the event loop that serves HTTP."""
