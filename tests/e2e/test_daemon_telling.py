@@ -46,6 +46,12 @@ class Receiver(HTTPServer):
             assert self.came.acquire(timeout=30), "nothing comes"
         return sorted(path for path, _ in self.heard)
 
+    def until(self, *wanted):
+        """The last of what came to each path, once something has come to all of these."""
+        while not set(wanted) <= {path for path, _ in self.heard}:
+            assert self.came.acquire(timeout=30), "nothing comes"
+        return dict(self.heard)
+
 
 @pytest.fixture
 def receiver():
@@ -84,8 +90,13 @@ def test_spans_and_lineage_are_sent(project, receiver):
     pytest.importorskip("openlineage.client")
     project.daemon()
     project.submit("--otel", f"{receiver.url}/v1/traces", "--openlineage", receiver.url)
-    while not {"/v1/traces", "/api/v1/lineage"} <= set(receiver.paths(1)):
-        pass
+    heard = receiver.until("/v1/traces", "/api/v1/lineage")
+    assert b"main-1" in heard["/v1/traces"]
+    assert json.loads(heard["/api/v1/lineage"])["job"] == {
+        "namespace": "flowrun",
+        "name": "flows:main",
+        "facets": {},
+    }
 
 
 def test_it_is_told_of_a_run_that_the_daemon_before_began(project, receiver):

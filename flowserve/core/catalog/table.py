@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.catalog.fork import Fork
+from flowserve.core.catalog.split import Split
 from flowserve.core.catalog.version import Version
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
@@ -23,11 +23,11 @@ class Table:
         versions: Iterable[Version],
         aliases: Mapping[str, Mapping[str, int]] | None = None,
         generation: int = 0,
-        forks: Iterable[Fork] = (),
+        splits: Iterable[Split] = (),
     ) -> None:
-        """`forks` are the rollouts of aliases."""
+        """`splits` are the rollouts of aliases."""
         self.generation = generation
-        self.forks = tuple(forks)
+        self.splits = tuple(splits)
         self._aliases = {name: dict(of) for name, of in (aliases or {}).items() if of}
         self._versions: dict[str, dict[int, Version]] = {}
         for version in sorted(versions, key=lambda version: version.key):
@@ -42,12 +42,12 @@ class Table:
             for alias, version in pointed.items():
                 self._found[f"{name}@{alias}"] = {"": version}
         # The same where nothing is rolled out.
-        self._routes: dict[str, dict[str, Version | Fork]] = dict(self._found)  # type: ignore[arg-type]
-        for fork in self.forks:
-            found = self._routes[fork.name] = self._routes[fork.name] | {fork.alias: fork}
-            if fork.alias == "default":
-                found[""] = fork
-            self._routes[f"{fork.name}@{fork.alias}"] = {"": fork}
+        self._routes: dict[str, dict[str, Version | Split]] = dict(self._found)  # type: ignore[arg-type]
+        for split in self.splits:
+            found = self._routes[split.name] = self._routes[split.name] | {split.alias: split}
+            if split.alias == "default":
+                found[""] = split
+            self._routes[f"{split.name}@{split.alias}"] = {"": split}
 
     def __iter__(self) -> Iterator[Version]:
         """By name, then version."""
@@ -61,7 +61,7 @@ class Table:
         """Return the model that a request for a name and a tag is for: "", a version or an alias.
 
         Raises `Refused` FS202, which lists what there is, `Cold` for a version that is not in memory, and
-        `Forked` where a rollout has a say.
+        `Undecided` where a rollout has a say.
         """
         # Not `self.version`: a call costs as much as the look-up.
         try:

@@ -66,9 +66,9 @@ class Serving:
     def halt(self, steps: Set[tuple[str, str, int]]) -> None:
         """Give nothing more to the candidates of rollouts: model, alias and serial."""
         for table in (self._table, self._staged):
-            for fork in table.forks if table else ():
-                if (fork.name, fork.alias, fork.rollout.serial) in steps:
-                    fork.halted = True
+            for split in table.splits if table else ():
+                if (split.name, split.alias, split.rollout.serial) in steps:
+                    split.halted = True
 
     def fetch(self, version: Version, then: Callable[[Model | Refused], Any]) -> None:
         """Have a version loaded that `resolve` raised `Cold` for; `then` is called exactly once, later."""
@@ -96,5 +96,5 @@ class Serving:
 
 def headers_of(table: Table) -> set[bytes]:
     """The headers that a table's rollouts want to see, in lower case."""
-    plans = [fork.rollout.plan for fork in table.forks]
+    plans = [split.rollout.plan for split in table.splits]
     return {name.lower().encode() for plan in plans for name in (plan.header, plan.key)}

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.catalog.fork import Fork
 from flowserve.core.catalog.members import is_bound
+from flowserve.core.catalog.split import Split
 from flowserve.core.catalog.table import Table
 from flowserve.core.catalog.version import Version
 from flowserve.core.engine.profile import Profile
@@ -94,8 +94,8 @@ class Loader:
             outcome = await self._loop.run_in_executor(self._threads, self._loaded, version, failed)
             if isinstance(outcome, Refused):
                 failed[version] = outcome
-        forks = self._forks(prepare)
-        self._serving.stage(Table(versions, prepare.aliases, prepare.generation, forks))
+        splits = self._splits(prepare)
+        self._serving.stage(Table(versions, prepare.aliases, prepare.generation, splits))
         self._serving.halt(self._halted)
         return [Failure(version.key, refused.diagnostics) for version, refused in failed.items()]
 
@@ -115,8 +115,8 @@ class Loader:
 
     def seen(self) -> list[Seen]:
         """What was seen of the rollouts of the current table."""
-        forks = self._serving.table.forks
-        return [Seen(of.name, of.alias, of.rollout.serial, of.evidence) for of in forks]
+        splits = self._serving.table.splits
+        return [Seen(of.name, of.alias, of.rollout.serial, of.evidence) for of in splits]
 
     def resident_bytes(self) -> dict[tuple[str, int], Amounts]:
         """How much memory each version has that has some, by name and version, in each space."""
@@ -143,20 +143,20 @@ class Loader:
                     return failed[member]
         return self._memory.load(version)
 
-    def _forks(self, prepare: Prepare) -> list[Fork]:
+    def _splits(self, prepare: Prepare) -> list[Split]:
         """Where rollouts part requests. What was seen of a step goes on being counted in every table."""
         serving = {(key.name, key.version): self._versions[key] for key in prepare.versions}
         seen: dict[tuple[str, str, int], Evidence] = {}
-        forks = []
+        splits = []
         for name, of in prepare.rollouts.items():
             for alias, rollout in of.items():
                 evidence = self._seen.get((name, alias, rollout.serial)) or Evidence()
                 seen[name, alias, rollout.serial] = evidence
                 sides = serving[name, rollout.stable], serving[name, rollout.candidate]
-                forks.append(Fork(name, alias, rollout, *sides, evidence))
+                splits.append(Split(name, alias, rollout, *sides, evidence))
         self._seen = seen
         self._halted &= set(seen)
-        return forks
+        return splits
 
     def _eager(self, version: Version, proven: bool) -> bool:
         """Whether a version is loaded before anybody asks for it."""

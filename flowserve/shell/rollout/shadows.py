@@ -16,7 +16,7 @@ import msgspec
 from flowc.plan.diagnostics import Refused
 from flowc.plan.machine import whole_processors
 from flowserve.core.arrays import Array
-from flowserve.core.catalog.fork import Fork
+from flowserve.core.catalog.split import Split
 from flowserve.core.engine.calls import Call, Engine
 from flowserve.core.models.model import Model
 from flowserve.core.models.settings import PRIORITIES
@@ -37,7 +37,7 @@ _SHARE = 0.1
 class Shadow(msgspec.Struct, eq=False):
     """A request that the stable version has answered, and how long that ran."""
 
-    fork: Fork
+    split: Split
     feed: dict[str, Array]
     names: tuple[str, ...]
     rows: int
@@ -60,7 +60,7 @@ class Shadows:
         arrays = (*shadow.feed.values(), *shadow.outputs)
         large = sum([array.nbytes for array in arrays]) > _BYTES_MAX
         if large or len(self._waiting) >= _WAITING_MAX or not self._spare.now():
-            shadow.fork.evidence.shadow.dropped += 1
+            shadow.split.evidence.shadow.dropped += 1
             return
         self._waiting.append(shadow)
         if not self._running:
@@ -70,24 +70,24 @@ class Shadows:
     def _next(self) -> None:
         while self._waiting:
             shadow = self._waiting.popleft()
-            model = shadow.fork.candidate.model
+            model = shadow.split.candidate.model
             if model is None or not self._spare.now():
-                shadow.fork.evidence.shadow.dropped += 1
+                shadow.split.evidence.shadow.dropped += 1
                 continue
-            shadow.fork.candidate.uses += 1
+            shadow.split.candidate.uses += 1
             began = self._began = perf_counter()
 
             def done(result: list[Array] | Refused) -> None:
                 self._ran(shadow, model, result, (perf_counter() - began) * 1e3)  # noqa: B023 - left at once
 
-            twin, lowest = shadow.fork.twin(model), PRIORITIES - 1
+            twin, lowest = shadow.split.twin(model), PRIORITIES - 1
             call = Call(twin, shadow.feed, shadow.names, shadow.rows, done, priority=lowest)
             self._engine.submit(call)
             return
         self._running = False
 
     def _ran(self, shadow: Shadow, model: Model, result: list[Array] | Refused, ms: float) -> None:
-        of = shadow.fork.evidence.shadow
+        of = shadow.split.evidence.shadow
         if isinstance(result, Refused):
             of.failed += 1
             self._go_on()
@@ -95,7 +95,7 @@ class Shadows:
         observe(of.stable, shadow.ms)
         observe(of.candidate, ms)
         specs = {spec.name: spec for spec in model.signature.outputs}
-        tolerance = shadow.fork.rollout.plan.tolerance
+        tolerance = shadow.split.rollout.plan.tolerance
 
         def compared() -> tuple[float, dict[str, Difference]]:
             try:
@@ -112,7 +112,7 @@ class Shadows:
             task.add_done_callback(lambda ended: self._count(shadow, ended.result()))
 
     def _count(self, shadow: Shadow, found: tuple[float, dict[str, Difference]]) -> None:
-        of = shadow.fork.evidence.shadow
+        of = shadow.split.evidence.shadow
         of.compared += 1
         of.disagreement += found[0]
         for name, difference in found[1].items():

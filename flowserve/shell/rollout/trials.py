@@ -8,7 +8,7 @@ from time import perf_counter
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.arrays import Array
-from flowserve.core.catalog.fork import Fork
+from flowserve.core.catalog.split import Split
 from flowserve.core.catalog.version import Version
 from flowserve.core.engine.calls import Done, Engine
 from flowserve.shell.rollout.shadows import Shadow, Shadows
@@ -24,27 +24,27 @@ class Trials:
         self._shadows = Shadows(engine)
         self._random = random.Random()  # seeded anew in each process
 
-    def begin(self, fork: Fork, header: Header) -> Trial:
+    def begin(self, split: Split, header: Header) -> Trial:
         """Decide for a request. It keeps its side, whatever becomes of the rollout."""
-        plan = fork.rollout.plan
+        plan = split.rollout.plan
         draw = self._random.random
-        side, forced = fork.choose(header(plan.header.lower()), header(plan.key.lower()), draw())
+        side, forced = split.choose(header(plan.header.lower()), header(plan.key.lower()), draw())
         shadows = None
-        if side == "stable" and plan.shadow and not fork.halted and draw() * 100 < plan.shadow:
+        if side == "stable" and plan.shadow and not split.halted and draw() * 100 < plan.shadow:
             shadows = self._shadows
-        version = fork.candidate if side == "candidate" else fork.stable
+        version = split.candidate if side == "candidate" else split.stable
         version.uses += 1
-        return Trial(fork, version, forced, shadows)
+        return Trial(split, version, forced, shadows)
 
 
 class Trial:
     """One request. `version` answers it; its model may still have to be loaded."""
 
-    __slots__ = ("_began", "_ended", "_forced", "_fork", "_shadow", "_shadows", "version")
+    __slots__ = ("_began", "_ended", "_forced", "_shadow", "_shadows", "_split", "version")
 
-    def __init__(self, fork: Fork, version: Version, forced: bool, shadows: Shadows | None) -> None:
+    def __init__(self, split: Split, version: Version, forced: bool, shadows: Shadows | None) -> None:
         self.version = version
-        self._fork = fork
+        self._split = split
         self._forced = forced
         self._shadows = shadows
         self._shadow: Shadow | None = None
@@ -60,7 +60,7 @@ class Trial:
         def ran(result: list[Array] | Refused) -> None:
             if not isinstance(result, Refused):
                 ms = (perf_counter() - began) * 1e3
-                self._shadow = Shadow(self._fork, feed, outputs, rows, result, ms)
+                self._shadow = Shadow(self._split, feed, outputs, rows, result, ms)
             done(result)
 
         return ran
@@ -70,9 +70,9 @@ class Trial:
         if self._ended:
             return
         self._ended = True
-        fork = self._fork
-        evidence = fork.evidence
-        counts = evidence.candidate if self.version is fork.candidate else evidence.stable
+        split = self._split
+        evidence = split.evidence
+        counts = evidence.candidate if self.version is split.candidate else evidence.stable
         counts.count(ok, (perf_counter() - self._began) * 1e3, self._forced)
         if self._shadow is not None and self._shadows is not None:
             self._shadows.offer(self._shadow)

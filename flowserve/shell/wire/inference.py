@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.arrays import Array
-from flowserve.core.catalog.fork import Forked
+from flowserve.core.catalog.split import Undecided
 from flowserve.core.catalog.version import Cold, Version
 from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
 from flowserve.core.models.model import Model
@@ -154,8 +154,8 @@ class Inference(ABC, Generic[Reply]):
             model = self._host.models.resolve(name, tag)
         except Cold as cold:
             self._fetch(cold.version)
-        except Forked as forked:
-            self._trial = self._host.trials.begin(forked.fork, self._header)
+        except Undecided as undecided:
+            self._trial = self._host.trials.begin(undecided.split, self._header)
             version = self._trial.version
             self._go(version.model) if version.model is not None else self._fetch(version)
         except Refused as unknown:

@@ -6,7 +6,7 @@ import asyncio
 import numpy as np
 
 from flowc.plan.diagnostics import Diagnostic, Refused
-from flowserve.core.catalog.fork import Fork
+from flowserve.core.catalog.split import Split
 from flowserve.core.catalog.table import Table
 from flowserve.core.catalog.version import Version
 from flowserve.core.datatypes import DATATYPES
@@ -28,14 +28,14 @@ def model(version: int, run) -> Model:
     return Model("m", version, Signature((SPEC,), (SPEC,)), run)
 
 
-def fork(run=lambda feed, names: [feed["x"] * 2], share=50.0, serial=1) -> Fork:
+def split(run=lambda feed, names: [feed["x"] * 2], share=50.0, serial=1) -> Split:
     rollout = Rollout(1, 2, ("a", "b"), checked(Plan(steps=(share,), shadow=100.0)), 0, serial)
     stable, candidate = model(1, lambda feed, names: [feed["x"]]), model(2, run)
     versions = [Version(Key("m", of.version, "s"), of) for of in (stable, candidate)]
-    return Fork("m", "production", rollout, *versions, Evidence())
+    return Split("m", "production", rollout, *versions, Evidence())
 
 
-def settled(of: Fork, play) -> Evidence:
+def settled(of: Split, play) -> Evidence:
     """Play with trials on a loop until there is nothing left to do."""
 
     async def run() -> None:
@@ -69,7 +69,7 @@ def header(value: str):
 
 
 def test_requests_are_counted_on_their_side():
-    of = fork()
+    of = split()
 
     def play(trials, engine):
         for value in ("always", "never", "never"):
@@ -85,7 +85,7 @@ def test_requests_are_counted_on_their_side():
     assert evidence.candidate.errors + evidence.stable.errors == 1
 
 
-def run_stable(trials: Trials, of: Fork, times: int) -> None:
+def run_stable(trials: Trials, of: Split, times: int) -> None:
     for _ in range(times):
         trial = trials.begin(of, header("never"))
         outcome = []
@@ -96,7 +96,7 @@ def run_stable(trials: Trials, of: Fork, times: int) -> None:
 
 
 def test_what_the_stable_version_answered_is_compared():
-    evidence = settled(of := fork(), lambda trials, engine: run_stable(trials, of, 3))
+    evidence = settled(of := split(), lambda trials, engine: run_stable(trials, of, 3))
     shadow = evidence.shadow
     assert (shadow.compared, shadow.failed, shadow.dropped, shadow.disagreement) == (3, 0, 0, 3.0)
     assert shadow.outputs["y"].max_absolute == 1.0
@@ -108,7 +108,7 @@ def test_a_candidate_that_fails_in_shadow_fails_nobody():
     def run(feed, names):
         raise Refused(Diagnostic("FS210", "it does not like that"))
 
-    evidence = settled(of := fork(run), lambda trials, engine: run_stable(trials, of, 2))
+    evidence = settled(of := split(run), lambda trials, engine: run_stable(trials, of, 2))
     assert (evidence.shadow.compared, evidence.shadow.failed) == (0, 2)
 
 
@@ -119,7 +119,7 @@ def test_a_busy_process_drops_shadows_and_few_wait():
         run_stable(trials, of, 1)
         trials._shadows._spare = Idle()
 
-    of = fork()
+    of = split()
     evidence = settled(of, play)
     assert (evidence.shadow.compared, evidence.shadow.dropped) == (4, 3)
 
@@ -131,24 +131,24 @@ def test_what_the_stable_version_refused_is_not_run_again():
         done(Refused(Diagnostic("FS210", "no")))
         trial.ended(False)
 
-    of = fork()
+    of = split()
     assert settled(of, play).shadow.compared == 0
 
 
 def test_a_candidate_that_is_to_go_gets_nothing_more_in_this_table_and_the_next():
-    of, then = fork(99.0), fork(99.0)
+    of, then = split(99.0), split(99.0)
     word = memoryview(array.array("Q", [1]))
     serving = Serving(Table([of.stable, of.candidate], {"m": {"production": 1}}, 1, [of]), word)
     serving.stage(Table([then.stable, then.candidate], {"m": {"production": 1}}, 2, [then]))
     serving.halt({("m", "production", 1), ("m", "other", 1)})
     for halted in (of, then):
         assert halted.choose("always", "", 0.0) == ("stable", True)
-    assert fork(99.0).choose("", "", 0.0) == ("candidate", False)
+    assert split(99.0).choose("", "", 0.0) == ("candidate", False)
 
 
 def test_headers_are_kept_from_before_a_rollout_begins_until_it_ends():
     word = memoryview(array.array("Q", [1]))
-    of = fork()
+    of = split()
     versions = [of.stable, of.candidate]
     serving = Serving(Table(versions, {}, 1), word)
     kept = serving.headers
@@ -156,11 +156,11 @@ def test_headers_are_kept_from_before_a_rollout_begins_until_it_ends():
     serving.stage(Table(versions, {"m": {"production": 1}}, 2, [of]))
     assert kept == {b"x-canary", b"x-routing-key"}
     word[0] = 2
-    assert serving.table.forks == (of,)
+    assert serving.table.splits == (of,)
     serving.stage(Table(versions, {}, 3))
     assert kept
     word[0] = 3
-    assert serving.table.forks == ()
+    assert serving.table.splits == ()
     assert kept == set()
 
 

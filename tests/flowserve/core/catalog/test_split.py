@@ -3,7 +3,7 @@
 import pytest
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.catalog.fork import Fork, Forked
+from flowserve.core.catalog.split import Split, Undecided
 from flowserve.core.catalog.table import Table
 from flowserve.core.catalog.version import Cold, Version
 from flowserve.core.models.key import Key
@@ -15,28 +15,28 @@ def rollout(share=5.0) -> Rollout:
     return Rollout(1, 2, ("a", "b"), checked(Plan(steps=(share,), manual=True)))
 
 
-def fork(share=5.0) -> Fork:
+def split(share=5.0) -> Split:
     sides = (Version(Key("iris", number, "s"), object()) for number in (1, 2))
-    return Fork("iris", "production", rollout(share), *sides, Evidence())
+    return Split("iris", "production", rollout(share), *sides, Evidence())
 
 
 def test_a_header_goes_before_the_share():
-    of = fork(50.0)
+    of = split(50.0)
     assert of.choose("always", "", 0.99) == ("candidate", True)
     assert of.choose(" Never", "", 0.0) == ("stable", True)
     assert of.choose("maybe", "", 0.49) == ("candidate", False)
     assert of.choose("", "", 0.51) == ("stable", False)
-    of = fork(99.0)
+    of = split(99.0)
     assert of.choose("", "some key", 1.0) == ("candidate", False)
 
 
-def test_a_table_forks_only_where_the_alias_is_asked_for():
-    of = fork()
+def test_a_table_splits_only_where_the_alias_is_asked_for():
+    of = split()
     table = Table([of.stable, of.candidate], {"iris": {"production": 1}}, 1, [of])
     for name, tag in (("iris@production", ""), ("iris", "production")):
-        with pytest.raises(Forked) as forked:
+        with pytest.raises(Undecided) as undecided:
             table.route(name, tag)
-        assert forked.value.fork is of
+        assert undecided.value.split is of
         assert table.resolve(name, tag) is of.stable.model  # what is described
     assert table.route("iris", "1") is of.stable.model
     assert table.route("iris@2") is of.candidate.model
@@ -50,8 +50,8 @@ def test_a_table_forks_only_where_the_alias_is_asked_for():
 
 def test_the_bare_name_is_parted_by_a_rollout_of_default():
     versions = [Version(Key("iris", number, "s"), object()) for number in (1, 2)]
-    of = Fork("iris", "default", rollout(), *versions, Evidence())
+    of = Split("iris", "default", rollout(), *versions, Evidence())
     table = Table(versions, {"iris": {"default": 1}}, 1, [of])
-    with pytest.raises(Forked):
+    with pytest.raises(Undecided):
         table.route("iris")
     assert table.resolve("iris") is versions[0].model

@@ -13,7 +13,7 @@ from flowserve.core.rollout.plan import Rollout
 from flowserve.core.rollout.sides import Side, forced_side, position, side
 
 
-class Fork:
+class Split:
     """Stands in a table in the place of a version. `evidence` is what this process has seen."""
 
     __slots__ = (
@@ -47,8 +47,8 @@ class Fork:
         self._twin: tuple[Model, Model] | None = None
 
     def absent(self) -> NoReturn:
-        """Say that there is more to know before a model is run. Raises `Forked`."""
-        raise Forked(self)
+        """Say that there is more to know before a model is run. Raises `Undecided`."""
+        raise Undecided(self)
 
     def twin(self, model: Model) -> Model:
         """The candidate's model once more: its shadow calls are queued and counted apart from the others."""
@@ -70,9 +70,9 @@ class Fork:
         return side(rollout, at), False
 
 
-class Forked(Exception):
+class Undecided(Exception):
     """The answer to a request depends on more than the name: whoever asked has to say it."""
 
-    def __init__(self, fork: Fork) -> None:
-        self.fork = fork
-        super().__init__(f"{fork.name}@{fork.alias}")
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        super().__init__(f"{split.name}@{split.alias}")
