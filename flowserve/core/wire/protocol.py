@@ -9,7 +9,7 @@ order of the header's tensors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -109,16 +109,27 @@ def parse_request(
     view = memoryview(body)
     request = decode_request(body if header_bytes is None else view[:header_bytes])
     if admit is not None:
-        shape = request.inputs[0].shape if request.inputs else []
-        timeout_us, priority = (number_of(request.parameters, name) for name in ("timeout", "priority"))
-        admit(max(0, shape[0]) if shape else 1, timeout_us, priority)
+        ask(admit, request.inputs[0].shape if request.inputs else (), request.parameters)
     binary = view[len(body) if header_bytes is None else header_bytes :]
     feed = _feed(request.inputs, binary, signature, regions)
-    wanted = wanted_outputs(request, signature, regions)
-    if not request.parameters:
+    return fitted(request, feed, signature, regions)
+
+
+def ask(admit: Admit, shape: Sequence[int], parameters: Parameters) -> None:
+    """Ask for a request whose first input has this shape."""
+    timeout_us, priority = number_of(parameters, "timeout"), number_of(parameters, "priority")
+    admit(max(0, shape[0]) if shape else 1, timeout_us, priority)
+
+
+def fitted(
+    request: AskedRequest, feed: dict[str, Array], signature: Signature, regions: Regions
+) -> InferRequest:
+    """Return a request whose inputs have been read. Raises `Refused` FS201, FS207, FS232."""
+    wanted, parameters = wanted_outputs(request, signature, regions), request.parameters
+    if not parameters:
         return InferRequest(request.id, feed, wanted)
-    timeout_us, priority = number_of(request.parameters, "timeout"), number_of(request.parameters, "priority")
-    return InferRequest(request.id, feed, wanted, timeout_us, priority, request.parameters)
+    timeout_us, priority = number_of(parameters, "timeout"), number_of(parameters, "priority")
+    return InferRequest(request.id, feed, wanted, timeout_us, priority, parameters)
 
 
 def decode_request(header: bytes | memoryview) -> AskedRequest:

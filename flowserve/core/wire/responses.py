@@ -6,7 +6,7 @@ Sources: as `protocol`. What is the same in every response of a model, which is 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -29,11 +29,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_response(
-    name: str,
-    version: int,
-    request: InferRequest,
-    outputs: Sequence[Array],
-    parameters: Mapping[str, bool | int | float | str] | None = None,
+    name: str, version: int, request: InferRequest, outputs: Sequence[Array]
 ) -> InferResponse:
     """Write the response of a model; `outputs` are in the order of `request.wanted`.
 
@@ -57,8 +53,6 @@ def encode_response(
     end = b"]"
     if request.id:
         end += b',"id":' + _encode(request.id)
-    if parameters:
-        end += b',"parameters":' + _encode(parameters)
     header = _opening(name, version) + b",".join(described) + end + b"}"
     return InferResponse(header, tuple(tensors), bool(tensors))
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
-from socket import AF_UNIX
+from socket import AF_UNIX, socket
 from typing import Generic, Protocol, TypeVar
 
+from flowc.plan.diagnostics import refuse
+from flowserve.core.wire.addresses import Unix
 from flowserve.core.wire.limits import Limits
+from flowserve.shell.wire.listening import BACKLOG, address_of, reason
 
 _SWEEP_S_MAX = 1.0
+_SHAKE_S = 10.0
 
 
 class Closing(Protocol):
@@ -39,6 +44,8 @@ class Connections(Generic[C]):
         self._loop = asyncio.get_running_loop()
         self._open: dict[C, None] = {}  # in the order in which they came
         self._changed = asyncio.Event()
+        self._acceptor: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
         self.draining = False
 
     def __iter__(self) -> Iterator[C]:
@@ -50,6 +57,28 @@ class Connections(Generic[C]):
 
     def __contains__(self, connection: C) -> bool:
         return connection in self._open
+
+    async def listen(
+        self, make: Callable[[], asyncio.Protocol], reserved: socket, tls: ssl.SSLContext | None
+    ) -> None:
+        """Accept connections at a reserved address, and check them. Raises `Refused` FS104.
+
+        TLS is for ports: what comes by a Unix socket has crossed no network, and its permissions say who may
+        ask. The socket's file is left to who has made it.
+        """
+        address = address_of(reserved)
+        try:
+            if isinstance(address, Unix):
+                acceptor = await self._loop.create_unix_server(make, sock=reserved, backlog=BACKLOG)
+            else:
+                shake_s = _SHAKE_S if tls else None
+                acceptor = await self._loop.create_server(
+                    make, sock=reserved, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=shake_s
+                )
+        except OSError as error:  # another process has bound the same address meanwhile, and listens already
+            refuse("FS104", f"the server cannot listen on `{address}`: {reason(error)}")
+        self._acceptor = acceptor
+        self._sweeper = self._loop.create_task(self.sweep())
 
     def opened(self, connection: C) -> bool:
         """Take note of a connection; false when there are too many."""
@@ -77,11 +106,20 @@ class Connections(Generic[C]):
                 connection.check(now)
 
     async def drain(self) -> bool:
-        """Finish what was begun, within `drain_s`. Returns whether that was enough.
+        """Accept no more and finish what was begun, within `drain_s`. Returns whether that was enough.
 
         Connections at rest stay open so long, so that `ready` can be seen to be false.
         """
         self.draining = True
+        if self._acceptor is not None:
+            self._acceptor.close()
+        try:
+            return await self._drained()
+        finally:
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+
+    async def _drained(self) -> bool:
         end = self._loop.time() + self._limits.drain_s
         while self._open and (left := end - self._loop.time()) > 0:
             if not any(connection.active for connection in self._open):

@@ -17,11 +17,10 @@ from typing import Protocol
 
 import msgspec
 
-from flowc.plan.diagnostics import Refused, refuse
+from flowc.plan.diagnostics import Refused
 from flowc.plan.exposition import accepts_openmetrics
 from flowserve.core.catalog.version import Cold, Version
 from flowserve.core.models.model import ByModel, Model
-from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.alike import Alike
 from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.coding import chosen_coding, unpacked
@@ -38,7 +37,6 @@ from flowserve.shell.wire.connection import AnswerObserver, Connection
 from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.http_inference import HttpInference
-from flowserve.shell.wire.listening import BACKLOG, address_of, reason
 from flowserve.shell.wire.lookout import Lookout
 from flowserve.shell.wire.observing import HttpObserver
 from flowserve.shell.wire.repository import FixedRepository, Repository
@@ -85,26 +83,17 @@ async def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    sweeper = loop.create_task(server.sweep())
-    address = address_of(listener)
-    create = loop.create_unix_server if isinstance(address, Unix) else loop.create_server
-    try:
-        # What comes by a Unix socket has crossed no network, and its permissions say who may ask.
-        security = server.security
-        tls = security.tls.context if security.tls and isinstance(address, Tcp) else None
-        acceptor = await create(lambda: Connection(server), sock=listener, backlog=BACKLOG, ssl=tls)
-    except OSError as error:  # another process has bound the same address meanwhile, and listens already
-        refuse("FS104", f"the server cannot listen: {reason(error)}")
+    tls = server.security.tls
+    await server.connections.listen(lambda: Connection(server), listener, tls.context if tls else None)
     endpoints = server.endpoints
     for opening in beside:
         endpoints.append(await opening(server))
     on_listening()
     await stop.wait()
-    acceptor.close()
     draining = loop.create_task(_drain(endpoints))
     hurrying = loop.create_task(hurry.wait())
     await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
-    for task in (sweeper, hurrying, draining):
+    for task in (hurrying, draining):
         task.cancel()
     return draining.done() and draining.result()
 
@@ -150,7 +139,6 @@ class Server:
         self.running: dict[Connection, HttpInference] = {}
         self.connections: Connections[Connection] = Connections(limits)
         self.settled = self.connections.settled
-        self.sweep = self.connections.sweep
         self.drain = self.connections.drain
 
     @property

@@ -25,11 +25,11 @@ from flowserve.core.wire.protocol import (
     AskedRequest,
     AskedTensor,
     InferRequest,
+    ask,
     demand_whole,
+    fitted,
     input_of,
-    number_of,
     slot_of,
-    wanted_outputs,
 )
 from flowserve.core.wire.shared import Regions, no_regions
 from flowserve.core.wire.tensors import from_binary, to_binary
@@ -64,18 +64,12 @@ def parse_infer(
     message: Any, signature: Signature, regions: Regions = no_regions, admit: Admit | None = None
 ) -> InferRequest:
     """Read a `ModelInferRequest` for a model of this signature. Raises `Refused` FS201 to FS207, FS232."""
+    parameters = parameters_of(message.parameters)
     if admit is not None:
-        shape = message.inputs[0].shape if message.inputs else []
-        given = parameters_of(message.parameters)
-        admit(max(0, shape[0]) if shape else 1, number_of(given, "timeout"), number_of(given, "priority"))
+        ask(admit, message.inputs[0].shape if message.inputs else (), parameters)
     feed = _feed(message, signature, regions)
     outputs = [AskedOutput(output.name, parameters_of(output.parameters)) for output in message.outputs]
-    asked = AskedRequest([], message.id, parameters_of(message.parameters), outputs)
-    wanted = wanted_outputs(asked, signature, regions)
-    if not asked.parameters:
-        return InferRequest(asked.id, feed, wanted)
-    timeout_us, priority = number_of(asked.parameters, "timeout"), number_of(asked.parameters, "priority")
-    return InferRequest(asked.id, feed, wanted, timeout_us, priority, asked.parameters)
+    return fitted(AskedRequest([], message.id, parameters, outputs), feed, signature, regions)
 
 
 def infer_response(name: str, version: int, request: InferRequest, outputs: Sequence[Array]) -> Any:

@@ -13,10 +13,9 @@ from functools import partial
 
 import msgspec
 
-from flowc.plan.diagnostics import Refused, refuse
+from flowc.plan.diagnostics import Refused
 from flowserve.core.catalog.version import Cold
 from flowserve.core.models.model import Model
-from flowserve.core.wire.addresses import Tcp, Unix
 from flowserve.core.wire.answers import Answer, describe, refusal
 from flowserve.core.wire.extension_routes import ExtensionRoute
 from flowserve.core.wire.grpc.descriptions import (
@@ -46,11 +45,8 @@ from flowserve.shell.wire.grpc.inference import GrpcInference
 from flowserve.shell.wire.http import Server
 from flowserve.shell.wire.http2.connection import Http2Connection
 from flowserve.shell.wire.http2.streams import Call, Stream
-from flowserve.shell.wire.listening import BACKLOG, address_of, reason
 from flowserve.shell.wire.repository import FixedRepository
 from flowserve.shell.wire.security import Security
-
-_SHAKE_S = 10.0
 
 
 async def listen(server: Server, reserved: socket.socket) -> GrpcServer:
@@ -104,29 +100,11 @@ class GrpcServer:
         self._open = {f"/{SERVICE.name}/{name}" for name in OPEN_METHODS} | set(health)
 
     async def listen(self, reserved: socket.socket) -> None:
-        """Begin to answer at a reserved address. Raises `Refused` FS104.
-
-        A Unix socket's file is left to who has made it.
-        """
-        address = address_of(reserved)
-        # What comes by a Unix socket has crossed no network, and its permissions say who may ask.
-        tls = self._security.tls.http2_context if self._security.tls and isinstance(address, Tcp) else None
-        make = partial(Http2Connection, self)
-        try:
-            if isinstance(address, Unix):
-                acceptor = await self._loop.create_unix_server(make, sock=reserved, backlog=BACKLOG)
-            else:
-                acceptor = await self._loop.create_server(
-                    make,
-                    sock=reserved,
-                    backlog=BACKLOG,
-                    ssl=tls,
-                    ssl_handshake_timeout=_SHAKE_S if tls else None,
-                )
-        except OSError as error:  # another process has bound the same address meanwhile, and listens already
-            refuse("FS104", f"the server cannot listen on `{address}`: {reason(error)}")
-        self._acceptor = acceptor
-        self._sweeper = self._loop.create_task(self.connections.sweep())
+        """Begin to answer at a reserved address. Raises `Refused` FS104."""
+        tls = self._security.tls
+        await self.connections.listen(
+            partial(Http2Connection, self), reserved, tls.http2_context if tls else None
+        )
 
     @property
     def open_connections(self) -> int:
@@ -140,13 +118,10 @@ class GrpcServer:
 
     async def drain(self) -> bool:
         """Finish what was begun, within `drain_s`. Returns whether that was enough."""
-        self._acceptor.close()
         self._health.end()
         for connection in self.connections:
             connection.leave()
-        finished = await self.connections.drain()
-        self._sweeper.cancel()
-        return finished
+        return await self.connections.drain()
 
     def begin(self, stream: Stream) -> None:
         """Give a stream its call, or end it."""

@@ -77,7 +77,7 @@ async def running(limits: Limits = Limits(), **models) -> AsyncIterator[Running]
     server = Server(serving, "1.2", limits)
     loop = asyncio.get_running_loop()
     acceptor = await loop.create_server(lambda: Connection(server), sock=bind("127.0.0.1", 0))
-    sweeper = asyncio.create_task(server.sweep())
+    sweeper = asyncio.create_task(server.connections.sweep())
     try:
         yield Running(server, acceptor)
     finally:
