@@ -183,11 +183,8 @@ class Server:
             route = route_of(received.method, received.target)
             if isinstance(route, Infer) or isinstance(route, Predict):  # noqa: SIM101 - a union costs 0.2 us
                 self._lookout.came()
-                inference, plain = (
-                    HttpInference(self, connection, received.began_s),
-                    isinstance(route, Predict),
-                )
-                return inference.begin(received, route.name, route.version, plain)
+                inference = HttpInference(self, connection, received.began_s)
+                return inference.begin(received, route.name, route.version, not isinstance(route, Infer))
             if isinstance(route, ExtensionRoute):
                 return self._extend(route, received, connection)
             try:

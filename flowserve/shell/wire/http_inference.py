@@ -56,7 +56,9 @@ class HttpInference(Inference[Answer]):
 
     def _read(self, model: Model, admit: Admit | None) -> InferRequest:
         host, received = self._host, self._received
-        body = unpacked(received.body, received.coding, host.limits.body_bytes)
+        body = received.body
+        if received.coding:
+            body = unpacked(body, received.coding, host.limits.body_bytes)
         if self._plain:
             return parse_plain(body, model.signature)
         header_bytes = None if received.header_bytes is None else _length(received.header_bytes)
