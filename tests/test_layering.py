@@ -142,10 +142,10 @@ FLOORS = {
         {"amounts", "clock", "lookout", "readiness", "saying", "teams"},
         {"host", "store"},
         {"log", "workers"},
-        {"values", "reasons", "execution", "loop"},
+        {"values", "reasons", "preparing", "execution", "loop"},
         {"chart", "showing"},
         {"exporting", "keeping"},
-        {"again", "cancelling", "demands", "launch", "presenting", "repair"},
+        {"again", "cancelling", "conducting", "demands", "launch", "presenting", "repair"},
         {"simulating"},
     ],
     "flowserve.core": [

@@ -7,11 +7,16 @@ only what the command that is called needs is made: people and scripts start the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
+from flowc.plan.lean import import_argparse
+
+_COLUMNS = 80  # where there is no terminal
 _F = TypeVar("_F", bound=Callable[..., None])
 
 
@@ -72,13 +77,12 @@ class App:
         if name not in self._commands:
             self._explain()
         function, arguments = self._commands[name]
-        import argparse
-
+        argparse = import_argparse()
         parser = argparse.ArgumentParser(
             f"{self._name} {name}",
             description=_first_line(function),
             epilog=_other_lines(function),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=_columns() - 2),
             allow_abbrev=False,
         )
         for names, settings, _ in arguments:
@@ -103,8 +107,7 @@ class App:
 
     def _explain(self) -> NoReturn:
         """Answer `--help` and `--version`, and a command line that names no command."""
-        import argparse
-
+        argparse = import_argparse()
         for group in self.groups:
             __import__(group.module)
         parser = argparse.ArgumentParser(
@@ -112,7 +115,7 @@ class App:
             usage=f"{self._name} [-h] [--version] COMMAND ...",
             description=self._about,
             epilog="\n".join(self._listing()),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=_columns() - 2),
             allow_abbrev=False,
         )
         version = f"{self._name} {_version()}" if "--version" in sys.argv else ""
@@ -128,11 +131,10 @@ class App:
 
     def _listing(self) -> Iterator[str]:
         """Every command with a sentence, under its heading."""
-        import shutil
         import textwrap
 
         groups = self.groups or (Group("commands", "", tuple(self._commands)),)
-        wide = shutil.get_terminal_size().columns - 2
+        wide = _columns() - 2
         column = max(len(name) for name in self._commands) + 4
         for i, group in enumerate(groups):
             yield from ["", f"{group.heading}:"][i == 0 :]
@@ -151,6 +153,17 @@ def _joined(words: list[str], names: set[str]) -> list[str]:
         else:
             found.append(word)
     return found
+
+
+def _columns() -> int:
+    """How wide the terminal is, as `shutil` tells, which brings much else along."""
+    with contextlib.suppress(KeyError, ValueError):
+        if (columns := int(os.environ["COLUMNS"])) > 0:
+            return columns
+    with contextlib.suppress(ValueError, OSError):
+        if sys.__stdout__ is not None:
+            return os.get_terminal_size(sys.__stdout__.fileno()).columns or _COLUMNS
+    return _COLUMNS
 
 
 def _first_line(function: Callable[..., None]) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,20 +20,42 @@ else:
         except ImportError:
             from hashlib import sha256
 
-__all__ = ["import_msgspec", "sha256"]
+__all__ = ["import_argparse", "import_msgspec", "sha256"]
 
 
 def import_msgspec() -> None:
-    """Import msgspec without typing_extensions, where nobody has imported that yet.
+    """Import msgspec without typing_extensions and `platform`, where nobody has imported those yet.
 
-    msgspec asks for its `get_type_hints` first, and takes that of `typing` where it is not installed: for the
-    Pythons that are supported here, both do the same. But it brings `inspect`, `ast` and `tokenize` along,
-    which takes longer than msgspec itself.
+    msgspec asks for `get_type_hints` of the former first, and takes that of `typing` where it is not
+    installed: for the Pythons that are supported here, both do the same. But it brings `inspect`, `ast` and
+    `tokenize` along, which takes longer than msgspec itself. Of `platform`, `uuid` wants the system's name.
     """
-    if "msgspec" in sys.modules or "typing_extensions" in sys.modules:
+    if "msgspec" in sys.modules:
         return
-    sys.modules["typing_extensions"] = None  # type: ignore[assignment] # as Python marks what is not there
-    try:
+    platform = ModuleType("platform")
+    vars(platform)["system"] = lambda: os.uname().sysname
+    # `None` is how Python marks what is not there.
+    with _instead_of("typing_extensions", None), _instead_of("platform", platform):
         import msgspec  # noqa: F401
+
+
+def import_argparse() -> ModuleType:
+    """Import argparse without `gettext` and what that imports, where nobody has: its texts stay English."""
+    gettext = ModuleType("gettext")
+    vars(gettext)["gettext"] = lambda text: text
+    vars(gettext)["ngettext"] = lambda one, many, count: one if count == 1 else many
+    with _instead_of("gettext", gettext):
+        import argparse
+    return argparse
+
+
+@contextlib.contextmanager
+def _instead_of(name: str, module: ModuleType | None) -> Iterator[None]:
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = module  # type: ignore[assignment]
+    try:
+        yield
     finally:
-        del sys.modules["typing_extensions"]
+        del sys.modules[name]

@@ -91,8 +91,8 @@ def show(run: str, gantt: bool, svg: Path | None, junit: Path | None, state: Pat
 )
 def logs(run: str, node: str, attempt: int, timestamps: bool, state: Path, as_json: bool) -> None:
     """Print what a node wrote to standard output and error."""
-    from flowrun.shell.execution import log_path
     from flowrun.shell.log.finding import state_of, task_of
+    from flowrun.shell.preparing import log_path
     from flowrun.shell.workers.output import text_of
 
     log = open_log(state)

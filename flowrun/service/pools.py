@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flowc.plan.model import Plan
-from flowrun.shell.execution import prepare
 from flowrun.shell.log.home import Home
+from flowrun.shell.preparing import prepare
 from flowrun.shell.readiness import Readiness
 from flowrun.shell.workers.forkserver import start_zygote
 from flowrun.shell.workers.pool import Pool

@@ -23,10 +23,11 @@ from flowrun.core.sharing.teams import Sharing
 from flowrun.core.state import State
 from flowrun.service import admission
 from flowrun.service.aside import Aside
-from flowrun.shell.demands import bound, demand_environment, demand_feasible, demand_named, versions_for
+from flowrun.shell.demands import demand_environment, demand_feasible, demand_named, versions_for
 from flowrun.shell.log.home import Home
 from flowrun.shell.log.reopening import reopened
 from flowrun.shell.log.runlog import RunLog
+from flowrun.shell.preparing import bound
 from flowrun.shell.teams import fair
 
 

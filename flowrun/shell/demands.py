@@ -1,24 +1,15 @@
-"""What has to hold before a plan is executed: of its inputs, of this host, of its environment."""
+"""What has to hold before a plan is executed: of this host, of its environment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused
 from flowc.plan.host import lacking, nearest
 from flowc.plan.model import Plan, site_of
 from flowc.plan.packages import installed
-from flowc.plan.registry import examine
-from flowrun.core.inputs import bind
-from flowrun.core.model import Capacity, Inputs
+from flowrun.core.model import Capacity
 from flowrun.core.pool import can_ever_fit
-from flowrun.core.state import State
-
-
-def bound(plan: Plan, given: Sequence[str], before: State | None) -> Inputs:
-    """The values of a plan's inputs: as given, as they were before, or by default; or `Refused`."""
-    classes = {structure.type: structure for structure in plan.structures}
-    return bind(plan.header, given, before.inputs if before else None, classes, examine)
 
 
 def versions_for(plan: Plan) -> dict[str, str]:

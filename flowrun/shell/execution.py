@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol, assert_never
 
 import msgspec
-from blake3 import blake3
 
-from flowc.plan.model import Plan
 from flowrun.core.changes import (
     AnyChange,
     Block,
@@ -46,13 +42,11 @@ from flowrun.shell.clock import now_ms
 from flowrun.shell.host.affinity import Cpus
 from flowrun.shell.host.leases import Leases
 from flowrun.shell.log.home import Home
+from flowrun.shell.preparing import file_name
 from flowrun.shell.reasons import with_reason
 from flowrun.shell.values import Unfit, Values
 from flowrun.shell.workers.messages import Spawn
 from flowrun.shell.workers.pool import Pool
-
-_SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+-[]#~,")
-_LONGEST_NAME = 150
 
 
 class Watcher(Protocol):
@@ -208,7 +202,7 @@ class Execution:
             site.imports,
             self._hidden[site.site],
             self.run,
-            f"{self._scratch}/{_file_name(start.node)}.{start.key[:16]}",
+            f"{self._scratch}/{file_name(start.node)}.{start.key[:16]}",
             site.isolation,
             self._cpus.take((self.run, start.node, start.attempt), start.placement.cpus),
             bool(site.pickles),
@@ -223,40 +217,3 @@ class Execution:
             if imports in self._cold:
                 self._cold.discard(imports)
                 self.pool.foresee(imports)
-
-
-def log_path(home: Home, run: str, node: str, attempt: int) -> Path:
-    """The file with an attempt's output: `logs/tree.1.log`, with `%` for each `/` in the node's id.
-
-    There is none if nothing was printed.
-    """
-    return home.run_folder(run) / "logs" / log_name(node, attempt)
-
-
-def log_name(node: str, attempt: int) -> str:
-    """The name of that file in its folder."""
-    return f"{_file_name(node)}.{attempt}.log"
-
-
-def _file_name(node: str) -> str:
-    """Characters that a file system may not like become `%`, and long ids are cut.
-
-    A piece of a hash then keeps their names apart.
-    """
-    if len(node) <= _LONGEST_NAME and _SAFE.issuperset(node):
-        return node
-    safe = "".join(c if c in _SAFE else "%" for c in node)[:_LONGEST_NAME]
-    if safe.replace("%", "/") != node:
-        safe += f"~{blake3(node.encode()).hexdigest()[:8]}"
-    return safe
-
-
-def prepare(pool: Pool, plan: Plan, home: Home) -> None:
-    """Have a pool import a plan's operators, and keep the logs of its nodes."""
-    log = home.prepare()
-    pool.prepare(Path(plan.header.root), home.folder, log, functools.partial(log_path, home), operators(plan))
-
-
-def operators(plan: Plan) -> dict[str, tuple[str, ...]]:
-    """The plan's operators, in order of first use, with the modules that they import when they run."""
-    return {site.op: site.imports for site in plan.sites if site.control not in ("branch", "choose")}

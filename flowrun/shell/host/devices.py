@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from flowc.plan.host import visible_gpus
 from flowc.plan.machine import memory_bytes, processors
 from flowrun.core.model import Capacity, Gpu
 from flowrun.shell.host import nvlink
+from flowrun.shell.host.gpu_memory import has_driver
 
 _MB = 1024 * 1024
 
@@ -50,9 +50,7 @@ def detect_gpus(tell: Callable[[str], None] = _nothing) -> tuple[Gpu, ...]:
     Indices are NVML's, in PCI bus order; workers are given GPUs by CUDA_DEVICE_ORDER=PCI_BUS_ID to match. A
     GPU in MIG mode is left out, and told of: CUDA cannot use it whole, and its instances have no such index.
     """
-    try:
-        ctypes.CDLL("libnvidia-ml.so.1")  # what NVML's bindings load; a look at it saves importing them
-    except OSError:
+    if not has_driver():
         return ()
     import pynvml
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 from collections.abc import Collection
 from typing import Any
 
 _MB = 1024 * 1024
+
+
+def has_driver() -> bool:
+    """Whether there is what NVML's bindings load: they are not imported for nothing."""
+    import _ctypes  # without the types of `ctypes`: a third of the time
+
+    try:
+        _ctypes.dlopen("libnvidia-ml.so.1", 0)
+    except OSError:
+        return False
+    return True
 
 
 class GpuMemory:
@@ -37,10 +47,7 @@ class GpuMemory:
     def _load(self) -> bool:
         if self._is_there is None:
             self._is_there = False
-            with contextlib.suppress(OSError):
-                ctypes.CDLL(
-                    "libnvidia-ml.so.1"
-                )  # what NVML's bindings load: they are not imported for nothing
+            if has_driver():
                 import pynvml
 
                 with contextlib.suppress(pynvml.NVMLError):

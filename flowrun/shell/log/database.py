@@ -7,6 +7,7 @@ carry check sums, which are verified when they are read. The layout is specified
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,7 +61,6 @@ _ROW = """
 SELECT position, count, sum, body FROM changes WHERE run = ? AND position <= ? ORDER BY position DESC LIMIT 1
 """
 _encode = msgspec.json.Encoder().encode_lines
-_decode = msgspec.json.Decoder(AnyChange).decode_lines
 
 
 class Batch(NamedTuple):
@@ -230,7 +230,13 @@ def _verified(run: str, position: int, count: int, check: int, body: Any) -> lis
     # A flipped bit may have made another type of a value.
     if not isinstance(body, bytes) or check != _sum(body, run, position, count):
         raise _mangled(run, position)
-    return _decode(body)
+    return _decoder().decode_lines(body)
+
+
+@functools.cache
+def _decoder() -> msgspec.json.Decoder[AnyChange]:
+    """Made when something is read: it takes longer than to write what begins a run."""
+    return msgspec.json.Decoder(AnyChange)
 
 
 def _mangled(run: str, position: int) -> Mangled:

@@ -28,7 +28,6 @@ _TAG = """
 INSERT INTO tags SELECT ?1, coalesce((SELECT max(position) + 1 FROM tags WHERE run = ?1), 0), ?2
 """
 _encode = msgspec.json.Encoder().encode
-_tagged = msgspec.json.Decoder(Tagged)
 
 Facts = dict[str, dict[str, Any]]  # by kind (`input`, `metric`, `tag`) and name
 Statement = tuple[str, tuple[object, ...]]
@@ -61,7 +60,7 @@ def tag(db: sqlite3.Connection, run: str, tagged: Tagged) -> None:
 def tags(db: sqlite3.Connection, run: str) -> list[Tagged]:
     """All that was ever said of a run's tags, in order. `sqlite3.Error`, `msgspec.DecodeError`."""
     rows = db.execute("SELECT body FROM tags WHERE run = ? ORDER BY position", (run,))
-    return [_tagged.decode(body) for (body,) in rows]
+    return [msgspec.json.decode(body, type=Tagged) for (body,) in rows]
 
 
 def known(db: sqlite3.Connection) -> dict[str, Facts]:
@@ -71,7 +70,7 @@ def known(db: sqlite3.Connection) -> dict[str, Facts]:
         found.setdefault(run, {}).setdefault(kind, {})[name] = msgspec.json.decode(value)
     for run, body in db.execute("SELECT run, body FROM tags ORDER BY run, position"):
         of = found.setdefault(run, {}).setdefault("tag", {})
-        for name, value in _tagged.decode(body).tags.items():
+        for name, value in msgspec.json.decode(body, type=Tagged).tags.items():
             of.pop(name, None)
             if value:
                 of[name] = value

@@ -12,16 +12,15 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 from blake3 import blake3
 
-from flowc.plan import codec, known
+from flowc.plan import codec
 from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, print_diagnostics, refuse
 from flowc.plan.model import Header, Plan
 from flowrun.core.changes import AnyChange, Opened, Tagged
-from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
 from flowrun.core.model import Capacity
 from flowrun.core.state import State
 from flowrun.shell.log import database, facts
@@ -30,6 +29,9 @@ from flowrun.shell.log.locks import is_locked
 from flowrun.shell.log.made import Made
 from flowrun.shell.log.results import Results
 from flowrun.shell.log.writer import Writer
+
+if TYPE_CHECKING:
+    from flowrun.core.history import Measured
 
 _PATIENCE_S = 10.0
 _OTHERS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -173,6 +175,8 @@ class RunLog:
             refuse("FR305", f"the run log has lost the plan {digest[:12]}", self.place)
         if not isinstance(row[0], bytes) or blake3(row[0]).hexdigest() != digest:
             _refuse(database.Mangled(f"the plan {digest[:12]} is damaged"), self.place)
+        from flowc.plan import known
+
         try:
             return known.decode(row[0])
         except msgspec.DecodeError:  # of another version, maybe: the codec says what is wrong
@@ -215,6 +219,8 @@ class RunLog:
 
     def history(self) -> Measured:
         """What the operators of all runs took, and what the runner added."""
+        from flowrun.core.history import Call, Loop, Measured, calls, loops, modules, runner, summarise
+
         plans: dict[str, Plan] = {}
         measured: list[Call] = []
         unfolded: list[Loop] = []

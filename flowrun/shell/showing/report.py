@@ -14,8 +14,8 @@ from flowrun.core.control import flat
 from flowrun.core.model import Artifact, Failure, Inputs, Origin, Usage
 from flowrun.core.state import State
 from flowrun.core.task import Task
-from flowrun.shell.execution import log_name, log_path
 from flowrun.shell.log.home import Home
+from flowrun.shell.preparing import log_name, log_path
 from flowrun.shell.store.artifacts import Damaged, Missing, Source
 from flowrun.shell.values import Unfit, Values, loaded
 from flowrun.shell.workers.output import text_of

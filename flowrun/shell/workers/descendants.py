@@ -7,7 +7,6 @@ into a session of its own, is found below it still, and a process without childr
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -21,12 +20,12 @@ _PATIENCE_S = 5  # for the end of what was killed; only what hangs in the kernel
 
 def adopt_orphans() -> None:
     """Become the parent of the orphans below this process (Linux)."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def signal_at_parents_death(number: int) -> None:
     """Have the kernel send this process a signal when the one that forked it is gone (Linux)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def children(pid: int) -> list[int]:
@@ -86,6 +85,12 @@ def end_children(spares: Callable[[int], bool] = lambda _: False) -> bool:
         if time.monotonic() > deadline:
             return False
     return True
+
+
+def _prctl(option: int, value: int) -> None:
+    import ctypes  # takes a while: the scheduler does not need it before the first node is on its way
+
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _reap(child: int, deadline: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import functools
 import os
 import socket
 import struct
@@ -167,14 +168,33 @@ News = Forked | Unforked | Reaped | Loaded
 _orders = msgspec.msgpack.Decoder(Order)
 _attempts = msgspec.msgpack.Decoder(Spawn)
 _encode = msgspec.msgpack.Encoder().encode
-decode_news = msgspec.msgpack.Decoder(News).decode
-decode_report = msgspec.msgpack.Decoder(Ended | Told).decode
 
 
 def frame(message: Message) -> bytes:
     """A message as it goes over the stream, whatever its size."""
     data = _encode(message)
     return _LENGTH.pack(len(data)) + data
+
+
+def decode_news(body: bytes) -> News:
+    """What a zygote tells; `msgspec.DecodeError`."""
+    return _news().decode(body)
+
+
+def decode_report(body: bytes) -> Ended | Told:
+    """What a worker tells; `msgspec.DecodeError`."""
+    return _reports().decode(body)
+
+
+# Made when the first one comes: by then nobody waits for the scheduler.
+@functools.cache
+def _news() -> msgspec.msgpack.Decoder[News]:
+    return msgspec.msgpack.Decoder(News)
+
+
+@functools.cache
+def _reports() -> msgspec.msgpack.Decoder[Ended | Told]:
+    return msgspec.msgpack.Decoder(Ended | Told)
 
 
 def receive_order(source: socket.socket) -> tuple[Order, list[int]] | None:

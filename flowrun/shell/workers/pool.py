@@ -147,6 +147,8 @@ class Pool:
 
     def close(self) -> None:
         """Let the zygotes end, and with them every worker; `wait` until they have."""
+        if self._is_closed:
+            return
         self._is_closed = True
         if all(not worker.threads for worker in self._workers.values()):
             # Nothing has run: it may still be importing, and need not go on.

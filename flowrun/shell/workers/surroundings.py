@@ -19,7 +19,7 @@ from flowrun.shell.host.cgroups import Confined
 from flowrun.shell.host.memory import mapped_kb
 from flowrun.shell.workers.descendants import end_children, have_children
 from flowrun.shell.workers.messages import Spawn
-from flowrun.shell.workers.places import beat_file
+from flowrun.shell.workers.places import beat_file, remove
 
 # Of memory that a node left behind in its process. What is larger was worth a fork to get rid of.
 _MOST_KEPT_KB = 128 * 1024
@@ -136,12 +136,12 @@ class Surroundings:
         except FileNotFoundError:
             pass
         try:
-            _remove(folder)
+            remove(folder)
         except (OSError, RecursionError):  # it is another user's, or too deep: it stays as it is
             folder = self._folder = f"{folder}+"
             self._original[b"PWD"] = os.fsencode(folder)
             os.environ["PWD"] = folder
-            _remove(folder)
+            remove(folder)
         os.makedirs(folder, 0o700, exist_ok=True)
         os.chdir(folder)
         # No clock gives this time: whatever is done in the folder changes it, however soon.
@@ -252,19 +252,3 @@ _MODULES: dict[str, Callable[[Any], None]] = {
     "numpy.random": _seed_numpy,
     "torch": _put_torch_back,
 }
-
-
-def _remove(path: str) -> None:
-    """Remove a file, or a folder with all that is in it, also where it was made hard to."""
-    try:
-        os.unlink(path)
-        return
-    except FileNotFoundError:
-        return
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.chmod(path, 0o700)
-    with os.scandir(path) as entries:
-        for entry in list(entries):
-            _remove(entry.path)
-    os.rmdir(path)

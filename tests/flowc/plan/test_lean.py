@@ -23,6 +23,17 @@ def test_msgspec_comes_alone_and_can_do_the_same():
     assert run(code) == "False [1] True"
 
 
+def test_uuids_and_the_platform_are_as_ever():
+    code = (
+        "import sys; from flowc.plan.lean import import_msgspec; import_msgspec()\n"
+        "print('platform' in sys.modules, end=' ')\n"
+        "import platform, uuid, msgspec; made = uuid.uuid1()\n"
+        "read = msgspec.json.decode(msgspec.json.encode(made), type=uuid.UUID)\n"
+        "print(platform.system() != '', read == made)"
+    )
+    assert run(code) == "False True True"
+
+
 def test_who_has_typing_extensions_keeps_it():
     code = (
         "import sys, typing_extensions as before; from flowc.plan.lean import import_msgspec\n"

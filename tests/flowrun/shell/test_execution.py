@@ -1,4 +1,4 @@
-"""The loop's own decisions: names of logs, values of inputs, reasons of kills."""
+"""The loop's own decisions: values of inputs, reasons of kills."""
 
 import pytest
 from graphs import host, plan
@@ -10,7 +10,7 @@ from flowrun.core.pool import Pool
 from flowrun.core.scheduler.request import Lane
 from flowrun.core.scheduler.scheduler import Scheduler
 from flowrun.core.state import Shared, State
-from flowrun.shell.execution import Execution, log_path, operators
+from flowrun.shell.execution import Execution
 from flowrun.shell.host.affinity import Cpus
 from flowrun.shell.host.leases import Leases
 from flowrun.shell.log.home import Home
@@ -192,37 +192,7 @@ class TestReasons:
         assert killed("a timeout=1500", reason, own) == own
 
 
-class TestLogs:
-    def names(self, tmp_path, *ids):
-        state = State(plan("\n".join(ids)), {})
-        return [log_path(Home(tmp_path), "main-1", task.node.id, 2).name for task in state.tasks]
-
-    def test_are_named_after_node_and_attempt(self, tmp_path):
-        assert self.names(tmp_path, "tree", "prep/clean", "fit[2024-01]#2") == [
-            "tree.2.log",
-            "prep%clean.2.log",
-            "fit[2024-01]#2.2.log",
-        ]
-
-    def test_have_different_names(self, tmp_path):
-        ids = ["a[x/y]", "a[x:y]", "a[x%y]", "a[x*y]", "a[ä]", "a[ö]", f"a[{'x' * 300}]", f"a[{'x' * 301}]"]
-        names = self.names(tmp_path, *ids)
-        assert len({name.lower() for name in names}) == len(ids)
-
-    def test_have_names_that_a_file_system_takes(self, tmp_path):
-        ids = ["..", "a[日本" + "語" * 200 + "]", "a[\t]".replace("\t", "\u2028"), "a[x]" * 100]
-        for name in self.names(tmp_path, *ids):
-            assert len(name.encode()) <= 200
-            assert name.isascii()
-            assert "/" not in name
-            (tmp_path / name).touch()
-
-
 def test_a_field_of_an_input():
     state = State(plan(""), {"n": {"deep": [1, 2]}})
     assert Values(state, None).located({"input": "n", "at": ["deep"]}) == {"value": [1, 2]}
     assert Values(state, None).located({"input": "n"}) == {"value": {"deep": [1, 2]}}
-
-
-def test_operators_in_order_of_first_use():
-    assert list(operators(plan("b op=m:f\na op=m:g\nc op=m:f"))) == ["m:f", "m:g"]

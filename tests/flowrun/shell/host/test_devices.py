@@ -1,6 +1,6 @@
 """What a host has: by psutil and a made-up NVML, and as files pretend it."""
 
-import ctypes
+import _ctypes
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -38,7 +38,7 @@ def fake_nvml(monkeypatch, gpus, broken=()):
     function("nvmlDeviceGetUUID", lambda gpu: gpu[1])
     function("nvmlDeviceGetMemoryInfo", lambda gpu: SimpleNamespace(total=gpu[2] * MB))
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: None)
+    monkeypatch.setattr(_ctypes, "dlopen", lambda name, mode: 0)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return nvml
 
@@ -104,10 +104,10 @@ class TestNvml:
         assert devices.detect_gpus() == (Gpu(0, "A100", 10),)
 
     def test_no_driver_is_normal_and_costs_no_import(self, monkeypatch):
-        def absent(name):
+        def absent(name, mode):
             raise OSError("cannot open shared object file")
 
-        monkeypatch.setattr(ctypes, "CDLL", absent)
+        monkeypatch.setattr(_ctypes, "dlopen", absent)
         monkeypatch.setitem(sys.modules, "pynvml", None)  # importing it would raise
         assert devices.detect_gpus() == ()
 

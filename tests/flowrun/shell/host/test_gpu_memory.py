@@ -1,4 +1,4 @@
-import ctypes
+import _ctypes
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -26,7 +26,7 @@ def driver(monkeypatch):
     nvml.nvmlDeviceGetComputeRunningProcesses = processes
     nvml.nvmlDeviceGetMemoryInfo = lambda gpu: SimpleNamespace(used=3000 * MB)
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: None)
+    monkeypatch.setattr(_ctypes, "dlopen", lambda name, mode: 0)
     return gpus
 
 
@@ -50,9 +50,9 @@ def test_a_gpu_that_does_not_answer_counts_nothing(driver):
 
 
 def test_without_a_driver_it_is_nothing(monkeypatch):
-    def missing(name):
+    def missing(name, mode):
         raise OSError(name)
 
-    monkeypatch.setattr(ctypes, "CDLL", missing)
+    monkeypatch.setattr(_ctypes, "dlopen", missing)
     gpus = GpuMemory()
     assert gpus.held_mb({1}, [0], whole=True) == gpus.held_mb({1}, [0], whole=False) == 0

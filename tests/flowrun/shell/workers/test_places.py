@@ -37,3 +37,14 @@ def test_what_lies_there_goes_at_the_end(tmp_path):
     os.makedirs(f"{places.path(places.take())}/left/behind")
     places.clear()
     assert os.listdir(tmp_path / "0") == []
+
+
+def test_what_resists_goes_as_well(tmp_path):
+    places = Places(tmp_path)
+    left = f"{places.path(places.take())}/left"
+    os.makedirs(f"{left}/behind")
+    os.symlink(tmp_path, f"{left}/to_elsewhere")
+    os.chmod(left, 0)
+    places.clear()
+    assert os.listdir(tmp_path / "0") == []
+    assert tmp_path.is_dir()
