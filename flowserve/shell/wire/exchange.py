@@ -11,7 +11,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.arrays import Array
-from flowserve.core.engine.calls import Call, Done, priority_of, rows_of
+from flowserve.core.engine.calls import Call, Done, Overloaded, priority_of, rows_of
 from flowserve.core.engine.tally import Stamps
 from flowserve.core.models.model import ByModel, Model
 from flowserve.core.observe.ended import Stages
@@ -29,6 +29,7 @@ from flowserve.shell.rollout.trials import Trial
 from flowserve.shell.wire.connection import AnswerObserver, Connection
 from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.observing import Ran
+from flowserve.shell.wire.refusals import Refusals
 
 _log = logging.getLogger("flowserve")
 # Up to this, bodies are read and written on the loop, in about a millisecond at most.
@@ -44,6 +45,7 @@ class Host(Protocol):
     engine: LoopEngine
     extensions: Extensions
     readers: ByModel[Alike]
+    refusals: Refusals
     observer: AnswerObserver | None
     exchanges: dict[Connection, Exchange]
     """What connections wait for."""
@@ -67,6 +69,7 @@ class Exchange:
         "_read_s",
         "_reading_s",
         "_received",
+        "_refused_early",
         "_request",
         "_run_ms",
         "_server",
@@ -93,6 +96,7 @@ class Exchange:
         self._answer: Answer | None = None
         self._call: Call | None = None
         self._later = False
+        self._refused_early = False
         self._outputs: list[Array] | None = None
         self._run_ms = 0.0
         # When it came to each stage, on the clock of `perf_counter`.
@@ -121,7 +125,12 @@ class Exchange:
             self._trial.ended(ok=False)
 
     def _admit(self, rows: int, timeout_us: int, priority: int) -> None:
-        self._server.engine.check(self._model, rows, self._deadline_ms(timeout_us), priority_of(priority))
+        deadline_ms = self._deadline_ms(timeout_us)
+        try:
+            self._server.engine.check(self._model, rows, deadline_ms, priority_of(priority))
+        except Overloaded:
+            self._refused_early = True
+            raise
 
     def _deadline_ms(self, timeout_us: int) -> float | None:
         return self._server.engine.now_ms() + timeout_us / 1e3 if timeout_us else None
@@ -202,6 +211,8 @@ class Exchange:
                 tally.refused(answer.status, answer.reason)
             if self._server.observer is not None:
                 self._observe(answer, queue_ms, run_ms)
+            elif self._refused_early and self._trial is None:
+                self._server.refusals.learn(self._received, self._model, answer)
             if self._later:
                 del self._server.exchanges[self._connection]
                 self._connection.answered(answer)
