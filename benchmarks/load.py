@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks import serving
 
 _PATIENCE_S = 5.0
@@ -92,9 +94,12 @@ def asker(host: str, port: int, request: bytes, sleeps: bool = False) -> Callabl
 
 
 def closed_loop(
-    host: str, port: int, request: bytes, connections: int, seconds: float
+    host: str, port: int, request: bytes, connections: int, seconds: float, status: int = 200
 ) -> tuple[float, dict[str, float]]:
-    """Answers a second and their latencies in microseconds, each connection asking again once answered."""
+    """Answers a second and their latencies in microseconds, each connection asking again once answered.
+
+    Raises `OSError` when another status is answered than this.
+    """
     lines = {line.socket.fileno(): line for line in (Line(host, port) for _ in range(connections))}
     poll = select.epoll()
     for number in lines:
@@ -111,7 +116,7 @@ def closed_loop(
             for number, _ in poll.poll(0):
                 line = lines[number]
                 if (answer := line.answer()) is not None:
-                    if answer != 200:
+                    if answer != status:
                         raise OSError(f"it answers {answer}")
                     took.append(time.perf_counter() - line.began)
                     line.ask(request)
@@ -123,35 +128,52 @@ def closed_loop(
     return round(rate, 1), serving.percentiles([value * 1e6 for value in took])
 
 
+class OpenLoop(msgspec.Struct):
+    """What became of requests that were asked at a fixed rate, in microseconds."""
+
+    took: dict[int, list[float]]
+    """By status, from when a request was due, until its answer was read."""
+    late: list[float]
+    """How long after they were due requests were sent: what the client itself is to blame for."""
+    unsent: int = 0
+    """For these no connection was free."""
+
+
 def open_loop(
     host: str, port: int, request: bytes, per_s: float, seconds: float, connections: int
-) -> dict[int, list[float]]:
-    """Microseconds by status, asking at a fixed rate; status 0 stands for what found no connection free."""
+) -> OpenLoop:
+    """Ask at a fixed rate, whatever is answered, and wait for what is still to come for a second at most.
+
+    A request counts from when it was due: one that the client sends late, since it was busy or had no
+    processor, has waited as well.
+    """
     lines = {line.socket.fileno(): line for line in (Line(host, port) for _ in range(connections))}
     poll = select.epoll()
     for number in lines:
         poll.register(number, select.EPOLLIN)
     free = deque(lines.values())
-    took: dict[int, list[float]] = {0: []}
-    began, asked, end = time.perf_counter(), 0, seconds + 1.0
-    while (passed := time.perf_counter() - began) < end:
-        due = int(min(passed, seconds) * per_s) - asked
-        for _ in range(due):
+    found = OpenLoop({}, [])
+    began, asked, total = time.perf_counter(), 0, int(per_s * seconds)
+    while (passed := time.perf_counter() - began) < seconds + 1.0:
+        while asked < total and (due := asked / per_s) <= passed:
             asked += 1
-            if free:
-                free.popleft().ask(request)
-            else:
-                took[0].append(0.0)
+            if not free:
+                found.unsent += 1
+                continue
+            line = free.popleft()
+            line.ask(request)
+            found.late.append((line.began - began - due) * 1e6)
+            line.began = began + due
         for number, _ in poll.poll(0):
             line = lines[number]
             if (answer := line.answer()) is not None:
-                took.setdefault(answer, []).append((time.perf_counter() - line.began) * 1e6)
+                found.took.setdefault(answer, []).append((time.perf_counter() - line.began) * 1e6)
                 free.append(line)
         if passed > seconds and len(free) == connections:
             break
     for line in lines.values():
         line.socket.close()
-    return took
+    return found
 
 
 def place(process: int, cores: set[int]) -> None:

@@ -1,66 +1,139 @@
-"""Ten times what a model can do, for a while: what is answered in time, how fast the rest is refused."""
+"""Ten times what a model can do, for a while: what is answered in time, how fast the rest is refused.
+
+The model (256 -> 4096 -> 4096 -> 10, about 3 ms a run) runs on a thread, and shares the server's only core
+with the loop that refuses; the client has the other core and never sleeps.
+
+**Capacity** is what four connections get that ask again once answered, which keeps the core busy: the mean of
+before and after, since a machine does not always do the same. **Goodput** counts what came by the deadline,
+as the client saw it. Requests are sent at a fixed rate, whatever is answered, and count from when they were
+*due*: `late_us` is how much of that was the client's own doing, or of who else wanted its core.
+`slightly_of_capacity` is the goodput of the same client at 1.2 times the capacity.
+
+`loop` and `runs` are the shares of the core that the loop and the model had; with what is due to the loop for
+those that are answered, `runs_of_capacity` is the goodput that the processor's time allows, whatever else has
+slowed the runs meanwhile. `us_a_refusal` is what the loop took for one: what it took in all, less what it
+takes for each request answered when none is refused. `bare` is the least: a protocol of uvloop and httptools
+that refuses all it is asked, with no model beside it.
+"""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from benchmarks import harness, load, serving
 
 SIZES = (256, 4096, 4096, 10)
 
 
+class Used(msgspec.Struct):
+    """Seconds of processor, by the thread that answers and by those that run models."""
+
+    loop: float
+    runs: float
+
+    def __sub__(self, before: Used) -> Used:
+        return Used(self.loop - before.loop, self.runs - before.runs)
+
+
 def measure(seconds: float, times: float, deadline_ms: float, rows: int, connections: int) -> dict[str, Any]:
-    """Measure the capacity with a few connections, then offer `times` as much."""
+    """Measure the capacity, offer a little more, then `times` as much, and measure again."""
     harness.byte_compile()
     patient = serving.post(serving.json_body(SIZES[0], rows))
     hurried = serving.post(serving.json_body(SIZES[0], rows, deadline_ms))
+    short = max(2.0, seconds / 5)
     with (
         tempfile.TemporaryDirectory() as name,
         serving.flowserve(Path(name), SIZES, "--no-batching") as (host, port, process),
     ):
-        capacity, _ = load.pinned(load.closed_loop, host, port, patient, 4, max(2.0, seconds / 5))
-        before_mb, before_s = _memory_mb(process), serving.cpu_s(process)
-        found = load.pinned(load.open_loop, host, port, hurried, capacity * times, seconds, connections)
-        after_mb, used_s = _memory_mb(process), serving.cpu_s(process) - before_s
-    answered = found.pop(200, [])
-    refused = [took for status, times in found.items() if status for took in times]
-    in_time = [took for took in answered if took <= deadline_ms * 1e3]
+        start = _used(process)
+        before, _ = load.pinned(load.closed_loop, host, port, patient, 4, short)
+        alone = _used(process) - start
+        slightly = load.pinned(load.open_loop, host, port, hurried, before * 1.2, short, connections)
+        memory_mb, start = [_memory_mb(process)], _used(process)
+        found = load.pinned(load.open_loop, host, port, hurried, before * times, seconds, connections)
+        used = _used(process) - start
+        memory_mb.append(_memory_mb(process))
+        after, _ = load.pinned(load.closed_loop, host, port, patient, 4, short)
+    capacity = (before + after) / 2
+    answered = found.took.get(200, [])
+    refused = [us for status, times in found.took.items() if status != 200 for us in times]
+    runs_share = (used.runs / seconds) / (alone.runs / (short * 1.2))
+    loop_s = used.loop - len(answered) * alone.loop / (before * short * 1.2)  # with its warm-up, a fifth more
     return {
         "benchmark": "serve_overload",
         "seconds": seconds,
-        "capacity_per_s": capacity,
+        "capacity_per_s": round(capacity, 1),
+        "capacity_before_and_after": [before, after],
         "deadline_ms": deadline_ms,
-        "offered_per_s": round(sum(map(len, (answered, refused, found.get(0, [])))) / seconds, 1),
-        "goodput_per_s": round(len(in_time) / seconds, 1),
-        "goodput_of_capacity": round(len(in_time) / seconds / capacity, 3),
-        "processor_share": round(used_s / seconds, 2),
+        "offered_per_s": round(before * times, 1),
+        "goodput_per_s": round(_in_time(answered, deadline_ms) / seconds, 1),
+        "goodput_of_capacity": round(_in_time(answered, deadline_ms) / seconds / capacity, 3),
+        "slightly_of_capacity": round(
+            _in_time(slightly.took.get(200, []), deadline_ms) / short / capacity, 3
+        ),
+        "runs_of_capacity": round(runs_share, 3),
+        "shares": {"loop": round(used.loop / seconds, 3), "runs": round(used.runs / seconds, 3)},
+        "us_a_refusal": round(loop_s / max(1, len(refused)) * 1e6, 1),
         "answered": len(answered),
-        "refused": {str(status): len(values) for status, values in found.items() if status},
+        "refused": {str(status): len(us) for status, us in found.took.items() if status != 200},
         "answered_us": serving.percentiles(answered),
         "refused_us": serving.percentiles(refused),
-        "no_connection_free": len(found.get(0, [])),
-        "memory_mb": [before_mb, after_mb],
+        "late_us": serving.percentiles(found.late),
+        "no_connection_free": found.unsent,
+        "memory_mb": memory_mb,
+        "bare": _bare(hurried),
         **harness.machine(),
     }
 
 
 def show(figures: dict[str, Any]) -> str:
     """The figures as text."""
-    answered, refused = figures["answered_us"], figures["refused_us"]
+    answered, refused, late = figures["answered_us"], figures["refused_us"], figures["late_us"]
     before, after = figures["memory_mb"]
     share = f"{figures['goodput_of_capacity']:.0%} of the capacity"
+    shares, bare = figures["shares"], figures["bare"]
     return "\n".join(
         [
             f"{figures['offered_per_s']:.0f} requests/s for a model that does {figures['capacity_per_s']}",
-            f"in time   {figures['goodput_per_s']:.0f}/s, {share}",
+            f"in time   {figures['goodput_per_s']:.0f}/s, {share}"
+            f"   ({figures['slightly_of_capacity']:.0%} where 1.2 times as much is asked)",
             f"answered  p50 {answered['p50'] / 1e3:.1f} ms   p99 {answered['p99'] / 1e3:.1f} ms"
             f"   deadline {figures['deadline_ms']:.0f} ms",
-            f"refused   p50 {refused['p50'] / 1e3:.1f} ms   p99 {refused['p99'] / 1e3:.1f} ms",
+            f"refused   p50 {refused['p50'] / 1e3:.1f} ms   p99 {refused['p99'] / 1e3:.1f} ms"
+            f"   the client's own delay p99 {late['p99'] / 1e3:.1f} ms",
+            f"core      loop {shares['loop']:.0%}   runs {shares['runs']:.0%}"
+            f" ({figures['runs_of_capacity']:.0%} of before)   {figures['us_a_refusal']} us a refusal",
+            f"bare      {bare['refusals_per_s']:.0f} refusals/s, {bare['cpu_us']} us each, without a model",
             f"memory    {before:.0f} MB before, {after:.0f} MB after",
         ]
     )
+
+
+def _in_time(answered: list[float], deadline_ms: float) -> int:
+    return sum(us <= deadline_ms * 1e3 for us in answered)
+
+
+def _bare(request: bytes) -> dict[str, float]:
+    with serving.listening([sys.executable, "-m", "benchmarks.bare", "refusing"]) as (host, port, process):
+        before = serving.cpu_s(process)
+        rate, _ = load.pinned(load.closed_loop, host, port, request, 32, 2.0, 503)
+        used = serving.cpu_s(process) - before
+    return {"refusals_per_s": rate, "cpu_us": round(used * 1e6 / max(1.0, rate * 2.0 * 1.2), 1)}
+
+
+def _used(process: int) -> Used:
+    """The loop is on the first thread; its system calls count, and theirs."""
+    used = {
+        int(task.name): int((task / "schedstat").read_text().split()[0]) / 1e9
+        for task in Path(f"/proc/{process}/task").iterdir()
+    }
+    loop = used.pop(process)
+    return Used(loop, sum(used.values()))
 
 
 def _memory_mb(process: int) -> float:

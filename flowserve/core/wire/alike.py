@@ -69,7 +69,7 @@ class Alike:
     ) -> InferRequest:
         """Return what `parse_request` would return, or raise what it would raise."""
         if header_bytes is None:
-            before = _before_data(body)
+            before = before_data(body)
             kept = self._json.get(before)
         else:
             before = body[:header_bytes]
@@ -84,6 +84,12 @@ class Alike:
         self._misses = 0
         feed = {kept.spec.name: array}
         return InferRequest(kept.id, feed, kept.wanted, kept.timeout_us, kept.priority, kept.parameters)
+
+    def around(self, body: bytes) -> tuple[bytes, bytes] | None:
+        """What stands before and after the data of a request in JSON that is as others before it."""
+        before = before_data(body)
+        kept = self._json.get(before)
+        return (before, kept.after) if kept is not None and body.endswith(kept.after) else None
 
     def _read_anew(
         self, body: bytes, header_bytes: int | None, admit: Admit | None, regions: Regions
@@ -103,7 +109,7 @@ class Alike:
         if isinstance(data, msgspec.Raw):
             start = _address(data) - _address(body)
             before, after = body[:start], body[start + len(memoryview(data)) :]
-            if header_bytes is not None or before != _before_data(body):
+            if header_bytes is not None or before != before_data(body):
                 return
         elif "shared_memory_region" in asked.inputs[0].parameters:
             return
@@ -113,6 +119,11 @@ class Alike:
         if len(kept) >= _KEPT_MAX:
             kept.clear()
         kept[before] = _known(after, asked, request, self._signature)
+
+
+def before_data(body: bytes) -> bytes:
+    """What stands before the first array that follows the word `data`, wherever that is."""
+    return body[: body.find(b"[", body.find(b'"data"'))]
 
 
 def _known(after: bytes, asked: AskedRequest, request: InferRequest, signature: Signature) -> _Kept:
@@ -130,11 +141,6 @@ def _known(after: bytes, asked: AskedRequest, request: InferRequest, signature: 
         request.priority,
         asked.parameters,
     )
-
-
-def _before_data(body: bytes) -> bytes:
-    """What stands before the first array that follows the word `data`, wherever that is."""
-    return body[: body.find(b"[", body.find(b'"data"'))]
 
 
 def _tensor(kept: _Kept, data: Buffer, binary: bool) -> Array | None:

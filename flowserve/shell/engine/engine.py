@@ -31,9 +31,11 @@ _TICK_S = 0.05
 # After so many refusals in a row the loop looks for requests only so often. To be woken for each of them
 # takes more of the processor from what runs than refusing does.
 _FLOOD = 16
-_REST_S = 0.002
+_REST_S = 0.003
 # So long, who asks for no less is told the same as the one before.
 _STANDS_MS = 1.0
+# So long a refusal is worded as before, if it is one for the same reason.
+_SAID_MS = 100.0
 # After so many turns of the loop with one call each, the next calls are not kept for others of their turn,
 # but for one in a while.
 _ALONE_MAX = 8
@@ -178,12 +180,33 @@ class LoopEngine:
             entry = Entry(None, rows, None, due_ms, priority)
             told = explained(model.name, Refusal(entry, reason, lane.batcher.wait_ms(now_ms, priority)))
             stands_ms = now_ms + _STANDS_MS if due_ms > now_ms else 0.0
-            lane.refused = before = Told(told, rows, due_ms - now_ms, priority, stands_ms)
+            lane.refused = before = Told(told, reason, rows, due_ms - now_ms, priority, now_ms, stands_ms)
+        self._one_more_refused()
+        raise before.told.with_traceback(None)
+
+    def told(self, model: Model) -> Told | None:
+        """What `check` raised last for a model."""
+        return self._lanes.of(model).refused
+
+    def tells_again(self, model: Model, told: Told) -> bool | None:
+        """Refuse a call like one that was told so; False where it has to be asked for, None if ever after."""
+        now_ms = self.now_ms()
+        if now_ms >= told.stands_ms:
+            if now_ms >= told.said_ms + _SAID_MS:
+                return None
+            batcher = self._lanes.of(model).batcher
+            reason = batcher.refuses(told.rows, now_ms + told.time_ms, told.priority, now_ms)
+            if reason is not told.reason:
+                return False
+            told.stands_ms = now_ms + _STANDS_MS
+        self._one_more_refused()
+        return True
+
+    def _one_more_refused(self) -> None:
         self._refused_in_a_row += 1
         if self._refused_in_a_row >= _FLOOD and not self._will_rest:
             self._will_rest = True
             self._loop.call_soon(self._rest)
-        raise before.told.with_traceback(None)
 
     def stay_awake(self) -> None:
         """Hear that there is more to do than to refuse: the loop does not rest for a while."""

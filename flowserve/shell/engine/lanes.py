@@ -8,7 +8,7 @@ from time import perf_counter, thread_time, time
 
 import msgspec
 
-from flowserve.core.engine.batching import Batcher
+from flowserve.core.engine.batching import Batcher, Reason
 from flowserve.core.engine.cache import ResponseCache, content_key
 from flowserve.core.engine.calls import UNSAID, Call, Overloaded
 from flowserve.core.engine.costs import Costs
@@ -23,13 +23,15 @@ from flowserve.shell.engine.threads import Threads
 _ROUTES_MAX = 64
 
 
-class Told(msgspec.Struct, frozen=True):
+class Told(msgspec.Struct):
     """A refusal, what was asked for, and until when the same stands for whoever asks for no less."""
 
     told: Overloaded
+    reason: Reason
     rows: int
     time_ms: float
     priority: int
+    said_ms: float
     stands_ms: float
 
     def covers(self, rows: int, time_ms: float, priority: int) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from flowserve.shell.engine.promptness import step_back
+
 Job = Callable[[], Any]
 _Work = tuple[Job, Callable[[Any], None]]
 _End = tuple["Threads", Callable[[Any], None], Any]
@@ -38,6 +40,7 @@ class Threads:
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
         # The loop does not know of these yet.
         self._unheard: SimpleQueue[_End] = beside._unheard if beside is not None else SimpleQueue()
+        self._resting = False
 
     @property
     def free(self) -> int:
@@ -60,8 +63,14 @@ class Threads:
 
     def rest(self, seconds: float) -> None:
         """Hold the loop still until a job ends, at most so long: meanwhile nothing interrupts them."""
-        with contextlib.suppress(Empty):
+        self._resting = True
+        try:
             _end(*self._unheard.get(timeout=seconds))
+        except Empty:
+            pass
+        finally:
+            self._resting = False
+        self._hear()  # what has ended just then has told nobody
 
     def close(self) -> None:
         """Let every thread end after what it was given."""
@@ -69,17 +78,20 @@ class Threads:
             self._work.put(None)
 
     def _serve(self) -> None:
+        step_back()
         while (work := self._work.get()) is not None:
             job, ended = work
             result = job()
             self._unheard.put((self, ended, result))
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the server ended in a hurry
-                self._loop.call_soon_threadsafe(self._hear)
+            if not self._resting:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the server ended in a hurry
+                    self._loop.call_soon_threadsafe(self._hear)
             del work, job, ended, result  # else kept until the next one comes
 
     def _hear(self) -> None:
-        with contextlib.suppress(Empty):  # `rest` may have heard it first
-            _end(*self._unheard.get_nowait())
+        with contextlib.suppress(Empty):  # who was told first has heard all
+            while True:
+                _end(*self._unheard.get_nowait())
 
 
 def _end(of: Threads, ended: Callable[[Any], None], result: Any) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from typing import Protocol, cast
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
 
 from flowserve.core.wire.answers import Answer, failure
 from flowserve.core.wire.heads import Received, answer_head
@@ -29,12 +30,27 @@ class AnswerObserver(Protocol):
         """Hear of an answer; of what was no request there is nothing."""
 
 
+class Standing(Protocol):
+    """Refusals that may be told again."""
+
+    @property
+    def standing(self) -> Mapping[Any, Any]:
+        """What was told; empty most of the time."""
+
+    def again(self, received: Received) -> bytes | None:
+        """Return what a request is told that is like one of those; None where somebody has to look."""
+
+
 class Host(incoming.Host, Protocol):
     """What a connection needs of its server."""
 
     answers: dict[int, int]
     """How many answers were given, by status."""
     observer: AnswerObserver | None
+
+    @property
+    def refusals(self) -> Standing:
+        """What requests were told of late that the engine refused."""
 
     @property
     def draining(self) -> bool:
@@ -141,6 +157,8 @@ class Connection(asyncio.Protocol):
             received = self._host.heads.find(data)
             # What is refused by its head goes the usual way, which closes the connection.
             if received is not None and self._host.admits(received):
+                if self._host.refusals.standing and self._refuse_again(received):
+                    return
                 self._queue.append(received)
                 self._advance()
                 return
@@ -174,6 +192,17 @@ class Connection(asyncio.Protocol):
         # Answers stand in order: with others due first, the client sends its body unasked after a while.
         if not (self._running or self._queue):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _refuse_again(self, received: Received) -> bool:
+        """Tell what one like it was told just now, if that still stands."""
+        if self._ended or not self._writable or self._host.draining:
+            return False
+        told = self._host.refusals.again(received)
+        if told is None:
+            return False
+        self._transport.write(told)
+        self._incoming.deadline = self._now() + self._limits.idle_s
+        return True
 
     # Deciding what is next
 

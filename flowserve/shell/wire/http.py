@@ -39,6 +39,7 @@ from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.http_inference import HttpInference
 from flowserve.shell.wire.lookout import Lookout
 from flowserve.shell.wire.observing import HttpObserver
+from flowserve.shell.wire.refusals import Refusals
 from flowserve.shell.wire.repository import FixedRepository, Repository
 from flowserve.shell.wire.security import Security
 
@@ -133,6 +134,7 @@ class Server:
         self.readers = ByModel(lambda model: Alike(model.signature))
         self._lookout = Lookout(self._loop, limits.look_out_s, lambda: self.engine.uses_threads)
         self.answers: dict[int, int] = {}
+        self.refusals = Refusals(self.engine, self.readers, self.answers)
         self.observing = observer
         self.observer: AnswerObserver | None = HttpObserver(observer) if observer is not None else None
         self.endpoints: list[Endpoint] = [self]

@@ -8,6 +8,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.arrays import Array
+from flowserve.core.engine.calls import Overloaded
 from flowserve.core.models.model import ByModel, Model
 from flowserve.core.wire.alike import Alike
 from flowserve.core.wire.answers import Answer, answer_infer, answer_predict, refusal
@@ -20,12 +21,14 @@ from flowserve.shell.wire import inference
 from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.inference import INLINE_BYTES_MAX, Inference
 from flowserve.shell.wire.observing import Ran
+from flowserve.shell.wire.refusals import Refusals
 
 
 class Host(inference.Host, Protocol):
     """What a request over HTTP needs of its server."""
 
     readers: ByModel[Alike]
+    refusals: Refusals
     running: dict[Connection, HttpInference]
     """What connections wait for."""
 
@@ -33,7 +36,7 @@ class Host(inference.Host, Protocol):
 class HttpInference(Inference[Answer]):
     """One request."""
 
-    __slots__ = ("_answered", "_later", "_plain", "_received")
+    __slots__ = ("_answered", "_later", "_plain", "_received", "_refused_early")
 
     _host: Host
     _client: Connection
@@ -47,12 +50,20 @@ class HttpInference(Inference[Answer]):
         self._plain = plain
         self._answered: Answer | None = None
         self._later = False
+        self._refused_early = False
         self._short = len(received.body) <= INLINE_BYTES_MAX and received.coding in ("", "identity")
         self._find(name, tag)
         if self._answered is None:
             self._later = True
             self._host.running[self._client] = self
         return self._answered
+
+    def _admit(self, rows: int, timeout_us: int, priority: int) -> None:
+        try:
+            super()._admit(rows, timeout_us, priority)
+        except Overloaded:
+            self._refused_early = True
+            raise
 
     def _read(self, model: Model, admit: Admit | None) -> InferRequest:
         host, received = self._host, self._received
@@ -78,7 +89,10 @@ class HttpInference(Inference[Answer]):
             self._client.answered(reply)
 
     def _refuse(self, refused: Refused, ran: Ran | None) -> None:
-        self._answer(refusal(refused), ran)
+        answer, host = refusal(refused), self._host
+        if self._refused_early and self._trial is None and host.observer is None and self._model is not None:
+            host.refusals.learn(self._received, self._model, answer)
+        self._answer(answer, ran)
 
     def _header(self, name: str) -> str:
         return (self._received.others or {}).get(name.encode(), b"").decode("latin-1")

@@ -110,7 +110,7 @@ def test_who_would_come_too_late_is_refused_at_once_and_told_when_to_come():
     taken = filled(batcher(), "a", "b", "c")
     (refusal,) = taken.arrived(Entry("d", deadline_ms=40), 0)
     assert (refusal.reason, refusal.retry_after_ms) == (Reason.BUSY, 33)
-    assert taken.arrived(Entry("e", deadline_ms=60), 0) == []  # 1.2 times 33 + 11
+    assert taken.arrived(Entry("e", deadline_ms=60), 0) == []  # 1.3 times 33 + 11
 
 
 def test_an_idle_model_takes_a_deadline_that_seems_too_short():
@@ -134,7 +134,7 @@ def test_a_deadline_that_passes_while_waiting():
 
 
 def test_what_would_end_too_late_makes_way_but_for_the_last():
-    entries = [Entry(name, deadline_ms=40) for name in "abc"]
+    entries = [Entry(name, deadline_ms=44) for name in "abc"]
     taken = filled(batcher(), *entries)
     batch, refused = taken.next(35)
     assert [refusal.entry.call for refusal in refused] == ["a", "b"]

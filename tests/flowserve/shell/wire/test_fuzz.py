@@ -130,6 +130,7 @@ def exchange(pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
         for name in ("limits", "draining", "headers", "opened", "admits", "answer", "settled"):
             setattr(host, name, getattr(wire, name))
         host.heads, host.held_bytes = heads, 0
+        host.refusals = SimpleNamespace(standing={})
         host.closed = lambda connection: None
         connection = Connection(host)
         connection.connection_made(wire)
