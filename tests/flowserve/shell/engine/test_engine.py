@@ -376,9 +376,9 @@ async def test_what_computes_on_a_gpu_never_runs_on_the_loop_however_short():
 
 @on_loop
 async def test_models_of_a_gpu_wait_for_its_threads_and_no_others():
-    gate = threading.Event()
+    gate, begun = threading.Event(), threading.Semaphore(0)
     engine, here = made(Watched(), SLOW, threads=1)
-    waiting = [Watched(lambda x: gate.wait(20)) for _ in range(6)]
+    waiting = [Watched(lambda x: begun.release() or gate.wait(20)) for _ in range(6)]
     models = [on_gpu(engine, run, f"g{i}", batching="off") for i, run in enumerate(waiting)]
     elsewhere = on_gpu(engine, Watched(), "h", "gpu:1", batching="off")
     futures = [asked(engine, model, 1)[1] for model in models]
@@ -388,6 +388,8 @@ async def test_models_of_a_gpu_wait_for_its_threads_and_no_others():
         await future
         assert told(future) == [6.0]
     assert sum(engine.waiting(model) for model in models) == 2, "there are four threads for a GPU"
+    for _ in range(4):
+        assert await asyncio.to_thread(begun.acquire, timeout=20)
     gate.set()
     await asyncio.gather(*futures)
     assert not engine.uses_threads
