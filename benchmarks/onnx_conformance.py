@@ -8,6 +8,10 @@ JSON of tritonclient has no BF16): their numbers are told.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -16,6 +20,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,11 +53,11 @@ def measure(only: str, show_failures: int) -> dict[str, Any]:
             (version / "model.onnx").write_bytes(case.model)
             cases.append(case._replace(model=b""))
         command = [str(Path(sys.executable).parent / "flowserve"), "start", "--models", folder]
-        command += ["--http", "127.0.0.1:0"]
+        command += ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
-                address = _address(server)
-                wires = {name: _try(ask(address), cases) for name, ask in WIRES.items()}
+                addresses = _addresses(server)
+                wires = {name: _try(ask, addresses[name[:4]], cases) for name, ask in WIRES.items()}
             finally:
                 server.terminate()
     for name, (_, _, failures) in wires.items():
@@ -233,31 +238,56 @@ _DATATYPES = {
 
 Ask = Callable[[Case], "list[Any] | None"]
 """The outputs of a case, in its order; None when the wire cannot say it."""
+Connect = Callable[[str], AbstractContextManager[Ask]]
+"""From an address to what asks there."""
 
 
-def _http(binary: bool) -> Callable[[str], Ask]:
-    def connected(address: str) -> Ask:
-        from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+def _asked(client: str, json: bool = False) -> Connect:
+    """Ask with a client of tritonclient, by the name of its module."""
 
-        client = InferenceServerClient(address, network_timeout=60.0)
+    @contextlib.contextmanager
+    def connected(address: str) -> Iterator[Ask]:
+        kind = importlib.import_module(f"tritonclient.{client}")
+        limit: dict[str, Any] = {"client_timeout": 60.0} if client.startswith("grpc") else {}
+        in_binary: dict[str, Any] = {} if client.startswith("grpc") else {"binary_data": not json}
+        with asyncio.Runner() as runner:
 
-        def ask(case: Case) -> list[Any] | None:
-            if not binary and not _in_json(case):
-                return None
-            inputs = []
-            for name, datatype, array in case.inputs:
-                inputs.append(InferInput(name, list(array.shape), datatype))
-                inputs[-1].set_data_from_numpy(_for_client(datatype, array), binary_data=binary)
-            wanted = [InferRequestedOutput(name, binary_data=binary) for name, _, _ in case.outputs]
-            result = client.infer(case.name, inputs, outputs=wanted)
-            return [result.as_numpy(name) for name, _, _ in case.outputs]
+            async def made() -> Any:  # those of asyncio want the loop that they are used on
+                return kind.InferenceServerClient(address)
 
-        return ask
+            async def awaited(begun: Any) -> Any:
+                return await begun
+
+            def finished(begun: Any) -> Any:
+                return runner.run(awaited(begun)) if inspect.isawaitable(begun) else begun
+
+            connection = runner.run(made())
+
+            def ask(case: Case) -> list[Any] | None:
+                if json and not _in_json(case):
+                    return None
+                inputs = []
+                for name, datatype, array in case.inputs:
+                    inputs.append(kind.InferInput(name, list(array.shape), datatype))
+                    inputs[-1].set_data_from_numpy(_for_client(datatype, array), **in_binary)
+                wanted = [kind.InferRequestedOutput(name, **in_binary) for name, _, _ in case.outputs]
+                result = finished(connection.infer(case.name, inputs, outputs=wanted, **limit))
+                return [result.as_numpy(name) for name, _, _ in case.outputs]
+
+            yield ask
+            finished(connection.close())
 
     return connected
 
 
-WIRES: dict[str, Callable[[str], Ask]] = {"http json": _http(binary=False), "http binary": _http(binary=True)}
+WIRES: dict[str, Connect] = {
+    "http json": _asked("http", json=True),
+    "http binary": _asked("http"),
+    "http asyncio": _asked("http.aio"),
+    "grpc": _asked("grpc"),
+    "grpc asyncio": _asked("grpc.aio"),
+}
+"""By name, whose first four letters are the protocol's."""
 
 
 def _in_json(case: Case) -> bool:
@@ -277,7 +307,12 @@ def _for_client(datatype: str, array: Any) -> Any:
     return array
 
 
-def _try(ask: Ask, cases: list[Case]) -> tuple[int, int, list[str]]:
+def _try(connect: Connect, address: str, cases: list[Case]) -> tuple[int, int, list[str]]:
+    with connect(address) as ask:
+        return _tried(ask, cases)
+
+
+def _tried(ask: Ask, cases: list[Case]) -> tuple[int, int, list[str]]:
     matched, unsaid, failures = 0, 0, []
     for case in cases:
         try:
@@ -297,11 +332,15 @@ def _try(ask: Ask, cases: list[Case]) -> tuple[int, int, list[str]]:
     return matched, unsaid, failures
 
 
-def _address(server: subprocess.Popen[str]) -> str:
+def _addresses(server: subprocess.Popen[str]) -> dict[str, str]:
+    """Where it listens, by protocol; HTTP is told last."""
     assert server.stdout is not None
+    found: dict[str, str] = {}
     for line in server.stdout:
-        if found := re.search(r"http://(\S+)", line):
-            return found[1]
+        if told := re.search(r"listening on (http|grpc)://(\S+)", line):
+            found[told[1]] = told[2]
+        if "http" in found:
+            return found
     sys.exit("the server ended before it listened")
 
 
