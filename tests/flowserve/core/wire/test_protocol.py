@@ -78,6 +78,12 @@ def test_outputs_are_chosen_ordered_and_each_in_its_own_form():
     assert [(wanted.spec.name, wanted.binary) for wanted in request.wanted] == [("p", False), ("label", True)]
 
 
+def test_an_output_asked_for_twice_comes_once():
+    outputs = [{"name": "p", "parameters": {"binary_data": True}}, {"name": "p"}]
+    wanted = parse({"inputs": [X], "outputs": outputs}).wanted
+    assert [(one.spec.name, one.binary) for one in wanted] == [("p", True)]
+
+
 def test_classification_names_the_best_classes():
     outputs = [{"name": "p", "parameters": {"classification": 2}}]
     body, _ = answer(parse({"inputs": [X], "outputs": outputs}), [np.array([[0.25, 0.5, 0.25]], np.float32)])
@@ -145,8 +151,8 @@ def test_a_wrong_input_is_named(change, message):
             "[FS207] `outputs[0].name` must be one of `label`, `p`",
         ),
         (
-            {"inputs": [X], "outputs": [{"name": "p"}] * 2},
-            "[FS201] `outputs[1].name` asks for output `p` a second",
+            {"inputs": [X], "parameters": {"triton_mine": 1}},
+            '[FS201] `parameters` must not have "triton_mine": `triton_` begins reserved names',
         ),
         ({"inputs": [X], "parameters": {"binary_data_output": 1}}, "must be true or false, got 1"),
         (

@@ -36,9 +36,7 @@ SIGNATURE = Signature((TensorSpec("x", FP32, (-1, -1)),), (TensorSpec("y", FP32,
 MODELS = Serving.of([Model("m", 1, SIGNATURE, lambda feed, names: [feed["x"]])])
 LIMITS = Limits(body_bytes=4096, head_bytes=1024)
 GOOD = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}
-THOROUGH = settings(
-    derandomize=True, database=None, deadline=None, max_examples=150, suppress_health_check=list(HealthCheck)
-)
+THOROUGH = settings(max_examples=max(150, settings().max_examples), suppress_health_check=list(HealthCheck))
 
 
 class Uncounted:

@@ -29,11 +29,7 @@ from flowserve.shell.wire.http2.connection import Http2Connection
 from tests.flowserve.shell.wire.http2_peer import INFER, LIVE, SIGNATURE, STREAM, double, framed, request
 
 BOUNDED = settings(
-    derandomize=True,
-    database=None,
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=max(150, settings().max_examples), suppress_health_check=[HealthCheck.too_slow]
 )
 
 
