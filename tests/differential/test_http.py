@@ -275,6 +275,9 @@ CASES["no JSON"] = [
     infer("echo", json.dumps({"id": "?"} | GOOD).encode().replace(b"?", b"\xff")),
 ]
 CASES["null"] = [raw(struct.pack("<2f", float("nan"), float("inf")))]
+CASES["digits"] = [
+    infer("fixed", {"inputs": [x(shape=[2, 2], datatype="FP64", data=[2.2431829630725634e88, 0, 0, 0])]})
+]
 CASES["nesting"] = [echo(data=[[1], [2]]), echo(data=[1, [2]]), echo(data=[[[1, 2]]])]
 CASES["UTF-8"] = [strings(b"\1\0\0\0\xff\0\0\0\0")]
 CASES["parameters"] = [echo(parameters=None), echo(parameters=[])]
@@ -282,6 +285,8 @@ CASES["twice"] = [
     text('"data":[1,2],"data":[3,4]'),
     infer("echo", json.dumps(GOOD)[:-1].encode() + b',"inputs":[]}'),
 ]
+CASES["NUL"] = [asking(id="a\0b")]
+CASES["all binary"] = [asking(parameters={"binary_data_output": True}, outputs=wanted("y"))]
 CASES["FP16"] = [kinds()]
 CASES["classes"] = [
     *(classes(wanted("scores", classification=count)) for count in (1, 3, 9, 2**40)),

@@ -72,6 +72,13 @@ def test_binary_in_binary_out():
     assert binary == b"\x02\x00\x00\x00\xc3\xa9"
 
 
+def test_tensors_without_bytes_make_no_binary_response():
+    request = parse({"inputs": [X], "outputs": [{"name": "p"}], "parameters": {"binary_data_output": True}})
+    outputs = [np.zeros((0, 3), np.float32)]
+    assert answer(request, outputs)[0]["outputs"][0]["parameters"] == {"binary_data_size": 0}
+    assert not encode_response("iris", 3, request, outputs).binary
+
+
 def test_outputs_are_chosen_ordered_and_each_in_its_own_form():
     outputs = [{"name": "p", "parameters": {"binary_data": False}}, {"name": "label"}]
     request = parse({"inputs": [X], "outputs": outputs, "parameters": {"binary_data_output": True}})
