@@ -22,9 +22,14 @@ class Difference(NamedTuple):
     fits: Callable[[Asked, Said, Said], bool]
 
 
-def difference(asked: Asked, theirs: Said, ours: Said) -> str:
+DEAD = "Triton dies of it"
+
+
+def difference(asked: Asked, theirs: Said | None, ours: Said) -> str:
     """The name of the difference that is allowed, "" where there is none, "?" for one that is not allowed."""
     assert ours.status != 500, f"{asked}\nours:   {ours}\nTriton: {theirs}"
+    if theirs is None:
+        return DEAD
     if same(theirs, ours):
         return ""
     found = (name for name, known in DIFFERENCES.items() if known.fits(asked, theirs, ours))

@@ -17,13 +17,14 @@ from typing import NamedTuple
 
 FLOWSERVE = str(Path(sys.executable).parent / "flowserve")
 _START_S = 60.0
+_DEATH_S = 10.0  # a core may be written
 _ASKED = (
     "import importlib.util, sys; print(importlib.util.find_spec('pytriton').origin, *sys.version_info[:2])"
 )
 
 
 class At(NamedTuple):
-    """Where a server listens: host and port."""
+    """Where our server listens: host and port."""
 
     http: str
     grpc: str
@@ -47,44 +48,65 @@ def installed() -> Wheel | None:
     return None
 
 
-@contextlib.contextmanager
-def triton(wheel: Wheel, folder: Path, models: Path) -> Iterator[At]:
-    """Triton with its Python backend, which ends with the block."""
-    server, backends = wheel.package / "tritonserver", folder / "backends"
-    shutil.copytree(server / "backends", backends)
-    shutil.copytree(server / "python_backend_stubs" / wheel.version, backends / "python", dirs_exist_ok=True)
-    # What the wheel brings along, and this very Python's own library.
-    libraries = [
-        wheel.package.parent / "nvidia_pytriton.libs",
-        wheel.python.resolve().parent.parent / "lib",
-    ]
-    http, grpc, metrics = _free_ports(3)
-    command = [
-        str(server / "bin" / "tritonserver"),
-        *(f"--{kind}-port={port}" for kind, port in (("http", http), ("grpc", grpc), ("metrics", metrics))),
-        *(f"--{kind}-address=127.0.0.1" for kind in ("http", "grpc")),
-        f"--model-repository={models}",
-        f"--backend-directory={backends}",
-        "--model-control-mode=explicit",
-        "--load-model=*",
-    ]
-    path = os.pathsep.join([str(wheel.python.parent), os.environ["PATH"]])
-    env = os.environ | {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)), "PATH": path}
-    env["PYTHONPATH"] = str(wheel.package.parent)
-    log = folder / "triton.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=env, stdout=output, stderr=output, process_group=0)
-    try:
-        _await_ready(process, http, log)
-        yield At(f"127.0.0.1:{http}", f"127.0.0.1:{grpc}")
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # it would wait 30 s for its models
-        process.wait()
+class Triton:
+    """Triton with its Python backend. It may die of a request, and is then started again."""
+
+    def __init__(self, wheel: Wheel, folder: Path, models: Path) -> None:
+        server, backends = wheel.package / "tritonserver", folder / "backends"
+        shutil.copytree(server / "backends", backends)
+        shutil.copytree(
+            server / "python_backend_stubs" / wheel.version, backends / "python", dirs_exist_ok=True
+        )
+        # What the wheel brings along, and this very Python's own library.
+        libraries = [
+            wheel.package.parent / "nvidia_pytriton.libs",
+            wheel.python.resolve().parent.parent / "lib",
+        ]
+        http, grpc, metrics = _free_ports(3)
+        ports = {"http": http, "grpc": grpc, "metrics": metrics}
+        self._command = [
+            str(server / "bin" / "tritonserver"),
+            *(f"--{kind}-port={port}" for kind, port in ports.items()),
+            *(f"--{kind}-address=127.0.0.1" for kind in ("http", "grpc")),
+            f"--model-repository={models}",
+            f"--backend-directory={backends}",
+            "--model-control-mode=explicit",
+            "--load-model=*",
+        ]
+        path = os.pathsep.join([str(wheel.python.parent), os.environ["PATH"]])
+        self._env = os.environ | {
+            "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
+            "PATH": path,
+            "PYTHONPATH": str(wheel.package.parent),
+        }
+        self._log = folder / "triton.log"
+        self._port = http
+        self.http, self.grpc = f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
+
+    def start(self) -> None:
+        """Return once it is ready."""
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                self._command, env=self._env, stdout=output, stderr=output, process_group=0
+            )
+        _await_ready(self._process, self._port, self._log)
+
+    def has_died(self) -> bool:
+        """Whether its process has ended, or is about to, by itself."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_DEATH_S) != 0
+        return False
+
+    def stop(self) -> None:
+        """End it and its models, which it would wait for."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 @contextlib.contextmanager
 def flowserve(folder: Path, models: Path) -> Iterator[At]:
-    """Our server, likewise."""
+    """Our server, which ends with the block."""
     command = [FLOWSERVE, "start", "--models", str(models), "--model-control"]
     command += ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
     with (folder / "flowserve.log").open("wb") as log:

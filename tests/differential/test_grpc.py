@@ -185,7 +185,10 @@ DIFFERENT = {
 
 @pytest.fixture(scope="module")
 def stubs(both):
-    with grpc.insecure_channel(both[0].grpc) as triton, grpc.insecure_channel(both[1].grpc) as flowserve:
+    with (
+        grpc.insecure_channel(both.triton.grpc) as triton,
+        grpc.insecure_channel(both.flowserve.grpc) as flowserve,
+    ):
         yield [service_pb2_grpc.GRPCInferenceServiceStub(channel) for channel in (triton, flowserve)]
 
 
@@ -199,6 +202,33 @@ def ask(stub, method, fields):
     return "OK", MessageToDict(
         answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+
+
+STREAM = [
+    infer(id="1"),
+    infer("none", id="2"),
+    infer(id="3", raw=[BYTES[:7]]),
+    infer(id="4", parameters={"triton_enable_empty_final_response": {"bool_param": True}}),
+    infer(id="5", outputs=[wanted("z")]),
+    sums(("a", 1), ("b", 5)),
+]
+
+
+def said(answer):
+    """A message of a stream, of a refusal only that it is one."""
+    fields = MessageToDict(answer, preserving_proto_field_name=True)
+    return "error_message" in fields, alike(fields.get("infer_response"))
+
+
+@pytest.mark.parametrize("asked", [STREAM, STREAM[1:2], []], ids=len)
+def test_streams_are_the_same(stubs, asked):
+    def messages():
+        return iter([ParseDict(fields, service_pb2.ModelInferRequest()) for _, fields in asked])
+
+    theirs, ours = (list(map(said, s.ModelStreamInfer(messages(), timeout=PATIENCE_S))) for s in stubs)
+    # In which order they come, one after the other, is Triton's scheduler's choice.
+    assert sorted(ours, key=str) == sorted(theirs, key=str)
+    assert len(ours) == len(asked)
 
 
 @pytest.mark.parametrize(("method", "fields"), SAME, ids=str)

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from tests.differential.comparing import DIFFERENCES, difference
-from tests.differential.talking import Asked, ask, binary, get, infer, post
+from tests.differential.talking import Asked, binary, get, infer, post
 from tests.differential.twins import KINDS
 
 pytestmark = pytest.mark.slow
@@ -333,5 +333,4 @@ def test_every_difference_has_its_requests():
     ("expected", "asked"), [(name, asked) for name, of in CASES.items() for asked in of], ids=str
 )
 def test_the_answers_say_the_same(both, expected, asked):
-    triton, flowserve = both
-    assert difference(asked, ask(triton.http, asked), ask(flowserve.http, asked)) == expected
+    assert difference(asked, *both.ask(asked)) == expected
