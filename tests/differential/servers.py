@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 FLOWSERVE = str(Path(sys.executable).parent / "flowserve")
 _START_S = 60.0
+_STARTS_MAX = 3
+_PORTS = range(20_000, 32_000)
 _DEATH_S = 10.0  # a core may be written
 _ASKED = (
     "import importlib.util, sys; print(importlib.util.find_spec('pytriton').origin, *sys.version_info[:2])"
@@ -39,12 +41,12 @@ class Wheel(NamedTuple):
 
 
 def installed() -> Wheel | None:
-    """The wheel, in the Python that PEERS names or else in this one."""
-    python = os.environ.get("PEERS", sys.executable)
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        said = subprocess.run([python, "-c", _ASKED], capture_output=True, text=True, check=True).stdout
-        origin, major, minor = said.split()
-        return Wheel(Path(origin).parent, Path(python), f"{major}.{minor}")
+    """The wheel, in the Python that PEERS names, that `make nightly` has made, or this one."""
+    for python in (os.environ.get("PEERS", ""), f"{sys.prefix}/triton/bin/python", sys.executable):
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            said = subprocess.run([python, "-c", _ASKED], capture_output=True, text=True, check=True).stdout
+            origin, major, minor = said.split()
+            return Wheel(Path(origin).parent, Path(python), f"{major}.{minor}")
     return None
 
 
@@ -62,34 +64,36 @@ class Triton:
             wheel.package.parent / "nvidia_pytriton.libs",
             wheel.python.resolve().parent.parent / "lib",
         ]
-        http, grpc, metrics = _free_ports(3)
-        ports = {"http": http, "grpc": grpc, "metrics": metrics}
+        path = os.pathsep.join([str(wheel.python.parent), os.environ["PATH"]])
         self._command = [
             str(server / "bin" / "tritonserver"),
-            *(f"--{kind}-port={port}" for kind, port in ports.items()),
             *(f"--{kind}-address=127.0.0.1" for kind in ("http", "grpc")),
             f"--model-repository={models}",
             f"--backend-directory={backends}",
             "--model-control-mode=explicit",
             "--load-model=*",
         ]
-        path = os.pathsep.join([str(wheel.python.parent), os.environ["PATH"]])
         self._env = os.environ | {
             "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
             "PATH": path,
             "PYTHONPATH": str(wheel.package.parent),
         }
         self._log = folder / "triton.log"
-        self._port = http
-        self.http, self.grpc = f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
 
     def start(self) -> None:
-        """Return once it is ready."""
-        with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                self._command, env=self._env, stdout=output, stderr=output, process_group=0
-            )
-        _await_ready(self._process, self._port, self._log)
+        """Return once it is ready. A port that another program takes first is another port's chance."""
+        for _ in range(_STARTS_MAX):
+            ports = dict(zip(("http", "grpc", "metrics"), _free_ports(3), strict=True))
+            told = [f"--{kind}-port={port}" for kind, port in ports.items()]
+            with self._log.open("wb") as output:
+                self._process = subprocess.Popen(
+                    [*self._command, *told], env=self._env, stdout=output, stderr=output, process_group=0
+                )
+            if _is_ready(self._process, ports["http"]):
+                self.http, self.grpc = f"127.0.0.1:{ports['http']}", f"127.0.0.1:{ports['grpc']}"
+                return
+            self.stop()
+        raise AssertionError(self._log.read_text(errors="replace")[-3000:])
 
     def has_died(self) -> bool:
         """Whether its process has ended, or is about to, by itself."""
@@ -127,17 +131,23 @@ def flowserve(folder: Path, models: Path) -> Iterator[At]:
 
 
 def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        servers = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [server.getsockname()[1] for server in servers]
+    """Below those that the system gives to connections, or one may have it before Triton does."""
+    found: list[int] = []
+    port = _PORTS.start + os.getpid() * 8 % (len(_PORTS) // 2)
+    while len(found) < count and port in _PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        port += 1
+    return found
 
 
-def _await_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _is_ready(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until it is; false where it ends before."""
     end = time.monotonic() + _START_S
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as asked:
             asked.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
             if asked.recv(100).startswith(b"HTTP/1.1 200"):
-                return
+                return True
         time.sleep(0.1)
-    raise AssertionError(log.read_text(errors="replace")[-3000:])
+    return False

@@ -1,7 +1,7 @@
 """A running server among bytes that nobody would send in earnest, over real connections.
 
 It answers whole or not at all, never with a 500; afterwards it is the same process, answers as ever, and
-holds neither connections nor memory. Other bytes each time, for long: `pytest -m slow --hypothesis-profile=search`.
+holds neither connections nor memory. `pytest -m slow --hypothesis-profile=search` sends others, for longer.
 """
 
 import json
