@@ -161,6 +161,14 @@ def _all_binary(asked: Asked, theirs: Said, ours: Said) -> bool:
     return theirs.status == ours.status == 200 and named
 
 
+def _where(asked: Asked, theirs: Said, ours: Said) -> bool:
+    if ours.status != 200 or not isinstance(ours.value, dict):
+        return False
+    outputs = [dict(output) for output in ours.value.get("outputs", [])]
+    told = [output.pop("parameters", {}).get("shared_memory_byte_size") for output in outputs]
+    return None not in told and same(theirs, ours._replace(value=ours.value | {"outputs": outputs}))
+
+
 def _in_half(asked: Asked, theirs: Said, ours: Said) -> bool:
     return (theirs.status, ours.status) == (400, 200) and b'"FP16"' in asked.body
 
@@ -237,6 +245,9 @@ DIFFERENCES = {
     "NUL": Difference("Triton's ids end at the character NUL", _nul),
     "all binary": Difference(
         "`binary_data_output` is for all outputs; Triton forgets it where outputs are named", _all_binary
+    ),
+    "where": Difference(
+        "an output in shared memory says where it is, and how many bytes it has; Triton does not", _where
     ),
     "FP16": Difference("Triton has no FP16 in JSON", _in_half),
     "classes": Difference(

@@ -326,7 +326,7 @@ CASES["unload"] = [post("/v2/repository/models/none/unload")]
 
 
 def test_every_difference_has_its_requests():
-    assert set(CASES) == {"", *DIFFERENCES}
+    assert set(CASES) == {"", *DIFFERENCES} - {"where"}  # which `test_state` has
 
 
 @pytest.mark.parametrize(
