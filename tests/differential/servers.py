@@ -110,8 +110,8 @@ class Triton:
 
 @contextlib.contextmanager
 def flowserve(folder: Path, models: Path) -> Iterator[At]:
-    """Our server, which ends with the block."""
-    command = [FLOWSERVE, "start", "--models", str(models), "--model-control"]
+    """Our server, of two processes, which ends with the block."""
+    command = [FLOWSERVE, "start", "--models", str(models), "--model-control", "--processes", "2"]
     command += ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
     with (folder / "flowserve.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder)

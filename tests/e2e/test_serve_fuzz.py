@@ -54,7 +54,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
     publish(folder / "models", "m", model("m", TensorProto.FLOAT))
     publish(folder / "models", "double", model("double", TensorProto.FLOAT))
-    with serving(folder, "--grpc", "127.0.0.1:0") as server:
+    with serving(folder, "--grpc", "127.0.0.1:0", "--processes", "1") as server:
         (process,) = server.status()["processes"]
         server.process_id = process
         yield server
