@@ -223,7 +223,7 @@ DIFFERENCES = {
     ),
     "no JSON": Difference(
         "Triton takes a bare NaN or Infinity, text that is not UTF-8, and a byte-order mark; none is JSON",
-        _statuses(200, 400, "FS201", "is not JSON"),
+        _statuses(200, 400, "", "is not JSON|cannot be read"),
     ),
     "null": Difference("Triton writes a bare NaN, which is no JSON: ours is null", _null),
     "digits": Difference(
