@@ -238,8 +238,8 @@ DIFFERENCES = {
         _statuses(200, 400, "FS206", "must be UTF-8"),
     ),
     "parameters": Difference(
-        "Triton forgets parameters of an input that are no object; ours must be one",
-        _statuses(200, 400, "FS201", "parameters` is malformed"),
+        "Triton forgets parameters of tensors that are no object, or no value; ours must be",
+        _statuses(200, 400, "FS201", r"parameters(\[...\])?` is malformed"),
     ),
     "twice": Difference("of a name that stands twice in JSON, Triton takes the first, ours the last", _twice),
     "NUL": Difference("Triton's ids end at the character NUL", _nul),

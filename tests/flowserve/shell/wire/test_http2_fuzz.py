@@ -1,11 +1,13 @@
 """HTTP/2 connections are sent what nobody would in earnest: they answer in well-formed frames, or end."""
 
 import asyncio
+import math
 from types import SimpleNamespace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flowserve.core.engine.profile import Profile
 from flowserve.core.models.model import Model
 from flowserve.core.wire.http2.frames import (
     END_STREAM,
@@ -17,7 +19,7 @@ from flowserve.core.wire.http2.frames import (
 )
 from flowserve.core.wire.http2.frames import settings as settings_frame
 from flowserve.core.wire.limits import Limits
-from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.engine.engine import LoopEngine, Settings
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.grpc.server import GrpcServer
 from flowserve.shell.wire.http2.connection import Http2Connection
@@ -61,8 +63,11 @@ def connected(pieces, then=lambda connection: None, turns: bool = True) -> Trans
     """
 
     async def run() -> Transport:
-        engine = LoopEngine(asyncio.get_running_loop())
-        serving = Serving.of([Model("double", 1, SIGNATURE, double)])
+        # All runs on the loop, however slow the machine is: what a thread answers may come too late to be seen.
+        engine = LoopEngine(asyncio.get_running_loop(), Settings(inline_ms=math.inf))
+        model = Model("double", 1, SIGNATURE, double)
+        engine.adopt(model, Profile({1: 0.01}))
+        serving = Serving.of([model])
         connection = Http2Connection(GrpcServer(serving, engine, "1", Limits(body_bytes=1000, streams=4)))
         transport = Transport()
         connection.connection_made(transport)
