@@ -63,7 +63,7 @@ def connected(pieces, then=lambda connection: None, turns: bool = True) -> Trans
     """
 
     async def run() -> Transport:
-        # All runs on the loop, however slow the machine is: what a thread answers may come too late to be seen.
+        # All runs on the loop, however slow the machine is: what a thread answers may come too late.
         engine = LoopEngine(asyncio.get_running_loop(), Settings(inline_ms=math.inf))
         model = Model("double", 1, SIGNATURE, double)
         engine.adopt(model, Profile({1: 0.01}))
