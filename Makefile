@@ -39,7 +39,13 @@ plans: setup  ## compile the ready workflows
 bench: setup  ## run the quick benchmarks and write benchmarks/RESULTS.md
 	@python -m benchmarks
 
-nightly: setup  ## the tests that take long, mutants of the scheduler's core, and the benchmarks
+# A real Triton, which tests/differential asks beside our server: only what it needs, and that is numpy 1.
+$(VENV)/triton: $(VENV)/.stamp
+	@$(VENV)/bin/python -m venv $@
+	@$@/bin/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 numpy==1.26.4 \
+	    || { rm -rf $@; echo "no Triton for this Python or machine: tests/differential will be skipped" >&2; }
+
+nightly: setup $(VENV)/triton  ## the tests that take long, mutants of the scheduler's core, and the benchmarks
 	@python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nightly]'
 	@pytest -n 2 -m "slow or not slow"
 	@python tests/sim/mutants.py --count 300 --minutes 60

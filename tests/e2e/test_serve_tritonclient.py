@@ -177,6 +177,7 @@ def test_health_and_descriptions(client):
     assert client.get_server_metadata()["name"] == "flowserve"
     metadata = client.get_model_metadata("iris")
     assert metadata["versions"] == ["1", "2"]
+    assert client.get_model_metadata("iris", "1")["versions"] == ["1"]
     assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}]
     config = client.get_model_config("iris", "1")
     assert config["output"][1] == {
@@ -186,7 +187,7 @@ def test_health_and_descriptions(client):
         "label_filename": "labels.txt",
     }
     index = client.get_model_repository_index()
-    assert {"name": "iris", "version": "2", "state": "READY", "reason": ""} in index
+    assert {"name": "iris", "version": "2", "state": "READY"} in index
 
 
 @pytest.mark.parametrize("binary", [True, False])

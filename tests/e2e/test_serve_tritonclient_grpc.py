@@ -200,6 +200,18 @@ def test_requests_beside_each_other(client):
         np.testing.assert_allclose(result.as_numpy("probabilities"), expected, rtol=1e-4)
 
 
+def test_settings(client):
+    assert list(client.get_trace_settings("iris").settings["trace_level"].value) == ["OFF"]
+    changed = client.update_trace_settings(settings={"trace_level": "OFF", "trace_rate": None})
+    assert list(changed.settings["trace_rate"].value) == ["1000"]
+    assert client.get_log_settings().settings["log_info"].bool_param is True
+    assert (
+        client.update_log_settings({"log_verbose_level": 1}).settings["log_verbose_level"].uint32_param == 1
+    )
+    with pytest.raises(InferenceServerException, match="FS233"):
+        client.update_log_settings({"log_file": "/tmp/log"})
+
+
 def test_shared_memory(client):
     with contextlib.closing(shared_memory.SharedMemory(create=True, size=64)) as memory:
         try:

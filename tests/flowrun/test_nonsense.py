@@ -17,9 +17,6 @@ from flowrun.core.sharing.teams import Queue, Sharing, Team
 from flowrun.shell import teams
 from flowrun.shell.simulating import replaying
 
-settings.register_profile("nonsense", derandomize=True, deadline=None, database=None, max_examples=100)
-settings.load_profile("nonsense")
-
 # Numbers as TOML or JSON may write them, none of which is a sensible amount of anything.
 NUMBERS = [
     "-1",

@@ -31,6 +31,7 @@ from flowserve.core.wire.routes import (
     ServerReady,
     WrongMethod,
 )
+from flowserve.core.wire.shared import NoRegion
 
 EXTENSIONS = [
     "binary_tensor_data",
@@ -38,6 +39,7 @@ EXTENSIONS = [
     "logging",
     "model_configuration",
     "model_repository",
+    "model_repository(unload_dependents)",
     "parameters",
     "schedule_policy",
     "statistics",
@@ -96,7 +98,10 @@ def describe(route: Description, table: Table, ready: bool, server_version: str)
             table.version(name, version)  # one that is loaded when it is asked for is ready to be asked
             return Answer(200 if ready else 503)
         case ModelMetadata(name, version):
-            return _json(_metadata(table.resolve(name, version), table.versions(name)))
+            model = table.resolve(name, version)
+            # Who asks for a version, or by an alias, is told which one that is.
+            asked = [str(model.version)] if version or "@" in name else table.versions(name)
+            return _json(_metadata(model, asked))
         case ModelConfig(name, version):
             return _json(config_json(table.resolve(name, version)))
         case Page(""):
@@ -137,6 +142,8 @@ def status_of(refused: Refused) -> int:
     """Return the HTTP status of a refusal: 400 unless its code has one of its own."""
     if isinstance(refused, WrongMethod):
         return 405
+    if isinstance(refused, NoRegion):
+        return 404
     return _STATUS.get(refused.diagnostics[0].code, 400)
 
 

@@ -23,6 +23,7 @@ from flowserve.core.wording import listed, shown, shown_shape
 # Beyond this, numpy cannot even describe a tensor that has no elements because another dimension is 0.
 _ELEMENTS_MAX = 2**40
 _NUMBER_MAX = 2**64 - 1
+_RESERVED = "triton_"
 
 Parameters = dict[str, bool | int | float | str]
 
@@ -122,12 +123,20 @@ def ask(admit: Admit, shape: Sequence[int], parameters: Parameters) -> None:
 
 
 def fitted(
-    request: AskedRequest, feed: dict[str, Array], signature: Signature, regions: Regions
+    request: AskedRequest,
+    feed: dict[str, Array],
+    signature: Signature,
+    regions: Regions,
+    allowed: str = "",
 ) -> InferRequest:
-    """Return a request whose inputs have been read. Raises `Refused` FS201, FS207, FS232."""
+    """Return a request whose inputs have been read; `allowed` is a reserved parameter that it may have.
+
+    Raises `Refused` FS201, FS207, FS232.
+    """
     wanted, parameters = wanted_outputs(request, signature, regions), request.parameters
     if not parameters:
         return InferRequest(request.id, feed, wanted)
+    refuse_reserved(parameters, allowed)
     timeout_us, priority = number_of(parameters, "timeout"), number_of(parameters, "priority")
     return InferRequest(request.id, feed, wanted, timeout_us, priority, parameters)
 
@@ -239,7 +248,7 @@ def wanted_outputs(request: AskedRequest, signature: Signature, regions: Regions
         if spec is None:
             refuse("FS207", f"`{at}.name` must be one of {listed(list(specs))}, got {shown(output.name)}")
         if spec.name in chosen:
-            refuse("FS201", f"`{at}.name` asks for output `{spec.name}` a second time")
+            continue  # as in Triton, which answers once, in the form asked for first
         in_binary = _flag(output.parameters, "binary_data", binary, f"{at}.parameters")
         slot = None
         if "shared_memory_region" in output.parameters:
@@ -265,6 +274,13 @@ def number_of(parameters: Parameters, name: str, at: str = "parameters") -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _NUMBER_MAX:
         refuse("FS201", f"`{at}.{name}` must be a whole number from 0, got {shown(value)}")
     return value
+
+
+def refuse_reserved(parameters: Parameters, allowed: str = "") -> None:
+    """Refuse (FS201) names that Triton keeps for itself, but for one."""
+    for name in parameters:
+        if name.startswith(_RESERVED) and name != allowed:
+            refuse("FS201", f"`parameters` must not have {shown(name)}: `{_RESERVED}` begins reserved names")
 
 
 def _flag(parameters: Parameters, name: str, default: bool, at: str) -> bool:

@@ -18,7 +18,7 @@ from flowserve.core.wire.tensors import to_binary, to_json
 
 
 class InferResponse(msgspec.Struct, frozen=True):
-    """An encoded response. `tensors` is empty when all of it is JSON."""
+    """An encoded response. It is `binary` where bytes follow the JSON: none do of empty tensors."""
 
     header: bytes
     tensors: tuple[bytes, ...] = ()
@@ -54,7 +54,7 @@ def encode_response(
     if request.id:
         end += b',"id":' + _encode(request.id)
     header = _opening(name, version) + b",".join(described) + end + b"}"
-    return InferResponse(header, tuple(tensors), bool(tensors))
+    return InferResponse(header, tuple(tensors), any(tensors))
 
 
 @functools.lru_cache(1024)

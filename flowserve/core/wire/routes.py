@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import NoReturn
 from urllib.parse import unquote
 
@@ -13,6 +14,7 @@ from flowserve.core.wire.extension_routes import ExtensionRoute, Metrics, find_e
 from flowserve.core.wording import cut
 
 _KEPT_BYTES_MAX = 256
+_ABSOLUTE = re.compile(r"\Ahttps?://[^/]*", re.IGNORECASE)
 
 
 class ServerLive(msgspec.Struct, frozen=True):
@@ -106,6 +108,8 @@ def parse_route(method: str, target: str) -> Route:
     Raises `Refused` FS209 where there is no such route or it takes another method.
     """
     path = target.partition("?")[0]
+    if path[:1] != "/":  # as a proxy is asked, which a server must also take (RFC 9112, 3.2.2)
+        path = _ABSOLUTE.sub("", path) or "/"
     route = _find("GET" if method == "HEAD" else method, path)
     if route is None:
         _refuse(method, path)

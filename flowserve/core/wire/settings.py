@@ -6,7 +6,7 @@ forgotten. Log settings have their effect on the server's log.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -30,7 +30,7 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_info: bool = True
     log_warning: bool = True
     log_error: bool = True
-    log_verbose_level: int = 0
+    log_verbose_level: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     log_format: str = "default"
 
     def logs(self, level: int) -> bool:

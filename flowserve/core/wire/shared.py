@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from flowc.plan.diagnostics import refuse
+from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.wording import cut
 
 
@@ -26,6 +26,14 @@ class Region(Protocol):
 
 Regions = Callable[[str], Region]
 """From a region's name to the region. Raises `Refused` FS232 where there is none."""
+
+
+class NoRegion(Refused):
+    """FS232: no region of this name is registered."""
+
+    def __init__(self, name: str) -> None:
+        message = f"there is no shared-memory region `{cut(name)}`: it must be registered first"
+        super().__init__(Diagnostic("FS232", message))
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -50,4 +58,4 @@ class Slot(msgspec.Struct, frozen=True):
 
 def no_regions(name: str) -> Region:
     """What a host without shared memory gives as `Regions`."""
-    refuse("FS232", f"there is no shared-memory region `{cut(name)}`")
+    raise NoRegion(name)

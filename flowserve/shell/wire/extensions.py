@@ -60,13 +60,13 @@ class Extensions:
 
         match route:
             case RepositoryIndex():
-                ready_only = json_object(body).get("ready") is True
+                ready_only = _flag(json_object(body), "ready")
                 return _json([i for i in self._repository.index() if i.state == "READY" or not ready_only])
             case RepositoryLoad(name):
                 self._repository.load(name, _parameters(body), ended)
                 return None
             case RepositoryUnload(name):
-                dependents = _parameters(body).get("unload_dependents") is True
+                dependents = _flag(_parameters(body), "unload_dependents", "parameters.")
                 self._repository.unload(name, dependents, ended)
                 return None
             case Statistics(name, version):
@@ -125,6 +125,13 @@ class Extensions:
 def _bytes(value: Any, at: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _OFFSET_MAX:
         refuse("FS231", f"`{at}` must be a number of bytes, got {shown(value)}")
+    return value
+
+
+def _flag(values: dict[str, Any], name: str, at: str = "") -> bool:
+    value = values.get(name, False)
+    if not isinstance(value, bool):
+        refuse("FS201", f"`{at}{name}` must be true or false, got {shown(value)}")
     return value
 
 

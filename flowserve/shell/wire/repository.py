@@ -25,7 +25,7 @@ Exposed = Callable[[bytes], None]
 """Called exactly once, on the event loop."""
 
 
-class Indexed(msgspec.Struct, frozen=True):
+class Indexed(msgspec.Struct, frozen=True, omit_defaults=True):
     """A version in the repository index. `state` is READY, LOADING, UNLOADING, UNAVAILABLE or UNKNOWN."""
 
     name: str

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from flowc.plan.diagnostics import refuse
-from flowserve.core.wire.shared import Region
+from flowserve.core.wire.shared import NoRegion, Region
 from flowserve.core.wording import cut
 from flowserve.shell.wire.board import Board, Note
 
@@ -53,7 +53,7 @@ class SharedMemory:
         note = self._board.get(name)
         if note is None:
             self._open.pop(name, None)
-            refuse("FS232", f"there is no shared-memory region `{cut(name)}`: it must be registered first")
+            raise NoRegion(name)
         known = self._open.get(name)
         if known is None or known[0] is not note:
             known = self._open[name] = note, self._opened(_registered(note.text))

@@ -1,4 +1,4 @@
-"""Descriptions over gRPC: they are HTTP's own answers, whose JSON has the fields of the messages."""
+"""Descriptions over gRPC: HTTP's own answers, whose JSON has the fields of the messages, or nearly."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from flowc.plan.diagnostics import refuse
 from flowserve.core.wire.extension_routes import (
+    LogSetting,
     RepositoryIndex,
     RepositoryLoad,
     RepositoryUnload,
@@ -19,6 +20,7 @@ from flowserve.core.wire.extension_routes import (
     SharedMemoryStatus,
     SharedMemoryUnregister,
     Statistics,
+    TraceSetting,
 )
 from flowserve.core.wire.grpc.inference import SERVICE, parameters_of
 from flowserve.core.wire.routes import (
@@ -52,6 +54,7 @@ class _Description(msgspec.Struct, frozen=True):
 
 
 def _load_parameters(asked: Any) -> dict[str, Any]:
+    _refuse_repository(asked)
     values = parameters_of(asked.parameters)  # HTTP has files as base64
     return {
         "parameters": {
@@ -59,6 +62,36 @@ def _load_parameters(asked: Any) -> dict[str, Any]:
             for name, value in values.items()
         }
     }
+
+
+def _index_body(asked: Any) -> dict[str, Any]:
+    _refuse_repository(asked)
+    return {"ready": asked.ready}
+
+
+def _refuse_repository(asked: Any) -> None:
+    if asked.repository_name:
+        refuse("FS201", "`repository_name` must be left out: the server has one repository")
+
+
+def _trace_body(asked: Any) -> dict[str, Any]:
+    """No value means the setting's own, which is null in JSON; the level alone has a list of them."""
+    given = {name: list(setting.value) for name, setting in asked.settings.items()}
+    return {
+        name: values[0] if len(values) == 1 and name != "trace_level" else values or None
+        for name, values in given.items()
+    }
+
+
+def _trace_fields(_: int, value: dict[str, Any]) -> dict[str, Any]:
+    return {"settings": {name: {"value": v if isinstance(v, list) else [v]} for name, v in value.items()}}
+
+
+_LOG_FIELD = {bool: "bool_param", int: "uint32_param", str: "string_param"}
+
+
+def _log_fields(_: int, value: dict[str, Any]) -> dict[str, Any]:
+    return {"settings": {name: {_LOG_FIELD[type(v)]: v} for name, v in value.items()}}
 
 
 _DESCRIPTIONS = {
@@ -74,7 +107,7 @@ _DESCRIPTIONS = {
     ),
     "ModelStatistics": _Description(lambda asked: Statistics(asked.name, asked.version)),
     "RepositoryIndex": _Description(
-        lambda _: RepositoryIndex(), lambda _, value: {"models": value}, lambda asked: {"ready": asked.ready}
+        lambda _: RepositoryIndex(), lambda _, value: {"models": value}, _index_body
     ),
     "RepositoryModelLoad": _Description(
         lambda asked: RepositoryLoad(asked.model_name), body=_load_parameters
@@ -96,6 +129,14 @@ _DESCRIPTIONS = {
     ),
     "CudaSharedMemoryRegister": _Description(lambda asked: SharedMemoryRegister(True, asked.name)),
     "CudaSharedMemoryUnregister": _Description(lambda asked: SharedMemoryUnregister(True, asked.name)),
+    "TraceSetting": _Description(
+        lambda asked: TraceSetting(bool(asked.settings), asked.model_name), _trace_fields, _trace_body
+    ),
+    "LogSettings": _Description(
+        lambda asked: LogSetting(bool(asked.settings)),
+        _log_fields,
+        lambda asked: parameters_of(asked.settings, "settings"),
+    ),
 }
 
 DESCRIBED = frozenset(_DESCRIPTIONS)

@@ -33,12 +33,15 @@ from flowserve.core.wire.protocol import (
 )
 from flowserve.core.wire.shared import Regions, no_regions
 from flowserve.core.wire.tensors import from_binary, to_binary
+from flowserve.core.wording import shown
 
 SERVICE = inference_service()
 _InferRequest = SERVICE.messages["ModelInferRequest"]
 _InferResponse = SERVICE.messages["ModelInferResponse"]
 _StreamResponse = SERVICE.messages["ModelStreamInferResponse"]
 
+# Every response of a stream is the final one of its request, whether a client asks for that or not.
+_FINAL = "triton_enable_empty_final_response"
 # The field of InferTensorContents for a datatype; FP16 has none, and comes in raw_input_contents only.
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -68,8 +71,11 @@ def parse_infer(
     if admit is not None:
         ask(admit, message.inputs[0].shape if message.inputs else (), parameters)
     feed = _feed(message, signature, regions)
-    outputs = [AskedOutput(output.name, parameters_of(output.parameters)) for output in message.outputs]
-    return fitted(AskedRequest([], message.id, parameters, outputs), feed, signature, regions)
+    outputs = [
+        AskedOutput(output.name, parameters_of(output.parameters, f"outputs[{index}].parameters"))
+        for index, output in enumerate(message.outputs)
+    ]
+    return fitted(AskedRequest([], message.id, parameters, outputs), feed, signature, regions, _FINAL)
 
 
 def infer_response(name: str, version: int, request: InferRequest, outputs: Sequence[Array]) -> Any:
@@ -174,9 +180,12 @@ def _strings(values: Sequence[bytes], at: str) -> Array:
     return array
 
 
-def parameters_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a message as values; those without one are left out."""
+def parameters_of(given: Mapping[str, Any], at: str = "parameters") -> dict[str, Any]:
+    """Return the values of a map whose messages hold one each. Raises `Refused` FS201 where one does not."""
     if not given:
         return {}
     chosen = {name: (value, value.WhichOneof("parameter_choice")) for name, value in given.items()}
-    return {name: getattr(value, choice) for name, (value, choice) in chosen.items() if choice}
+    for name, (_, choice) in chosen.items():
+        if choice is None:
+            refuse("FS201", f"`{at}` must have a value for {shown(name)}")
+    return {name: getattr(value, choice) for name, (value, choice) in chosen.items()}

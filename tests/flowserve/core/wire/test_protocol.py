@@ -72,10 +72,23 @@ def test_binary_in_binary_out():
     assert binary == b"\x02\x00\x00\x00\xc3\xa9"
 
 
+def test_tensors_without_bytes_make_no_binary_response():
+    request = parse({"inputs": [X], "outputs": [{"name": "p"}], "parameters": {"binary_data_output": True}})
+    outputs = [np.zeros((0, 3), np.float32)]
+    assert answer(request, outputs)[0]["outputs"][0]["parameters"] == {"binary_data_size": 0}
+    assert not encode_response("iris", 3, request, outputs).binary
+
+
 def test_outputs_are_chosen_ordered_and_each_in_its_own_form():
     outputs = [{"name": "p", "parameters": {"binary_data": False}}, {"name": "label"}]
     request = parse({"inputs": [X], "outputs": outputs, "parameters": {"binary_data_output": True}})
     assert [(wanted.spec.name, wanted.binary) for wanted in request.wanted] == [("p", False), ("label", True)]
+
+
+def test_an_output_asked_for_twice_comes_once():
+    outputs = [{"name": "p", "parameters": {"binary_data": True}}, {"name": "p"}]
+    wanted = parse({"inputs": [X], "outputs": outputs}).wanted
+    assert [(one.spec.name, one.binary) for one in wanted] == [("p", True)]
 
 
 def test_classification_names_the_best_classes():
@@ -145,8 +158,8 @@ def test_a_wrong_input_is_named(change, message):
             "[FS207] `outputs[0].name` must be one of `label`, `p`",
         ),
         (
-            {"inputs": [X], "outputs": [{"name": "p"}] * 2},
-            "[FS201] `outputs[1].name` asks for output `p` a second",
+            {"inputs": [X], "parameters": {"triton_mine": 1}},
+            '[FS201] `parameters` must not have "triton_mine": `triton_` begins reserved names',
         ),
         ({"inputs": [X], "parameters": {"binary_data_output": 1}}, "must be true or false, got 1"),
         (
@@ -216,9 +229,7 @@ def test_named_dimensions_that_disagree():
     )
 
 
-STEADY = settings(
-    derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+STEADY = settings(suppress_health_check=[HealthCheck.too_slow])
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*X, "parameters"]), inner),

@@ -34,6 +34,8 @@ from flowserve.core.wire.routes import (
     [
         ("GET", "/v2", ServerMetadata()),
         ("GET", "/v2/", ServerMetadata()),
+        ("GET", "http://localhost:8000/v2?a=/b", ServerMetadata()),
+        ("GET", "HTTPS://localhost", Page()),
         ("GET", "/v2/health/live?verbose=1", ServerLive()),
         ("HEAD", "/v2/health/ready", ServerReady()),
         ("POST", "/v2/repository/index", RepositoryIndex()),
@@ -68,6 +70,8 @@ def test_routes(method, target, route):
 @pytest.mark.parametrize(
     ("method", "target", "message"),
     [
+        ("GET", "ftp://localhost/v2", "[FS209] there is no route"),
+        ("GET", "v2", "[FS209] there is no route `v2`"),
         ("GET", "/v3", "[FS209] there is no route `/v3`"),
         ("GET", "/v2/models", "[FS209] there is no route `/v2/models`"),
         ("GET", "/v2/models/iris/infer", "[FS209] `/v2/models/iris/infer` takes POST, got GET"),

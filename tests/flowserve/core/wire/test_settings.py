@@ -35,7 +35,14 @@ def test_log_settings_say_what_is_logged():
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"log_info": 1}', b'{"log_level": 1}', b'{"log_file": "/etc/passwd"}', b'{"log_format": "x"}']
+    "body",
+    [
+        b'{"log_info": 1}',
+        b'{"log_verbose_level": -1}',
+        b'{"log_level": 1}',
+        b'{"log_file": "/etc/passwd"}',
+        b'{"log_format": "x"}',
+    ],
 )
 def test_other_log_settings(body):
     with pytest.raises(Refused, match="FS233"):

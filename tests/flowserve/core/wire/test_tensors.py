@@ -81,13 +81,7 @@ def test_json_that_does_not_fit(data, datatype, shape, message):
 def test_what_is_written_is_read_back(name):
     datatype = DATATYPES[name]
 
-    @settings(
-        derandomize=True,
-        database=None,
-        deadline=None,
-        max_examples=30,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())
     def check(data):
         shape = data.draw(npst.array_shapes(max_dims=3, max_side=3, min_side=0))
@@ -148,7 +142,6 @@ def test_bfloat16_is_its_bits():
     assert "at most 3.38953e+38), got 3.4e+38" in refusal(b"[3.4e38]", "BF16", [1])
 
 
-@settings(derandomize=True, database=None, deadline=None)
 @given(npst.arrays(np.float32, 8, elements=st.floats(-(2.0**120), 2.0**120, width=32)))
 def test_floats_become_the_nearest_bfloat16(floats):
     import ml_dtypes

@@ -89,6 +89,27 @@ def test_index():
     assert [entry["name"] for entry in one("POST", "/v2/repository/index", {"ready": True})[1]] == ["double"]
 
 
+def test_index_says_why_not_and_nothing_where_there_is_nothing_to_say():
+    assert one("POST", "/v2/repository/index") == (
+        200,
+        [
+            {"name": "double", "version": "1", "state": "READY"},
+            {"name": "late", "version": "1", "state": "UNAVAILABLE", "reason": "not loaded"},
+        ],
+    )
+
+
+def test_flags_must_be_flags():
+    found, _ = ask(
+        ("POST", "/v2/repository/index", {"ready": 1}),
+        ("POST", "/v2/repository/models/double/unload", {"parameters": {"unload_dependents": "yes"}}),
+    )
+    assert found == [
+        (400, {"error": "[FS201] `ready` must be true or false, got 1"}),
+        (400, {"error": '[FS201] `parameters.unload_dependents` must be true or false, got "yes"'}),
+    ]
+
+
 def test_load_and_unload_are_asked_of_the_repository():
     base = "/v2/repository/models"
     found, repository = ask(
@@ -147,7 +168,7 @@ def test_inputs_and_outputs_in_shared_memory():
             ("POST", "/v2/systemsharedmemory/region/r/unregister", None),
             ("GET", "/v2/systemsharedmemory/region/r/status", None),
         )
-        assert [status for status, _ in found] == [400, 200, 200, 200, 200, 400]
+        assert [status for status, _ in found] == [404, 200, 200, 200, 200, 404]
         assert found[2][1]["outputs"][0]["parameters"] == output["parameters"]
         assert np.frombuffer(file.read_bytes(), "<f4").tolist() == [1, 2, 2, 4]
     finally:

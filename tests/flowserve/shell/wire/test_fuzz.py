@@ -6,7 +6,6 @@ and a connection never holds more than its limits.
 
 import asyncio
 import json
-from itertools import pairwise
 from socket import AF_UNIX
 from types import SimpleNamespace
 
@@ -30,15 +29,23 @@ from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.repository import FixedRepository
+from tests.flowserve.shell.wire.nonsense import (
+    GOOD,
+    SMUGGLED,
+    SMUGGLING,
+    answers,
+    cut,
+    json_values,
+    places,
+    post,
+    sizes,
+)
 
 FP32 = DATATYPES["FP32"]
 SIGNATURE = Signature((TensorSpec("x", FP32, (-1, -1)),), (TensorSpec("y", FP32, (-1, -1)),))
 MODELS = Serving.of([Model("m", 1, SIGNATURE, lambda feed, names: [feed["x"]])])
 LIMITS = Limits(body_bytes=4096, head_bytes=1024)
-GOOD = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}
-THOROUGH = settings(
-    derandomize=True, database=None, deadline=None, max_examples=150, suppress_health_check=list(HealthCheck)
-)
+THOROUGH = settings(max_examples=max(150, settings().max_examples), suppress_health_check=list(HealthCheck))
 
 
 class Uncounted:
@@ -150,44 +157,6 @@ def exchange(pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], bool]:
     return answers(wire.written), wire.closed
 
 
-def answers(written: bytes) -> list[tuple[int, bytes]]:
-    """Read answers until the end; fails where something is left over."""
-    found = []
-    while written:
-        head, split, rest = written.partition(b"\r\n\r\n")
-        assert split
-        status = int(head.split(b" ", 2)[1])
-        assert status != 500
-        size = next(
-            (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-        )
-        assert len(rest) >= size
-        if status >= 400:
-            assert json.loads(rest[:size])["error"]
-        if status != 100:
-            found.append((status, rest[:size]))
-        written = rest[size:]
-    return found
-
-
-def post(body: bytes, path: str = "/v2/models/m/infer", headers: bytes = b"") -> bytes:
-    return b"POST %b HTTP/1.1\r\nContent-Length: %d\r\n%b\r\n%b" % (path.encode(), len(body), headers, body)
-
-
-def cut(data: bytes, at: list[int]) -> list[bytes]:
-    places = sorted({0, len(data), *(place % (len(data) + 1) for place in at)})
-    return [data[start:end] for start, end in pairwise(places)] or [data]
-
-
-places = st.lists(st.integers(0, 10_000), max_size=6)
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
-sizes = st.one_of(
-    st.integers(-3, 3), st.sampled_from([2**31, 2**62, 2**63, -(2**63), 2**64, 10**30]), json_values
-)
 DATA = ({"data": [1, 2]}, {"parameters": {"binary_data_size": 8}})
 SIZED = ("binary_data_size", "shared_memory_region", "timeout")
 OTHERS = ("/predict/m", "/v2/logging", "/v2/trace/setting", "/v2/repository/index")
@@ -279,34 +248,7 @@ def test_half_a_request_is_not_answered(place):
     assert not closed
 
 
-SMUGGLED = b"GET /v2/models/none HTTP/1.1\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-        b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-        b"Content-Length: 5\r\nContent-Length: 6\r\n",
-        b"Content-Length: 5, 6\r\n",
-        b"Content-Length: +5\r\n",
-        b"Content-Length: -1\r\n",
-        b"Content-Length: 0x5\r\n",
-        b"Content-Length : 5\r\n",
-        b"Content-Length: 5\r\n Content-Length: 6\r\n",
-        b"Content-Length: 99999999999999999999999\r\n",
-        b"Transfer-Encoding: chunked, identity\r\n",
-        b"Transfer-Encoding: xchunked\r\n",
-        b"Transfer-Encoding: identity\r\n",
-        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
-        b"Transfer-Encoding\x00: chunked\r\n",
-        b"Transfer-Encoding:\x0bchunked\r\n",
-        b"X: a\rContent-Length: 5\r\n",
-        b"X: a\nContent-Length: 5\r\n",
-        b"X: \x00\r\n",
-        b": 5\r\n",
-    ],
-)
+@pytest.mark.parametrize("headers", SMUGGLING)
 @pytest.mark.parametrize("each", [False, True], ids=["whole", "by byte"])
 def test_lengths_that_two_readers_could_read_differently(headers, each):
     data = b"POST /v2/models/m/infer HTTP/1.1\r\n" + headers + b"\r\n" + b"0\r\n\r\n" + SMUGGLED

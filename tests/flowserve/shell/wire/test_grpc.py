@@ -104,8 +104,23 @@ async def test_what_is_no_message():
                 await ask(b"\xff\xff")
             assert caught.value.code().name == "INVALID_ARGUMENT"
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await host.stub.TraceSetting(theirs.TraceSettingRequest())
+            await host.channel.unary_unary("/inference.GRPCInferenceService/Nonsense")(b"")
         assert caught.value.code().name == "UNIMPLEMENTED"
+
+
+@on_loop
+async def test_settings():
+    async with running() as host:
+        assert (await host.stub.TraceSetting(theirs.TraceSettingRequest())).settings["trace_rate"].value == [
+            "1000"
+        ]
+        request = theirs.LogSettingsRequest()
+        request.settings["log_verbose_level"].uint32_param = 1
+        assert (await host.stub.LogSettings(request)).settings["log_verbose_level"].uint32_param == 1
+        traced = theirs.TraceSettingRequest()
+        traced.settings["trace_level"].value.append("TENSORS")
+        with pytest.raises(grpc.aio.AioRpcError, match=r"\[FS233\]"):
+            await host.stub.TraceSetting(traced)
 
 
 @on_loop

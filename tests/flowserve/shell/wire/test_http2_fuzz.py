@@ -1,39 +1,33 @@
 """HTTP/2 connections are sent what nobody would in earnest: they answer in well-formed frames, or end."""
 
 import asyncio
-import struct
+import math
 from types import SimpleNamespace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flowserve.core.engine.profile import Profile
 from flowserve.core.models.model import Model
 from flowserve.core.wire.http2.frames import (
-    DATA,
-    END_HEADERS,
     END_STREAM,
     GOAWAY,
     HEADERS,
     PREFACE,
     SETTINGS,
     WINDOW_UPDATE,
-    frame,
 )
 from flowserve.core.wire.http2.frames import settings as settings_frame
-from flowserve.core.wire.http2.rpc import literal
 from flowserve.core.wire.limits import Limits
-from flowserve.shell.engine.engine import LoopEngine
+from flowserve.shell.engine.engine import LoopEngine, Settings
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.wire.grpc.server import GrpcServer
 from flowserve.shell.wire.http2.connection import Http2Connection
-from tests.flowserve.shell.wire.http2_peer import INFER, LIVE, SIGNATURE, STREAM, double, framed, request
+from tests.flowserve.shell.wire.http2_peer import SIGNATURE, double
+from tests.flowserve.shell.wire.nonsense import CALLS, FRAMES, frames_of
 
 BOUNDED = settings(
-    derandomize=True,
-    database=None,
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=max(150, settings().max_examples), suppress_health_check=[HealthCheck.too_slow]
 )
 
 
@@ -69,8 +63,11 @@ def connected(pieces, then=lambda connection: None, turns: bool = True) -> Trans
     """
 
     async def run() -> Transport:
-        engine = LoopEngine(asyncio.get_running_loop())
-        serving = Serving.of([Model("double", 1, SIGNATURE, double)])
+        # All runs on the loop, however slow the machine is: what a thread answers may come too late.
+        engine = LoopEngine(asyncio.get_running_loop(), Settings(inline_ms=math.inf))
+        model = Model("double", 1, SIGNATURE, double)
+        engine.adopt(model, Profile({1: 0.01}))
+        serving = Serving.of([model])
         connection = Http2Connection(GrpcServer(serving, engine, "1", Limits(body_bytes=1000, streams=4)))
         transport = Transport()
         connection.connection_made(transport)
@@ -86,53 +83,6 @@ def connected(pieces, then=lambda connection: None, turns: bool = True) -> Trans
         return transport
 
     return asyncio.run(run())
-
-
-def frames_of(written: bytes) -> list[tuple[int, int, int]]:
-    """Every frame's kind, flags and stream; there is nothing between them."""
-    frames, at = [], 0
-    while at < len(written):
-        high, low, kind, flags, number = struct.unpack_from(">HBBBL", written, at)
-        at += 9 + (high << 8 | low)
-        frames.append((kind, flags, number))
-    assert at == len(written)
-    return frames
-
-
-def head(path: str) -> bytes:
-    fields = {
-        b":method": b"POST",
-        b":scheme": b"http",
-        b":path": path.encode(),
-        b"content-type": b"application/grpc",
-    }
-    return b"".join(literal(*field) for field in fields.items())
-
-
-BLOCKS = st.sampled_from([head(INFER), head(STREAM), head(LIVE), b"", literal(b"a", b"b"), b"\xbe", b"\x3f"])
-PAYLOADS = st.one_of(
-    st.binary(max_size=20),
-    BLOCKS,
-    st.sampled_from(
-        [framed(request()), framed(request())[:9], framed(request())[9:], framed(b""), bytes(8), bytes(4)]
-    ),
-    st.sampled_from([struct.pack(">HL", 4, 5), struct.pack(">HL", 4, 2**31 - 1), b"\x7f\xff\xff\xff"]),
-)
-FRAMES = st.builds(
-    frame,
-    st.integers(0, 10),
-    st.sampled_from([0, 1, 4, 5, 8, 0x20, 0x2D]),
-    st.sampled_from([0, 1, 1, 2, 3, 5, 7]),
-    PAYLOADS,
-)
-CALLS = st.builds(
-    lambda number, block, payload: (
-        frame(HEADERS, END_HEADERS, number, block) + frame(DATA, END_STREAM, number, payload)
-    ),
-    st.sampled_from([1, 3, 5, 7, 9]),
-    BLOCKS,
-    PAYLOADS,
-)
 
 
 @BOUNDED

@@ -1,29 +1,12 @@
 """gRPC messages and the values that they are read into. Messages are written by NVIDIA's generated code."""
 
-import json
-
 import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as theirs
 
 from flowc.plan.diagnostics import Refused
-from flowserve.core.catalog.table import Table
-from flowserve.core.catalog.version import Version
 from flowserve.core.datatypes import DATATYPES
-from flowserve.core.models.key import Key
-from flowserve.core.models.model import Model
 from flowserve.core.models.signature import Signature, TensorSpec
-from flowserve.core.wire.answers import describe, refusal
-from flowserve.core.wire.extension_routes import (
-    RepositoryIndex,
-    RepositoryLoad,
-    RepositoryUnload,
-    SharedMemoryRegister,
-    SharedMemoryStatus,
-    SharedMemoryUnregister,
-    Statistics,
-)
-from flowserve.core.wire.grpc.descriptions import method_response, question
 from flowserve.core.wire.grpc.inference import (
     infer_response,
     parse_infer,
@@ -31,7 +14,6 @@ from flowserve.core.wire.grpc.inference import (
     stream_failure,
     stream_response,
 )
-from flowserve.core.wire.http2.rpc import code_of
 
 
 def signature(*names: str, labels=()) -> Signature:
@@ -222,112 +204,18 @@ def test_shared_memory():
     assert "[FS232] there is no shared-memory region `in`" in refused(message, of)
 
 
-# Descriptions
-
-TABLE = Table(
-    Version(Key("m", version), Model("m", version, signature("FP32"), lambda feed, outputs: []))
-    for version in (1, 2)
-)
-
-
-def described(method: str, /, serving: bool = True, **asked):
-    given = question(method, getattr(theirs, f"{method}Request")(**asked).SerializeToString())
-    try:
-        answer = describe(given.route, TABLE, serving, "1.2")
-    except Refused as refused:
-        answer = refusal(refused)
-    return answered(given, answer.status, answer.body)
+@pytest.mark.parametrize("of", ["request", "output"])
+def test_a_parameter_without_a_value(of):
+    message = request(FP32=(1, b"1234"))
+    at = message if of == "request" else message.outputs.add(name="fp32_out")
+    at.parameters["mine"].SetInParent()
+    where = "parameters" if of == "request" else "outputs[0].parameters"
+    assert refused(message, signature("FP32")) == f'[FS201] `{where}` must have a value for "mine"'
 
 
-def answered(given, status: int, body: bytes):
-    name = f"{given.method}Response"
-    return getattr(theirs, name).FromString(method_response(given, status, body))
-
-
-def test_health():
-    assert described("ServerLive").live
-    assert described("ServerReady").ready
-    assert described("ModelReady", name="m", version="1").ready
-    assert not described("ModelReady", name="m", version="9").ready
-    assert not described("ModelReady", name="none").ready
-    assert not described("ServerReady", serving=False).ready
-    assert not described("ModelReady", serving=False, name="m").ready
-
-
-def test_metadata():
-    server = described("ServerMetadata")
-    assert (server.name, server.version) == ("flowserve", "1.2")
-    assert "binary_tensor_data" in server.extensions
-    model = described("ModelMetadata", name="m")
-    assert (list(model.versions), model.platform) == (["1", "2"], "onnxruntime_onnx")
-    assert [(t.name, t.datatype, list(t.shape)) for t in model.inputs] == [("fp32", "FP32", [-1])]
-
-
-def test_configuration():
-    config = described("ModelConfig", name="m", version="1").config
-    assert (config.name, config.backend, config.input[0].data_type) == ("m", "onnxruntime", 11)
-    assert list(config.output[0].dims) == [-1]
-
-
-@pytest.mark.parametrize(
-    ("method", "asked", "route", "body"),
-    [
-        ("RepositoryIndex", {"ready": True}, RepositoryIndex(), {"ready": True}),
-        ("ModelStatistics", {"name": "m", "version": "2"}, Statistics("m", "2"), {}),
-        (
-            "RepositoryModelLoad",
-            {"model_name": "m", "parameters": {"file:1/model.onnx": {"bytes_param": b"onnx"}}},
-            RepositoryLoad("m"),
-            {"parameters": {"file:1/model.onnx": "b25ueA=="}},
-        ),
-        (
-            "RepositoryModelUnload",
-            {"model_name": "m", "parameters": {"unload_dependents": {"bool_param": True}}},
-            RepositoryUnload("m"),
-            {"parameters": {"unload_dependents": True}},
-        ),
-        ("SystemSharedMemoryStatus", {"name": "r"}, SharedMemoryStatus(False, "r"), {}),
-        (
-            "SystemSharedMemoryRegister",
-            {"name": "r", "key": "/r", "byte_size": 8},
-            SharedMemoryRegister(False, "r"),
-            {"key": "/r", "offset": 0, "byte_size": 8},
-        ),
-        ("SystemSharedMemoryUnregister", {}, SharedMemoryUnregister(False, ""), {}),
-        ("CudaSharedMemoryUnregister", {}, SharedMemoryUnregister(True, ""), {}),
-    ],
-)
-def test_what_extensions_ask(method, asked, route, body):
-    given = question(method, getattr(theirs, f"{method}Request")(**asked).SerializeToString())
-    assert (given.route, json.loads(given.body)) == (route, body)
-
-
-def test_what_extensions_answer():
-    index = [{"name": "m", "version": "1", "state": "READY", "reason": ""}]
-    models = answered(question("RepositoryIndex", b""), 200, json.dumps(index).encode()).models
-    assert [(m.name, m.version, m.state) for m in models] == [("m", "1", "READY")]
-    statistics = {
-        "model_stats": [{"name": "m", "inference_stats": {"success": {"count": 3, "ns": 5}}, "new": 1}]
-    }
-    stats = answered(question("ModelStatistics", b""), 200, json.dumps(statistics).encode()).model_stats
-    assert (stats[0].name, stats[0].inference_stats.success.count) == ("m", 3)
-    region = {"name": "r", "key": "/r", "offset": 0, "byte_size": 8}
-    regions = answered(question("SystemSharedMemoryStatus", b""), 200, json.dumps([region]).encode()).regions
-    assert (regions["r"].key, regions["r"].byte_size) == ("/r", 8)
-    assert answered(question("RepositoryModelLoad", b""), 200, b"") == theirs.RepositoryModelLoadResponse()
-
-
-def test_a_request_that_is_none():
-    with pytest.raises(Refused, match=r"\[FS201\] the request is not a ModelReadyRequest"):
-        question("ModelReady", b"\xff")
-
-
-def test_codes():
-    assert [code_of(status) for status in (400, 404, 429, 503, 500, 599)] == [
-        "INVALID_ARGUMENT",
-        "NOT_FOUND",
-        "RESOURCE_EXHAUSTED",
-        "UNAVAILABLE",
-        "INTERNAL",
-        "INTERNAL",
-    ]
+def test_reserved_parameters():
+    message = request(FP32=(1, b"1234"))
+    message.parameters["triton_enable_empty_final_response"].bool_param = True  # as clients of streams ask
+    assert parsed(message, signature("FP32")).feed["fp32"].size == 1
+    message.parameters["triton_mine"].int64_param = 1
+    assert "[FS201] `parameters` must not have" in refused(message, signature("FP32"))
