@@ -7,7 +7,6 @@ the function. So operators and workflows can be tested and debugged as the plain
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -266,6 +265,8 @@ def operator_of(fn: Callable[..., Any], declared: dict[str, Any]) -> Operator[..
         known = inspect.signature(declare).parameters
         unknown = next(name for name in declared if name not in known)
         message = f"operator `{fn.__name__}` declares `{unknown}`, which is not known"
+        import difflib  # seldom needed, and workers wait for this module
+
         close = difflib.get_close_matches(unknown, known, 1)
         hint = f"did you mean `{close[0]}`?" if close else f"what can be declared: {', '.join(known)}"
         refuse("FC023", message, definition_of(fn, declared=unknown), hint=hint)

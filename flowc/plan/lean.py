@@ -20,7 +20,7 @@ else:
         except ImportError:
             from hashlib import sha256
 
-__all__ = ["import_argparse", "import_msgspec", "sha256"]
+__all__ = ["import_argparse", "import_msgspec", "import_pathlib", "sha256"]
 
 
 def import_msgspec() -> None:
@@ -47,6 +47,20 @@ def import_argparse() -> ModuleType:
     with _instead_of("gettext", gettext):
         import argparse
     return argparse
+
+
+def import_pathlib() -> None:
+    """Import pathlib without `urllib.parse`, which only `Path.as_uri` needs, and has then."""
+
+    def quote_from_bytes(name: bytes) -> str:
+        from urllib.parse import quote_from_bytes
+
+        return quote_from_bytes(name)
+
+    parse = ModuleType("urllib.parse")
+    vars(parse)["quote_from_bytes"] = quote_from_bytes
+    with _instead_of("urllib.parse", parse):
+        import pathlib  # noqa: F401
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import gc
 import sys
 
 from flowc.plan.command import App, Group
+from flowc.plan.lean import import_pathlib
 
 app = App(
     "flowrun",
@@ -41,4 +42,5 @@ def main() -> None:
         from flowrun.shell.workers.forkserver import own_zygote
 
         own_zygote()
+    import_pathlib()
     app()

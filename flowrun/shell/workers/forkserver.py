@@ -41,9 +41,10 @@ def fork_zygote() -> ZygoteProcess:
     try:
         _let_go({0, 1, 2, its_control.fileno()})
         os.setsid()  # a Ctrl-C at the terminal is the scheduler's to handle
-        from flowc.plan.lean import import_msgspec
+        from flowc.plan.lean import import_msgspec, import_pathlib
 
         import_msgspec()
+        import_pathlib()
         from flowrun.shell.workers import zygote
 
         zygote.run(its_control)

@@ -22,20 +22,13 @@ from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.model import ByModel, Model
 from flowserve.core.models.seat import HOST
-from flowserve.shell.engine.lanes import Lane, Told
+from flowserve.shell.engine.gate import Gate
+from flowserve.shell.engine.lanes import Lane
 from flowserve.shell.engine.passage import Passage
 from flowserve.shell.engine.running import Ran, Result, run, run_batch
 from flowserve.shell.engine.threads import Threads
 
 _TICK_S = 0.05
-# After so many refusals in a row the loop looks for requests only so often. To be woken for each of them
-# takes more of the processor from what runs than refusing does.
-_FLOOD = 16
-_REST_S = 0.003
-# So long, who asks for no less is told the same as the one before.
-_STANDS_MS = 1.0
-# So long a refusal is worded as before, if it is one for the same reason.
-_SAID_MS = 100.0
 # After so many turns of the loop with one call each, the next calls are not kept for others of their turn,
 # but for one in a while.
 _ALONE_MAX = 8
@@ -71,8 +64,7 @@ class LoopEngine:
         self._waiting: dict[Call, tuple[Lane, Entry]] = {}
         self._passages: dict[Call, Passage] = {}
         self._ticking = False
-        self._refused_in_a_row = 0
-        self._will_rest = False
+        self.gate = Gate(loop, self._lanes, self.now_ms, self._rest)
 
     def now_ms(self) -> float:
         """Milliseconds of a clock that only goes on, for deadlines."""
@@ -102,7 +94,7 @@ class LoopEngine:
         if not self._may_run_now(lane, rows, deadline_ms):
             return None
         clock = lane.clock
-        self._refused_in_a_row = 0
+        self.gate.in_a_row = 0
         began = clock()
         result = run(model, feed, outputs)
         self.ran_ms = ms = (clock() - began) * 1e3
@@ -164,58 +156,8 @@ class LoopEngine:
         return True
 
     def is_crowded(self, model: Model) -> bool:
-        """Whether it is worth asking `check` before a request is read to its end."""
+        """Whether it is worth asking the gate before a request is read to its end."""
         return bool(self._waiting) and self._lanes.of(model).batcher.waiting > 0
-
-    def check(self, model: Model, rows: int, deadline_ms: float | None, priority: int) -> None:
-        """Raise the `Overloaded` that such a call would be told, so that it need not be made."""
-        lane, now_ms = self._lanes.of(model), self.now_ms()
-        priority = lane.priority(priority)
-        due_ms = lane.deadline_ms(deadline_ms, now_ms)
-        before = lane.refused
-        if not (before and now_ms < before.stands_ms and before.covers(rows, due_ms - now_ms, priority)):
-            reason = lane.batcher.refuses(rows, due_ms, priority, now_ms)
-            if reason is None:
-                return
-            entry = Entry(None, rows, None, due_ms, priority)
-            told = explained(model.name, Refusal(entry, reason, lane.batcher.wait_ms(now_ms, priority)))
-            stands_ms = now_ms + _STANDS_MS if due_ms > now_ms else 0.0
-            lane.refused = before = Told(told, reason, rows, due_ms - now_ms, priority, now_ms, stands_ms)
-        self._one_more_refused()
-        raise before.told.with_traceback(None)
-
-    def told(self, model: Model) -> Told | None:
-        """What `check` raised last for a model."""
-        return self._lanes.of(model).refused
-
-    def tells_again(self, model: Model, told: Told) -> bool | None:
-        """Refuse a call like one that was told so; False where it has to be asked for, None if ever after."""
-        now_ms = self.now_ms()
-        if now_ms >= told.stands_ms:
-            if now_ms >= told.said_ms + _SAID_MS:
-                return None
-            batcher = self._lanes.of(model).batcher
-            reason = batcher.refuses(told.rows, now_ms + told.time_ms, told.priority, now_ms)
-            if reason is not told.reason:
-                return False
-            told.stands_ms = now_ms + _STANDS_MS
-        self._one_more_refused()
-        return True
-
-    def _one_more_refused(self) -> None:
-        self._refused_in_a_row += 1
-        if self._refused_in_a_row >= _FLOOD and not self._will_rest:
-            self._will_rest = True
-            self._loop.call_soon(self._rest)
-
-    def stay_awake(self) -> None:
-        """Hear that there is more to do than to refuse: the loop does not rest for a while."""
-        self._refused_in_a_row = 0
-
-    def _rest(self) -> None:
-        self._will_rest = False
-        if self.uses_threads:
-            self._threads.rest(_REST_S)
 
     def cancel(self, call: Call) -> None:
         """Drop a call whose client has left; see `calls.Engine`."""
@@ -225,6 +167,11 @@ class LoopEngine:
         if (waiting := self._waiting.pop(call, None)) is not None:
             lane, entry = waiting
             lane.batcher.cancelled(entry)
+
+    def _rest(self, seconds: float) -> None:
+        """Hold the loop still while threads run models, if they do."""
+        if self.uses_threads:
+            self._threads.rest(seconds)
 
     def aside(self, job: Callable[[], Any], ended: Callable[[Any], None]) -> None:
         """Run a job that is no model's, such as reading a long body, on a thread; it must not raise."""

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -146,13 +146,29 @@ async def start_child(
     command = [sys.executable, "-P", "-m", "flowserve.shell.processes.worker", *map(str, passed)]
     # A group of its own: Ctrl-C is for the supervisor, which passes it on in its way.
     process = subprocess.Popen(
-        command, pass_fds=passed, process_group=0, stdin=subprocess.DEVNULL, env=os.environ | ORDER
+        command,
+        pass_fds=passed,
+        process_group=0,
+        stdin=subprocess.DEVNULL,
+        env=environment(os.environ) | ORDER,
     )
     theirs.close()
     child = Child(process, ours)
     reader, child.writer = await asyncio.open_unix_connection(sock=ours, limit=_LINE_BYTES_MAX)
     child.tell(_begin(settings))
     return child, reader
+
+
+def environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """What a process is started with: malloc asks for huge pages, where nobody has said what it is to do.
+
+    A run reads all weights of its model. On pages of 4 KiB the processor forgets where they lie whenever
+    something else runs in between.
+    """
+    tunables = ours.get("GLIBC_TUNABLES", "")
+    if "glibc.malloc.hugetlb" not in tunables:
+        tunables = ":".join(filter(None, (tunables, "glibc.malloc.hugetlb=1")))
+    return {**ours, "GLIBC_TUNABLES": tunables}
 
 
 def end_of(child: Child) -> str:

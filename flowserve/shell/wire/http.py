@@ -160,7 +160,7 @@ class Server:
 
     def opened(self, connection: Connection) -> bool:
         """Take note of a connection; false when there are too many."""
-        self.engine.stay_awake()  # a turn of the loop accepts one, and others may wait
+        self.engine.gate.stay_awake()  # a turn of the loop accepts one, and others may wait
         return self.connections.opened(connection)
 
     def closed(self, connection: Connection) -> None:

@@ -184,7 +184,7 @@ class Inference(ABC, Generic[Reply]):
 
     def _admit(self, rows: int, timeout_us: int, priority: int) -> None:
         assert self._model is not None
-        self._host.engine.check(self._model, rows, self._deadline_ms(timeout_us), priority_of(priority))
+        self._host.engine.gate.check(self._model, rows, self._deadline_ms(timeout_us), priority_of(priority))
 
     def _deadline_ms(self, timeout_us: int) -> float | None:
         """The earlier of the client's own deadline and the request's."""

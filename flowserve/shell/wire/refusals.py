@@ -44,7 +44,7 @@ class Refusals:
 
     def learn(self, received: Received, model: Model, answer: Answer) -> None:
         """Keep what a request was told that `LoopEngine.check` refused."""
-        told = self._engine.told(model)
+        told = self._engine.gate.told(model)
         around = self._readers.of(model).around(received.body)
         if told is None or around is None or received.header_bytes is not None:
             return
@@ -65,7 +65,7 @@ class Refusals:
             or not body.endswith(kept.after)
         ):
             return None
-        again = self._engine.tells_again(kept.model, kept.told)
+        again = self._engine.gate.tells_again(kept.model, kept.told)
         if not again:
             if again is None:
                 self.standing.clear()

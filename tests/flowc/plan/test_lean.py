@@ -42,5 +42,15 @@ def test_who_has_typing_extensions_keeps_it():
     assert run(code) == "True"
 
 
+def test_paths_are_as_ever():
+    code = (
+        "import sys; from flowc.plan.lean import import_pathlib; import_pathlib()\n"
+        "print('urllib.parse' in sys.modules, end=' ')\n"
+        "import pathlib; print(pathlib.Path('/a b').as_uri(), end=' ')\n"
+        "from urllib.parse import quote; print(quote('ü'))"
+    )
+    assert run(code) == "False file:///a%20b %C3%BC"
+
+
 def test_hashes_are_as_ever():
     assert sha256(b"flow").hexdigest() == hashlib.sha256(b"flow").hexdigest()

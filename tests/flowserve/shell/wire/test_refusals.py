@@ -58,7 +58,7 @@ class Crowd:
     def refuse(self) -> bytes:
         """Refuse a request as an exchange does; return what is told."""
         with pytest.raises(Overloaded) as caught:
-            self.engine.check(self.model, 1, self.engine.now_ms() + TIMEOUT_MS, -1)
+            self.engine.gate.check(self.model, 1, self.engine.now_ms() + TIMEOUT_MS, -1)
         answer = refusal(caught.value)
         self.refusals.learn(Received(target=TARGET, body=body()), self.model, answer)
         return answer.body
