@@ -219,6 +219,8 @@ class Memory:
         return self._expected(key, seat)
 
     def _make_room(self, key: Key, tier: int, wanted: Amounts) -> None:
+        if not any(self._budget.bytes.values()):
+            return
         self.look()
         busy = {of.key for version in self._assembling for of in _with_members(version)}
         residents = [

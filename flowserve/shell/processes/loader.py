@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.catalog.members import is_bound
@@ -33,6 +35,7 @@ from flowserve.shell.processes.messages import Begin, Failure, Prepare, Seen
 
 _MEASURE_MS = 200.0
 _MEASURE_COLD_MS = 20.0  # somebody waits
+_PORTION_S = 0.02  # of loading, before somebody who waits for a model of theirs has a turn
 
 
 class Loader:
@@ -55,6 +58,8 @@ class Loader:
         self._versions: dict[Key, Version] = {}
         self._seen: dict[tuple[str, str, int], Evidence] = {}
         self._halted: set[tuple[str, str, int]] = set()
+        self._learned: list[tuple[Model, Profile]] = []
+        """Of what was loaded, and the engine has not heard of."""
         self._note = note
         available = available_providers()
         if begin.gpus and CUDA not in available:
@@ -64,7 +69,7 @@ class Loader:
         bytes_of = {HOST: begin.memory_bytes} | {gpu.space: gpu.bytes for gpu in begin.gpus}
         budget = Budget(bytes_of, begin.grace_s)
         self._memory = Memory(self._load, self._size, budget, seats=self._seats)
-        serving.lazily(self._memory.load, self._threads)
+        serving.lazily(self._load_for_request, self._threads)
 
     async def prepare(self, prepare: Prepare) -> list[Failure]:
         """Load what a table needs, so that it can be the next; return what did not load.
@@ -86,14 +91,9 @@ class Loader:
         # At once, also what is loaded when it is asked for: what asks for a GPU in vain never comes.
         failed = {self._versions[key]: refused for key in new if (refused := self._seats.refusal(key))}
         proven = set(prepare.proven)
-        for version in sorted(versions, key=lambda version: is_bound(version.key.stamp)):
-            if version.model is not None or version in failed:
-                continue
-            if not self._eager(version, version.key in proven):
-                continue
-            outcome = await self._loop.run_in_executor(self._threads, self._loaded, version, failed)
-            if isinstance(outcome, Refused):
-                failed[version] = outcome
+        to_load = deque(sorted(versions, key=lambda version: is_bound(version.key.stamp)))
+        while to_load:
+            await self._loop.run_in_executor(self._threads, self._load_some, to_load, proven, failed)
         splits = self._splits(prepare)
         self._serving.stage(Table(versions, prepare.aliases, prepare.generation, splits))
         self._serving.halt(self._halted)
@@ -129,11 +129,27 @@ class Loader:
     async def load_ahead(self) -> None:
         """Load what will be asked for, if there is something and it has room."""
         if (version := self._memory.ahead()) is not None:
-            await self._loop.run_in_executor(self._threads, self._memory.load_ahead, version)
+            await self._loop.run_in_executor(self._threads, self._load_ahead, version)
 
     def _bind(self, pipelines: list[Key], table: Table) -> None:
         for key in pipelines:
             self._versions[key].members = bind(self._repository, key, table)
+
+    def _load_some(self, versions: deque[Version], proven: set[Key], failed: dict[Version, Refused]) -> None:
+        """Load the first of some versions; others may have the thread after that. Runs on the loading thread.
+
+        Not one by one: the way to the thread and back can take as long as it takes to load a small model.
+        """
+        ends_s = monotonic() + _PORTION_S
+        while versions and monotonic() < ends_s:
+            version = versions.popleft()
+            if version.model is not None or version in failed:
+                continue
+            if self._eager(version, version.key in proven):
+                outcome = self._loaded(version, failed)
+                if isinstance(outcome, Refused):
+                    failed[version] = outcome
+        self._tell_engine()
 
     def _loaded(self, version: Version, failed: Mapping[Version, Refused]) -> Model | Refused:
         """Load a version, unless a member of it has failed: that might go well a second time."""
@@ -180,8 +196,33 @@ class Loader:
             if model.seat.reason:
                 text = f"{version.key} computes on the CPU: {model.seat.reason}"
                 self._loop.call_soon_threadsafe(self._note, text)
-        self._loop.call_soon_threadsafe(self._engine.adopt, model, profile)
+        self._learned.append((model, profile))
         return model
+
+    def _load_for_request(self, version: Version) -> Model | Refused:
+        """Runs on the loading thread."""
+        try:
+            return self._memory.load(version)
+        finally:
+            self._tell_engine()
+
+    def _load_ahead(self, version: Version) -> None:
+        """Runs on the loading thread."""
+        self._memory.load_ahead(version)
+        self._tell_engine()
+
+    def _tell_engine(self) -> None:
+        """Have the engine adopt what was loaded, before who waits for it hears. Runs on the loading thread.
+
+        Not one by one: the loop would want the interpreter while the next model is loaded, each time.
+        """
+        learned, self._learned = self._learned, []
+        if learned:
+            self._loop.call_soon_threadsafe(self._adopt, learned)
+
+    def _adopt(self, learned: list[tuple[Model, Profile]]) -> None:
+        for model, profile in learned:
+            self._engine.adopt(model, profile)
 
     def _drop(self, versions: list[Version]) -> None:
         """Runs on the loading thread."""

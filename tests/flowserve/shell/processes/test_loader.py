@@ -22,7 +22,7 @@ def test_a_model_is_measured_when_it_is_loaded_and_forgotten_with_it(tmp_path):
         engine = LoopEngine(asyncio.get_running_loop())
         loader = Loader(Begin(str(tmp_path), "1"), Serving(Table([])), engine)
         version = Version(Key("m", 1))
-        await asyncio.to_thread(loader._memory.load, version)
+        await asyncio.to_thread(loader._load_for_request, version)
         await asyncio.sleep(0)
         (lane,) = engine._lanes
         assert lane.costs.known
