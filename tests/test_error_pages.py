@@ -1,5 +1,6 @@
 """Every diagnostic code has a page in `docs/errors`, and every page is true: see `error_pages.py`."""
 
+import fcntl
 import importlib.util
 import re
 import sys
@@ -37,14 +38,26 @@ def address(models):
         yield address
 
 
+@pytest.fixture(scope="session")
+def port(tmp_path_factory):
+    """Whoever holds it has port 8000 to itself, where servers listen that are told of no other."""
+    with open(tmp_path_factory.getbasetemp().parent / "port", "w") as file:
+        yield file
+
+
 @pytest.mark.parametrize("code", sorted(CODES))
-def test_a_page_shows_what_happens(code, tmp_path, models, request):
+def test_a_page_shows_what_happens(code, tmp_path, models, port, request):
     text = read(code)
     # The models are there once the server is.
     address = request.getfixturevalue("address") if code.startswith("FS") else ""
     error_pages.prepare(tmp_path / code, code, models)
     page = error_pages.Page(text, tmp_path / code, address)
-    page.perform()
+    if "flowserve start" in text:
+        fcntl.flock(port, fcntl.LOCK_EX)
+    try:
+        page.perform()
+    finally:
+        fcntl.flock(port, fcntl.LOCK_UN)
     for exchange in page.exchanges:
         where = f"docs/errors/{code}.md:{exchange.line}"
         assert exchange.fits, (

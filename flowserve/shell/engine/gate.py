@@ -33,14 +33,14 @@ class Gate:
         """`rest` holds the loop still for so many seconds at most, if that helps what runs."""
         self._loop = loop
         self._lanes = lanes
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._rest_for = rest
         self.in_a_row = 0
         self._will_rest = False
 
     def check(self, model: Model, rows: int, deadline_ms: float | None, priority: int) -> None:
         """Raise the `Overloaded` that such a call would be told, so that it need not be made."""
-        lane, now_ms = self._lanes.of(model), self._now_ms()
+        lane, now_ms = self._lanes.of(model), self.now_ms()
         priority = lane.priority(priority)
         due_ms = lane.deadline_ms(deadline_ms, now_ms)
         before = lane.refused
@@ -61,7 +61,7 @@ class Gate:
 
     def tells_again(self, model: Model, told: Told) -> bool | None:
         """Refuse a call like one that was told so; False where it has to be asked for, None if ever after."""
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         if now_ms >= told.stands_ms:
             if now_ms >= told.said_ms + _SAID_MS:
                 return None

@@ -108,13 +108,13 @@ async def test_a_refusal_stands_while_the_engine_would_say_it_again():
     async with crowd() as made:
         made.refuse()
         now_ms = made.engine.now_ms()
-        made.engine.now_ms = lambda: now_ms + 50  # long after it was looked at
+        made.engine.gate.now_ms = lambda: now_ms + 50  # long after it was looked at
         assert made.refusals.again(Received(target=TARGET, body=body()))
         made.gate.set()
         await asyncio.gather(*made.calls)
-        made.engine.now_ms = lambda: now_ms + 60
+        made.engine.gate.now_ms = lambda: now_ms + 60
         assert made.refusals.again(Received(target=TARGET, body=body())) is None
         assert made.refusals.standing
-        made.engine.now_ms = lambda: now_ms + 1000  # said too long ago: what it says is no longer so
+        made.engine.gate.now_ms = lambda: now_ms + 1000  # said too long ago: what it says is no longer so
         assert made.refusals.again(Received(target=TARGET, body=body())) is None
         assert not made.refusals.standing
