@@ -31,7 +31,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 def detect(environment: Mapping[str, str], note: Callable[[str], None]) -> list[Gpu]:
-    """The GPUs that CUDA shows to a process with this environment.; `bytes` is what is free.
+    """The GPUs that CUDA shows to a process with this environment; `bytes` is what is free.
 
     One in MIG mode is left out, and noted: CUDA shows an instance of it under a number of its own.
     """
