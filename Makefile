@@ -39,6 +39,9 @@ plans: setup  ## compile the ready workflows
 bench: setup  ## run the quick benchmarks and write benchmarks/RESULTS.md
 	@python -m benchmarks
 
+# How long `nightly` looks for mistakes in the scheduler's core that no test notices: `make nightly MINUTES=5`
+MINUTES ?= 60
+
 # A real Triton, which tests/differential asks beside our server: only what it needs, and that is numpy 1.
 $(VENV)/triton: $(VENV)/.stamp
 	@$(VENV)/bin/python -m venv $@
@@ -48,7 +51,7 @@ $(VENV)/triton: $(VENV)/.stamp
 nightly: setup $(VENV)/triton  ## the tests that take long, mutants of the scheduler's core, and the benchmarks
 	@python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[nightly]'
 	@pytest -n 2 -m "slow or not slow"
-	@python tests/sim/mutants.py --count 300 --minutes 60
+	@python tests/sim/mutants.py --count 300 --minutes $(MINUTES)
 	@python -m benchmarks
 
 clean:  ## remove what the targets above made

@@ -2,9 +2,10 @@
 
 The small model of the serving benchmarks, one row a request; server and client have a core each. The floors
 are servers of grpc.aio on uvloop (`aio_floor`) and of grpc's own threads (`sync_floor`) that answer a request
-of that size with an answer of that size and do nothing else. They and flowserve (`grpc_infer`) are asked with
+of that size with an answer of that size and do nothing else. They and flowserve (`infer`) are asked with
 bytes by grpc's client, which costs the same each time, and more than the servers do: so `socket` asks the
-same three over a plain socket. `tritonclient` is what a user of NVIDIA's client sees.
+same over a plain socket. `tritonclient` is what a user of NVIDIA's client sees. Triton and MLServer are asked
+in both ways, too, where PEERS names a Python that has them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness, serving
+from benchmarks import harness, serve_peers, serving
 
 _SELF = "benchmarks.serve_grpc_latency"
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
@@ -29,14 +31,22 @@ def measure(requests: int) -> dict[str, Any]:
     """Time single predictions in process and over gRPC."""
     harness.byte_compile()
     empty = [sys.executable, "-c"]
-    with tempfile.TemporaryDirectory() as name:
-        served = serving.starting(Path(name), serving.SMALL, "--grpc", "127.0.0.1:0")
-        with (
-            serving.listening(served, "grpc") as (_, port, _),
-            serving.listening([*empty, f"from {_SELF} import aio_floor as f; f()"], "grpc") as (_, aio, _),
-            serving.listening([*empty, f"from {_SELF} import sync_floor as f; f()"], "grpc") as (_, sync, _),
-        ):
-            took = serving.latencies(_sides(port, aio, sync), requests)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as started:
+        commands = {
+            "aio_floor": [*empty, f"from {_SELF} import aio_floor as f; f()"],
+            "sync_floor": [*empty, f"from {_SELF} import sync_floor as f; f()"],
+            "infer": serving.starting(Path(name), serving.SMALL, "--grpc", "127.0.0.1:0"),
+        }
+        ports = {
+            side: started.enter_context(serving.listening(command, "grpc"))[1]
+            for side, command in commands.items()
+        }
+        peers = serve_peers.servers(Path(name), serving.SMALL)
+        for peer in ("triton", "mlserver"):
+            at = started.enter_context(peers[peer].started())
+            if at is not None:
+                ports[peer] = at[1] + 1  # as their scripts have it
+        took = serving.latencies(_sides(ports), requests)
     return {"benchmark": "serve_grpc_latency", "requests": requests, **took, **harness.machine()}
 
 
@@ -86,7 +96,7 @@ def _handler(answer: Callable[[bytes, Any], Any]) -> Any:
     return grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelInfer": handler})
 
 
-def _sides(port: int, aio: int, sync: int) -> dict[str, Callable[[], Any]]:
+def _sides(ports: dict[str, int]) -> dict[str, Callable[[], Any]]:
     import grpc
     import numpy as np
     import tritonclient.grpc as triton
@@ -102,17 +112,13 @@ def _sides(port: int, aio: int, sync: int) -> dict[str, Callable[[], Any]]:
         ask = grpc.insecure_channel(f"127.0.0.1:{port}").unary_unary(_METHOD)
         return lambda: ask(data)
 
-    client = triton.InferenceServerClient(f"127.0.0.1:{port}")
+    client = triton.InferenceServerClient(f"127.0.0.1:{ports['infer']}")
     given = triton.InferInput("input", [1, 32], "FP32").set_data_from_numpy(row)
     return {
         "in_process": serving.in_process(serving.SMALL),
-        "aio_floor": asking(aio),
-        "sync_floor": asking(sync),
-        "grpc_infer": asking(port),
+        **{f"grpc_{side}": asking(port) for side, port in ports.items()},
         "tritonclient": lambda: client.infer("model", [given]),
-        "socket_aio_floor": _over_a_socket(aio, data),
-        "socket_sync_floor": _over_a_socket(sync, data),
-        "socket_infer": _over_a_socket(port, data),
+        **{f"socket_{side}": _over_a_socket(port, data) for side, port in ports.items()},
     }
 
 
