@@ -13,7 +13,9 @@ from benchmarks.graph_files import data_folder
 HEAD = """# Results
 
 Written by `make bench`. Compare within a section: machines differ. `PEERS=PYTHON make bench` measures beside
-Ray, dask, Parsl and flytekit, where that Python has them (the extra `peers` is the first three).
+what that Python has of the tools that others use: the extra `peers` is Ray, dask and Parsl (flytekit has to
+be added), `peers-serve` mosec, LitServe, MLServer and Triton. They do not get along in one environment:
+`PEERS=PYTHON python -m benchmarks serve_latency serve_throughput` measures some again beside others.
 """
 QUICK: dict[str, tuple[str, ...]] = {  # by name, the options that make it quick; `DATA` is the data's folder
     "six_step": (),
