@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import os
 import re
 import statistics
@@ -58,11 +59,16 @@ def post(body: bytes, path: str = PATH, headers: str = "") -> bytes:
 
 def binary_request(width: int, rows: int = 1) -> bytes:
     """A request for `rows` rows whose tensors are raw, in and out."""
-    data = b"\x00\x00\x00\x3f" * (rows * width)  # 0.5
+    return raw_request([rows, width])
+
+
+def raw_request(shape: Sequence[int]) -> bytes:
+    """A request with an input of this shape, raw as its answer."""
+    data = b"\x00\x00\x00\x3f" * math.prod(shape)  # 0.5
     tensor = {
         "name": "input",
         "datatype": "FP32",
-        "shape": [rows, width],
+        "shape": list(shape),
         "parameters": {"binary_data_size": len(data)},
     }
     header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
@@ -96,11 +102,13 @@ def starting(folder: Path, sizes: Sequence[int], *options: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def listening(command: Sequence[str], scheme: str = "http") -> Iterator[tuple[str, int, int]]:
-    """A server that prints its address, on the server's core: host, port and process."""
+def listening(
+    command: Sequence[str], scheme: str = "http", where: set[int] | None = None
+) -> Iterator[tuple[str, int, int]]:
+    """A server that prints its address, on the server's core unless told where: host, port and process."""
 
     def pin() -> None:
-        os.sched_setaffinity(0, cores()[0])
+        os.sched_setaffinity(0, where or cores()[0])
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=pin) as server:
         try:

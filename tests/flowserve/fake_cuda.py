@@ -1,10 +1,12 @@
 """An onnxruntime with CUDA and TensorRT in it, on a made-up driver's GPUs: sessions compute on the CPU.
 
-They take memory of the GPU as real ones do: a context for the process, weights when they are made, an arena
-that grows with the rows of a run and no further than its limit. What is theirs is free once they are gone.
+They take memory of the GPU as was seen of real ones: a context for the process, weights when they are made, an
+arena that grows with the rows of a run and no further than its limit, and beside that a workspace for each
+thread that runs them, which another one has when that ends. What is theirs is free once they are gone.
 """
 
 import os
+import threading
 import weakref
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ from fake_nvml import MB
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 CONTEXT_MB = 300
+SHRINK = "memory.enable_memory_arena_shrinkage"
 _Session = onnxruntime.InferenceSession
 
 
@@ -23,13 +26,21 @@ class Cuda:
     """
 
     def __init__(
-        self, monkeypatch, driver, works=True, takes=("MatMul", "Neg", "Add"), weights_mb=100, row_mb=1
+        self,
+        monkeypatch,
+        driver,
+        works=True,
+        takes=("MatMul", "Neg", "Add"),
+        weights_mb=100,
+        row_mb=1,
+        thread_mb=0,
     ):
         self.driver, self.works, self.takes = driver, works, takes
-        self.weights_mb, self.row_mb = weights_mb, row_mb
+        self.weights_mb, self.row_mb, self.thread_mb = weights_mb, row_mb, thread_mb
         self.made = []
         self.began = set()
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+        monkeypatch.setattr(onnxruntime, "set_default_logger_severity", lambda level: None)
         monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
         monkeypatch.setattr(onnxruntime, "InferenceSession", self.session)
 
@@ -55,7 +66,7 @@ class FakeSession:
         self._cuda, self._real, self._providers = cuda, real, providers
         self._device = int(providers[CUDA]["device_id"])
         self._limit_mb = int(providers[CUDA].get("gpu_mem_limit", 2**60)) // MB
-        self._held = [0]
+        self._held, self._beside, self._threads = [0], [0], []
         if not cuda.works:
             self._providers = {CPU: {}}
             return
@@ -64,13 +75,16 @@ class FakeSession:
             cuda.take(self._device, CONTEXT_MB)
         if is_file:
             self._grow(cuda.weights_mb)
-        held, device = self._held, self._device
-        weakref.finalize(self, lambda: cuda.take(device, -held[0]))
+        held, beside, device = self._held, self._beside, self._device
+        weakref.finalize(self, lambda: cuda.take(device, -held[0] - beside[0]))
 
     def _grow(self, mb):
         if mb > self._limit_mb:
             raise RuntimeError(
-                f"Available memory of {self._limit_mb} is smaller than requested bytes of {mb}"
+                "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Gemm node. Name:'' "
+                "Status Message: /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* "
+                "onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) "
+                f"Available memory of {self._limit_mb} is smaller than requested bytes of {mb}\n"
             )
         if mb > self._held[0]:
             self._cuda.take(self._device, mb - self._held[0])
@@ -87,9 +101,25 @@ class FakeSession:
 
     def run(self, names, feed, options=None):
         if self._held[0]:
-            rows = max(len(array) for array in feed.values())
+            self._thread()
+            before = self._held[0]
+            rows = max(array.size for array in feed.values())
             self._grow(self._cuda.weights_mb + rows * self._cuda.row_mb)
-        return self._real.run(names, feed, options)
+            if options is not None and options.get_run_config_entry(SHRINK) == f"gpu:{self._device}":
+                self._cuda.take(self._device, before - self._held[0])
+                self._held[0] = before
+        return self._real.run(names, feed)
+
+    def _thread(self):
+        self._threads = [thread for thread in self._threads if thread is not threading.current_thread()]
+        dead = [thread for thread in self._threads if not thread.is_alive()]
+        if dead:
+            self._threads.remove(dead[0])
+        self._threads.append(threading.current_thread())
+        taken_mb = len(self._threads) * self._cuda.thread_mb
+        if taken_mb > self._beside[0]:
+            self._cuda.take(self._device, taken_mb - self._beside[0])
+            self._beside[0] = taken_mb
 
     def __getattr__(self, name):
         return getattr(self._real, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 
 import msgspec
 import numpy as np
@@ -90,18 +91,21 @@ def chosen_threads(run_ms: Mapping[int, float]) -> int:
     return chosen
 
 
-def same(alone: Sequence[Array], together: Sequence[Array]) -> bool:
-    """Whether two runs gave the same but for rounding, which differs with the size of a matrix product."""
-    return len(alone) == len(together) and all(map(_same, alone, together))
+def same(alone: Sequence[Array], together: Sequence[Array], coarse: bool = False) -> bool:
+    """Whether two runs gave the same but for rounding, which differs with the size of a matrix product.
+
+    `coarse` is for what rounds to about a thousandth whatever the type is.
+    """
+    return len(alone) == len(together) and all(map(_same, alone, together, repeat(coarse)))
 
 
-def _same(alone: Array, together: Array) -> bool:
+def _same(alone: Array, together: Array, coarse: bool) -> bool:
     if alone.shape != together.shape:
         return False
     equal = bool(np.array_equal(alone, together))  # most are, and that is soon said
     if equal or alone.dtype.kind != "f":
         return equal
-    tolerance = 1e-2 if alone.dtype.itemsize == 2 else 1e-4
+    tolerance = 1e-2 if coarse or alone.dtype.itemsize == 2 else 1e-4
     scale = float(np.max(np.abs(alone[np.isfinite(alone)]), initial=0.0))
     return bool(np.allclose(alone, together, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
 

@@ -62,7 +62,7 @@ def seats(
 
 
 def with_options(
-    word: Word, seat: Seat, limit_bytes: int, fp16: bool, engines: str
+    word: Word, seat: Seat, limit_bytes: int, settings: ModelSettings, engines: str
 ) -> list[tuple[str, dict[str, str]]]:
     """The providers of a session, in order, with their options.
 
@@ -79,12 +79,15 @@ def with_options(
         "cudnn_conv_algo_search": "HEURISTIC",
         # Otherwise copies race with what computes (onnxruntime issue 4829).
         "do_copy_in_default_stream": "True",
+        # By default products of float32 have ten bits of a fraction: what a model gives then is not what it
+        # gives on the CPU, nor a row together with others what it is alone.
+        "use_tf32": "1" if settings.tf32 else "0",
     }
     if limit_bytes:
         cuda["gpu_mem_limit"] = str(limit_bytes)
     tensorrt = device | {
         "trt_max_workspace_size": str(min(limit_bytes or WORKSPACE_BYTES_MAX, WORKSPACE_BYTES_MAX)),
-        "trt_fp16_enable": str(fp16),
+        "trt_fp16_enable": str(settings.fp16),
     }
     if engines:
         tensorrt |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": engines}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+GPU_THREADS = 4
+"""On each GPU so many runs are waited for at once, whatever their models."""
+
 HOST = "host"
 """The space that every model has a part of; the others are GPUs, `gpu:0` and so on."""
 
@@ -29,7 +32,9 @@ class Seat(msgspec.Struct, frozen=True):
     bytes: int = 0
     """Before it is loaded an estimate, unless it is `bounded`."""
     bounded: bool = False
-    """It was measured, or said: the runtime keeps its arena within it."""
+    """It was measured, or said: the runtime keeps its arena within it, but for what is `beside`."""
+    beside: int = 0
+    """How much of that CUDA's libraries take for the threads that run it, which is not the arena's."""
     reason: str = ""
     """Why it is on the host although GPUs were there for it."""
 

@@ -54,6 +54,13 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """There, in each process; 0 for what is measured."""
     fp16: bool = False
     """TensorRT, where that computes, may do so with half precision."""
+    tf32: bool = False
+    """CUDA may round what products of float32 are made of to ten bits of a fraction."""
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether what computes may round to about a thousandth."""
+        return self.tf32 or self.fp16 or self.providers == "tensorrt"
 
 
 class PerModel(msgspec.Struct, frozen=True):
@@ -76,6 +83,8 @@ def contradiction(settings: ModelSettings) -> tuple[str, str] | None:
         return "timeout_ms", f"it must be at most `timeout_ms_max`, which is {s.timeout_ms_max:g}"
     if s.fp16 and s.providers in ("cpu", "cuda"):
         return "fp16", f'only TensorRT can be told so, and `providers` is "{s.providers}"'
+    if s.tf32 and s.providers in ("cpu", "tensorrt"):
+        return "tf32", f'only CUDA can be told so, and `providers` is "{s.providers}"'
     if s.batching == "off":
         for name in ("max_rows", "preferred_rows", "delay_ms"):
             if getattr(s, name):

@@ -21,7 +21,7 @@ from flowserve.core.engine.overload import explained
 from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.model import ByModel, Model
-from flowserve.core.models.seat import HOST
+from flowserve.core.models.seat import GPU_THREADS, HOST
 from flowserve.shell.engine.gate import Gate
 from flowserve.shell.engine.lanes import Lane
 from flowserve.shell.engine.passage import Passage
@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True):
     """Up to this expected time a call runs on the loop: going to a thread and back costs about as much."""
     threads: int = 16
     """In all. More than the CPUs: the system shares these fairly between a slow model and a fast one."""
-    gpu_threads: int = 4
+    gpu_threads: int = GPU_THREADS
     """Of each GPU, for the models there: what waits for it takes no thread from what computes here."""
     processors: int = whole_processors()
     """So many runs of one model beside each other, unless its settings say otherwise."""

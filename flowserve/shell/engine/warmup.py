@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.arrays import Array
@@ -41,11 +42,16 @@ def measure(model: Model, budget_ms: float = _BUDGET_MS) -> Profile:
     independent, on_cpu, dependent = len(sizes) > 1, 0.0, False
     try:
         for size in sizes:
-            outputs, ms, share = _timed(functools.partial(_together, model, feeds[:size], names), end)
+            between = _nothing
+            if model.seat.on_gpu and size > 1:  # where a run may cost more after one of another size
+                between = functools.partial(_together, model, feeds[:1], names)
+            run = functools.partial(_together, model, feeds[:size], names)
+            outputs, ms, share = _timed(run, end, between)
             costs[size], on_cpu = ms, max(on_cpu, share)
             if size == 2:
                 alone = [model.run(feed, names) for feed in feeds[:2]]
-            dependent = outputs is None or not all(map(same, alone, outputs))
+            coarse = itertools.repeat(model.settings.is_coarse)
+            dependent = outputs is None or not all(map(same, alone, outputs, coarse))
             independent = independent and not dependent
             if not independent or time.perf_counter() > end:
                 break
@@ -83,7 +89,13 @@ def _together(
     return parted(model.run(joined(feeds), names), [1] * len(feeds))
 
 
-def _timed(run: Callable[[], _Result], end: float) -> tuple[_Result, float, float]:
+def _nothing() -> None:
+    pass
+
+
+def _timed(
+    run: Callable[[], _Result], end: float, between: Callable[[], Any] = _nothing
+) -> tuple[_Result, float, float]:
     """The result, the shortest of a few times, and the greatest share of one that was this thread's.
 
     A run that is not over by `end` is not repeated: a model may take seconds, and somebody may wait for it.
@@ -92,6 +104,7 @@ def _timed(run: Callable[[], _Result], end: float) -> tuple[_Result, float, floa
     for _ in range(_REPEATS):
         if time.perf_counter() > end:
             break
+        between()
         result, took, of = _once(run)
         shortest, share = min(shortest, took), max(share, of)
     return result, shortest * 1e3, share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from flowserve.core.models.model import Model
 from flowserve.core.models.settings import ModelSettings
 from flowserve.shell.engine.warmup import measure, repeats, time_run
 from flowserve.shell.models.proving import folder_of, load_proven
-from flowserve.shell.models.seating import Seating, on_gpu, seated
+from flowserve.shell.models.seating import Seating, in_passing, on_gpu, seated
 from flowserve.shell.models.sessions import load
 
 _PROCESSORS = whole_processors()
@@ -31,7 +32,13 @@ def load_measured(
     `seating` is for one that may compute on a GPU.
     Raises `Refused` FS103 and FS267 as `load_proven`, and FS261 for what was set and the model cannot do.
     """
-    model = seated(repository, key, settings, seating) if seating else load_proven(repository, key, settings)
+    if seating is None:
+        return _measured(load_proven(repository, key, settings), repository, key, budget_ms)
+    seated_there = partial(seated, repository, key, settings, seating)
+    return in_passing(lambda: _measured(seated_there(), repository, key, budget_ms))
+
+
+def _measured(model: Model, repository: Path, key: Key, budget_ms: float) -> tuple[Model, Profile]:
     settings = model.settings
     if model.seat.on_gpu:
         settings = on_gpu(settings)

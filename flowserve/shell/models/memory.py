@@ -122,7 +122,7 @@ class Memory:
             if model.seat.on_gpu and model.seat.bytes > seat.bytes:  # than there was room made for
                 self._make_room(key, version.tier, bytes_of)
         except Refused as refused:
-            return refused
+            return Refused(*refused.diagnostics)  # without the frames, which would keep the session
         holds = tuple(member.key for member in members)
         self._residents[version] = Resident(key, version.tier, bytes_of, self._now_s(), holds)
         self._uses[version] = version.uses

@@ -12,9 +12,11 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -22,14 +24,17 @@ from flowc.plan.diagnostics import Refused
 from flowserve.core.engine.profile import ROWS_MAX, sample
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
-from flowserve.core.models.seat import Gpu, Seat
+from flowserve.core.models.seat import GPU_THREADS, Gpu, Seat
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature
 from flowserve.shell.models import gpus
 from flowserve.shell.models.proving import load_proven
+from flowserve.shell.models.sessions import keep_no_more
 
 _ROOM = 1.25
-_ROOM_BYTES = 32 * 2**20  # cuBLAS has a workspace of this size for a thread that is new to it
+_ROOM_BYTES = 32 * 2**20
+
+_Result = TypeVar("_Result")
 
 
 class Seating(msgspec.Struct, frozen=True):
@@ -54,7 +59,7 @@ def seated(repository: Path, key: Key, settings: ModelSettings, seating: Seating
     with _alone(gpu) if tensorrt or not told else contextlib.nullcontext():
         engines = _engines(key, gpu, settings) if tensorrt else ""
         before = gpus.held(gpu)
-        limit_bytes = seat.bytes if seat.bounded else gpu.bytes
+        limit_bytes = seat.bytes - seat.beside if seat.bounded else gpu.bytes
         model = load_proven(repository, key, settings, seat, limit_bytes, engines)
         if not model.seat.on_gpu:
             return model
@@ -64,22 +69,32 @@ def seated(repository: Path, key: Key, settings: ModelSettings, seating: Seating
         grown = gpus.grown(before, gpus.held(gpu))
         if grown is None:
             return model  # and an estimate it stays
-        needed = bound(grown, seating.files_bytes, settings.concurrency)
+        by_thread = _taken_by_a_thread(model, gpu) if ran else 0
+        arena = bound(grown - by_thread, seating.files_bytes, settings.concurrency)
+        beside = by_thread * GPU_THREADS
         if not ran or not _is_all(model.signature):  # requests may well need more
-            return msgspec.structs.replace(model, seat=Seat(seat.space, max(needed, seat.bytes)))
-        seat = Seat(seat.space, needed, bounded=True)
+            keep_no_more(model)
+            return msgspec.structs.replace(model, seat=Seat(seat.space, max(arena + beside, seat.bytes)))
+        seat = Seat(seat.space, arena + beside, bounded=True, beside=beside)
         if tensorrt:  # whose memory is not of the arena
             return msgspec.structs.replace(model, seat=seat)
         del model
         with contextlib.suppress(Refused):
-            model = load_proven(repository, key, settings, seat, seat.bytes)
+            model = load_proven(repository, key, settings, seat, arena)
             if _fill(model):
                 return model
             del model
         # It would need more in pieces than it took at once.
+        seat = msgspec.structs.replace(seat, bounded=False)
         model = load_proven(repository, key, settings, seat, limit_bytes)
         _fill(model)
         return model
+
+
+def in_passing(work: Callable[[], _Result]) -> _Result:
+    """Do something on a thread that ends then: what CUDA's libraries keep for it, the next thread has."""
+    with ThreadPoolExecutor(1, "seating") as thread:
+        return thread.submit(work).result()
 
 
 def on_gpu(settings: ModelSettings) -> ModelSettings:
@@ -110,15 +125,25 @@ def _is_all(signature: Signature) -> bool:
 def _fill(model: Model) -> bool:
     """Run as many rows as a batch has at most, then one, so that TensorRT sees the range of them.
 
-    Returns whether it ran: a model may refuse made-up rows.
+    Returns whether it ran.
     """
-    names = [spec.name for spec in model.signature.outputs]
+    return all(_run(model, rows) for rows in (max(ROWS_MAX, model.settings.max_rows), 1))
+
+
+def _run(model: Model, rows: int) -> bool:
+    """Run made-up rows; a model may refuse them."""
     try:
-        for rows in (max(ROWS_MAX, model.settings.max_rows), 1):
-            model.run(sample(model.signature.inputs, rows), names)
+        model.run(sample(model.signature.inputs, rows), [spec.name for spec in model.signature.outputs])
     except (Refused, MemoryError, ValueError):
         return False
     return True
+
+
+def _taken_by_a_thread(model: Model, gpu: Gpu) -> int:
+    """How much one more thread takes that runs a model: cuBLAS and cuDNN keep a workspace for each."""
+    before = gpus.held(gpu)
+    in_passing(lambda: _run(model, 1))
+    return gpus.grown(before, gpus.held(gpu)) or 0
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ def _begin(gpu: Gpu) -> None:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [8, 8]) for name in "xy")
     graph = helper.make_graph([helper.make_node("MatMul", ["x", "x"], ["y"])], "begin", [x], [y])
     content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    providers = with_options("cuda", Seat(gpu.space), 0, fp16=False, engines="")
+    providers = with_options("cuda", Seat(gpu.space), 0, ModelSettings(), engines="")
     with contextlib.suppress(Exception):  # the model that is loaded next says why it cannot be
         options = sessions.session_options(ModelSettings())
         session = sessions.create_session(content.SerializeToString(), options, providers)

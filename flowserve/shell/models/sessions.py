@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -27,6 +28,11 @@ from flowserve.shell.models.weights import is_mapped
 
 _REASON_LENGTH_MAX = 400
 _RECORD = "session.record_ep_graph_assignment_info"
+_SHRINK = "memory.enable_memory_arena_shrinkage"
+# `/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* onnxruntime::BFCArena::Allocate(size_t) `
+_SOURCE = re.compile(r"/\S+\.(?:cc|cu|h):\d+ [^()]*\([^()]*\) ")
+_IS_BOUND = "is smaller than requested bytes"
+_MORE = "`gpu_memory_mb` gives the model more of the GPU's memory"
 _ON_HOST = Seat()
 _LIBRARIES = (
     "`pip install 'onnxruntime-gpu[cuda,cudnn]'` brings CUDA and cuDNN along; TensorRT is NVIDIA's `tensorrt`"
@@ -53,14 +59,14 @@ def load(
     title = f"version {version} of model `{folder.name}`"
     word: Word = "cpu" if not seat.on_gpu else "tensorrt" if settings.providers == "tensorrt" else "cuda"
     try:
-        providers = with_options(word, seat, limit_bytes, settings.fp16, engines)
+        providers = with_options(word, seat, limit_bytes, settings, engines)
         session = create_session(str(file), session_options(settings), providers)
         if seat.on_gpu and (reason := _not_on_gpu(session, OF_GPU[word][0])):
             if settings.providers != "auto":
                 refuse("FS267", f"{title} was to compute with `{word}`, and {reason}", hint=_LIBRARIES)
             seat, word = Seat(reason=reason), "cpu"
             session = create_session(
-                str(file), session_options(settings), with_options(word, seat, 0, False, "")
+                str(file), session_options(settings), with_options(word, seat, 0, settings, "")
             )
     except Refused:
         raise
@@ -77,7 +83,13 @@ def load(
         tuple(_spec(node, ()) for node in inputs),
         tuple(_spec(node, folder.labels.get(node.name, ())) for node in outputs),
     )
-    return Model(folder.name, version, signature, _Runner(session, signature), settings, seat=seat)
+    return Model(folder.name, version, signature, _Runner(session, signature, seat), settings, seat=seat)
+
+
+def keep_no_more(model: Model) -> None:
+    """Have a model on a GPU give back what a run takes that is larger than those until now, after it."""
+    if isinstance(model.run, _Runner):
+        model.run.keep_no_more()
 
 
 def available_providers() -> list[str]:
@@ -98,6 +110,7 @@ def create_session(model: str | bytes, options: Any, providers: list[tuple[str, 
 @cache
 def _preload() -> None:
     """Find CUDA and cuDNN among the Python packages, where they may have been installed with onnxruntime."""
+    onnxruntime.set_default_logger_severity(3)  # errors: it warns of each session that it looked for plugins
     if hasattr(onnxruntime, "preload_dlls"):
         with contextlib.redirect_stdout(sys.stderr):  # where it says what it does not find
             onnxruntime.preload_dlls()
@@ -118,29 +131,48 @@ def _not_on_gpu(session: Any, wanted: str) -> str:
 class _Runner:
     """Runs a session; may be called from several threads at once."""
 
-    def __init__(self, session: Any, signature: Signature) -> None:
+    def __init__(self, session: Any, signature: Signature, seat: Seat) -> None:
         self._session = session
         self._signature = signature
+        self._on_gpu = seat.on_gpu
+        self._ran_bytes = 0
+        self._kept_bytes = math.inf  # of inputs: after a run of more the arena shrinks
+        self._shrinking = onnxruntime.RunOptions()
+        if seat.on_gpu:
+            self._shrinking.add_run_config_entry(_SHRINK, seat.space)
         self._has_bits = any(s.datatype.name == "BF16" for s in (*signature.inputs, *signature.outputs))
 
+    def keep_no_more(self) -> None:
+        """Let the arena be no larger than after the largest run until now."""
+        self._kept_bytes = self._ran_bytes
+
     def __call__(self, feed: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        options = self._options(feed) if self._on_gpu else None
         try:
             arrays: list[Array] = (
-                _run_bits(self._session, self._signature, feed, outputs)
+                _run_bits(self._session, self._signature, feed, outputs, options)
                 if self._has_bits
-                else self._session.run(outputs, feed)
+                else self._session.run(outputs, feed, options)
             )
         except Exception as error:
             # Only now, since exporters reuse names of dimensions that need not agree.
             shapes = [feed[spec.name].shape for spec in self._signature.inputs]
             if conflict := axis_conflict(self._signature.inputs, shapes):
                 refuse("FS205", f"the shape of input {conflict}")
-            refuse("FS210", f"the model failed: {_reason(error)}")
+            reason = _reason(error)
+            refuse("FS210", f"the model failed: {reason}", hint=_MORE if _IS_BOUND in reason else "")
         return arrays
+
+    def _options(self, feed: Mapping[str, Array]) -> Any:
+        size = sum(array.nbytes for array in feed.values())
+        if size > self._kept_bytes:
+            return self._shrinking
+        self._ran_bytes = max(self._ran_bytes, size)
+        return None
 
 
 def _run_bits(
-    session: Any, signature: Signature, feed: Mapping[str, Array], outputs: Sequence[str]
+    session: Any, signature: Signature, feed: Mapping[str, Array], outputs: Sequence[str], options: Any
 ) -> list[Array]:
     """Run a model that has BF16 somewhere: onnxruntime takes its bits, but gives them by address only."""
     make = onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type
@@ -151,7 +183,7 @@ def _run_bits(
         else onnxruntime.OrtValue.ortvalue_from_numpy(array)
         for name, array in feed.items()
     }
-    given = session.run_with_ort_values(outputs, values)
+    given = session.run_with_ort_values(outputs, values, options)
     return [
         _bits(value) if kinds[name].name == "BF16" else value.numpy()
         for name, value in zip(outputs, given, strict=True)
@@ -191,8 +223,12 @@ def _spec(node: Any, labels: tuple[str, ...]) -> TensorSpec:
 
 
 def _reason(error: Exception) -> str:
-    """onnxruntime's reason on one line, without the prefix `[ONNXRuntimeError] : 2 : INVALID_ARGUMENT :`."""
+    """onnxruntime's reason on one line, without where that stands in its source and the prefix
+
+    `[ONNXRuntimeError] : 2 : INVALID_ARGUMENT :`.
+    """
     text = " ".join(str(error).split())
     if text.startswith("[ONNXRuntimeError] : "):
         text = text.split(" : ", 3)[-1]
+    text = _SOURCE.sub("", text)
     return text[:_REASON_LENGTH_MAX] or type(error).__name__

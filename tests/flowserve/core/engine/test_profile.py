@@ -89,6 +89,12 @@ def test_the_same_but_for_rounding(alone, together, expected):
     assert same([alone], [together]) is expected
 
 
+def test_what_computes_coarsely_may_round_more():
+    alone, together = [np.float32([1, 100])], [np.float32([1.05, 100.1])]
+    assert (same(alone, together), same(alone, together, coarse=True)) == (False, True)
+    assert not same(alone, [np.float32([1, 110])], coarse=True)
+
+
 def test_samples_fit_every_datatype():
     specs = [TensorSpec(name, datatype, (-1, 2, -1)) for name, datatype in DATATYPES.items()]
     feed = sample(specs, 3)

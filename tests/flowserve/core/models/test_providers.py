@@ -9,6 +9,7 @@ from flowserve.core.models.settings import ModelSettings
 
 ALL, SOME = (TENSORRT, CUDA, CPU), (CPU, "AzureExecutionProvider")
 TWO = [Gpu(0), Gpu(1)]
+PLAIN = ModelSettings()
 
 
 def found(available, gpus, **said):
@@ -65,21 +66,25 @@ def test_what_is_asked_for_in_vain_is_refused(available, gpus, said, message, hi
 
 def test_providers_stand_in_the_order_in_which_they_are_tried():
     seat = Seat("gpu:3")
-    assert with_options("cpu", Seat(), 5, False, "") == [(CPU, {})]
-    assert [name for name, _ in with_options("cuda", seat, 5, False, "")] == [CUDA, CPU]
-    providers = with_options("tensorrt", seat, 5, False, "")
+    assert with_options("cpu", Seat(), 5, PLAIN, "") == [(CPU, {})]
+    assert [name for name, _ in with_options("cuda", seat, 5, PLAIN, "")] == [CUDA, CPU]
+    providers = with_options("tensorrt", seat, 5, PLAIN, "")
     assert [name for name, _ in providers] == [TENSORRT, CUDA, CPU]
     assert {of["device_id"] for _, of in providers[:2]} == {"3"}
 
 
 def test_options_are_texts_as_onnxruntime_wants_them():
-    tensorrt, cuda, _ = with_options("tensorrt", Seat("gpu:0"), 5 * 2**30, True, "/engines")
+    tensorrt, cuda, _ = with_options(
+        "tensorrt", Seat("gpu:0"), 5 * 2**30, ModelSettings(fp16=True), "/engines"
+    )
     assert all(isinstance(value, str) for _, of in (tensorrt, cuda) for value in of.values())
     assert cuda[1]["gpu_mem_limit"] == str(5 * 2**30)
     assert tensorrt[1]["trt_max_workspace_size"] == str(WORKSPACE_BYTES_MAX)
     assert tensorrt[1]["trt_fp16_enable"] == "True"
     assert tensorrt[1]["trt_engine_cache_path"] == "/engines"
-    tensorrt, cuda, _ = with_options("tensorrt", Seat("gpu:0"), 0, False, "")
+    tensorrt, cuda, _ = with_options("tensorrt", Seat("gpu:0"), 0, PLAIN, "")
     assert "gpu_mem_limit" not in cuda[1]
+    assert cuda[1]["use_tf32"] == "0"
+    assert with_options("cuda", Seat("gpu:0"), 0, ModelSettings(tf32=True), "")[0][1]["use_tf32"] == "1"
     assert "trt_engine_cache_enable" not in tensorrt[1]
     assert tensorrt[1]["trt_max_workspace_size"] == str(WORKSPACE_BYTES_MAX)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -293,6 +294,18 @@ def test_a_warm_up_measures_and_finds_that_rows_are_independent():
 )
 def test_a_warm_up_finds_rows_that_depend_on_each_other(run):
     assert not measure(Model("m", 1, SIGNATURE, run)).independent
+
+
+def test_on_a_gpu_a_number_of_rows_is_measured_after_another():
+    ran = []
+
+    def run(feed, outputs):
+        ran.append(len(feed["x"]))
+        return [feed["x"]]
+
+    measure(Model("m", 1, SIGNATURE, run, seat=Seat("gpu:0")), 10_000.0)
+    assert 64 in ran, "cuDNN plans anew whenever it changes, and in batches it does"
+    assert all(before != after for before, after in pairwise(ran) if after > 1)
 
 
 def test_a_warm_up_bears_a_model_that_refuses_what_is_made_up():

@@ -1,5 +1,8 @@
 """Models come into memory and go, within a budget; with a clock and sizes of the test's own."""
 
+import gc
+import weakref
+
 import pytest
 
 from flowc.plan.diagnostics import Refused, refuse
@@ -70,6 +73,29 @@ def test_a_model_without_room_is_refused_and_nothing_goes(clock):
     assert "[FS260] version 1 of model `late` needs 10 MB, and there is no room for it" in str(refused)
     assert names(store) == ["pinned"]
     assert not isinstance(store.load(version("also pinned", tier=1)), Refused)  # whatever the budget says
+
+
+def test_what_did_not_load_is_not_kept_by_its_refusal(clock):
+    class Session:
+        pass
+
+    made = []
+
+    def load(version, seat):
+        session = Session()
+        made.append(weakref.ref(session))
+        try:
+            raise RuntimeError("the runtime says no")
+        except RuntimeError as error:
+            refuse("FS103", str(error))
+
+    gc.disable()
+    try:
+        refused = Memory(load, lambda key: Size(MB), Budget(), clock).load(version("broken"))
+        assert "the runtime says no" in str(refused)
+        assert made[0]() is None, "what it has on a GPU is free at once"
+    finally:
+        gc.enable()
 
 
 def test_what_does_not_load_takes_no_room(clock):

@@ -1,5 +1,7 @@
 """Models are loaded onto GPUs, by a made-up onnxruntime and driver, and what they take there is measured."""
 
+import threading
+
 import numpy as np
 import pytest
 from fake_cuda import CONTEXT_MB, CPU, CUDA, TENSORRT, Cuda
@@ -74,6 +76,7 @@ def test_it_is_measured_with_as_many_rows_as_it_will_run_and_bounded_by_that(
         "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": "HEURISTIC",
         "do_copy_in_default_stream": "True",
+        "use_tf32": "0",
         "gpu_mem_limit": str(GPU.bytes),
     }
     assert second[CUDA] == first[CUDA] | {"gpu_mem_limit": str(MEASURED)}
@@ -94,6 +97,40 @@ def test_one_run_at_a_time_unless_more_are_said_which_take_more_memory(monkeypat
     assert model.seat.bytes == bound(200 * MB, 10 * MB, 3) == int((200 + 2 * 190) * MB * 1.25) + 32 * MB
 
 
+def test_what_threads_take_beside_the_arena_is_counted_and_not_of_its_bound(monkeypatch, driver, tmp_path):
+    cuda = Cuda(monkeypatch, driver, thread_mb=64)
+    model, _ = loaded(tmp_path)
+    beside = 4 * 64 * MB
+    assert model.seat == Seat("gpu:0", MEASURED + beside, bounded=True, beside=beside)
+    assert cuda.made[-1][CUDA]["gpu_mem_limit"] == str(MEASURED)
+    assert held_mb(driver) == CONTEXT_MB + 164 + 64, "what loaded it has ended, and left a workspace"
+
+    met = threading.Barrier(4)
+
+    def run():
+        met.wait(10)
+        model.run({"x": np.ones(64, np.float32)}, ["y"])
+        met.wait(10)
+
+    for of in [in_threads(run, 4), in_threads(run, 4)]:
+        of()
+    assert held_mb(driver) == CONTEXT_MB + 164 + 4 * 64
+    assert (held_mb(driver) - CONTEXT_MB) * MB <= model.seat.bytes
+    loaded(tmp_path, seat=model.seat)
+    assert cuda.made[-1][CUDA]["gpu_mem_limit"] == str(MEASURED), "as it was"
+
+
+def in_threads(work, count):
+    def go():
+        threads = [threading.Thread(target=work) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+    return go
+
+
 def test_what_is_known_is_loaded_once(monkeypatch, driver, tmp_path):
     cuda = Cuda(monkeypatch, driver)
     seat = Seat("gpu:0", 300 * MB, bounded=True)
@@ -104,8 +141,14 @@ def test_what_is_known_is_loaded_once(monkeypatch, driver, tmp_path):
 def test_a_run_that_needs_more_fails_alone(monkeypatch, driver, tmp_path):
     Cuda(monkeypatch, driver)
     model, _ = loaded(tmp_path)
-    with pytest.raises(Refused, match=r"FS210.*smaller than requested"):
+    with pytest.raises(Refused) as refused:
         model.run({"x": np.ones(500, np.float32)}, ["y"])
+    (said,) = refused.value.diagnostics
+    assert (said.code, said.hint) == ("FS210", "`gpu_memory_mb` gives the model more of the GPU's memory")
+    assert said.message.startswith(
+        "the model failed: Non-zero status code returned while running Gemm node. Name:'' Status Message: "
+        "Available memory of "
+    )
     assert model.run({"x": np.ones(1, np.float32)}, ["y"])[0].tolist() == [-1.0]
 
 
@@ -132,8 +175,14 @@ def test_what_has_other_sizes_left_open_is_measured_and_not_bounded(monkeypatch,
     model, _ = loaded(tmp_path, shape=["n", "length"])
     assert model.seat == Seat("gpu:0", MEASURED), "longer rows than those of length 1 may come"
     assert [made[CUDA].get("gpu_mem_limit") for made in cuda.made] == [None, str(GPU.bytes)]
+    model.run({"x": np.ones((8, 100), np.float32)}, ["y"])
+    assert held_mb(driver) == CONTEXT_MB + 164, "what it took that was larger than ever it gave back"
+
+
+def test_an_axis_that_is_not_open_is_run_in_its_size(monkeypatch, driver, tmp_path):
+    cuda = Cuda(monkeypatch, driver)
     loaded(tmp_path, shape=["n", 3])
-    assert cuda.made[-1][CUDA]["gpu_mem_limit"] == str(MEASURED)
+    assert cuda.made[-1][CUDA]["gpu_mem_limit"] == str(bound((100 + 3 * 64) * MB, 10 * MB, 1))
 
 
 def test_what_goes_meanwhile_does_not_hide_the_weights():
