@@ -1,7 +1,7 @@
 """Models served from a GPU beside the same from this host's processors, with and without batches.
 
-The processors have all cores but the client's, a process each, as `flowserve start` does it by itself; the GPU
-has one process. Where NVML shows no GPU, or onnxruntime has no CUDA, there is nothing to measure.
+The processors have all cores but the client's, a process each, as `flowserve start` does it by itself; the
+GPU has one process. Where NVML shows no GPU, or onnxruntime has no CUDA, there is nothing to measure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """An onnxruntime with CUDA and TensorRT in it, on a made-up driver's GPUs: sessions compute on the CPU.
 
-They take memory of the GPU as was seen of real ones: a context for the process, weights when they are made, an
-arena that grows with the rows of a run and no further than its limit, and beside that a workspace for each
-thread that runs them, which another one has when that ends. What is theirs is free once they are gone.
+They take memory of the GPU as was seen of real ones: a context for the process, weights when they are made,
+an arena that grows with the rows of a run and no further than its limit, in pieces that are not joined if it
+is told so, and beside that a workspace for each thread that runs them, which another one has when that ends.
+What is theirs is free once they are gone.
 """
 
 import os
@@ -34,10 +35,12 @@ class Cuda:
         weights_mb=100,
         row_mb=1,
         thread_mb=0,
+        pieces=False,
     ):
         self.driver, self.works, self.takes = driver, works, takes
         self.weights_mb, self.row_mb, self.thread_mb = weights_mb, row_mb, thread_mb
         self.made = []
+        self.pieces = pieces
         self.began = set()
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
         monkeypatch.setattr(onnxruntime, "set_default_logger_severity", lambda level: None)
@@ -66,7 +69,7 @@ class FakeSession:
         self._cuda, self._real, self._providers = cuda, real, providers
         self._device = int(providers[CUDA]["device_id"])
         self._limit_mb = int(providers[CUDA].get("gpu_mem_limit", 2**60)) // MB
-        self._held, self._beside, self._threads = [0], [0], []
+        self._held, self._beside, self._threads, self._piece_mb = [0], [0], [], 0
         if not cuda.works:
             self._providers = {CPU: {}}
             return
@@ -81,8 +84,8 @@ class FakeSession:
     def _grow(self, mb):
         if mb > self._limit_mb:
             raise RuntimeError(
-                "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Gemm node. Name:'' "
-                "Status Message: /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* "
+                "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Gemm node. "
+                "Name:'' Status Message: /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* "
                 "onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) "
                 f"Available memory of {self._limit_mb} is smaller than requested bytes of {mb}\n"
             )
@@ -103,11 +106,15 @@ class FakeSession:
         if self._held[0]:
             self._thread()
             before = self._held[0]
-            rows = max(array.size for array in feed.values())
-            self._grow(self._cuda.weights_mb + rows * self._cuda.row_mb)
+            needed = max(array.size for array in feed.values()) * self._cuda.row_mb
+            if self._cuda.pieces and needed > self._piece_mb:
+                self._grow(before + needed)
+                self._piece_mb = needed
+            self._grow(self._cuda.weights_mb + needed)
             if options is not None and options.get_run_config_entry(SHRINK) == f"gpu:{self._device}":
-                self._cuda.take(self._device, before - self._held[0])
-                self._held[0] = before
+                kept = self._cuda.weights_mb if self._cuda.pieces else before
+                self._cuda.take(self._device, kept - self._held[0])
+                self._held[0], self._piece_mb = kept, 0
         return self._real.run(names, feed)
 
     def _thread(self):

@@ -62,6 +62,7 @@ _STATUS = {
     "FS261": 503,
     "FS262": 503,
     "FS263": 503,
+    "FS267": 503,
 }
 _HTML = "text/html; charset=utf-8"
 

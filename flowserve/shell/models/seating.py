@@ -123,11 +123,22 @@ def _is_all(signature: Signature) -> bool:
 
 
 def _fill(model: Model) -> bool:
-    """Run as many rows as a batch has at most, then one, so that TensorRT sees the range of them.
+    """Run as many rows as a batch has at most, then one, so that TensorRT sees the range of them; then others.
+
+    For each number of rows cuDNN may want other workspaces, and the arena does not join its pieces.
 
     Returns whether it ran.
     """
-    return all(_run(model, rows) for rows in (max(ROWS_MAX, model.settings.max_rows), 1))
+    largest = max(ROWS_MAX, model.settings.max_rows)
+    return all(_run(model, rows) for rows in (largest, 1, *_between(largest), largest))
+
+
+def _between(largest: int) -> Iterator[int]:
+    """Numbers of rows, each half as large again as the one before."""
+    rows = 2
+    while rows < largest:
+        yield rows
+        rows += max(1, rows // 2)
 
 
 def _run(model: Model, rows: int) -> bool:

@@ -18,6 +18,7 @@ import onnxruntime
 from flowc.plan.diagnostics import Place, Refused, refuse
 from flowserve.core.arrays import Array
 from flowserve.core.datatypes import BY_RUNTIME
+from flowserve.core.engine.profile import sample
 from flowserve.core.models.model import Model
 from flowserve.core.models.providers import CPU, OF_GPU, Word, with_options
 from flowserve.core.models.seat import Seat
@@ -29,7 +30,7 @@ from flowserve.shell.models.weights import is_mapped
 _REASON_LENGTH_MAX = 400
 _RECORD = "session.record_ep_graph_assignment_info"
 _SHRINK = "memory.enable_memory_arena_shrinkage"
-# `/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* onnxruntime::BFCArena::Allocate(size_t) `
+# `/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* onnxruntime::BFCArena::Allocate(int) `
 _SOURCE = re.compile(r"/\S+\.(?:cc|cu|h):\d+ [^()]*\([^()]*\) ")
 _IS_BOUND = "is smaller than requested bytes"
 _MORE = "`gpu_memory_mb` gives the model more of the GPU's memory"
@@ -147,13 +148,8 @@ class _Runner:
         self._kept_bytes = self._ran_bytes
 
     def __call__(self, feed: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        options = self._options(feed) if self._on_gpu else None
         try:
-            arrays: list[Array] = (
-                _run_bits(self._session, self._signature, feed, outputs, options)
-                if self._has_bits
-                else self._session.run(outputs, feed, options)
-            )
+            arrays = self._run_on_gpu(feed, outputs) if self._on_gpu else self._run(feed, outputs)
         except Exception as error:
             # Only now, since exporters reuse names of dimensions that need not agree.
             shapes = [feed[spec.name].shape for spec in self._signature.inputs]
@@ -163,12 +159,31 @@ class _Runner:
             refuse("FS210", f"the model failed: {reason}", hint=_MORE if _IS_BOUND in reason else "")
         return arrays
 
-    def _options(self, feed: Mapping[str, Array]) -> Any:
+    def _run(self, feed: Mapping[str, Array], outputs: Sequence[str], options: Any = None) -> list[Array]:
+        if self._has_bits:
+            return _run_bits(self._session, self._signature, feed, outputs, options)
+        arrays: list[Array] = self._session.run(outputs, feed, options)
+        return arrays
+
+    def _run_on_gpu(self, feed: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         size = sum(array.nbytes for array in feed.values())
-        if size > self._kept_bytes:
-            return self._shrinking
-        self._ran_bytes = max(self._ran_bytes, size)
-        return None
+        if is_usual := size <= self._kept_bytes:
+            self._ran_bytes = max(self._ran_bytes, size)
+        try:
+            return self._run(feed, outputs, None if is_usual else self._shrinking)
+        except Exception as error:
+            if _IS_BOUND not in str(error) or not self._tidied(outputs):
+                raise
+        # Within its bound the arena is in pieces of sizes that other numbers of rows needed.
+        return self._run(feed, outputs, self._shrinking)
+
+    def _tidied(self, outputs: Sequence[str]) -> bool:
+        """Give back what the arena does not hold weights in, which is done at the end of a run."""
+        try:
+            self._run(sample(self._signature.inputs, 1), outputs, self._shrinking)
+        except Exception:
+            return False
+        return True
 
 
 def _run_bits(

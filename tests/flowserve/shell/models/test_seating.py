@@ -152,6 +152,15 @@ def test_a_run_that_needs_more_fails_alone(monkeypatch, driver, tmp_path):
     assert model.run({"x": np.ones(1, np.float32)}, ["y"])[0].tolist() == [-1.0]
 
 
+def test_an_arena_in_pieces_is_tidied_for_what_would_fit_a_new_one(monkeypatch, driver, tmp_path):
+    Cuda(monkeypatch, driver, pieces=True)
+    model, _ = loaded(tmp_path)
+    for rows in (1, 64, 66, 90, 2, 100):
+        assert len(model.run({"x": np.ones(rows, np.float32)}, ["y"])[0]) == rows
+    with pytest.raises(Refused, match=r"FS210.*smaller than requested"):
+        model.run({"x": np.ones(500, np.float32)}, ["y"])
+
+
 def test_what_has_no_room_on_the_gpu_does_not_load(monkeypatch, driver, tmp_path):
     Cuda(monkeypatch, driver, weights_mb=4001)
     with pytest.raises(Refused, match=r"FS103.*smaller than requested"):
