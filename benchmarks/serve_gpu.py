@@ -51,8 +51,8 @@ def convolutions(channels: Sequence[int], pixels: int) -> bytes:
     generator = np.random.default_rng(0)
     nodes, weights, source = [], [], "input"
 
-    def weight(name: str, *shape: int) -> str:
-        values = generator.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
+    def weight(name: str, *sizes: int) -> str:
+        values = generator.standard_normal(sizes) * np.sqrt(2 / np.prod(sizes[1:]))
         weights.append(numpy_helper.from_array(values.astype(np.float32), name))
         return name
 
@@ -60,8 +60,15 @@ def convolutions(channels: Sequence[int], pixels: int) -> bytes:
         for j, (taken, stride) in enumerate(((before, 1), (after, 2))):
             name = f"{i}{j}"
             kernel = weight(f"w{name}", after, taken, 3, 3)
-            shape = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [stride, stride]}
-            nodes.append(helper.make_node("Conv", [source, kernel], [f"c{name}"], **shape))
+            node = helper.make_node(
+                "Conv",
+                [source, kernel],
+                [f"c{name}"],
+                kernel_shape=[3, 3],
+                pads=[1, 1, 1, 1],
+                strides=[stride, stride],
+            )
+            nodes.append(node)
             nodes.append(helper.make_node("Relu", [f"c{name}"], [f"r{name}"]))
             source = f"r{name}"
     nodes.append(helper.make_node("GlobalAveragePool", [source], ["pooled"]))

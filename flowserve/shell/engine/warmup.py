@@ -42,7 +42,7 @@ def measure(model: Model, budget_ms: float = _BUDGET_MS) -> Profile:
     independent, on_cpu, dependent = len(sizes) > 1, 0.0, False
     try:
         for size in sizes:
-            between = _nothing
+            between: Callable[[], Any] = _nothing
             if model.seat.on_gpu and size > 1:  # where a run may cost more after one of another size
                 between = functools.partial(_together, model, feeds[:1], names)
             run = functools.partial(_together, model, feeds[:size], names)

@@ -123,7 +123,7 @@ def _is_all(signature: Signature) -> bool:
 
 
 def _fill(model: Model) -> bool:
-    """Run as many rows as a batch has at most, then one, so that TensorRT sees the range of them; then others.
+    """Run as many rows as a batch has at most, then one: TensorRT has seen the range of them. Then others.
 
     For each number of rows cuDNN may want other workspaces, and the arena does not join its pieces.
 
