@@ -75,7 +75,7 @@ def convolutions(channels: Sequence[int], pixels: int) -> bytes:
     nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"]))
     matrix = weight("w", 10, channels[-1])
     nodes.append(helper.make_node("Gemm", ["flat", matrix], ["output"], transB=1))
-    shape = ["batch", channels[0], pixels, pixels]
+    shape: list[str | int | None] = ["batch", channels[0], pixels, pixels]
     given = helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)
     made = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 10])
     graph = helper.make_graph(nodes, "convolutions", [given], [made], weights)
