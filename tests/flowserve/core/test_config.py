@@ -55,6 +55,7 @@ def test_everything():
         ('providers = "gpu"', "`providers` is wrong: invalid enum value 'gpu'", "c.toml:1:1"),
         ("[model.m]\ndevice = -1", "`model.m.device` is wrong: expected `int` >= 0", "c.toml:2:1"),
         ('providers = "cuda"\n[model.m]\nfp16 = true', "only TensorRT can be told so", "c.toml:3:1"),
+        ('providers = "cpu"\n[model.m]\ntf32 = true', "only CUDA can be told so", "c.toml:3:1"),
         ("[tiers]\nm = 1", "there is no setting `tiers`", "c.toml:1"),
     ],
 )

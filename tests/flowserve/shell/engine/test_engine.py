@@ -18,6 +18,7 @@ from flowserve.core.models.seat import Seat
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import Signature, TensorSpec
 from flowserve.shell.engine.engine import LoopEngine, Settings
+from flowserve.shell.engine.running import run
 from flowserve.shell.engine.warmup import measure
 
 FP32 = DATATYPES["FP32"]
@@ -294,6 +295,15 @@ def test_a_warm_up_measures_and_finds_that_rows_are_independent():
 )
 def test_a_warm_up_finds_rows_that_depend_on_each_other(run):
     assert not measure(Model("m", 1, SIGNATURE, run)).independent
+
+
+def test_a_refusal_does_not_keep_what_it_came_from():
+    def fail(feed, outputs):
+        refuse("FS210", "the model failed")
+
+    refused = run(Model("m", 1, SIGNATURE, fail), {}, ())
+    assert refused.diagnostics[0].code == "FS210"
+    assert refused.__traceback__ is None, "its frames would keep the session, and its memory on a GPU"
 
 
 def test_on_a_gpu_a_number_of_rows_is_measured_after_another():
