@@ -80,7 +80,7 @@ class Load:
                 self._drained.set()
         elif self._rate:
             self._idle.append(link)
-            if self._due_s() <= now_s:
+            if self._pumping is None or self._due_s() <= now_s:
                 self._pump()
         else:
             self._send(link, now_s)
@@ -95,7 +95,10 @@ class Load:
         return self._began_s + self._sent / self._rate
 
     def _pump(self) -> None:
-        """Send what is due, as far as links are free, and come again when the next is due."""
+        """Send what is due, as far as links are free, and come again when the next is due.
+
+        Where none is free, `_pumping` stays None, and whoever is answered first goes on.
+        """
         if self._pumping is not None:
             self._pumping.cancel()
             self._pumping = None

@@ -91,6 +91,12 @@ def test_a_rate_is_kept():
     assert load.failed == {}
 
 
+def test_a_rate_goes_on_after_all_links_were_busy():
+    """Nothing was due when the last answer came, so nobody but the pump can send the next."""
+    load = loaded(at_once, rate=50, links=1, seconds=0.5)
+    assert load.latencies.count >= 5
+
+
 def test_what_was_due_while_the_server_stood_still_has_waited():
     stood = []
 
