@@ -67,7 +67,8 @@ class Watch:
             message = f"the model repository `{self._repository}` cannot be read: {error.strerror}"
             problems.append(Diagnostic("FS101", message))
             return []
-        changed = [name for name in self._folders if name not in set(names)]
+        there = set(names)
+        changed = [name for name in self._folders if name not in there]
         for name in names:
             fingerprint = self._fingerprint(name)
             if fingerprint and self._seen.get(name) != fingerprint:
