@@ -1,3 +1,5 @@
+"""A repository that changes while it is looked at."""
+
 import os
 import shutil
 
@@ -33,6 +35,7 @@ def test_what_comes_and_goes_is_seen(models, watch):
     refresh, problems = watch.look()
     assert {name: sorted(of) for name, of in refresh.found.items()} == {"m": [1, 2], "n": [], "new": [1]}
     assert problems == []
+    watch.look()  # a version that is new is looked at once more
     assert watch.look() == (None, [])
 
 
