@@ -75,7 +75,7 @@ class App:
         if words and f"{name} {words[0]}" in self._commands:  # a command of two words
             name, words = f"{name} {words[0]}", words[1:]
         if name not in self._commands:
-            self._explain()
+            self._explain(name if any(of.startswith(f"{name} ") for of in self._commands) else "")
         function, arguments = self._commands[name]
         argparse = import_argparse()
         parser = argparse.ArgumentParser(
@@ -105,35 +105,46 @@ class App:
             print_refusal(error)
             sys.exit(1)
 
-    def _explain(self) -> NoReturn:
-        """Answer `--help` and `--version`, and a command line that names no command."""
+    def _explain(self, first: str) -> NoReturn:
+        """Answer `--help` and `--version`, and a command line that names no command.
+
+        `first` is the first word of commands of two, if that is what it says.
+        """
         argparse = import_argparse()
         for group in self.groups:
             __import__(group.module)
+        name, words = f"{self._name} {first}".rstrip(), sys.argv[2 if first else 1 :]
         parser = argparse.ArgumentParser(
-            self._name,
-            usage=f"{self._name} [-h] [--version] COMMAND ...",
-            description=self._about,
-            epilog="\n".join(self._listing()),
+            name,
+            usage=f"{name} [-h]{'' if first else ' [--version]'} COMMAND ...",
+            description="" if first else self._about,
+            epilog="\n".join(self._listing(first)),
             formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=_columns() - 2),
             allow_abbrev=False,
         )
-        version = f"{self._name} {_version()}" if "--version" in sys.argv else ""
-        parser.add_argument("--version", action="version", version=version, help="show the version and exit")
+        if not first:
+            version = f"{self._name} {_version()}" if "--version" in words else ""
+            parser.add_argument(
+                "--version", action="version", version=version, help="show the version and exit"
+            )
         commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS)
-        for name in self._commands:
-            commands.add_parser(name)
-        if len(sys.argv) == 1:
+        for of in self._commands:
+            if of.startswith(f"{first} ".lstrip()):
+                commands.add_parser(of.removeprefix(f"{first} "))
+        if not words:
             parser.print_help()
             parser.exit(2)
-        parser.parse_args()
+        parser.parse_args(words)
         raise AssertionError("one of the arguments ended the process")
 
-    def _listing(self) -> Iterator[str]:
-        """Every command with a sentence, under its heading."""
+    def _listing(self, first: str) -> Iterator[str]:
+        """Every command with a sentence, under its heading; or those whose first word of two this is."""
         import textwrap
 
         groups = self.groups or (Group("commands", "", tuple(self._commands)),)
+        if first:
+            names = tuple(name for name in self._commands if name.startswith(f"{first} "))
+            groups = (Group("commands", "", names),)
         wide = _columns() - 2
         column = max(len(name) for name in self._commands) + 4
         for i, group in enumerate(groups):

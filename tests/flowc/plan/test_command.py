@@ -136,6 +136,21 @@ def test_nothing_at_all_is_answered_by_help(tool):
     assert "usage: tool" in out
 
 
+def test_the_first_of_two_words_is_answered_by_help_about_those_that_begin_so(tool):
+    @app.command(name="set up")
+    def set_up() -> None:
+        """Make ready."""
+
+    status, out, err = tool("set", "--help")
+    assert (status, err) == (0, "")
+    assert "usage: tool set [-h] COMMAND ..." in out
+    assert out.endswith("\ncommands:\n  set up     Make ready.\n")
+    assert tool("set") == (2, out, "")
+    status, _, err = tool("set", "down")
+    assert status == 2
+    assert "tool set: error: argument COMMAND: invalid choice: 'down' (choose from 'up')" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
