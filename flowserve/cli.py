@@ -74,7 +74,7 @@ def start(config: Path | None, **options: Any) -> None:
 
 
 @app.command(
-    argument("model", metavar="MODEL", help="a name, or NAME/versions/VERSION"),
+    argument("model", metavar="MODEL", help="a name, NAME@ALIAS or NAME/versions/VERSION"),
     argument("rows", metavar="ROWS", help="JSON, as in '[[5.1, 3.5, 1.4, 0.2]]'"),
     _ADDRESS,
     _JSON,
@@ -95,7 +95,7 @@ def predict(model: str, rows: str, http: str, as_json: bool) -> None:
         if prediction.labelled:
             print(f"{row['label']}  {row['probability']:.3f}")
         else:
-            print("  ".join(f"{name}={json.dumps(value)}" for name, value in row.items()))
+            print("  ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in row.items()))
 
 
 @app.command(

@@ -47,7 +47,8 @@ class Toml:
             here = [*at, *(int(key) if key.isdigit() else key for key in keys)]
             if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", reason):
                 self.unknown([*here, unknown[1]], getattr(kind, "__struct_fields__", ()))
-            self.wrong(here, f"{reason[:1].lower()}{reason[1:]}")
+            hint = f"it can be {said}" if (said := _choices(kind, keys)) else ""
+            self.wrong(here, f"{reason[:1].lower()}{reason[1:]}", hint)
 
     def unknown(self, at: Keys, names: Sequence[str]) -> NoReturn:
         """Refuse a setting that there is not; `names` are those that there are in its place."""
@@ -86,6 +87,19 @@ class Toml:
                 place = Place(self._file, number, entry.start(1) + 1, len(line) + 1)
                 places.setdefault((*table, *_keys(entry[1])), place)
         return places
+
+
+def _choices(kind: Any, keys: Sequence[str]) -> str:
+    """The values between which a setting of a struct chooses, if it does."""
+    from msgspec import inspect
+
+    found: Any = inspect.type_info(kind)
+    for key in keys:
+        fields = getattr(found, "fields", ())
+        found = next((field.type for field in fields if field.encode_name == key), None)
+    alternatives = getattr(found, "types", (found,))
+    values = [v for of in alternatives if isinstance(of, inspect.LiteralType) for v in of.values]
+    return ", ".join(f"`{value}`" for value in values)
 
 
 def _keys(text: str) -> tuple[str, ...]:

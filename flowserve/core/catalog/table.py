@@ -120,4 +120,5 @@ class Table:
         has = listed([str(number) for number in self._versions[bare]])
         aliases = listed(sorted(self._aliases.get(bare, {})))
         also = f", and the aliases {aliases}" if aliases else ""
-        refuse("FS202", f"model `{bare}` has no version `{cut(tag)}`; it has {has}{also}")
+        what = "version" if tag.isdigit() else "version or alias"
+        refuse("FS202", f"model `{bare}` has no {what} `{cut(tag)}`; it has {has}{also}")

@@ -97,7 +97,9 @@ def planned(defaults: Plan, settings: dict[str, object]) -> Plan:
     try:
         return checked(msgspec.convert(msgspec.to_builtins(defaults) | settings, Plan))
     except msgspec.ValidationError as error:
-        refuse("FS280", f"a rollout cannot be like that: {error}")
+        reason, _, at = str(error).rstrip("`").partition(" - at `$.")
+        said = f"{reason[:1].lower()}{reason[1:]}"
+        refuse("FS280", f"a rollout's {f'`{at}`' if at else 'settings'} cannot be like that: {said}")
 
 
 def begun(

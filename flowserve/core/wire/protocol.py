@@ -204,7 +204,8 @@ def input_of(
         expected = f"`{spec.datatype.name}` for input `{spec.name}`"
         refuse("FS204", f"`{at}.datatype` must be {expected}, got {shown(tensor.datatype)}")
     if not spec.accepts(tensor.shape):
-        expected = f"{list(spec.shape)} for input `{spec.name}`"
+        rule = ", with sizes from 0 for -1" if min(tensor.shape, default=0) < 0 else ""
+        expected = f"{list(spec.shape)} for input `{spec.name}`{rule}"
         refuse("FS205", f"`{at}.shape` must be {expected}, got {shown_shape(tensor.shape)}")
     if math.prod(size or 1 for size in tensor.shape) > _ELEMENTS_MAX:
         refuse("FS205", f"`{at}.shape` must be of at most 2^40 elements, got {shown_shape(tensor.shape)}")

@@ -51,7 +51,9 @@ def changed_trace(body: bytes) -> None:
         if name not in TRACE:
             refuse("FS233", f"there is no trace setting `{cut(name)}`; there is {listed(list(TRACE))}")
         if value is not None and value not in (TRACE[name], _single(TRACE[name])):
-            refuse("FS233", f"`{name}` cannot be {shown(value)}: this server writes no traces")
+            refuse(
+                "FS233", f"`{name}` can only be {shown(_single(TRACE[name]))}: this server writes no traces"
+            )
 
 
 def changed_log(settings: LogSettings, body: bytes) -> LogSettings:

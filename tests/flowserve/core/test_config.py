@@ -74,6 +74,19 @@ def test_a_near_name_is_offered():
     assert caught.value.diagnostics[0].hint == "`processes` is one"
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('[model.m]\nbatching = "no"', "it can be `auto`, `off`, `on`"),
+        ('[access_log]\nfile = "a"\nformat = "xml"', "it can be `common`, `json`"),
+    ],
+)
+def test_what_a_setting_can_be_is_told(text, hint):
+    with pytest.raises(Refused) as caught:
+        parse_config(text, "c.toml")
+    assert caught.value.diagnostics[0].hint == hint
+
+
 def test_a_model_has_what_is_said_of_it_then_of_all_others_then_of_the_server():
     text = """
         tier = 3

@@ -76,8 +76,8 @@ def test_what_is_not_in_memory_is_counted_and_named():
         ("irsi@x", "", "[FS202] there is no model `irsi`"),
         ("churn", "2", "[FS202] model `churn` has no version `2`; it has `1`"),
         ("iris", "1", "has no version `1`; it has `9`, `10`, and the aliases `canary`, `production`"),
-        ("iris", "latest", "[FS202] model `iris` has no version `latest`"),
-        ("iris@", "", "[FS202] model `iris` has no version ``"),
+        ("iris", "latest", "[FS202] model `iris` has no version or alias `latest`; it has `9`"),
+        ("iris@", "", "[FS202] model `iris` has no version or alias ``"),
         ("iris@production", "9", "`iris@production` names a version already, and `9` is another"),
     ],
 )

@@ -20,7 +20,8 @@ from flowserve.core.rollout.plan import Plan, checked, planned, shares
         ({"min_requests": 0}, "min_requests"),
         ({"max_latency_ratio": 0.5}, "max_latency_ratio"),
         ({"header": "X Canary"}, "header"),
-        ({"shares": 5}, "shares"),
+        ({"shadow": 150}, "a rollout's `shadow` cannot be like that: expected `float` <= 100.0$"),
+        ({"shares": 5}, "a rollout's settings cannot be like that: object contains unknown field `shares"),
     ],
 )
 def test_plans_that_cannot_be_followed(settings, said):
