@@ -97,6 +97,7 @@ def test_unix_sockets(models, tmp_path):
 def test_tokens(models):
     options = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
     with served(models, *options, FLOWSERVE_TOKENS=f"another-token-of-ours {TOKEN}") as (http_, grpc, log):
+        assert f"hint: without TLS it is `http://{http_}`" in predict(f"https://{http_}").stderr
         assert predict(http_, FLOWSERVE_TOKEN=TOKEN).stdout == "y=-1.0\ny=-2.0\n"
         assert "error[FS252]" in predict(http_, FLOWSERVE_TOKEN=f"{TOKEN}x").stderr
         right, wrong = {"authorization": f"Bearer {TOKEN}"}, {"authorization": "Bearer x"}
@@ -152,7 +153,15 @@ def test_tls(models, certificate):
     options = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--tls-cert", certificate[0])
     with served(models, *options, "--tls-key", certificate[1]) as (http_, grpc, _):
         assert predict(f"https://{http_}", SSL_CERT_FILE=certificate[0]).stdout == "y=-1.0\ny=-2.0\n"
-        assert "certificate verify failed" in predict(f"https://{http_}").stderr
+        distrusted = predict(f"https://{http_}").stderr
+        assert (
+            f"error[FS301]: the certificate of `https://{http_}` cannot be trusted: self-signed" in distrusted
+        )
+        assert f"hint: where it has TLS, it is `https://{http_}`" in predict(http_).stderr
+        bench = ["bench", "negative", "--http", f"https://{http_}", "--grpc", grpc, "--seconds", "0.1"]
+        trusting = os.environ | {"SSL_CERT_FILE": certificate[0]}
+        done = subprocess.run([*COMMAND, *bench], capture_output=True, text=True, timeout=60, env=trusting)
+        assert (done.returncode, "failed" in done.stdout) == (0, False), done.stdout
         assert ask_grpc(grpc, ssl=True, root_certificates=certificate[0]) == [-1, -2]
         context = ssl.create_default_context(cafile=certificate[0])
         with triton_http.InferenceServerClient(

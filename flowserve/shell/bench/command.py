@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 import uvloop
 
-from flowc.plan.diagnostics import refuse
+from flowc.plan.diagnostics import Refused, refuse
 from flowserve.core.bench.report import Asked, Report, report, stages_between, text_of
 from flowserve.core.bench.requests import Feed, Input, binary_body, from_rows, json_body, made_up, rows_of
 from flowserve.core.wire.addresses import Address, Unix, parse_address
@@ -72,7 +72,10 @@ async def _run(options: Options) -> tuple[Report, bool]:
         before = await asyncio.to_thread(client.statistics, options.model)
         load = Load(requests, options.rate)
         await load.run(links, options.seconds, stop)
-        after = await asyncio.to_thread(client.statistics, options.model)
+        try:
+            after = await asyncio.to_thread(client.statistics, options.model)
+        except Refused:  # the server has ended meanwhile; what was measured stands
+            after = before
     asked = Asked(
         options.model, protocol, options.connections, rows_of(feeds[0]), options.rate, options.seconds
     )

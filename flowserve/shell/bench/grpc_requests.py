@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import ssl
+from pathlib import Path
 from typing import Any
 
 from flowc.plan.diagnostics import refuse
@@ -38,7 +40,9 @@ def open_call(address: str, tls: bool) -> tuple[Any, Any]:
     target = str(parse_address(address, "FS301"))
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     if tls:
-        channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options)
+        authorities = ssl.get_default_verify_paths().cafile  # those that HTTP trusts; grpcio has its own
+        roots = Path(authorities).read_bytes() if authorities else None
+        channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(roots), options)
     else:
         channel = grpc.aio.insecure_channel(target, options)
     return channel.unary_unary(_METHOD), channel

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import re
 import socket
-from typing import Any, assert_never
+import ssl
+from typing import Any, NoReturn, assert_never
 from urllib.parse import quote
 
 import msgspec
@@ -92,10 +93,7 @@ class Client:
             response = connection.getresponse()
             answer = msgspec.json.decode(response.read())
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            refused = isinstance(error, ConnectionRefusedError)
-            hint = f"`flowserve start --models DIR --http {server.address}` starts one" if refused else ""
-            refuse("FS301", f"no server answers at `{server}`: {reason}", hint=hint)
+            _no_answer(server, error)
         except (http.client.HTTPException, ValueError):
             refuse("FS301", f"what answers at `{server}` is not a prediction server")
         finally:
@@ -139,6 +137,24 @@ def _connection(server: Server) -> http.client.HTTPConnection:
             return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
         case _:
             assert_never(server.address)
+
+
+def _no_answer(server: Server, error: OSError) -> NoReturn:
+    reason = (error.strerror or str(error)).lower()
+    hint = ""
+    match error:
+        case ConnectionRefusedError():
+            hint = f"`flowserve start --models DIR --http {server.address}` starts one"
+        case ssl.SSLCertVerificationError():
+            told = f"the certificate of `{server}` cannot be trusted: {error.verify_message}"
+            refuse("FS301", told, hint="the variable SSL_CERT_FILE can name a file of authorities to trust")
+        case ssl.SSLError():
+            reason, hint = "it does not speak TLS", f"without TLS it is `http://{server.address}`"
+        case http.client.RemoteDisconnected() if not server.tls and isinstance(server.address, Tcp):
+            hint = f"where it has TLS, it is `https://{server.address}`"
+        case _:
+            pass
+    refuse("FS301", f"no server answers at `{server}`: {reason}", hint=hint)
 
 
 def _refuse_as(answer: Any, status: int, server: str) -> None:

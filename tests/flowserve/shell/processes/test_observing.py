@@ -163,6 +163,20 @@ def test_bench_prints_what_there_is_when_it_is_interrupted(server):
     assert bench.returncode == 130
 
 
+def test_bench_prints_what_there_is_when_the_server_has_ended(tmp_path):
+    publish(tmp_path / "models", "m", negative())
+    with serving(tmp_path) as ending:
+        here, times = f"127.0.0.1:{ending.port}", ["--warm-up", "0", "--seconds", "60"]
+        command = [FLOWSERVE, "bench", "m", "--http", here, *times, "--json"]
+        with subprocess.Popen(command, env=ending.env, stdout=subprocess.PIPE, text=True) as bench:
+            until(lambda: b'"inference_count":0' not in ending.ask("GET", "/v2/models/m/stats")[1])
+            ending.end()
+            bench.send_signal(signal.SIGINT)
+            text, _ = bench.communicate(timeout=PATIENCE_S)
+    assert json.loads(text)["server_us"] == {}
+    assert bench.returncode == 130
+
+
 def test_what_a_killed_process_had_counted_counts_on(server):
     server.ask("POST", INFER, BODY)
     before = server.requests()  # and with that the supervisor knows
