@@ -482,7 +482,7 @@ def test_start_without_models(tmp_path):
     assert "error[FS101]" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_server_with_0(tmp_path, number):
     publish(tmp_path, "iris", iris())
     with served(tmp_path) as running, socket.create_connection(("127.0.0.1", running.port), 20) as idle:

@@ -105,8 +105,10 @@ class Supervisor:
         Raises `Refused` when a version does not load: a server starts with all of its models or not at all.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # A terminal that goes away sends SIGHUP. Who is to go on without one ignores it (`nohup`).
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self.stop)
         try:
             await self._pool.begin()
             if not await self._until_stop(self.served.begin(found)):
