@@ -78,11 +78,14 @@ class Proposal(msgspec.Struct, frozen=True):
     catalog: Catalog
     load: tuple[Key, ...]
     whole: bool
+    prove: tuple[Key, ...] = ()
+    """What serves already, maybe without having been loaded by anybody, and is named now: it must load."""
 
 
 def propose(catalog: Catalog, operation: Operation) -> Proposal:
     """Say what an operation would make of a catalog. Raises `Refused` FS107 for what it cannot."""
     models = dict(catalog.models)
+    prove: tuple[Key, ...] = ()
     match operation:
         case Refresh(found, aliases, rollouts, needs):
             for name in sorted(found):
@@ -98,17 +101,20 @@ def propose(catalog: Catalog, operation: Operation) -> Proposal:
             numbers = [_on_disk(name, named, version)] if version else sorted(named.versions)
             models[name] = _with(named, {number: _wanted(named.versions[number]) for number in numbers})
             whole = bool(version)
+            prove = _unproven(name, named, version)
         case Unload(name, version):
             models[name] = _unloaded(name, _named(catalog, name), version)
             whole = True
         case Point(name, alias, version):
             models[name] = _pointed(name, _named(catalog, name), alias, version)
             whole = True
+            prove = _unproven(name, catalog.models[name], version)
         case RollOut(name=name, version=version):
             _on_disk(name, _named(catalog, name), version)
             named = rolled(catalog.models[name], operation, catalog.generation + 1)
             models[name] = _with(named, {version: _wanted(named.versions[version])})
             whole = True
+            prove = _unproven(name, catalog.models[name], version)
         case Step(name=name) | EndRollout(name=name):
             models[name] = rolled(_named(catalog, name), operation, catalog.generation + 1)
             whole = True
@@ -121,7 +127,7 @@ def propose(catalog: Catalog, operation: Operation) -> Proposal:
         for number, entry in sorted(named.versions.items())
         if entry.state == "loading"
     )
-    return Proposal(catalog, Catalog(models, catalog.generation), load, whole)
+    return Proposal(catalog, Catalog(models, catalog.generation), load, whole, prove)
 
 
 def _refreshed(
@@ -162,6 +168,13 @@ def _wanted(entry: Entry) -> Entry:
     if not entry.stamp:
         return entry  # gone from the disk: what is in memory is all there is
     return msgspec.structs.replace(entry, state="loading", reason="")
+
+
+def _unproven(name: str, named: Named, version: int) -> tuple[Key, ...]:
+    """The version, if it serves what is on disk: of a lazy tier nobody may have loaded it yet."""
+    entry = named.versions.get(version)
+    serves = entry is not None and entry.state == "ready" and entry.serving == entry.stamp
+    return (Key(name, version, entry.stamp),) if entry is not None and serves else ()
 
 
 def _unloaded(name: str, named: Named, version: int) -> Named:

@@ -30,7 +30,7 @@ def settle(proposal: Proposal, failed: Mapping[Key, str]) -> Settled:
 
     The generation grows when other versions or aliases serve than before.
     """
-    assert set(failed) <= set(proposal.load)
+    assert set(failed) <= {*proposal.load, *proposal.prove}
     done = not (proposal.whole and failed)
     base = proposal.catalog if done else proposal.before
     before = proposal.before

@@ -91,8 +91,10 @@ class Served:
         failed: dict[Key, str] = {}
         diagnostics: list[Diagnostic] = []
         settled = settle(proposal, failed)
-        while proposal.load or settled.catalog.generation != proposal.before.generation:
-            new = await self._prepared(settled.catalog, set(proposal.load) - set(failed), proposal.whole)
+        while proposal.load or proposal.prove or settled.catalog.generation != proposal.before.generation:
+            loading = set(proposal.load) - set(failed)
+            proven = {*loading, *proposal.prove} if proposal.whole else set()
+            new = await self._prepared(settled.catalog, loading, proven)
             for key, of in new.items():
                 failed[key] = "; ".join(diagnostic.message for diagnostic in of)
                 diagnostics += of
@@ -111,14 +113,13 @@ class Served:
         return settled, diagnostics
 
     async def _prepared(
-        self, catalog: Catalog, loading: set[Key], proven: bool
+        self, catalog: Catalog, loading: set[Key], proven: set[Key]
     ) -> dict[Key, tuple[Diagnostic, ...]]:
         """Have every process load a catalog; return what failed in one of them.
 
-        What is `loading` and must be `proven` is loaded even where its tier would have it wait for a request.
+        What must be `proven` is loaded even where its tier would have it wait for a request.
         """
-        must = sorted(loading) if proven else []
-        prepare = prepare_of(catalog, must)
+        prepare = prepare_of(catalog, sorted(proven))
         first = not self._catalog.generation
         failed: dict[Key, tuple[Diagnostic, ...]] = {}
         asked: set[Child] = set()
@@ -127,7 +128,8 @@ class Served:
             asked.update(new)
             for answer in await asyncio.gather(*(worker.prepare(prepare) for worker in new)):
                 if answer is not None:
-                    failed |= {of.key: of.diagnostics for of in answer.failures if of.key in loading}
+                    named = loading | proven
+                    failed |= {of.key: of.diagnostics for of in answer.failures if of.key in named}
                 elif first:
                     refuse("FS109", "a server process ended while it loaded the models", hint=_CRASH)
                 else:  # It cannot be told which of them it was; each may be tried alone.

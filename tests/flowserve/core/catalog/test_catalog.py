@@ -264,3 +264,16 @@ def test_a_server_that_starts_goes_on_with_what_it_finds():
     assert rollout_changes(Catalog(), settled) == [
         "a rollout of `iris@production` that was under way does not go on: version 2 has other files now"
     ]
+
+
+@pytest.mark.parametrize("operation", [Load("iris", 1), Point("iris", "canary", 1)])
+def test_what_is_named_must_load_although_it_serves(operation):
+    """Of a lazy tier nobody may have loaded it."""
+    catalog = settle(propose(Catalog(), found(iris={1: "a"})), {}).catalog
+    proposal = propose(catalog, operation)
+    assert (proposal.load, proposal.prove) == ((), (Key("iris", 1, "a"),))
+    settled = settle(proposal, {Key("iris", 1, "a"): "it is no model"})
+    assert not settled.done
+    assert settled.catalog.generation == catalog.generation
+    assert settled.catalog.aliases() == {}
+    assert propose(catalog, Load("iris")).prove == ()  # all of a model: as its tier has it

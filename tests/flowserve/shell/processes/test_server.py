@@ -95,6 +95,23 @@ def test_a_version_that_fails_takes_no_traffic_and_moves_no_alias(models, tmp_pa
         assert server.predict("m@production") == 2.0
 
 
+def test_what_waits_to_be_asked_for_is_loaded_before_somebody_names_it(models, tmp_path):
+    (tmp_path / "c.toml").write_text("tier = 4\n")
+    with serving(tmp_path, "--config", "c.toml") as server:
+        assert server.command("deploy", "m", "1").returncode == 0
+        (models / "m" / "2").mkdir()
+        (models / "m" / "2" / "model.onnx").write_bytes(scaling(2)[:-20])
+        assert server.command("load", "m").returncode == 0  # it is there; nobody has loaded it
+        for command in (("deploy", "m", "2"), ("rollout", "start", "m", "2"), ("load", "m@2")):
+            refused = server.command(*command)
+            assert refused.returncode == 1
+            assert "version 2 of model `m` does not load" in refused.stderr
+        assert server.predict("m@production") == 1.0
+        (models / "m" / "2" / "model.onnx").write_bytes(scaling(2))
+        assert server.command("deploy", "m", "2").returncode == 0
+        assert server.predict("m@production") == 2.0
+
+
 def test_aliases_outlive_the_server_and_unloaded_models_are_refused(models, tmp_path):
     publish(models, "m", scaling(2))
     with serving(tmp_path) as server:
