@@ -130,15 +130,15 @@ class ServerMeasure(msgspec.Struct, frozen=True):
 
 def measured(name: str, version: int, tally: Tally) -> ModelMeasure:
     """What was counted of a version. An empty tally makes no histograms."""
-    tally.settle()
-    busy = bool(tally.request_ms)
+    request_ms = tally.request_ms
+    busy = bool(request_ms)
     return ModelMeasure(
         name,
         version,
         runs={rows: (round(count), ms) for rows, (count, ms) in tally.runs.items()},
         refusals=[Refusals(*key, count) for key, count in sorted(tally.refusals.items())],
         request=tally.request if busy else [],
-        request_ms=tally.request_ms,
+        request_ms=request_ms,
         stages=tally.stages if busy else [],
         stages_ms=tally.stages_ms if busy else [],
         per_s=tally.per_s,
