@@ -210,7 +210,9 @@ class Inference(ABC, Generic[Reply]):
         elif not self._over:  # else the client left while its request was read
             self._request = request
             engine, feed = self._host.engine, request.feed
-            names = tuple([wanted.spec.name for wanted in request.wanted])
+            # A comprehension is a call, and most models have one output.
+            wanted = request.wanted
+            names = (wanted[0].spec.name,) if len(wanted) == 1 else tuple([of.spec.name for of in wanted])
             rows, timeout_us = rows_of(feed), request.timeout_us
             deadline_ms = self._deadline_ms(timeout_us) if timeout_us else self._due_ms
             done: Done = self._done
@@ -229,7 +231,10 @@ class Inference(ABC, Generic[Reply]):
             self._fail(outputs)
             return
         self._outputs = outputs
-        if sum([array.nbytes for array in outputs]) <= INLINE_BYTES_MAX:
+        size = 0
+        for array in outputs:
+            size += array.nbytes
+        if size <= INLINE_BYTES_MAX:
             self._finish(self._writing(outputs))
         else:
             self._host.engine.aside(functools.partial(self._writing, outputs), self._finish)
