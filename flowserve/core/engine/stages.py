@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowserve.core.arrays import Array
-from flowserve.core.engine.tally import STAGES
+from flowserve.core.engine.tally import SIZES_MAX, STAGES
 from flowserve.core.histogram import BOUNDS_MS, BUCKETS
 
 # From the columns of `Times` to milliseconds of each of `STAGES`, and of the whole.
@@ -19,10 +19,12 @@ _TO_MS = np.array(
         [0, 0, 0, 0, 1e3, 1e3],  # and ended
         [0, 0, 1, 0, 0, 0],  # waited
         [0, 0, 0, 1, 0, 0],  # ran
+        [0, 0, 0, 0, 0, 0],  # with so many rows
     ]
 )
 _BOUNDS_MS = np.array(BOUNDS_MS)
 _MEASURES = len(STAGES) + 1
+_PARSE, _SERIALISE = STAGES.index("parse"), STAGES.index("serialise")
 _OFFSETS = np.arange(_MEASURES) * BUCKETS
 
 
@@ -33,14 +35,30 @@ class Stages:
         # One histogram after the other: of `STAGES`, then of whole requests; likewise their sums.
         self._counts = np.zeros(_MEASURES * BUCKETS, np.int64)
         self._ms = np.zeros(_MEASURES)
+        self.by_rows: dict[int, tuple[float, float]] = {}
+        """By the rows of their runs, how long reading requests and writing their answers took."""
 
     def add(self, noted: bytes | bytearray) -> None:
-        """Count requests, each of which is `Times` as seven doubles."""
-        ms: Array = np.frombuffer(noted).reshape(-1, len(_TO_MS)) @ _TO_MS
+        """Count requests, each of which is `Times` as doubles."""
+        times: Array = np.frombuffer(noted).reshape(-1, len(_TO_MS))
+        ms: Array = times @ _TO_MS
         buckets = _BOUNDS_MS.searchsorted(ms)
         buckets += _OFFSETS
         self._counts += np.bincount(buckets.ravel(), minlength=len(self._counts))
-        self._ms += ms.sum(0)
+        summed_ms = ms.sum(0)
+        self._ms += summed_ms
+        rows = times[:, -1]
+        if (rows == rows[0]).all():
+            self._read_and_written(int(rows[0]), summed_ms)
+        else:
+            for size in np.unique(rows):
+                self._read_and_written(int(size), ms[rows == size].sum(0))
+
+    def _read_and_written(self, rows: int, ms: Array) -> None:
+        # Clients choose their number of rows: there must not be a sum for each that they think of.
+        rows = rows if rows in self.by_rows or len(self.by_rows) < SIZES_MAX else 0
+        input_ms, output_ms = self.by_rows.get(rows, (0.0, 0.0))
+        self.by_rows[rows] = input_ms + float(ms[_PARSE]), output_ms + float(ms[_SERIALISE])
 
     @property
     def counts(self) -> list[list[int]]:

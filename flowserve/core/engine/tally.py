@@ -10,15 +10,16 @@ from flowserve.core.histogram import BUCKETS
 if TYPE_CHECKING:
     from flowserve.core.engine.stages import Stages
 
-_SIZES_MAX = 1024
+SIZES_MAX = 1024
 _RATE_S = 60.0
-_pack = struct.Struct("7d").pack
+_pack = struct.Struct("8d").pack
 # So many are added up at once, which takes 15 us: fewer than one request in a hundred is held up, by no more.
-_NOTED_BYTES_MAX = 128 * 7 * 8
+_NOTED_BYTES_MAX = 128 * 8 * 8
 
-Times = tuple[float, float, float, float, float, float, float]
+Times = tuple[float, float, float, float, float, float, float, int]
 """Of a request: when it came, when reading it and writing its answer began and ended, in seconds on any
-clock; then how long its call waited, and how long it ran, in milliseconds."""
+clock; then how long its call waited, and how long it ran, in milliseconds; and with how many rows it ran, its
+own and those of others, 0 where it did not."""
 STAGES = ("route", "parse", "queue", "inference", "serialise")
 """What a request goes through, in order."""
 
@@ -76,7 +77,7 @@ class Tally:
         run = self.runs.get(rows)
         if run is None:
             # Clients choose their number of rows: there must not be a count for each that they think of.
-            run = self.runs.setdefault(rows if len(self.runs) < _SIZES_MAX else 0, [0, 0.0])
+            run = self.runs.setdefault(rows if len(self.runs) < SIZES_MAX else 0, [0, 0.0])
         run[0] += 1
         run[1] += ms
 
@@ -166,6 +167,12 @@ class Tally:
         share = min(1.0, passed_s / self._age_s)
         self.per_s += share * ((answered - self._seen) / passed_s - self.per_s)
         self._seen = answered
+
+    @property
+    def read_and_written_ms(self) -> dict[int, tuple[float, float]]:
+        """By the rows that requests ran with: how long reading them and writing their answers took."""
+        self.settle()
+        return self._stages.by_rows if self._stages else {}
 
     @property
     def _counts(self) -> list[list[int]]:

@@ -76,6 +76,7 @@ class Inference(ABC, Generic[Reply]):
         "_read_s",
         "_reading_s",
         "_request",
+        "_rows",
         "_run_ms",
         "_short",
         "_trial",
@@ -88,7 +89,9 @@ class Inference(ABC, Generic[Reply]):
     """Whether it is read on the loop."""
     _request: InferRequest
     _outputs: list[Array]
+    # Of a run that it did not wait for.
     _run_ms: float
+    _rows: int
     # When it came to each stage, on the clock of `perf_counter`.
     _reading_s: float
     _read_s: float
@@ -220,7 +223,7 @@ class Inference(ABC, Generic[Reply]):
                 done = self._trial.watched(feed, names, rows, done)
             outputs = engine.run_now(model, feed, names, rows, deadline_ms)
             if outputs is not None:
-                self._run_ms = engine.ran_ms
+                self._run_ms, self._rows = engine.ran_ms, rows
                 done(outputs)
                 return
             self._call = Call(model, feed, names, rows, done, deadline_ms, priority_of(request.priority))
@@ -262,10 +265,13 @@ class Inference(ABC, Generic[Reply]):
         self._over = True
         model = self._model
         assert model is not None
-        queue_ms, run_ms = (0.0, self._run_ms) if call is None else (call.queue_ms, call.run_ms)
+        if call is None:
+            queue_ms, run_ms, rows = 0.0, self._run_ms, self._rows
+        else:
+            queue_ms, run_ms, rows = call.queue_ms, call.run_ms, call.run_rows
         began_s, reading_s, read_s = self._began_s, self._reading_s, self._read_s
         writing_s, written_s = self._writing_s, self._written_s
-        times = began_s, reading_s, read_s, writing_s, written_s, queue_ms, run_ms
+        times = began_s, reading_s, read_s, writing_s, written_s, queue_ms, run_ms, rows
         self._host.engine.tally(model).answered(times)
         ran = None
         if self._host.observer is not None:

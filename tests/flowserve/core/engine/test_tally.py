@@ -13,8 +13,8 @@ STAMPS = (7.0, 7.000002, 7.000022, 7.0022, 7.0024)
 
 def test_an_answer_is_counted_in_each_stage():
     tally = Tally()
-    tally.answered((*STAMPS, 0.0, 2.0))
-    tally.answered((7.0, 7.000002, 7.000022, 7.0248, 7.025, 20.0, 2.0))
+    tally.answered((*STAMPS, 0.0, 2.0, 1))
+    tally.answered((7.0, 7.000002, 7.000022, 7.0248, 7.025, 20.0, 2.0, 1))
     assert [sum(counts) for counts in tally.stages] == [2] * len(STAGES)
     assert [counts.index(1) for counts in (tally.stages[2], tally.request)] == [
         0,
@@ -28,7 +28,7 @@ def test_an_answer_is_counted_in_each_stage():
 def test_all_of_many_answers_are_counted():
     tally = Tally()
     for _ in range(1000):
-        tally.answered((*STAMPS, 0.0, 2.0))
+        tally.answered((*STAMPS, 0.0, 2.0, 1))
     assert sum(tally.request) == 1000
     assert tally.request_ms == pytest.approx(2400)
 
@@ -37,9 +37,9 @@ def test_what_is_noted_is_added_up_a_little_at_a_time():
     """Whoever makes it so waits for it: a thousand at once took ten times as long as a prediction does."""
     tally, longest = Tally(), 0
     for _ in range(1000):
-        tally.answered((*STAMPS, 0.0, 2.0))
+        tally.answered((*STAMPS, 0.0, 2.0, 1))
         longest = max(longest, len(tally._noted))
-    assert 0 < longest < 200 * 7 * 8
+    assert 0 < longest < 200 * 8 * 8
 
 
 def test_a_tally_of_nothing_has_empty_histograms():
