@@ -45,20 +45,14 @@ class Stages:
         buckets = _BOUNDS_MS.searchsorted(ms)
         buckets += _OFFSETS
         self._counts += np.bincount(buckets.ravel(), minlength=len(self._counts))
-        summed_ms = ms.sum(0)
-        self._ms += summed_ms
-        rows = times[:, -1]
-        if (rows == rows[0]).all():
-            self._read_and_written(int(rows[0]), summed_ms)
-        else:
-            for size in np.unique(rows):
-                self._read_and_written(int(size), ms[rows == size].sum(0))
-
-    def _read_and_written(self, rows: int, ms: Array) -> None:
-        # Clients choose their number of rows: there must not be a sum for each that they think of.
-        rows = rows if rows in self.by_rows or len(self.by_rows) < SIZES_MAX else 0
-        input_ms, output_ms = self.by_rows.get(rows, (0.0, 0.0))
-        self.by_rows[rows] = input_ms + float(ms[_PARSE]), output_ms + float(ms[_SERIALISE])
+        self._ms += ms.sum(0)
+        sizes, which = np.unique(times[:, -1], return_inverse=True)
+        read_ms, written_ms = (np.bincount(which, ms[:, stage]).tolist() for stage in (_PARSE, _SERIALISE))
+        for rows, read, written in zip(sizes.tolist(), read_ms, written_ms, strict=True):
+            # Clients choose their number of rows: there must not be a sum for each that they think of.
+            known = int(rows) if rows in self.by_rows or len(self.by_rows) < SIZES_MAX else 0
+            before = self.by_rows.get(known, (0.0, 0.0))
+            self.by_rows[known] = before[0] + read, before[1] + written
 
     @property
     def counts(self) -> list[list[int]]:

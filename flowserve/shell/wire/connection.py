@@ -153,15 +153,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came, and answer the requests that are complete."""
         incoming, host = self._incoming, self._host
+        # What is refused by its head goes the usual way, which closes the connection.
         if self._writable and not (incoming.reading or incoming.deaf or self._running or self._queue):
             received = host.heads.find(data)
-            # What is refused by its head goes the usual way, which closes the connection.
             if received is not None and host.admits(received):
-                if host.refusals.standing and self._refuse_again(received):
-                    return
-                self._answer(received)
-                if self._running is None:
-                    self._rest()
+                if not (host.refusals.standing and self._refuse_again(received)):
+                    self._answer(received)
+                    if self._running is None:
+                        self._rest()
                 return
         incoming.feed(data)
         self._advance()
@@ -224,14 +223,11 @@ class Connection(asyncio.Protocol):
     def _answer(self, received: Received) -> None:
         self._running = received
         answer = self._host.answer(received, self)
-        if answer is None:
-            self._wait(received)
-        else:
+        if answer is not None:
             self._running = None
             self._send(answer, received)
-
-    def _wait(self, received: Received) -> None:
-        """The answer comes later; what arrived whole has not been counted yet."""
+            return
+        # It comes later; what arrived whole has not been counted yet.
         self._incoming.hold(max(0, len(received.body) - self._incoming.held_bytes))
         if self._incoming.reading is None:
             self._incoming.deadline = math.inf

@@ -213,8 +213,7 @@ class Inference(ABC, Generic[Reply]):
         elif not self._over:  # else the client left while its request was read
             self._request = request
             engine, feed = self._host.engine, request.feed
-            # A comprehension is a call, and most models have one output.
-            wanted = request.wanted
+            wanted = request.wanted  # mostly of one output, and a comprehension is a call
             names = (wanted[0].spec.name,) if len(wanted) == 1 else tuple([of.spec.name for of in wanted])
             rows, timeout_us = rows_of(feed), request.timeout_us
             deadline_ms = self._deadline_ms(timeout_us) if timeout_us else self._due_ms
@@ -271,8 +270,8 @@ class Inference(ABC, Generic[Reply]):
             queue_ms, run_ms, rows = call.queue_ms, call.run_ms, call.run_rows
         began_s, reading_s, read_s = self._began_s, self._reading_s, self._read_s
         writing_s, written_s = self._writing_s, self._written_s
-        times = began_s, reading_s, read_s, writing_s, written_s, queue_ms, run_ms, rows
-        self._host.engine.tally(model).answered(times)
+        tally = self._host.engine.tally(model)
+        tally.answered((began_s, reading_s, read_s, writing_s, written_s, queue_ms, run_ms, rows))
         ran = None
         if self._host.observer is not None:
             route_ms, read_ms = (reading_s - began_s) * 1e3, (read_s - reading_s) * 1e3
