@@ -177,7 +177,7 @@ class _Runner:
         if is_usual := size <= self._kept_bytes:
             self._ran_bytes = max(self._ran_bytes, size)
         try:
-            return self._run(feed, outputs, _RUN_OPTIONS if is_usual else self._shrinking)
+            return self._run(feed, outputs, None if is_usual else self._shrinking)
         except Exception as error:
             if _IS_BOUND not in str(error) or not self._tidied(outputs):
                 raise
