@@ -35,6 +35,8 @@ class Call(msgspec.Struct, eq=False):
     queue_ms: float = 0.0
     """How long it waited, and how long it ran, once `done` is told."""
     run_ms: float = 0.0
+    run_rows: int = 0
+    """And with how many rows, those of others that ran with it among them; 0 where it did not run."""
 
 
 class Engine(Protocol):

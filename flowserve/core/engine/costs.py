@@ -12,14 +12,11 @@ class Costs:
     """Milliseconds by number of rows, which are told apart by powers of two; between those it is a line."""
 
     def __init__(self) -> None:
+        self.known = False
+        """Whether anything was observed."""
         # By size class: the smoothed cost, and the smoothed number of rows that it is the cost of.
         self._ms: dict[int, float] = {}
         self._rows: dict[int, float] = {}
-
-    @property
-    def known(self) -> bool:
-        """Whether anything was observed."""
-        return bool(self._ms)
 
     def observe(self, rows: int, ms: float) -> None:
         """Learn from a run."""
@@ -27,9 +24,11 @@ class Costs:
         before = self._ms.get(size)
         if before is None:
             self._ms[size], self._rows[size] = ms, rows
+            self.known = True
             return
-        bounded = min(ms, max(_SURPRISE * before, _SURPRISE_MS))
-        self._ms[size] = before + _SMOOTHING * (bounded - before)
+        if ms > _SURPRISE_MS:
+            ms = min(ms, max(_SURPRISE * before, _SURPRISE_MS))
+        self._ms[size] = before + _SMOOTHING * (ms - before)
         self._rows[size] += _SMOOTHING * (rows - self._rows[size])
 
     def expected_ms(self, rows: int) -> float:

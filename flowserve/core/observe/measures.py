@@ -52,6 +52,8 @@ class ModelMeasure(msgspec.Struct, frozen=True, omit_defaults=True):
     miss_ms: float = 0.0
     runs: dict[int, tuple[int, float]] = {}
     """By rows: how many runs of the model, and how long they took."""
+    read_and_written_ms: dict[int, tuple[float, float]] = {}
+    """By the rows of these runs: how long reading the requests in them, and writing their answers, took."""
 
     # Requests to it.
     refusals: list[Refusals] = []
@@ -130,15 +132,16 @@ class ServerMeasure(msgspec.Struct, frozen=True):
 
 def measured(name: str, version: int, tally: Tally) -> ModelMeasure:
     """What was counted of a version. An empty tally makes no histograms."""
-    tally.settle()
-    busy = bool(tally.request_ms)
+    request_ms = tally.request_ms
+    busy = bool(request_ms)
     return ModelMeasure(
         name,
         version,
         runs={rows: (round(count), ms) for rows, (count, ms) in tally.runs.items()},
+        read_and_written_ms=dict(tally.read_and_written_ms),
         refusals=[Refusals(*key, count) for key, count in sorted(tally.refusals.items())],
         request=tally.request if busy else [],
-        request_ms=tally.request_ms,
+        request_ms=request_ms,
         stages=tally.stages if busy else [],
         stages_ms=tally.stages_ms if busy else [],
         per_s=tally.per_s,
@@ -192,6 +195,10 @@ def _sum(a: ModelMeasure, b: ModelMeasure) -> ModelMeasure:
     for rows, (count, ms) in b.runs.items():
         known, took = runs.get(rows, (0, 0.0))
         runs[rows] = (known + count, took + ms)
+    read_and_written_ms = dict(a.read_and_written_ms)
+    for rows, (read_ms, written_ms) in b.read_and_written_ms.items():
+        others = read_and_written_ms.get(rows, (0.0, 0.0))
+        read_and_written_ms[rows] = others[0] + read_ms, others[1] + written_ms
     return ModelMeasure(
         a.name,
         a.version,
@@ -200,6 +207,7 @@ def _sum(a: ModelMeasure, b: ModelMeasure) -> ModelMeasure:
         stages=[added(x, y) for x, y in zip(a.stages or _NONE, b.stages or _NONE, strict=True)],
         stages_ms=[x + y for x, y in zip(a.stages_ms or _ZERO, b.stages_ms or _ZERO, strict=True)],
         runs=runs,
+        read_and_written_ms=read_and_written_ms,
         last_s=max(a.last_s, b.last_s),
         tier=max(a.tier, b.tier),
         gpu_bytes=dict(Counter(a.gpu_bytes) + Counter(b.gpu_bytes)),

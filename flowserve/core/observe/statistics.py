@@ -35,7 +35,7 @@ class InferenceStatistics(msgspec.Struct, frozen=True):
 
 
 class BatchStatistics(msgspec.Struct, frozen=True):
-    """Of runs of the model with `batch_size` rows."""
+    """Of runs of the model with `batch_size` rows, and of the requests that were in them."""
 
     batch_size: int
     compute_input: Duration = Duration()
@@ -88,9 +88,15 @@ def _statistics(of: ModelMeasure) -> ModelStatistics:
             cache_miss=_duration(of.misses, of.miss_ms),
         ),
         batch_stats=[
-            BatchStatistics(rows, compute_infer=_duration(count, ms))
+            _batches(rows, count, ms, *of.read_and_written_ms.get(rows, (0.0, 0.0)))
             for rows, (count, ms) in sorted(of.runs.items())
         ],
+    )
+
+
+def _batches(rows: int, count: int, run_ms: float, read_ms: float, written_ms: float) -> BatchStatistics:
+    return BatchStatistics(
+        rows, _duration(count, read_ms), _duration(count, run_ms), _duration(count, written_ms)
     )
 
 

@@ -6,12 +6,15 @@ bytes before the data and those after it are the same, so is what they mean, wha
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.arrays import Array
-from flowserve.core.models.signature import Signature, TensorSpec
+from flowserve.core.datatypes import Datatype
+from flowserve.core.models.signature import Signature
 from flowserve.core.wire.protocol import (
     Admit,
     AskedRequest,
@@ -21,33 +24,31 @@ from flowserve.core.wire.protocol import (
     parse_request,
 )
 from flowserve.core.wire.shared import Regions, no_regions
-from flowserve.core.wire.tensors import Buffer, floats_from_json, from_binary, from_json
+from flowserve.core.wire.tensors import floats_reader, from_binary, from_json
 
 _KEPT_MAX = 32
 _KEPT_BYTES_MAX = 2048
 # After so many in a row that were like none before, only one in as many is kept.
 _MISSES_MAX = 64
 
+Reader = Callable[[bytes], Array | None]
+"""From the bytes of a tensor to its array; None where they are none."""
+
 
 class _Kept(msgspec.Struct, frozen=True):
     """What the bytes around a request's data mean."""
 
     after: bytes
-    spec: TensorSpec
-    shape: tuple[int, ...]
-    count: int
-    size: int
-    """In bytes, of a tensor that is raw; 0 where it is in JSON."""
+    name: str
+    """Of its only tensor."""
+    tensor: Reader
+    rows: int
+    """As `parse_request` tells `admit`."""
     id: str
     wanted: tuple[Wanted, ...]
     timeout_us: int
     priority: int
     parameters: dict[str, bool | int | float | str]
-
-    @property
-    def rows(self) -> int:
-        """As `parse_request` tells `admit`."""
-        return self.shape[0] if self.shape else 1
 
 
 class Alike:
@@ -78,11 +79,11 @@ class Alike:
             return self._read_anew(body, header_bytes, admit, regions)
         if admit is not None:
             admit(kept.rows, kept.timeout_us, kept.priority)
-        array = _tensor(kept, body[len(before) : len(body) - len(kept.after)], header_bytes is not None)
+        array = kept.tensor(body[len(before) : len(body) - len(kept.after)])
         if array is None:  # only whoever reads it all can say what is wrong
             return parse_request(body, header_bytes, self._signature, regions=regions)
         self._misses = 0
-        feed = {kept.spec.name: array}
+        feed = {kept.name: array}
         return InferRequest(kept.id, feed, kept.wanted, kept.timeout_us, kept.priority, kept.parameters)
 
     def around(self, body: bytes) -> tuple[bytes, bytes] | None:
@@ -118,7 +119,7 @@ class Alike:
             return
         if len(kept) >= _KEPT_MAX:
             kept.clear()
-        kept[before] = _known(after, asked, request, self._signature)
+        kept[before] = _known(after, asked, request, self._signature, header_bytes is not None)
 
 
 def before_data(body: bytes) -> bytes:
@@ -126,15 +127,21 @@ def before_data(body: bytes) -> bytes:
     return body[: body.find(b"[", body.find(b'"data"'))]
 
 
-def _known(after: bytes, asked: AskedRequest, request: InferRequest, signature: Signature) -> _Kept:
+def _known(
+    after: bytes, asked: AskedRequest, request: InferRequest, signature: Signature, binary: bool
+) -> _Kept:
     ((name, array),) = request.feed.items()
-    spec = next(spec for spec in signature.inputs if spec.name == name)
+    datatype = next(spec.datatype for spec in signature.inputs if spec.name == name)
+    if binary:
+        size = asked.inputs[0].parameters.get("binary_data_size")
+        tensor = _from_binary(datatype, array.shape, size if isinstance(size, int) else 0)
+    else:
+        tensor = _from_json(datatype, array.shape)
     return _Kept(
         after,
-        spec,
-        array.shape,
-        array.size,
-        size if isinstance(size := asked.inputs[0].parameters.get("binary_data_size"), int) else 0,
+        name,
+        tensor,
+        array.shape[0] if array.shape else 1,
         request.id,
         request.wanted,
         request.timeout_us,
@@ -143,18 +150,30 @@ def _known(after: bytes, asked: AskedRequest, request: InferRequest, signature: 
     )
 
 
-def _tensor(kept: _Kept, data: Buffer, binary: bool) -> Array | None:
-    """None where it cannot be read so."""
-    datatype = kept.spec.datatype
-    if datatype.name == "FP32" and not binary:
-        array = floats_from_json(data, kept.count)
-        return None if array is None else array.reshape(kept.shape)
-    if binary and len(data) != kept.size:
-        return None
-    try:
-        return (from_binary if binary else from_json)(data, datatype, kept.shape, "")
-    except Refused:
-        return None
+def _from_binary(datatype: Datatype, shape: tuple[int, ...], size: int) -> Reader:
+    """Bytes of another length than the header says may have the elements all the same, and are refused."""
+    if datatype.name not in ("BYTES", "BOOL"):
+        kind = np.dtype(datatype.numpy)
+        # Aligned: `data` is an object of bytes, not a view into one.
+        return lambda data: np.ndarray(shape, kind, data) if len(data) == size else None
+    whole = _unless_refused(from_binary, datatype, shape)
+    return lambda data: whole(data) if len(data) == size else None
+
+
+def _from_json(datatype: Datatype, shape: tuple[int, ...]) -> Reader:
+    return floats_reader(shape) if datatype.name == "FP32" else _unless_refused(from_json, datatype, shape)
+
+
+def _unless_refused(
+    read: Callable[[bytes, Datatype, tuple[int, ...], str], Array], datatype: Datatype, shape: tuple[int, ...]
+) -> Reader:
+    def tried(data: bytes) -> Array | None:
+        try:
+            return read(data, datatype, shape, "")
+        except Refused:
+            return None
+
+    return tried
 
 
 def _address(buffer: bytes | msgspec.Raw) -> int:

@@ -37,7 +37,8 @@ def encode_response(
     """
     described: list[bytes] = []
     tensors: list[bytes] = []
-    for wanted, array in zip(request.wanted, outputs, strict=True):
+    assert len(request.wanted) == len(outputs)
+    for wanted, array in zip(request.wanted, outputs):  # noqa: B905 - `strict` costs more than to ask before
         spec, datatype = wanted.spec, wanted.spec.datatype
         if wanted.classes:
             array, datatype = best_classes(array, wanted.classes, spec.labels), DATATYPES["BYTES"]

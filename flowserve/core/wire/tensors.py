@@ -13,7 +13,7 @@ import math
 import re
 import struct
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -55,15 +55,21 @@ def from_json(data: Buffer | msgspec.Raw, datatype: Datatype, shape: Sequence[in
     return array.reshape(tuple(shape))
 
 
-def floats_from_json(data: Buffer, count: int) -> Array | None:
-    """Decode a flat JSON array of `count` numbers into float32; None where it is not one, or one too large.
+def floats_reader(shape: tuple[int, ...]) -> Callable[[Buffer], Array | None]:
+    """Return a function that decodes a flat JSON array into float32 of this shape, which is read-only.
 
-    As `from_json`, for the array that most requests bring, at a third of the cost. It is read-only.
+    As `from_json`, for the array that most requests bring, at a fifth of the cost; None where it is not one,
+    or has a number too large.
     """
-    try:
-        return np.frombuffer(struct.pack(f"<{count}f", *_decode_floats(data)), _FLOAT)
-    except (ValueError, OverflowError, RecursionError, struct.error):
-        return None
+    pack = struct.Struct(f"<{math.prod(shape)}f").pack
+
+    def read(data: Buffer) -> Array | None:
+        try:
+            return np.ndarray(shape, _FLOAT, pack(*_decode_floats(data)))
+        except (ValueError, OverflowError, RecursionError, struct.error):
+            return None
+
+    return read
 
 
 def from_binary(data: Buffer, datatype: Datatype, shape: Sequence[int], at: str) -> Array:

@@ -113,7 +113,7 @@ class LoopEngine:
             return
         result = self.run_now(call.model, call.feed, call.outputs, call.rows, call.deadline_ms, looked=True)
         if result is not None:
-            call.run_ms = self.ran_ms
+            call.run_ms, call.run_rows = self.ran_ms, call.rows
             call.done(result)
             return
         batcher = lane.batcher
@@ -148,7 +148,7 @@ class LoopEngine:
             ms = self.now_ms() - began_ms
             lane.tally.ran(call.rows, ms)
             _count(lane.tally, call.rows, result, 0.0, ms)
-            call.run_ms = ms
+            call.run_ms, call.run_rows = ms, call.rows
             call.done(result)
 
         passage = self._passages[call] = Passage(self, call, lane.stages(call.outputs), done)
@@ -321,6 +321,7 @@ def _tell_all(tally: Tally, batch: Batch, ran: Ran) -> None:
         call, queue_ms = entry.call, batch.began_ms - entry.arrived_ms
         _count(tally, entry.rows, result, queue_ms, ran.ms)
         call.queue_ms, call.run_ms = queue_ms, ran.ms
+        call.run_rows = batch.rows if ran.joined else entry.rows
         call.done(result)
 
 

@@ -13,6 +13,7 @@ from typing import assert_never
 
 import msgspec
 
+from flowserve.core.models.key import Key
 from flowserve.core.models.seat import Gpu
 from flowserve.core.models.settings import PerModel
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure
@@ -85,8 +86,8 @@ class Child:
                 self._prepared(answer)
             case Listening(models):
                 self.listening = models
-            case Measured(number, measure, last):
-                self._measured(number, measure, last)
+            case Measured():
+                self._measured(answer)
             case _:
                 assert_never(answer)
 
@@ -96,15 +97,20 @@ class Child:
         self.writer.close()
         self.ended = True
         self._prepared(None)
-        for number in list(self.measures):
-            self._measured(number, None, last=True)
+        for answer in self.measures.values():
+            if not answer.done():
+                answer.set_result(None)
+        self.measures.clear()
 
-    def ask_measure(self, number: int) -> asyncio.Future[None]:
-        """Ask what it has counted: `measure` is that then, or what it was if the process ends first."""
+    def ask_measure(self, number: int, versions: list[Key] | None = None) -> asyncio.Future[None]:
+        """Ask what it has counted, of models all or of these versions.
+
+        `measure` is that then, or what it was if the process ends first.
+        """
         answer = self.measures[number] = asyncio.get_running_loop().create_future()
         if self.ended:
             answer.set_result(None)
-        self.tell(Measure(number))
+        self.tell(Measure(number, versions))
         return answer
 
     def prepare(self, prepare: Prepare) -> asyncio.Future[Prepared | None]:
@@ -115,16 +121,18 @@ class Child:
         self.tell(prepare)
         return self.answer
 
-    def _measured(self, number: int, measure: ProcessMeasure | None, last: bool) -> None:
+    def _measured(self, heard: Measured) -> None:
         """Hear a part of what it has counted, or the last."""
-        if measure is not None:
-            parts = self._parts.setdefault(number, [])
-            parts += measure.models
-            if last:
-                self.measure = msgspec.structs.replace(measure, models=self._parts.pop(number))
-        if not last:
+        parts = self._parts.setdefault(heard.number, [])
+        parts += heard.process.models
+        if not heard.last:
             return
-        answer = self.measures.pop(number, None)
+        del self._parts[heard.number]
+        if not heard.whole:
+            known = {(of.name, of.version): of for of in (*self.measure.models, *parts)}
+            parts = list(known.values())
+        self.measure = msgspec.structs.replace(heard.process, models=parts)
+        answer = self.measures.pop(heard.number, None)
         if answer is not None and not answer.done():
             answer.set_result(None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -11,6 +11,7 @@ from flowserve.core.catalog.table import Table
 from flowserve.core.catalog.version import Version
 from flowserve.core.engine.tally import Tally
 from flowserve.core.memory.tiers import Amounts
+from flowserve.core.models.key import Key
 from flowserve.core.models.seat import HOST
 from flowserve.core.observe.measures import ModelMeasure, ProcessMeasure, measured
 from flowserve.shell.engine.engine import LoopEngine
@@ -23,13 +24,21 @@ _SETTLED_AT_ONCE = 500
 
 
 def measures(
-    table: Table, engine: LoopEngine, resident: Mapping[tuple[str, int], Amounts]
+    table: Table,
+    engine: LoopEngine,
+    resident: Mapping[tuple[str, int], Amounts],
+    wanted: Iterable[Key] | None = None,
 ) -> Iterator[list[ModelMeasure]]:
-    """What was counted of models that were loaded or asked for, some at a time. `resident` is in bytes."""
+    """What was counted of models that were loaded or asked for, some at a time, or of those `wanted`.
+
+    `resident` is in bytes.
+    """
+    only = None if wanted is None else set(wanted)
     versions = [
         version
         for version in table
-        if version.loads or (version.key.name, version.key.version) in engine.tallies
+        if (only is None or version.key in only)
+        and (version.loads or (version.key.name, version.key.version) in engine.tallies)
     ]
     for start in range(0, len(versions), _MEASURED_AT_ONCE):
         yield [_measure(of, engine, resident) for of in versions[start : start + _MEASURED_AT_ONCE]]

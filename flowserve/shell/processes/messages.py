@@ -84,17 +84,22 @@ class Told(msgspec.Struct, frozen=True, tag="told"):
 
 
 class Measure(msgspec.Struct, frozen=True, tag="measure"):
-    """Say all that was counted; `number` is the answer's."""
+    """Say what was counted, of models all or of these versions; `number` is the answer's."""
 
     number: int
+    versions: list[Key] | None = None
 
 
 class Measured(msgspec.Struct, frozen=True, tag="measured"):
-    """All that a process has counted, but for models that are in messages before this one or after it."""
+    """What a process has counted, but for models that are in messages before this one or after it.
+
+    Of models that are in none of them it has counted nothing or, where it is not `whole`, was not asked.
+    """
 
     number: int
     process: ProcessMeasure
     last: bool = True
+    whole: bool = True
 
 
 class Count(msgspec.Struct, frozen=True, tag="count"):

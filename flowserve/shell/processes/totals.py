@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from flowc.plan.exposition import exposition
+from flowserve.core.models.key import Key
 from flowserve.core.observe.measures import ProcessMeasure, RolloutMeasure, ServerMeasure, both, together
 from flowserve.core.observe.metrics import metrics
 from flowserve.core.observe.statistics import ModelStatistics, statistics
@@ -42,11 +43,7 @@ class Totals:
 
     async def measured(self) -> ServerMeasure:
         """What the server has counted. A process that does not answer soon counts as when it last did."""
-        workers = {str(place): worker for place, worker in self._pool.serving().items()}
-        self._number += 1
-        answers = [worker.ask_measure(self._number) for worker in workers.values()]
-        if answers:
-            await asyncio.wait(answers, timeout=_MEASURE_S)
+        workers = await self._asked()
         catalog = self._served.catalog
         served = {(key.name, key.version) for key in catalog.serving()}
         counted = together([self._gone.models, *(worker.measure.models for worker in workers.values())])
@@ -64,7 +61,21 @@ class Totals:
 
     async def statistics(self, count: Count) -> list[ModelStatistics]:
         """The same of some versions, in the words of the protocol's extension."""
-        return statistics(count.versions, (await self.measured()).models)
+        # Of those only: what is counted of a thousand others would take long to be told.
+        wanted = {(key.name, key.version) for key in count.versions}
+        workers = await self._asked(count.versions)
+        measures = [self._gone, *(worker.measure for worker in workers.values())]
+        counted = [[of for of in one.models if (of.name, of.version) in wanted] for one in measures]
+        return statistics(count.versions, together(counted))
+
+    async def _asked(self, versions: list[Key] | None = None) -> dict[str, Child]:
+        """The processes by place, once they have said what they have counted, of models all or of these."""
+        workers = {str(place): worker for place, worker in self._pool.serving().items()}
+        self._number += 1
+        answers = [worker.ask_measure(self._number, versions) for worker in workers.values()]
+        if answers:
+            await asyncio.wait(answers, timeout=_MEASURE_S)
+        return workers
 
     async def exposed(self, scrape: Scrape) -> bytes:
         """The same as text for Prometheus, packed with gzip."""

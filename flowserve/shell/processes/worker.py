@@ -98,7 +98,7 @@ class Worker:
             while text := await reader.readline():
                 message = read_for_worker(text)
                 if isinstance(message, Measure):  # does not wait for a model to be loaded
-                    group.create_task(self._measured(message.number))
+                    group.create_task(self._measured(message))
                 else:
                     messages.put_nowait(message)
             messages.put_nowait(None)
@@ -141,12 +141,14 @@ class Worker:
         self._repository = SupervisedRepository(self._serving, self._tell, begin.model_control)
         self._looks = self._loop.create_task(self._looking())
 
-    async def _measured(self, number: int) -> None:
-        """Tell all that this process has counted, a few models at a time: requests are answered meanwhile."""
-        for some in measures(self._serving.table, self._engine, self._loader.resident_bytes()):
+    async def _measured(self, asked: Measure) -> None:
+        """Tell what this process has counted, a few models at a time: requests are answered meanwhile."""
+        number, resident = asked.number, self._loader.resident_bytes()
+        for some in measures(self._serving.table, self._engine, resident, asked.versions):
             self._tell(Measured(number, ProcessMeasure(os.getpid(), models=some), last=False))
             await asyncio.sleep(0)
-        self._tell(Measured(number, process_measure(self._endpoints, self._observer)))
+        process = process_measure(self._endpoints, self._observer)
+        self._tell(Measured(number, process, whole=asked.versions is None))
 
     async def _accept(self) -> bool:
         try:

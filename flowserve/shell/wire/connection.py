@@ -152,15 +152,15 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and answer the requests that are complete."""
-        incoming = self._incoming
-        if not (incoming.reading or incoming.deaf or self._running or self._queue):
-            received = self._host.heads.find(data)
-            # What is refused by its head goes the usual way, which closes the connection.
-            if received is not None and self._host.admits(received):
-                if self._host.refusals.standing and self._refuse_again(received):
-                    return
-                self._queue.append(received)
-                self._advance()
+        incoming, host = self._incoming, self._host
+        # What is refused by its head goes the usual way, which closes the connection.
+        if self._writable and not (incoming.reading or incoming.deaf or self._running or self._queue):
+            received = host.heads.find(data)
+            if received is not None and host.admits(received):
+                if not (host.refusals.standing and self._refuse_again(received)):
+                    self._answer(received)
+                    if self._running is None:
+                        self._rest()
                 return
         incoming.feed(data)
         self._advance()
@@ -195,7 +195,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse_again(self, received: Received) -> bool:
         """Tell what one like it was told just now, if that still stands."""
-        if self._ended or not self._writable or self._host.draining:
+        if self._ended or self._host.draining:
             return False
         told = self._host.refusals.again(received)
         if told is None:
@@ -214,20 +214,20 @@ class Connection(asyncio.Protocol):
             if isinstance(item, Answer):
                 self._send_last(item)
                 return
-            self._running = item
-            answer = self._host.answer(item, self)
-            if answer is None:
-                self._wait(item)
-            else:
-                self._running = None
-                self._send(answer, item)
+            self._answer(item)
         if queue or self._paused:
             self._pause_reading(bool(queue))
         if not self.active and not self._gone:
             self._rest()
 
-    def _wait(self, received: Received) -> None:
-        """The answer comes later; what arrived whole has not been counted yet."""
+    def _answer(self, received: Received) -> None:
+        self._running = received
+        answer = self._host.answer(received, self)
+        if answer is not None:
+            self._running = None
+            self._send(answer, received)
+            return
+        # It comes later; what arrived whole has not been counted yet.
         self._incoming.hold(max(0, len(received.body) - self._incoming.held_bytes))
         if self._incoming.reading is None:
             self._incoming.deadline = math.inf

@@ -76,6 +76,7 @@ class Inference(ABC, Generic[Reply]):
         "_read_s",
         "_reading_s",
         "_request",
+        "_rows",
         "_run_ms",
         "_short",
         "_trial",
@@ -88,7 +89,9 @@ class Inference(ABC, Generic[Reply]):
     """Whether it is read on the loop."""
     _request: InferRequest
     _outputs: list[Array]
+    # Of a run that it did not wait for.
     _run_ms: float
+    _rows: int
     # When it came to each stage, on the clock of `perf_counter`.
     _reading_s: float
     _read_s: float
@@ -210,7 +213,8 @@ class Inference(ABC, Generic[Reply]):
         elif not self._over:  # else the client left while its request was read
             self._request = request
             engine, feed = self._host.engine, request.feed
-            names = tuple([wanted.spec.name for wanted in request.wanted])
+            wanted = request.wanted  # mostly of one output, and a comprehension is a call
+            names = (wanted[0].spec.name,) if len(wanted) == 1 else tuple([of.spec.name for of in wanted])
             rows, timeout_us = rows_of(feed), request.timeout_us
             deadline_ms = self._deadline_ms(timeout_us) if timeout_us else self._due_ms
             done: Done = self._done
@@ -218,7 +222,7 @@ class Inference(ABC, Generic[Reply]):
                 done = self._trial.watched(feed, names, rows, done)
             outputs = engine.run_now(model, feed, names, rows, deadline_ms)
             if outputs is not None:
-                self._run_ms = engine.ran_ms
+                self._run_ms, self._rows = engine.ran_ms, rows
                 done(outputs)
                 return
             self._call = Call(model, feed, names, rows, done, deadline_ms, priority_of(request.priority))
@@ -229,7 +233,10 @@ class Inference(ABC, Generic[Reply]):
             self._fail(outputs)
             return
         self._outputs = outputs
-        if sum([array.nbytes for array in outputs]) <= INLINE_BYTES_MAX:
+        size = 0
+        for array in outputs:
+            size += array.nbytes
+        if size <= INLINE_BYTES_MAX:
             self._finish(self._writing(outputs))
         else:
             self._host.engine.aside(functools.partial(self._writing, outputs), self._finish)
@@ -257,11 +264,14 @@ class Inference(ABC, Generic[Reply]):
         self._over = True
         model = self._model
         assert model is not None
-        queue_ms, run_ms = (0.0, self._run_ms) if call is None else (call.queue_ms, call.run_ms)
+        if call is None:
+            queue_ms, run_ms, rows = 0.0, self._run_ms, self._rows
+        else:
+            queue_ms, run_ms, rows = call.queue_ms, call.run_ms, call.run_rows
         began_s, reading_s, read_s = self._began_s, self._reading_s, self._read_s
         writing_s, written_s = self._writing_s, self._written_s
-        times = began_s, reading_s, read_s, writing_s, written_s, queue_ms, run_ms
-        self._host.engine.tally(model).answered(times)
+        tally = self._host.engine.tally(model)
+        tally.answered((began_s, reading_s, read_s, writing_s, written_s, queue_ms, run_ms, rows))
         ran = None
         if self._host.observer is not None:
             route_ms, read_ms = (reading_s - began_s) * 1e3, (read_s - reading_s) * 1e3

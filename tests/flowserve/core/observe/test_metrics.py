@@ -29,7 +29,7 @@ def asked(name="m", times=1):
     for _ in range(times):
         tally.ran(4, 2.0)
         tally.success(4, 1.0, 2.0, 0)
-        tally.answered((7.0, 7.000002, 7.000022, 7.0031, 7.0033, 1.0, 2.0))
+        tally.answered((7.0, 7.000002, 7.000022, 7.0031, 7.0033, 1.0, 2.0, 1))
     tally.refused(400, "FS205")
     tally.refused(429, "FS220")
     tally.failure(0.5)

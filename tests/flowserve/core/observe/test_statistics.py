@@ -3,10 +3,10 @@
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.key import Key
 from flowserve.core.observe.measures import measured, together
-from flowserve.core.observe.statistics import Duration, statistics
+from flowserve.core.observe.statistics import BatchStatistics, Duration, statistics
 
 # 10 us to be found, 1 ms to be read, 3 ms in which it ran for 1, and 2 to be written.
-TIMES = (7.0, 7.00001, 7.00101, 7.00401, 7.00601, 0.0, 1.0)
+TIMES = (7.0, 7.00001, 7.00101, 7.00401, 7.00601, 0.0, 1.0, 4)
 
 
 def test_what_was_counted_adds_up():
@@ -26,10 +26,24 @@ def test_what_was_counted_adds_up():
     assert stats.inference_stats.compute_input == Duration(2, 1_000_000)
     assert stats.inference_stats.compute_infer == Duration(2, 40_000_000)
     assert stats.inference_stats.compute_output == Duration(2, 2_000_000)
-    assert [(batch.batch_size, batch.compute_infer) for batch in stats.batch_stats] == [
-        (1, Duration(1, 3_000_000)),
-        (4, Duration(2, 42_000_000)),
+    assert stats.batch_stats == [
+        BatchStatistics(1, Duration(1, 0), Duration(1, 3_000_000), Duration(1, 0)),
+        BatchStatistics(4, Duration(2, 1_000_000), Duration(2, 42_000_000), Duration(2, 2_000_000)),
     ]
+
+
+def test_reading_and_writing_is_counted_with_the_rows_of_the_run():
+    one, other = Tally(), Tally()
+    for tally, sizes in ((one, (4, 1, 4)), (other, (4, 0))):
+        for rows in sizes:
+            tally.ran(rows, 1)
+            tally.answered((*TIMES[:-1], rows))
+    (stats,) = statistics([Key("m", 1)], together([[measured("m", 1, one)], [measured("m", 1, other)]]))
+    assert {batch.batch_size: (batch.compute_input, batch.compute_output) for batch in stats.batch_stats} == {
+        0: (Duration(1, 1_000_000), Duration(1, 2_000_000)),
+        1: (Duration(1, 1_000_000), Duration(1, 2_000_000)),
+        4: (Duration(3, 3_000_000), Duration(3, 6_000_000)),
+    }
 
 
 def test_what_the_cache_answered_takes_no_inference():
@@ -69,6 +83,8 @@ def test_clients_cannot_make_it_count_ever_more():
     tally = Tally()
     for rows in range(1, 5000):
         tally.ran(rows, 1)
+        tally.answered((*TIMES[:-1], rows))
     assert len(tally.runs) < 1100
+    assert len(tally.read_and_written_ms) < 1100
     (stats,) = statistics([Key("m", 1)], [measured("m", 1, tally)])
     assert stats.execution_count == 4999

@@ -127,6 +127,13 @@ def test_what_is_like_another_is_not_read_anew(monkeypatch):
     assert reader.read(body([0.1, 1e-3])).feed["x"].dtype == np.float32
 
 
+def test_bytes_that_are_not_as_many_as_their_header_says_are_refused_however_well_they_read():
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "BYTES", "parameters": {"binary_data_size": 10}}
+    header = json.dumps({"inputs": [tensor]}).encode()
+    short, longer = b"\x01\x00\x00\x00a" * 2, b"\x01\x00\x00\x00a" + b"\x02\x00\x00\x00ab"
+    same(SIGNATURES["BYTES"], [(header + data, len(header)) for data in (short, longer, short)])
+
+
 def test_of_a_client_that_never_repeats_itself_little_is_kept():
     reader = Alike(SIGNATURES["FP32"])
     for number in range(1000):

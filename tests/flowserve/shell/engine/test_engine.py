@@ -125,10 +125,11 @@ def test_what_arrives_in_a_turn_of_the_loop_runs_together(profile):
     async def check():
         run = Watched()
         engine, model = made(run, profile)
-        futures = [asked(engine, model, *range(i))[1] for i in range(1, 5)]
+        calls, futures = zip(*(asked(engine, model, *range(i)) for i in range(1, 5)), strict=True)
         await asyncio.gather(*futures)
         assert [told(future) for future in futures] == [[0], [0, 2], [0, 2, 4], [0, 2, 4, 6]]
         assert run.rows == [10]
+        assert [call.run_rows for call in calls] == [10] * 4
 
     check()
 
