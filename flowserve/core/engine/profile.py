@@ -23,12 +23,13 @@ _CHEAPER = 0.9
 _THREADS_WORTH = 0.65
 # Of a batch, where `batching` is on and nothing was measured.
 ROWS_MAX = 64
+_SIZES, _FEW_SIZES = (2, 4, 8, 16, 32, ROWS_MAX), (2, 4, 16, ROWS_MAX)
 # Nobody is to wait longer for a batch than this, unless a single row takes longer.
 _BATCH_MS_MAX = 20.0
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """`joined_ms` is by number of rows, with joining and parting them."""
+    """`joined_ms` is by number of rows; where batches may be worth it, with joining and parting them."""
 
     joined_ms: dict[int, float] = {}
     independent: bool = False
@@ -37,6 +38,18 @@ class Profile(msgspec.Struct, frozen=True):
     """Its runs keep the calling thread's processor busy: then that thread's clock is the better one."""
     dependent: bool = False
     """Rows together gave something else than rows alone. (Neither: it could not be found out.)"""
+
+
+def trials(alone_ms: float) -> list[list[int]]:
+    """What to measure after a single row: calls that are run together, each by its rows.
+
+    Only what something may follow from: where a row alone costs less than gathering calls, batches cannot be
+    worth it, and what is left to know is whether rows are independent, and what requests of many rows cost.
+    """
+    if alone_ms <= _GATHER_MS:
+        return [[1, 1], [1, 1, ROWS_MAX - 2]]
+    every_batch_is_short = alone_ms * ROWS_MAX <= _BATCH_MS_MAX
+    return [[1] * size for size in (_FEW_SIZES if every_batch_is_short else _SIZES)]
 
 
 def batch_sizes(profile: Profile) -> tuple[int, int]:
