@@ -12,6 +12,7 @@ enough, what was used since.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -31,14 +32,9 @@ class Budget(msgspec.Struct, frozen=True):
     bytes: Amounts = {}
     grace_s: float = 300.0
 
-    def free(self, residents: Iterable[Resident]) -> dict[str, float]:
+    def free(self, taken: Amounts) -> dict[str, float]:
         """What is left of each space that is bounded, below 0 where there is too much in it."""
-        all_of = list(residents)
-        return {
-            space: limit - sum(resident.bytes.get(space, 0) for resident in all_of)
-            for space, limit in self.bytes.items()
-            if limit
-        }
+        return {space: limit - taken.get(space, 0) for space, limit in self.bytes.items() if limit}
 
 
 class Resident(msgspec.Struct, frozen=True):
@@ -62,7 +58,10 @@ class Room(msgspec.Struct, frozen=True):
 def make_room(residents: Iterable[Resident], wanted: Amounts, budget: Budget, now_s: float) -> Room:
     """Say what has to go so that the wanted bytes fit."""
     all_of = list(residents)
-    free = budget.free(all_of)
+    taken = Counter[str]()
+    for resident in all_of:
+        taken.update(resident.bytes)
+    free = budget.free(taken)
     take(free, wanted)
     if not _lacking(free):
         return Room(())

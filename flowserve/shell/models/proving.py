@@ -11,7 +11,7 @@ from flowserve.core.models.model import Model
 from flowserve.core.models.seat import Seat
 from flowserve.core.models.settings import ModelSettings
 from flowserve.shell.models.golden import prove
-from flowserve.shell.models.repository import ModelFolder, look_at, stamps
+from flowserve.shell.models.repository import ModelFolder, look_at, stamp
 from flowserve.shell.models.sessions import load
 from flowserve.shell.models.writing import MODEL_FILE
 
@@ -40,7 +40,7 @@ def load_proven(
 
 def require_same(folder: ModelFolder, key: Key) -> None:
     """Raise `Refused` FS103 when a version has other files now than its stamp says."""
-    if key.stamp and stamps(folder).get(key.version) != own_stamp(key.stamp):
+    if key.stamp and stamp(folder.path, key.version) != own_stamp(key.stamp):
         place = Place(str(folder.version_folder(key.version)))
         refuse("FS103", f"{key} does not load: its files changed meanwhile", place)
 
