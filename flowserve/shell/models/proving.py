@@ -47,7 +47,7 @@ def require_same(folder: ModelFolder, key: Key) -> None:
 
 def folder_of(repository: Path, key: Key) -> ModelFolder:
     """Return the folder of a version's model. Raises `Refused` FS102, and FS103 where there is none."""
-    folder = look_at(repository, key.name)
+    folder = look_at(repository, key.name, sound=True)
     if folder is None or key.version not in folder.versions:
         file = repository / key.name / str(key.version) / MODEL_FILE
         refuse("FS103", f"{key} does not load: its files are gone", Place(str(file)))

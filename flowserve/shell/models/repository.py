@@ -154,8 +154,11 @@ def scan(repository: Path) -> list[ModelFolder]:
     return found
 
 
-def look_at(repository: Path, name: str) -> ModelFolder | None:
-    """Return one model of a repository, None when it is not there. Raises `Refused` FS102."""
+def look_at(repository: Path, name: str, sound: bool = False) -> ModelFolder | None:
+    """Return one model of a repository, None when it is not there. Raises `Refused` FS102.
+
+    Of one that was found `sound` before, the configuration is not checked again.
+    """
     folder = repository / name
     try:
         if not os.path.isdir(folder):
@@ -165,7 +168,7 @@ def look_at(repository: Path, name: str) -> ModelFolder | None:
         # A folder with hidden files only is a first version on its way.
         if all(entry.name.startswith(".") for entry in inside):
             return None
-        return _model_folder(folder, inside)
+        return _model_folder(folder, inside, sound)
     except (OSError, RuntimeError) as error:  # pathlib raises RuntimeError for links in a circle
         refuse("FS102", f"the folder of model `{name}` cannot be read: {error}", Place(str(folder)))
 
@@ -209,7 +212,7 @@ def text_of(file: Path) -> str:
 # Scanning
 
 
-def _model_folder(folder: Path, inside: Sequence[os.DirEntry[str]]) -> ModelFolder:
+def _model_folder(folder: Path, inside: Sequence[os.DirEntry[str]], sound: bool) -> ModelFolder:
     for link in (str(folder), *_links(inside)) if os.path.islink(folder) else _links(inside):
         if not Path(link).resolve().is_relative_to(folder.parent.resolve()):
             refuse("FS102", f"model `{folder.name}` must not link out of the repository", Place(link))
@@ -227,7 +230,7 @@ def _model_folder(folder: Path, inside: Sequence[os.DirEntry[str]]) -> ModelFold
         places = [Place(str(file)) for file in missing]
         what = f"`{MODEL_FILE}`, or `{PIPELINE_FILE}` in its place"
         refuse("FS102", f"every version of model `{folder.name}` must have {what}", *places)
-    found = ModelFolder(folder.name, folder, tuple(versions), _labels(folder))
+    found = ModelFolder(folder.name, folder, tuple(versions), _labels(folder, sound))
     needs = {
         version: tuple(step.model for step in pipeline_of(found, version).pipeline.step)
         for version in pipelines
@@ -245,13 +248,16 @@ def _links(inside: Iterable[os.DirEntry[str]]) -> Iterator[str]:
                 yield from _links(entries)
 
 
-def _labels(folder: Path) -> dict[str, tuple[str, ...]]:
+def _labels(folder: Path, sound: bool) -> dict[str, tuple[str, ...]]:
     """The labels of every output that `config.pbtxt` gives a labels file; without a config there are none."""
     file = folder / CONFIG_FILE
     if not os.path.exists(file):
         return {}
+    text = text_of(file)
+    if sound and "label_filename" not in text:
+        return {}
     try:
-        config = parse_config(text_of(file))
+        config = parse_config(text)
     except ConfigError as error:
         refuse("FS102", f"`{CONFIG_FILE}` is not protobuf text: {error}", Place(str(file), error.line))
     if (name := config_field(config, "name")) not in ("", folder.name):
