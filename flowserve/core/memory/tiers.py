@@ -12,7 +12,6 @@ enough, what was used since.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -58,10 +57,7 @@ class Room(msgspec.Struct, frozen=True):
 def make_room(residents: Iterable[Resident], wanted: Amounts, budget: Budget, now_s: float) -> Room:
     """Say what has to go so that the wanted bytes fit."""
     all_of = list(residents)
-    taken = Counter[str]()
-    for resident in all_of:
-        taken.update(resident.bytes)
-    free = budget.free(taken)
+    free = budget.free({space: sum(r.bytes.get(space, 0) for r in all_of) for space in budget.bytes})
     take(free, wanted)
     if not _lacking(free):
         return Room(())

@@ -17,7 +17,7 @@ import msgspec
 
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.catalog.version import Version
-from flowserve.core.memory.demand import Cold, Demand, wanted
+from flowserve.core.memory.demand import LOOKS_MIN, Cold, Demand, wanted
 from flowserve.core.memory.tiers import (
     EAGER,
     PINNED,
@@ -156,7 +156,7 @@ class Memory:
         cold = {
             version.key: (version, Cold(version.key, self._missing(version, free), demand))
             for version, demand in list(self._demand.items())
-            if version.model is None
+            if demand.looks >= LOOKS_MIN and version.model is None
         }
         key = wanted((of for _, of in cold.values()), free, self._now_s()) if cold else None
         return cold[key][0] if key is not None else None
