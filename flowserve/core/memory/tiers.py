@@ -21,6 +21,9 @@ from flowserve.core.models.key import Key
 PINNED, EAGER = 1, 2
 """Tiers up to these never go, and are loaded at the start."""
 
+_AT_ONCE, _PARTS = 16, 32
+"""Room is made for so many at once where they take no more than one of so many parts of a space."""
+
 Amounts = Mapping[str, int]
 """Bytes by space. A space that is not there has none of them."""
 
@@ -77,6 +80,18 @@ def make_room(residents: Iterable[Resident], wanted: Amounts, budget: Budget, no
             gone.remove(resident.key)
             take(free, resident.bytes)
     return Room(tuple(evict), _lacking(free))
+
+
+def ahead_of(wanted: Amounts, budget: Budget) -> Amounts:
+    """What to make room for at once: what is wanted, and as much for each of those that may come after it.
+
+    To choose what goes, and to give its memory back, takes longer than to load a small model.
+    """
+    limits = budget.bytes
+    return {
+        space: count * _AT_ONCE if count * _AT_ONCE * _PARTS <= limits.get(space, 0) else count
+        for space, count in wanted.items()
+    }
 
 
 def roomiest(spaces: Sequence[str], free: Mapping[str, float]) -> str:

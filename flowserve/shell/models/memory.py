@@ -24,6 +24,7 @@ from flowserve.core.memory.tiers import (
     Amounts,
     Budget,
     Resident,
+    ahead_of,
     fits,
     make_room,
     roomiest,
@@ -236,7 +237,9 @@ class Memory:
             msgspec.structs.replace(resident, tier=PINNED) if resident.key in busy else resident
             for resident in self.residents()
         ]
-        room = make_room(residents, wanted, self._budget, self._now_s())
+        room = make_room(residents, ahead_of(wanted, self._budget), self._budget, self._now_s())
+        if room.lacking:
+            room = make_room(residents, wanted, self._budget, self._now_s())
         if room.lacking and tier > PINNED:
             self._refuse(key, wanted, room.lacking)
         going = {resident.key for resident in room.evict}
