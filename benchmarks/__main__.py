@@ -32,6 +32,7 @@ QUICK: dict[str, tuple[str, ...]] = {  # by name, the options that make it quick
     "serve_overload": (),
     "serve_reload": (),
     "serve_weights": (),
+    "many_models": ("--asked", "100"),
     "decisions": ("--large", "100000"),
     "fairness": ("--data", "DATA"),
     "patterson": ("--seconds", "0.2", "--data", "DATA"),

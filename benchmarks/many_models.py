@@ -49,15 +49,17 @@ def measure(models: int, asked: int) -> dict[str, Any]:
         os.environ["XDG_RUNTIME_DIR"] = name
         one, many = Path(name) / "one", Path(name) / "many"
         publish(one, "m0", serving.perceptron(serving.SMALL))
+        config = (one / "m0" / "config.pbtxt").read_text()
         for index in range(models):
             shutil.copytree(one / "m0" / "1", many / f"m{index}" / "1")
+            (many / f"m{index}" / "config.pbtxt").write_text(config.replace('"m0"', f'"m{index}"'))
         with started(one) as (port, _, ready_one_s):
             base_kb = _worker_kb(port)
         with started(many) as (port, _, ready_s):
             kb, threads = _worker_kb(port), _worker_threads(port)
-        config = Path(name) / "cold.toml"
-        config.write_text("tier = 3\n")
-        with started(many, "--config", str(config)) as (port, _, ready_cold_s):
+        cold = Path(name) / "cold.toml"
+        cold.write_text("tier = 3\n")
+        with started(many, "--config", str(cold)) as (port, _, ready_cold_s):
             first = [_ask(port, f"m{index}") for index in range(min(asked, models))]
     return {
         "benchmark": "many_models",

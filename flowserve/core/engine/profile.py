@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 
@@ -23,12 +25,15 @@ _CHEAPER = 0.9
 _THREADS_WORTH = 0.65
 # Of a batch, where `batching` is on and nothing was measured.
 ROWS_MAX = 64
+_SIZES, _FEW_SIZES = (2, 4, 8, 16, 32, ROWS_MAX), (2, 4, 16, ROWS_MAX)
 # Nobody is to wait longer for a batch than this, unless a single row takes longer.
 _BATCH_MS_MAX = 20.0
+# Random numbers for made-up inputs: to make them anew takes longer than to run a small model.
+_NORMAL_KEPT = 2**14
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """`joined_ms` is by number of rows, with joining and parting them."""
+    """`joined_ms` is by number of rows; where batches may be worth it, with joining and parting them."""
 
     joined_ms: dict[int, float] = {}
     independent: bool = False
@@ -37,6 +42,18 @@ class Profile(msgspec.Struct, frozen=True):
     """Its runs keep the calling thread's processor busy: then that thread's clock is the better one."""
     dependent: bool = False
     """Rows together gave something else than rows alone. (Neither: it could not be found out.)"""
+
+
+def trials(alone_ms: float) -> list[list[int]]:
+    """What to measure after a single row: calls that are run together, each by its rows.
+
+    Only what something may follow from: where a row alone costs less than gathering calls, batches cannot be
+    worth it, and what is left to know is whether rows are independent, and what requests of many rows cost.
+    """
+    if alone_ms <= _GATHER_MS:
+        return [[1, 1], [1, 1, ROWS_MAX - 2]]
+    every_batch_is_short = alone_ms * ROWS_MAX <= _BATCH_MS_MAX
+    return [[1] * size for size in (_FEW_SIZES if every_batch_is_short else _SIZES)]
 
 
 def batch_sizes(profile: Profile) -> tuple[int, int]:
@@ -112,16 +129,33 @@ def _same(alone: Array, together: Array, coarse: bool) -> bool:
 
 def sample(specs: Iterable[TensorSpec], rows: int) -> dict[str, Array]:
     """Inputs to warm a model up with. Sizes left open are `rows` in the first place and 1 elsewhere."""
-    generator = np.random.default_rng(0)
     feed: dict[str, Array] = {}
+    at = 0
     for spec in specs:
         kind = np.dtype(spec.datatype.numpy)
-        sizes = [rows if at == 0 and size == -1 else max(1, size) for at, size in enumerate(spec.shape)]
+        sizes = [rows if axis == 0 and size == -1 else max(1, size) for axis, size in enumerate(spec.shape)]
+        count = math.prod(sizes)
         match kind.kind:
             case "f":
-                feed[spec.name] = generator.standard_normal(sizes).astype(kind)
+                feed[spec.name] = _normal(at, count).reshape(sizes).astype(kind)
             case "O":
                 feed[spec.name] = np.full(sizes, "0", object)
             case _:  # small numbers: whatever is looked up by them is there
-                feed[spec.name] = generator.integers(0, 2, sizes).astype(kind)
+                feed[spec.name] = (_normal(at, count) > 0).reshape(sizes).astype(kind)
+        at += count
     return feed
+
+
+def _normal(at: int, count: int) -> Array:
+    """So many random numbers: from place `at` of those that are kept, or else of their own."""
+    kept = _kept_normal()
+    return kept[at : at + count] if at + count <= kept.size else _made_normal(at, count)
+
+
+@functools.cache
+def _kept_normal() -> Array:
+    return _made_normal(0, _NORMAL_KEPT)
+
+
+def _made_normal(seed: int, count: int) -> Array:
+    return np.random.default_rng(seed).standard_normal(count, np.float32)

@@ -21,6 +21,9 @@ from flowserve.core.models.key import Key
 PINNED, EAGER = 1, 2
 """Tiers up to these never go, and are loaded at the start."""
 
+_AT_ONCE, _PARTS = 16, 32
+"""Room is made for so many at once where they take no more than one of so many parts of a space."""
+
 Amounts = Mapping[str, int]
 """Bytes by space. A space that is not there has none of them."""
 
@@ -31,14 +34,9 @@ class Budget(msgspec.Struct, frozen=True):
     bytes: Amounts = {}
     grace_s: float = 300.0
 
-    def free(self, residents: Iterable[Resident]) -> dict[str, float]:
+    def free(self, taken: Amounts) -> dict[str, float]:
         """What is left of each space that is bounded, below 0 where there is too much in it."""
-        all_of = list(residents)
-        return {
-            space: limit - sum(resident.bytes.get(space, 0) for resident in all_of)
-            for space, limit in self.bytes.items()
-            if limit
-        }
+        return {space: limit - taken.get(space, 0) for space, limit in self.bytes.items() if limit}
 
 
 class Resident(msgspec.Struct, frozen=True):
@@ -62,7 +60,7 @@ class Room(msgspec.Struct, frozen=True):
 def make_room(residents: Iterable[Resident], wanted: Amounts, budget: Budget, now_s: float) -> Room:
     """Say what has to go so that the wanted bytes fit."""
     all_of = list(residents)
-    free = budget.free(all_of)
+    free = budget.free({space: sum(r.bytes.get(space, 0) for r in all_of) for space in budget.bytes})
     take(free, wanted)
     if not _lacking(free):
         return Room(())
@@ -82,6 +80,18 @@ def make_room(residents: Iterable[Resident], wanted: Amounts, budget: Budget, no
             gone.remove(resident.key)
             take(free, resident.bytes)
     return Room(tuple(evict), _lacking(free))
+
+
+def ahead_of(wanted: Amounts, budget: Budget) -> Amounts:
+    """What to make room for at once: what is wanted, and as much for each of those that may come after it.
+
+    To choose what goes, and to give its memory back, takes longer than to load a small model.
+    """
+    limits = budget.bytes
+    return {
+        space: count * _AT_ONCE if count * _AT_ONCE * _PARTS <= limits.get(space, 0) else count
+        for space, count in wanted.items()
+    }
 
 
 def roomiest(spaces: Sequence[str], free: Mapping[str, float]) -> str:

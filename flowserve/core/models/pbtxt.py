@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import msgspec
@@ -188,7 +188,8 @@ class _Reader:
     """Recursive descent over tokens of the text format."""
 
     def __init__(self, text: str) -> None:
-        self._tokens = list(_tokens(text))
+        self._text = text
+        self._tokens = _tokens(text)
         self._at = 0
 
     def message(self, closing: str, depth: int) -> Message:
@@ -241,23 +242,27 @@ class _Reader:
         return token
 
     def _fail(self, reason: str) -> NoReturn:
-        raise ConfigError(self._tokens[max(0, self._at - 1)][2], reason)
+        raise ConfigError(_line(self._text, self._tokens[max(0, self._at - 1)][2]), reason)
 
 
-def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
-    at, line = 0, 1
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
-            raise ConfigError(line, f"unexpected `{text[at]}`")
-        kind, token = str(found.lastgroup), found.group()
-        if kind == "string":
-            yield kind, _unquoted(token[1:-1]), line
-        elif kind != "blank":
-            yield kind, token, line
-        line += token.count("\n")
+def _tokens(text: str) -> list[tuple[str, str, int]]:
+    """The kind of each token, what it says and where it begins, with one of the kind "end" after the last."""
+    tokens, at = [], 0
+    for found in _TOKEN.finditer(text):
+        if found.start() != at:
+            break
         at = found.end()
-    yield "end", "", line
+        kind = found.lastgroup
+        if kind != "blank":
+            token = found.group()
+            tokens.append((str(kind), _unquoted(token[1:-1]) if kind == "string" else token, found.start()))
+    if at < len(text):
+        raise ConfigError(_line(text, at), f"unexpected `{text[at]}`")
+    return [*tokens, ("end", "", at)]
+
+
+def _line(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
 
 
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))")
@@ -271,7 +276,7 @@ def _unquoted(text: str) -> str:
             return chr(int(wide or narrow, 16))
         return chr(int(octal, 8)) if octal else _SHORT.get(short, short)
 
-    return _ESCAPE.sub(meaning, text)
+    return _ESCAPE.sub(meaning, text) if "\\" in text else text
 
 
 def _scalar(text: str) -> Any:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, repeat
 from typing import Any, TypeVar
 
 from flowc.plan.diagnostics import Refused
 from flowserve.core.arrays import Array
 from flowserve.core.engine.joining import joined, may_join, parted
-from flowserve.core.engine.profile import Profile, same, sample
+from flowserve.core.engine.profile import ROWS_MAX, Profile, same, sample, trials
 from flowserve.core.models.model import Model
 
-_SIZES = (1, 2, 4, 8, 16, 32, 64)
 _REPEATS = 3
+_AGREED = 1.1  # two runs that differ by no more than this need no third
 _BUDGET_MS = 200.0
 _BUSY = 0.8
 
@@ -28,42 +28,41 @@ def measure(model: Model, budget_ms: float = _BUDGET_MS) -> Profile:
     A model that refuses these has an empty profile: what it costs is learned from requests.
     """
     names = [spec.name for spec in model.signature.outputs]
-    sizes = _SIZES if may_join(model.signature) else _SIZES[:1]
+    by_rows = may_join(model.signature)
     try:
-        rows = sample(model.signature.inputs, sizes[-1])
+        rows = sample(model.signature.inputs, ROWS_MAX if by_rows else 1)
     except (MemoryError, ValueError):  # larger than there is memory
         return Profile()
-    feeds = [rows]
-    if len(sizes) > 1:
-        feeds = [{name: array[i : i + 1] for name, array in rows.items()} for i in range(sizes[-1])]
     end = time.perf_counter() + budget_ms / 1e3
+    first, second = _calls(rows, [1, 1]) if by_rows else (rows, rows)
     costs: dict[int, float] = {}
-    alone: list[list[Array]] = []
-    independent, on_cpu, dependent = len(sizes) > 1, 0.0, False
+    on_cpu, dependent = 0.0, False
+    coarse = repeat(model.settings.is_coarse)
     try:
-        for size in sizes:
+        alone, costs[1], on_cpu = _timed(functools.partial(_alone, model, first, names), end)
+        for counts in trials(costs[1]) if by_rows else ():
+            if time.perf_counter() > end:
+                break
+            run = functools.partial(_together, model, _calls(rows, counts), counts, names)
             between: Callable[[], Any] = _nothing
-            if model.seat.on_gpu and size > 1:  # where a run may cost more after one of another size
-                between = functools.partial(_together, model, feeds[:1], names)
-            run = functools.partial(_together, model, feeds[:size], names)
-            outputs, ms, share = _timed(run, end, between)
-            costs[size], on_cpu = ms, max(on_cpu, share)
-            if size == 2:
-                alone = [model.run(feed, names) for feed in feeds[:2]]
-            coarse = itertools.repeat(model.settings.is_coarse)
+            if model.seat.on_gpu:  # where a run may cost more after one of another size
+                between = functools.partial(_alone, model, first, names)
+            outputs, costs[sum(counts)], share = _timed(run, end, between)
+            on_cpu = max(on_cpu, share)
+            if len(alone) == 1:
+                alone += _alone(model, second, names)
             dependent = outputs is None or not all(map(same, alone, outputs, coarse))
-            independent = independent and not dependent
-            if not independent or time.perf_counter() > end:
+            if dependent:
                 break
     except (Refused, MemoryError):
-        independent = False
-    return Profile(costs, independent and len(costs) > 2, on_cpu > _BUSY, dependent)
+        return Profile(costs, False, on_cpu > _BUSY, dependent)
+    return Profile(costs, len(costs) > 2 and not dependent, on_cpu > _BUSY, dependent)
 
 
 def time_run(model: Model) -> float:
     """How many milliseconds the model runs with as many rows as are measured; 0 where it refuses them."""
     try:
-        feed = sample(model.signature.inputs, _SIZES[-1])
+        feed = sample(model.signature.inputs, ROWS_MAX)
         names = [spec.name for spec in model.signature.outputs]
         _once(functools.partial(model.run, feed, names))
         return _timed(functools.partial(model.run, feed, names), time.perf_counter() + _BUDGET_MS / 1e3)[1]
@@ -81,12 +80,23 @@ def repeats(model: Model) -> bool:
         return True
 
 
+def _alone(model: Model, feed: Mapping[str, Array], names: Sequence[str]) -> list[list[Array]]:
+    return [model.run(feed, names)]
+
+
 def _together(
-    model: Model, feeds: Sequence[Mapping[str, Array]], names: Sequence[str]
+    model: Model, calls: Sequence[Mapping[str, Array]], counts: Sequence[int], names: Sequence[str]
 ) -> list[list[Array]] | None:
-    if len(feeds) == 1:
-        return [model.run(feeds[0], names)]
-    return parted(model.run(joined(feeds), names), [1] * len(feeds))
+    return parted(model.run(joined(calls), names), counts)
+
+
+def _calls(rows: Mapping[str, Array], counts: Sequence[int]) -> list[dict[str, Array]]:
+    """Calls with so many of the rows each."""
+    ends = accumulate(counts)
+    return [
+        {name: array[end - count : end] for name, array in rows.items()}
+        for end, count in zip(ends, counts, strict=True)
+    ]
 
 
 def _nothing() -> None:
@@ -96,7 +106,7 @@ def _nothing() -> None:
 def _timed(
     run: Callable[[], _Result], end: float, between: Callable[[], Any] = _nothing
 ) -> tuple[_Result, float, float]:
-    """The result, the shortest of a few times, and the greatest share of one that was this thread's.
+    """The result, the shortest of a few times in ms, and the greatest share of one that was this thread's.
 
     A run that is not over by `end` is not repeated: a model may take seconds, and somebody may wait for it.
     """
@@ -104,9 +114,12 @@ def _timed(
     for _ in range(_REPEATS):
         if time.perf_counter() > end:
             break
+        before = shortest
         between()
         result, took, of = _once(run)
-        shortest, share = min(shortest, took), max(share, of)
+        shortest, share = min(before, took), max(share, of)
+        if max(before, took) <= _AGREED * shortest:
+            break
     return result, shortest * 1e3, share
 
 

@@ -11,7 +11,7 @@ from flowserve.core.models.model import Model
 from flowserve.core.models.seat import Seat
 from flowserve.core.models.settings import ModelSettings
 from flowserve.shell.models.golden import prove
-from flowserve.shell.models.repository import ModelFolder, look_at, stamps
+from flowserve.shell.models.repository import ModelFolder, look_at, stamp
 from flowserve.shell.models.sessions import load
 from flowserve.shell.models.writing import MODEL_FILE
 
@@ -40,14 +40,14 @@ def load_proven(
 
 def require_same(folder: ModelFolder, key: Key) -> None:
     """Raise `Refused` FS103 when a version has other files now than its stamp says."""
-    if key.stamp and stamps(folder).get(key.version) != own_stamp(key.stamp):
+    if key.stamp and stamp(folder.path, key.version) != own_stamp(key.stamp):
         place = Place(str(folder.version_folder(key.version)))
         refuse("FS103", f"{key} does not load: its files changed meanwhile", place)
 
 
 def folder_of(repository: Path, key: Key) -> ModelFolder:
     """Return the folder of a version's model. Raises `Refused` FS102, and FS103 where there is none."""
-    folder = look_at(repository, key.name)
+    folder = look_at(repository, key.name, sound=True)
     if folder is None or key.version not in folder.versions:
         file = repository / key.name / str(key.version) / MODEL_FILE
         refuse("FS103", f"{key} does not load: its files are gone", Place(str(file)))

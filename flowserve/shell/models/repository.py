@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 
-from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
+from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
 from flowserve.core.models.pbtxt import (
     LABELS_FILE,
     ConfigError,
@@ -34,7 +33,7 @@ from flowserve.shell.models.writing import (
     newest_if_same,
     publishing,
     replace,
-    versions_in,
+    versions_of,
 )
 
 CONFIG_FILE = "config.pbtxt"
@@ -45,6 +44,7 @@ ROLLOUTS_FILE = "rollouts.json"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 # What a server does not load: a change of it is none of a version.
 _NOT_SERVED = {ORIGIN_FILE, CONFIG_FILE, ALIASES_FILE, ROLLOUTS_FILE}
+_Stats = list[tuple[str, int, int, int]]
 _TEXT_BYTES_MAX = 4 * 2**20
 
 
@@ -134,23 +134,19 @@ def scan(repository: Path) -> list[ModelFolder]:
     """
     hint = "a workflow that ends with `stdlib.export:publish` adds a model, and makes the folder"
     try:
-        root = repository.resolve(strict=True)
-        entries = sorted(entry for entry in repository.iterdir() if not entry.name.startswith("."))
+        names = sorted(name for name in os.listdir(repository) if not name.startswith("."))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         refuse("FS101", f"the model repository `{repository}` cannot be read: {reason}", hint=hint)
     problems: list[Diagnostic] = []
     found: list[ModelFolder] = []
-    for entry in entries:
+    for name in names:
         try:
-            # A folder with hidden files only is a first version on its way.
-            if entry.is_dir() and any(not inside.name.startswith(".") for inside in entry.iterdir()):
-                found.append(_model_folder(entry, root))
+            folder = look_at(repository, name)
         except Refused as refused:
             problems += refused.diagnostics
-        except (OSError, RuntimeError) as error:  # pathlib raises RuntimeError for links in a circle
-            message = f"the folder of model `{entry.name}` cannot be read: {error}"
-            problems.append(Diagnostic("FS102", message, (Label(Place(str(entry))),)))
+        else:
+            found += [folder] if folder else []
     if problems:
         raise Refused(*problems)
     if not found:
@@ -158,14 +154,22 @@ def scan(repository: Path) -> list[ModelFolder]:
     return found
 
 
-def look_at(repository: Path, name: str) -> ModelFolder | None:
-    """Return one model of a repository, None when it is not there. Raises `Refused` FS102."""
+def look_at(repository: Path, name: str, sound: bool = False) -> ModelFolder | None:
+    """Return one model of a repository, None when it is not there. Raises `Refused` FS102.
+
+    Of one that was found `sound` before, the configuration is not checked again.
+    """
     folder = repository / name
     try:
-        if not folder.is_dir() or all(inside.name.startswith(".") for inside in folder.iterdir()):
+        if not os.path.isdir(folder):
             return None
-        return _model_folder(folder, repository.resolve(strict=True))
-    except (OSError, RuntimeError) as error:
+        with os.scandir(folder) as entries:
+            inside = list(entries)
+        # A folder with hidden files only is a first version on its way.
+        if all(entry.name.startswith(".") for entry in inside):
+            return None
+        return _model_folder(folder, inside, sound)
+    except (OSError, RuntimeError) as error:  # pathlib raises RuntimeError for links in a circle
         refuse("FS102", f"the folder of model `{name}` cannot be read: {error}", Place(str(folder)))
 
 
@@ -175,12 +179,16 @@ def stamps(folder: ModelFolder) -> dict[int, str]:
     A version whose files are going away has none.
     """
     shared = _stats(folder.path)
-    found = {}
-    for version in folder.versions:
-        with suppress(OSError):
-            of = shared + _stats(folder.path / str(version))
-            found[version] = blake2b(repr(of).encode(), digest_size=8).hexdigest()
-    return found
+    found = {version: _stamp(shared, folder.path / str(version)) for version in folder.versions}
+    return {version: stamp for version, stamp in found.items() if stamp is not None}
+
+
+def stamp(folder: Path, version: int) -> str | None:
+    """As `stamps`, of one version of the model whose folder it is."""
+    try:
+        return _stamp(_stats(folder), folder / str(version))
+    except OSError:
+        return None
 
 
 def pipeline_of(folder: ModelFolder, version: int) -> Document:
@@ -204,21 +212,25 @@ def text_of(file: Path) -> str:
 # Scanning
 
 
-def _model_folder(folder: Path, root: Path) -> ModelFolder:
-    for path in (folder, *(inside for inside in folder.rglob("*") if inside.is_symlink())):
-        if not path.resolve().is_relative_to(root):
-            refuse("FS102", f"model `{folder.name}` must not link out of the repository", Place(str(path)))
-    versions = [version for version in versions_in(folder) if (folder / str(version)).is_dir()]
+def _model_folder(folder: Path, inside: Sequence[os.DirEntry[str]], sound: bool) -> ModelFolder:
+    for link in (str(folder), *_links(inside)) if os.path.islink(folder) else _links(inside):
+        if not Path(link).resolve().is_relative_to(folder.parent.resolve()):
+            refuse("FS102", f"model `{folder.name}` must not link out of the repository", Place(link))
+    versions = [
+        version
+        for version in versions_of(entry.name for entry in inside)
+        if os.path.isdir(folder / str(version))
+    ]
     if not versions:
         expected = f"a version's folder, as `1/{MODEL_FILE}`"
         refuse("FS102", f"model `{folder.name}` must have {expected}", Place(str(folder)))
-    pipelines = [version for version in versions if (folder / str(version) / PIPELINE_FILE).is_file()]
+    pipelines = [version for version in versions if os.path.isfile(folder / str(version) / PIPELINE_FILE)]
     files = [folder / str(version) / MODEL_FILE for version in versions]
-    if missing := [file for file in files if file.is_file() == (int(file.parent.name) in pipelines)]:
+    if missing := [file for file in files if os.path.isfile(file) == (int(file.parent.name) in pipelines)]:
         places = [Place(str(file)) for file in missing]
         what = f"`{MODEL_FILE}`, or `{PIPELINE_FILE}` in its place"
         refuse("FS102", f"every version of model `{folder.name}` must have {what}", *places)
-    found = ModelFolder(folder.name, folder, tuple(versions), _labels(folder))
+    found = ModelFolder(folder.name, folder, tuple(versions), _labels(folder, sound))
     needs = {
         version: tuple(step.model for step in pipeline_of(found, version).pipeline.step)
         for version in pipelines
@@ -226,13 +238,26 @@ def _model_folder(folder: Path, root: Path) -> ModelFolder:
     return msgspec.structs.replace(found, needs=needs)
 
 
-def _labels(folder: Path) -> dict[str, tuple[str, ...]]:
+def _links(inside: Iterable[os.DirEntry[str]]) -> Iterator[str]:
+    """The links among entries of a folder and in what they have inside."""
+    for entry in inside:
+        if entry.is_symlink():
+            yield entry.path
+        elif entry.is_dir():
+            with os.scandir(entry.path) as entries:
+                yield from _links(entries)
+
+
+def _labels(folder: Path, sound: bool) -> dict[str, tuple[str, ...]]:
     """The labels of every output that `config.pbtxt` gives a labels file; without a config there are none."""
     file = folder / CONFIG_FILE
-    if not file.exists():
+    if not os.path.exists(file):
+        return {}
+    text = text_of(file)
+    if sound and "label_filename" not in text:
         return {}
     try:
-        config = parse_config(text_of(file))
+        config = parse_config(text)
     except ConfigError as error:
         refuse("FS102", f"`{CONFIG_FILE}` is not protobuf text: {error}", Place(str(file), error.line))
     if (name := config_field(config, "name")) not in ("", folder.name):
@@ -253,7 +278,15 @@ def _labels_of(folder: Path, named: str, config: Path) -> tuple[str, ...]:
     return tuple(text_of(file).splitlines())
 
 
-def _stats(folder: Path) -> list[tuple[str, int, int, int]]:
+def _stamp(shared: _Stats, folder: Path) -> str | None:
+    try:
+        of = shared + _stats(folder)
+    except OSError:
+        return None
+    return blake2b(repr(of).encode(), digest_size=8).hexdigest()
+
+
+def _stats(folder: Path) -> _Stats:
     """Of every file that is not hidden: name, size, time of change and inode."""
     found = []
     with os.scandir(folder) as entries:

@@ -14,13 +14,17 @@ from flowserve.shell.models.aliases import read_aliases
 from flowserve.shell.models.repository import ModelFolder, look_at, stamps
 
 _Fingerprint = tuple[int, ...]
+# What had changed so shortly before a scan may have changed during it: clocks of file systems differ.
+_UNSETTLED_NS = 60 * 10**9
 
 
 class Watch:
     """What was seen of a repository. A model is read again when its folder or one of a version changed."""
 
-    def __init__(self, repository: Path, seen: Iterable[ModelFolder] = ()) -> None:
+    def __init__(self, repository: Path, seen: Iterable[ModelFolder] = (), seen_ns: int = 0) -> None:
+        """`seen` is what was found by a scan that began at `seen_ns`, since 1970."""
         self._repository = repository
+        self._settled_ns = seen_ns - _UNSETTLED_NS
         self._seen: dict[str, _Fingerprint] = {}
         self.cpu_s = 0.0
         """What the last look took. Not how long it was: others may have had the processor meanwhile."""
@@ -72,17 +76,22 @@ class Watch:
         for name in names:
             fingerprint = self._fingerprint(name)
             if fingerprint and self._seen.get(name) != fingerprint:
+                as_scanned = name not in self._seen and name in self._folders
                 self._seen[name] = fingerprint
-                changed.append(name)
+                if not as_scanned or max(fingerprint) >= self._settled_ns:
+                    changed.append(name)
         return changed
 
     def _fingerprint(self, name: str) -> _Fingerprint:
-        """When the folders of a model changed: files come and go in them by name."""
-        folder = self._repository / name
+        """When the folders of a model changed: files come and go in them by name.
+
+        What counts is when a folder was put where it is, too: one that is moved keeps its time of change.
+        """
+        folder = f"{self._repository}/{name}"
         with suppress(OSError):
-            times = [os.stat(folder).st_mtime_ns]
+            times = [os.stat(folder).st_ctime_ns]
             for version in self._folders.get(name, ()):
                 with suppress(OSError):
-                    times.append(os.stat(folder / str(version)).st_mtime_ns)
+                    times.append(os.stat(f"{folder}/{version}").st_ctime_ns)
             return tuple(times)
         return ()

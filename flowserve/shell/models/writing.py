@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,9 +28,9 @@ _TEMPORARY = ".publishing-"
 _LOCK_FILE = ".lock"
 
 
-def versions_in(folder: Path) -> list[int]:
-    """Return the numbers of the versions of a model's folder, lowest first."""
-    return sorted(int(entry.name) for entry in folder.iterdir() if _VERSION.fullmatch(entry.name))
+def versions_of(names: Iterable[str]) -> list[int]:
+    """Return the numbers of the versions among what a model's folder has inside, lowest first."""
+    return sorted(int(name) for name in names if _VERSION.fullmatch(name))
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def publishing(folder: Path) -> Iterator[None]:
 
 def newest_if_same(folder: Path, files: Mapping[str, bytes]) -> int | None:
     """Return the highest version if these are its files; None otherwise."""
-    version = max(versions_in(folder), default=0)
+    version = max(versions_of(os.listdir(folder)), default=0)
     if not version:
         return None
     inside = folder / str(version)
@@ -72,7 +72,7 @@ def add_version(folder: Path, files: Mapping[str, bytes]) -> int:
         _sync_folder(temporary)
         # The lock has kept others out; where locks do not work (some network file systems), a rename still
         # never replaces a version that has files, and fails instead.
-        version = max(versions_in(folder), default=0) + 1
+        version = max(versions_of(os.listdir(folder)), default=0) + 1
         os.rename(temporary, folder / str(version))
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

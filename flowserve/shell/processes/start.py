@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -78,6 +79,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
             check_writable(log)
     if observed.traces.endpoint:
         _check_traces(observed.traces.endpoint)
+    scanned_ns = time.time_ns()
     folders = scan(models)
     aliases = {folder.name: read_aliases(folder) for folder in folders}
     found = Refresh(
@@ -128,7 +130,9 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         sys.stdout.flush()
 
     async def serve() -> bool:
-        async with Admin(supervisor, Watch(models, folders), address, config.rollout).administered():
+        async with Admin(
+            supervisor, Watch(models, folders, scanned_ns), address, config.rollout
+        ).administered():
             return await supervisor.run(found, announce)
 
     if not asyncio.run(serve()):

@@ -13,6 +13,7 @@ from flowserve.core.engine.profile import (
     same,
     sample,
     settled,
+    trials,
 )
 from flowserve.core.models.settings import ModelSettings
 from flowserve.core.models.signature import TensorSpec
@@ -36,6 +37,25 @@ def test_sizes_of_batches(joined_ms, sizes):
 
 def test_what_depends_on_other_rows_is_not_joined():
     assert batch_sizes(Profile({1: 1, 2: 1, 4: 1}, independent=False)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("alone_ms", "calls"),
+    [
+        (
+            0.015,
+            [[1, 1], [1, 1, 62]],
+        ),  # no batch is worth it: what is asked is whether 64 rows at once differ
+        (0.1, [[1] * 2, [1] * 4, [1] * 16, [1] * 64]),  # at most 6.4 ms
+        (1.0, [[1] * 2, [1] * 4, [1] * 8, [1] * 16, [1] * 32, [1] * 64]),
+    ],
+)
+def test_only_what_something_follows_from_is_measured(alone_ms, calls):
+    assert trials(alone_ms) == calls
+
+
+def test_what_is_not_tried_together_is_not_worth_it():
+    assert batch_sizes(Profile({1: 0.015, 2: 0.015, 64: 0.02}, independent=True)) == (0, 0)
 
 
 HELPS = Profile({1: 1, 2: 1.1, 4: 1.2}, True)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowserve.core.memory.tiers import Budget, Resident, fits, make_room, roomiest
+from flowserve.core.memory.tiers import Budget, Resident, ahead_of, fits, make_room, roomiest
 from flowserve.core.models.key import Key
 from flowserve.core.models.seat import HOST
 
@@ -157,3 +157,9 @@ def test_whatever_is_in_memory(residents, wanted, limits, grace_s):
     if keys & {r.key for r in spared} and not room.lacking:
         old = [r for r in residents if r not in spared and r.tier > 1]
         assert over([r for r in residents if r not in old]), "what was used lately goes last"
+
+
+def test_room_is_made_for_several_small_ones_at_once():
+    limits = Budget({HOST: 5120, "gpu:0": 5120})
+    assert ahead_of({HOST: 10, "gpu:0": 11}, limits) == {HOST: 160, "gpu:0": 11}
+    assert ahead_of({HOST: 10}, Budget()) == {HOST: 10}

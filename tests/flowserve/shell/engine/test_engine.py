@@ -283,7 +283,8 @@ async def test_what_was_learned_of_a_model_ends_with_it():
 def test_a_warm_up_measures_and_finds_that_rows_are_independent():
     profile = measure(Model("m", 1, SIGNATURE, lambda feed, outputs: [feed["x"] * 2]))
     assert profile.independent
-    assert sorted(profile.joined_ms) == [1, 2, 4, 8, 16, 32, 64]
+    assert {1, 2, 64} <= set(profile.joined_ms) <= {1, 2, 4, 8, 16, 32, 64}
+    assert 0 not in profile.joined_ms.values()
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,19 @@ def test_what_was_not_used_the_longest_goes(clock):
     assert a.model is not None
 
 
+def test_small_ones_go_some_at_once_and_never_one_that_is_used(clock):
+    store = memory(clock, 5120)
+    versions = [version(f"{number:03}") for number in range(512)]
+    for clock.now_s, one in enumerate(versions):
+        store.load(one)
+    assert len(store.residents()) == 512
+    store.load(version("next"))
+    assert names(store) == [*(one.key.name for one in versions[16:]), "next"]
+    for number in range(15):
+        store.load(version(f"next {number}"))
+    assert len(store.residents()) == 512, "there was room for these"
+
+
 def test_a_model_without_room_is_refused_and_nothing_goes(clock):
     store = memory(clock, 15)
     pinned = version("pinned", tier=1)

@@ -203,7 +203,7 @@ def test_publishers_at_the_same_time(tmp_path):
 
 def test_a_version_is_never_replaced_even_without_locks(tmp_path, monkeypatch):
     publish(tmp_path, "iris", classifier(1))
-    monkeypatch.setattr(writing_module, "versions_in", lambda folder: [])
+    monkeypatch.setattr(writing_module, "versions_of", lambda names: [])
     assert "cannot be written" in refusal(publish, tmp_path, "iris", classifier(2))
     assert (tmp_path / "iris/1/model.onnx").read_bytes() == classifier(1)
 

@@ -91,7 +91,7 @@ def test_one_run_at_a_time_unless_more_are_said_which_take_more_memory(monkeypat
     model, profile = loaded(tmp_path)
     assert (model.settings.concurrency, model.settings.threads) == (1, 1)
     assert not profile.on_cpu
-    assert set(profile.joined_ms) == {1, 2, 4, 8, 16, 32, 64}, "whether batches help is measured as ever"
+    assert {1, 2, 64} <= set(profile.joined_ms), "whether batches help is measured as ever"
     model, _ = loaded(tmp_path, concurrency=3, max_rows=100)
     assert model.settings.concurrency == 3
     assert model.seat.bytes == bound(200 * MB, 10 * MB, 3) == int((200 + 2 * 190) * MB * 1.25) + 32 * MB
