@@ -64,5 +64,5 @@ def test_a_thread_that_steps_back_does_so_alone():
     thread = threading.Thread(target=run)
     thread.start()
     thread.join(20)
-    assert found == [min(19, before + 5)]
+    assert found == [min(19, before + 10)]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
