@@ -10,63 +10,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import cast
 
 from flowserve.core.wire.answers import Answer, failure
 from flowserve.core.wire.heads import Received, answer_head
-from flowserve.shell.wire import incoming
 from flowserve.shell.wire.connections import is_local, peer_of
+from flowserve.shell.wire.host import Host
 from flowserve.shell.wire.incoming import Incoming
 
 # Up to this size, copying head and body into one packet costs less than writing twice.
 _JOINED_BYTES_MAX = 64 * 2**10
-
-
-class AnswerObserver(Protocol):
-    """Hears of every answer. Runs on the loop, and waits for nothing."""
-
-    def answered(self, received: Received | None, answer: Answer, peer: object) -> None:
-        """Hear of an answer; of what was no request there is nothing."""
-
-
-class Standing(Protocol):
-    """Refusals that may be told again."""
-
-    @property
-    def standing(self) -> Mapping[Any, Any]:
-        """What was told; empty most of the time."""
-
-    def again(self, received: Received) -> bytes | None:
-        """Return what a request is told that is like one of those; None where somebody has to look."""
-
-
-class Host(incoming.Host, Protocol):
-    """What a connection needs of its server."""
-
-    answers: dict[int, int]
-    """How many answers were given, by status."""
-    observer: AnswerObserver | None
-
-    @property
-    def refusals(self) -> Standing:
-        """What requests were told of late that the engine refused."""
-
-    @property
-    def draining(self) -> bool:
-        """Whether the server is about to end."""
-
-    def opened(self, connection: Connection) -> bool:
-        """Take note of a connection; false when there are too many."""
-
-    def closed(self, connection: Connection) -> None:
-        """Forget a connection."""
-
-    def settled(self) -> None:
-        """Hear that a connection has nothing to do any more."""
-
-    def answer(self, received: Received, connection: Connection) -> Answer | None:
-        """Answer now, or return None and call `connection.answered` later."""
 
 
 class Connection(asyncio.Protocol):
