@@ -13,7 +13,7 @@ from flowserve.shell.engine.lanes import Lane, Told
 # After so many refusals in a row the loop looks for requests only so often. To be woken for each of them
 # takes more of the processor from what runs than refusing does.
 _FLOOD = 16
-_REST_S = 0.002
+_REST_S = 0.003
 # So long, who asks for no less is told the same as the one before.
 _STANDS_MS = 1.0
 # So long a refusal is worded as before, if it is one for the same reason.
