@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 from collections.abc import Callable, Iterable
 from time import monotonic, time
@@ -14,21 +13,19 @@ import msgspec
 from flowc.plan.diagnostics import Refused
 from flowc.plan.machine import whole_processors
 from flowserve.core.arrays import Array
-from flowserve.core.engine.batching import Batch, Entry, Refusal
 from flowserve.core.engine.calls import Call
-from flowserve.core.engine.joining import join_key
-from flowserve.core.engine.overload import explained
 from flowserve.core.engine.profile import Profile
 from flowserve.core.engine.tally import Tally
 from flowserve.core.models.model import ByModel, Model
-from flowserve.core.models.seat import GPU_THREADS, HOST
+from flowserve.core.models.seat import GPU_THREADS
+from flowserve.shell.engine.dispatch import Dispatch
 from flowserve.shell.engine.gate import Gate
 from flowserve.shell.engine.lanes import Lane
 from flowserve.shell.engine.passage import Passage
-from flowserve.shell.engine.running import Ran, Result, run, run_batch
-from flowserve.shell.engine.threads import Threads
+from flowserve.shell.engine.pools import Pools
+from flowserve.shell.engine.running import Result, run
+from flowserve.shell.engine.telling import count
 
-_TICK_S = 0.05
 # After so many turns of the loop with one call each, the next calls are not kept for others of their turn,
 # but for one in a while.
 _ALONE_MAX = 8
@@ -52,19 +49,16 @@ class LoopEngine:
     """The engine of one process. Made and used on its event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings = Settings()) -> None:  # noqa: B008
-        self._loop = loop
         self._settings = settings
-        self._threads = Threads(loop, settings.threads, self._feed_starved)
-        self._pools = {HOST: self._threads}
+        self._dispatch = Dispatch(loop, self.now_ms)
+        self._pools = Pools(loop, settings.threads, settings.gpu_threads, self._dispatch.feed)
         self.tallies: dict[tuple[str, int], Tally] = {}
         """What was counted, by name and version, also of what is not in memory."""
         self.ran_ms = 0.0
         """How long `run_now` took last."""
         self._lanes = ByModel(lambda model: self._lane(model, Profile()))
-        self._waiting: dict[Call, tuple[Lane, Entry]] = {}
         self._passages: dict[Call, Passage] = {}
-        self._ticking = False
-        self.gate = Gate(loop, self._lanes, self.now_ms, self._rest)
+        self.gate = Gate(loop, self._lanes, self.now_ms, self._pools.rest)
 
     def now_ms(self) -> float:
         """Milliseconds of a clock that only goes on, for deadlines."""
@@ -112,27 +106,11 @@ class LoopEngine:
         if lane.special and (lane.answer_from_cache(call) or self._passes(lane, call)):
             return
         result = self.run_now(call.model, call.feed, call.outputs, call.rows, call.deadline_ms, looked=True)
-        if result is not None:
-            call.run_ms, call.run_rows = self.ran_ms, call.rows
-            call.done(result)
+        if result is None:
+            self._dispatch.take(lane, call)
             return
-        batcher = lane.batcher
-        key = None
-        if lane.joins:
-            key = call.outputs if lane.plain else join_key(call.feed, call.outputs)
-        now_ms = self.now_ms()
-        deadline_ms = lane.deadline_ms(call.deadline_ms, now_ms)
-        entry = Entry(call, call.rows, key, deadline_ms, lane.priority(call.priority))
-        self._waiting[call] = lane, entry
-        self._refuse(batcher.arrived(entry, now_ms))
-        if lane.joins and not batcher.running:
-            # What else arrives in this turn of the loop may go with it.
-            self._advance_soon(lane)
-        else:
-            self._advance(lane)
-        if batcher.waiting and not self._ticking:
-            self._ticking = True
-            self._loop.call_later(_TICK_S, self._tick)
+        call.run_ms, call.run_rows = self.ran_ms, call.rows
+        call.done(result)
 
     def _passes(self, lane: Lane, call: Call) -> bool:
         """Send a call through a pipeline; false where the model is none."""
@@ -147,7 +125,7 @@ class LoopEngine:
             self._passages.pop(call, None)
             ms = self.now_ms() - began_ms
             lane.tally.ran(call.rows, ms)
-            _count(lane.tally, call.rows, result, 0.0, ms)
+            count(lane.tally, call.rows, result, 0.0, ms)
             call.run_ms, call.run_rows = ms, call.rows
             call.done(result)
 
@@ -157,25 +135,18 @@ class LoopEngine:
 
     def is_crowded(self, model: Model) -> bool:
         """Whether it is worth asking the gate before a request is read to its end."""
-        return bool(self._waiting) and self._lanes.of(model).batcher.waiting > 0
+        return bool(self._dispatch.waiting) and self._lanes.of(model).batcher.waiting > 0
 
     def cancel(self, call: Call) -> None:
         """Drop a call whose client has left; see `calls.Engine`."""
         call.done = _nobody
         if (passage := self._passages.pop(call, None)) is not None:
             passage.cancel()
-        if (waiting := self._waiting.pop(call, None)) is not None:
-            lane, entry = waiting
-            lane.batcher.cancelled(entry)
-
-    def _rest(self, seconds: float) -> None:
-        """Hold the loop still while threads run models, if they do."""
-        if self.uses_threads:
-            self._threads.rest(seconds)
+        self._dispatch.drop(call)
 
     def aside(self, job: Callable[[], Any], ended: Callable[[Any], None]) -> None:
         """Run a job that is no model's, such as reading a long body, on a thread; it must not raise."""
-        self._threads.run(job, ended)
+        self._pools.run(job, ended)
 
     def tally(self, model: Model) -> Tally:
         """What was counted of a model's calls; see `calls.Engine`."""
@@ -184,9 +155,7 @@ class LoopEngine:
     @property
     def uses_threads(self) -> bool:
         """Whether a thread has work."""
-        if self._threads.busy:
-            return True
-        return len(self._pools) > 1 and any(pool.busy for pool in self._pools.values())
+        return self._pools.busy
 
     def waiting(self, model: Model) -> int:
         """How many calls wait for a model to run."""
@@ -199,22 +168,16 @@ class LoopEngine:
 
     def close(self) -> None:
         """Let the threads end after what they were given."""
-        for pool in self._pools.values():
-            pool.close()
-
-    def _pool(self, space: str) -> Threads:
-        pool = self._pools.get(space)
-        if pool is None:
-            bound = self._settings.gpu_threads
-            pool = self._pools[space] = Threads(self._loop, bound, self._feed_starved, self._threads)
-        return pool
+        self._pools.close()
 
     def _lane(self, model: Model, profile: Profile) -> Lane:
         # The tally outlives the model, which may leave memory and come again.
         tally = self.tallies.setdefault((model.name, model.version), Tally())
         # What waits for a GPU would hold the loop still meanwhile.
         inline_ms = -1.0 if model.seat.on_gpu else self._settings.inline_ms
-        return Lane(model, profile, self._settings.processors, tally, self._pool(model.seat.space), inline_ms)
+        return Lane(
+            model, profile, self._settings.processors, tally, self._pools.of(model.seat.space), inline_ms
+        )
 
     def _may_run_now(self, lane: Lane, rows: int, deadline_ms: float | None) -> bool:
         if not lane.costs.known or lane.costs.expected_ms(rows) > lane.inline_ms:
@@ -229,107 +192,6 @@ class LoopEngine:
         if lane.alone >= _ALONE_MAX + _LOOK_AGAIN:
             lane.alone = _ALONE_MAX - 1
         return True
-
-    def _advance_soon(self, lane: Lane) -> None:
-        lane.gathered += 1
-        if not lane.will_advance:
-            lane.will_advance = True
-            self._loop.call_soon(self._advance_gathered, lane)
-
-    def _advance_gathered(self, lane: Lane) -> None:
-        lane.alone = lane.alone + 1 if lane.gathered == 1 else 0
-        lane.gathered = 0
-        lane.will_advance = False
-        self._advance(lane)
-
-    def _advance(self, lane: Lane) -> None:
-        """Begin what may run."""
-        batcher = lane.batcher
-        while batcher.waiting:
-            if not lane.threads.free:
-                lane.threads.starved[lane] = None
-                return
-            now_ms = self.now_ms()
-            batch, refused = batcher.next(now_ms)
-            self._refuse(refused)
-            if batch is None:
-                if (wake_ms := batcher.wake_ms()) < math.inf:
-                    self._loop.call_later(max(0.0, wake_ms - now_ms) / 1e3, self._advance, lane)
-                return
-            calls = [entry.call for entry in batch.entries]
-            for call in calls:
-                del self._waiting[call]
-            if lane.costs.known and batch.expected_ms <= lane.inline_ms:
-                self._ended(lane, batch, run_batch(calls, lane.clock))
-            else:
-                job = functools.partial(run_batch, calls, lane.clock)
-                lane.threads.run(job, functools.partial(self._ran, lane, batch))
-
-    def _ran(self, lane: Lane, batch: Batch, ran: Ran) -> None:
-        """Hear that a thread has run a batch. The next one begins before answers are written."""
-        lane.batcher.ended(batch, self.now_ms())
-        self._learn(lane, batch, ran)
-        self._advance(lane)
-        _tell_all(lane.tally, batch, ran)
-
-    def _feed_starved(self, threads: Threads) -> None:
-        while threads.starved and threads.free:
-            lane = next(iter(threads.starved))
-            del threads.starved[lane]
-            self._advance(lane)
-
-    def _ended(self, lane: Lane, batch: Batch, ran: Ran) -> None:
-        lane.batcher.ended(batch, self.now_ms())
-        self._learn(lane, batch, ran)
-        _tell_all(lane.tally, batch, ran)
-
-    def _learn(self, lane: Lane, batch: Batch, ran: Ran) -> None:
-        if ran.joined:
-            lane.costs.observe(batch.rows, ran.ms)
-            lane.tally.ran(batch.rows, ran.ms)
-        else:
-            ms = ran.ms / len(batch.entries)
-            lane.costs.observe(batch.entries[0].rows, ms)
-            for entry in batch.entries:
-                lane.tally.ran(entry.rows, ms)
-        if ran.apart:
-            lane.joins = False
-            policy = msgspec.structs.replace(lane.batcher.policy, rows_max=0, preferred_rows=0)
-            lane.batcher.policy = policy
-
-    def _refuse(self, refusals: list[Refusal]) -> None:
-        for refusal in refusals:
-            call = refusal.entry.call
-            self._waiting.pop(call, None)
-            waited_ms = max(0.0, self.now_ms() - refusal.entry.arrived_ms)
-            self._lanes.of(call.model).tally.failure(waited_ms)
-            call.done(explained(call.model.name, refusal))
-
-    def _tick(self) -> None:
-        """Refuse what has waited beyond its deadline."""
-        now_ms = self.now_ms()
-        lanes = {id(lane): lane for lane, _ in self._waiting.values()}
-        for lane in lanes.values():
-            self._refuse(lane.batcher.expired(now_ms))
-        self._ticking = bool(self._waiting)
-        if self._ticking:
-            self._loop.call_later(_TICK_S, self._tick)
-
-
-def _tell_all(tally: Tally, batch: Batch, ran: Ran) -> None:
-    for entry, result in zip(batch.entries, ran.results, strict=True):
-        call, queue_ms = entry.call, batch.began_ms - entry.arrived_ms
-        _count(tally, entry.rows, result, queue_ms, ran.ms)
-        call.queue_ms, call.run_ms = queue_ms, ran.ms
-        call.run_rows = batch.rows if ran.joined else entry.rows
-        call.done(result)
-
-
-def _count(tally: Tally, rows: int, result: Result, queue_ms: float, ms: float) -> None:
-    if isinstance(result, Refused):
-        tally.failure(queue_ms + ms)
-    else:
-        tally.success(rows, queue_ms, ms, time())
 
 
 def _nobody(result: object) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import os
+import select
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -40,7 +43,7 @@ class Threads:
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
         # The loop does not know of these yet.
         self._unheard: SimpleQueue[_End] = beside._unheard if beside is not None else SimpleQueue()
-        self._resting = False
+        self._rest: _Rest = beside._rest if beside is not None else _Rest()
 
     @property
     def free(self) -> int:
@@ -63,14 +66,8 @@ class Threads:
 
     def rest(self, seconds: float) -> None:
         """Hold the loop still until a job ends, at most so long: meanwhile nothing interrupts them."""
-        self._resting = True
-        try:
-            _end(*self._unheard.get(timeout=seconds))
-        except Empty:
-            pass
-        finally:
-            self._resting = False
-        self._hear()  # what has ended just then has told nobody
+        self._rest.until(seconds, self._unheard.empty)
+        self._hear()
 
     def close(self) -> None:
         """Let every thread end after what it was given."""
@@ -83,7 +80,7 @@ class Threads:
             job, ended = work
             result = job()
             self._unheard.put((self, ended, result))
-            if not self._resting:
+            if not self._rest.interrupt():
                 with contextlib.suppress(RuntimeError):  # the loop is closed: the server ended in a hurry
                     self._loop.call_soon_threadsafe(self._hear)
             del work, job, ended, result  # else kept until the next one comes
@@ -92,6 +89,38 @@ class Threads:
         with contextlib.suppress(Empty):  # who was told first has heard all
             while True:
                 _end(*self._unheard.get_nowait())
+
+
+class _Rest:
+    """Of the loop: until a thread interrupts it.
+
+    Not by a lock, which is given while holding Python's own: the loop would be woken only to wait for that.
+    """
+
+    def __init__(self) -> None:
+        self._resting = False
+        self._interrupted = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._interrupted, select.POLLIN)
+
+    def __del__(self) -> None:
+        os.close(self._interrupted)
+
+    def until(self, seconds: float, wanted: Callable[[], bool]) -> None:
+        """Rest for so long at most, and not at all unless it is `wanted` when threads can interrupt it."""
+        self._resting = True
+        try:
+            if wanted() and self._poll.poll(math.ceil(seconds * 1e3)):
+                os.eventfd_read(self._interrupted)
+        finally:
+            self._resting = False
+
+    def interrupt(self) -> bool:
+        """End the rest; false where there is none."""
+        if not self._resting:
+            return False
+        os.eventfd_write(self._interrupted, 1)
+        return True
 
 
 def _end(of: Threads, ended: Callable[[Any], None], result: Any) -> None:

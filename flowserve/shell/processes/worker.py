@@ -23,6 +23,7 @@ from flowserve.core.catalog.table import Table
 from flowserve.core.observe.measures import ProcessMeasure
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.engine.engine import Settings as EngineSettings
+from flowserve.shell.engine.promptness import step_forward
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.processes import generation
@@ -60,6 +61,7 @@ def main() -> None:
     """Entry point."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
+    step_forward()
     channel, word, *listeners = map(int, sys.argv[1:])
     worker = Worker(generation.attach(word), *(socket.socket(fileno=number) for number in listeners))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

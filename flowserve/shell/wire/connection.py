@@ -10,67 +10,39 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import cast
 
 from flowserve.core.wire.answers import Answer, failure
 from flowserve.core.wire.heads import Received, answer_head
-from flowserve.shell.wire import incoming
 from flowserve.shell.wire.connections import is_local, peer_of
+from flowserve.shell.wire.host import Host
 from flowserve.shell.wire.incoming import Incoming
 
 # Up to this size, copying head and body into one packet costs less than writing twice.
 _JOINED_BYTES_MAX = 64 * 2**10
 
 
-class AnswerObserver(Protocol):
-    """Hears of every answer. Runs on the loop, and waits for nothing."""
-
-    def answered(self, received: Received | None, answer: Answer, peer: object) -> None:
-        """Hear of an answer; of what was no request there is nothing."""
-
-
-class Standing(Protocol):
-    """Refusals that may be told again."""
-
-    @property
-    def standing(self) -> Mapping[Any, Any]:
-        """What was told; empty most of the time."""
-
-    def again(self, received: Received) -> bytes | None:
-        """Return what a request is told that is like one of those; None where somebody has to look."""
-
-
-class Host(incoming.Host, Protocol):
-    """What a connection needs of its server."""
-
-    answers: dict[int, int]
-    """How many answers were given, by status."""
-    observer: AnswerObserver | None
-
-    @property
-    def refusals(self) -> Standing:
-        """What requests were told of late that the engine refused."""
-
-    @property
-    def draining(self) -> bool:
-        """Whether the server is about to end."""
-
-    def opened(self, connection: Connection) -> bool:
-        """Take note of a connection; false when there are too many."""
-
-    def closed(self, connection: Connection) -> None:
-        """Forget a connection."""
-
-    def settled(self) -> None:
-        """Hear that a connection has nothing to do any more."""
-
-    def answer(self, received: Received, connection: Connection) -> Answer | None:
-        """Answer now, or return None and call `connection.answered` later."""
-
-
 class Connection(asyncio.Protocol):
     """Bytes in, bytes out. All methods run on the event loop."""
+
+    # Each of hundreds that are refused brings its own memory into a cache that models need.
+    __slots__ = (
+        "_again",
+        "_at_rest",
+        "_ended",
+        "_gone",
+        "_host",
+        "_incoming",
+        "_limits",
+        "_now",
+        "_paused",
+        "_peer",
+        "_queue",
+        "_running",
+        "_transport",
+        "_unsent_bytes",
+        "_writable",
+    )
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -79,6 +51,8 @@ class Connection(asyncio.Protocol):
         self._incoming = Incoming(host, self._now, self._take, self._go_on)
         self._queue: deque[Received | Answer] = deque()
         self._running: Received | None = None  # the request that the server is answering
+        self._at_rest = False  # nothing is on its way: what comes begins a request, which may be answered
+        self._again = False  # since it came to rest it was refused what others had been refused
         self._gone = False
         self._ended = False  # the client has closed its side
         self._writable = True
@@ -105,6 +79,10 @@ class Connection(asyncio.Protocol):
         """Act on a deadline that has passed."""
         incoming = self._incoming
         if now < incoming.deadline:
+            return
+        if self._at_rest and self._again:
+            self._again = False
+            incoming.deadline = now + self._limits.idle_s
             return
         unsent, self._unsent_bytes = self._unsent_bytes, self._transport.get_write_buffer_size()
         if not self._writable and self._unsent_bytes < unsent:
@@ -142,37 +120,48 @@ class Connection(asyncio.Protocol):
             self._told(answer, None)
             self._transport.write(answer_head(answer, "close") + answer.body)
             self._transport.close()  # no lingering: it would hold what there is too much of
+            return
+        self._at_rest = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything; the answer to a running request will be dropped."""
         self._gone = True
+        self._at_rest = False
         self._queue.clear()
         self._incoming.end()
         self._host.closed(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and answer the requests that are complete."""
-        incoming, host = self._incoming, self._host
-        # What is refused by its head goes the usual way, which closes the connection.
-        if self._writable and not (incoming.reading or incoming.deaf or self._running or self._queue):
+        if self._at_rest:
+            host = self._host
             received = host.heads.find(data)
+            # What is refused by its head goes the usual way, which closes the connection.
             if received is not None and host.admits(received):
-                if not (host.refusals.standing and self._refuse_again(received)):
-                    self._answer(received)
-                    if self._running is None:
-                        self._rest()
+                if host.refusals.standing and not host.draining:
+                    told = host.refusals.again(received)
+                    if told is not None:
+                        self._transport.write(told)
+                        self._again = True
+                        return
+                self._at_rest = False
+                self._answer(received)
+                if self._running is None:
+                    self._rest()
                 return
-        incoming.feed(data)
+            self._at_rest = False
+        self._incoming.feed(data)
         self._advance()
 
     def eof_received(self) -> bool:
         """Keep a half-closed connection as long as there is something to answer."""
         self._ended = True
+        self._at_rest = False
         return bool(self._running or self._queue)
 
     def pause_writing(self) -> None:
         """The client does not read: answer no more requests until it does."""
-        self._writable = False
+        self._writable = self._at_rest = False
         self._unsent_bytes = self._transport.get_write_buffer_size()
         self._incoming.deadline = self._now() + self._limits.write_s
 
@@ -192,17 +181,6 @@ class Connection(asyncio.Protocol):
         # Answers stand in order: with others due first, the client sends its body unasked after a while.
         if not (self._running or self._queue):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _refuse_again(self, received: Received) -> bool:
-        """Tell what one like it was told just now, if that still stands."""
-        if self._ended or self._host.draining:
-            return False
-        told = self._host.refusals.again(received)
-        if told is None:
-            return False
-        self._transport.write(told)
-        self._incoming.deadline = self._now() + self._limits.idle_s
-        return True
 
     # Deciding what is next
 
@@ -252,6 +230,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         else:
             self._incoming.deadline = self._now() + self._limits.idle_s
+            self._at_rest, self._again = True, False
         self._host.settled()
 
     # Writing
@@ -296,5 +275,6 @@ class Connection(asyncio.Protocol):
 
     def _stop(self) -> None:
         self._queue.clear()
+        self._at_rest = False
         self._incoming.deaf = True
         self._incoming.release()

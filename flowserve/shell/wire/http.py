@@ -33,9 +33,10 @@ from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
 from flowserve.shell.observe.observer import Observer
 from flowserve.shell.rollout.trials import Trials
-from flowserve.shell.wire.connection import AnswerObserver, Connection
+from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.connections import Connections
 from flowserve.shell.wire.extensions import Extensions
+from flowserve.shell.wire.host import AnswerObserver
 from flowserve.shell.wire.http_inference import HttpInference
 from flowserve.shell.wire.lookout import Lookout
 from flowserve.shell.wire.observing import HttpObserver

@@ -36,6 +36,27 @@ class Host(Protocol):
 class Incoming:
     """Bytes in; requests out, and at most one refusal, which is the last that comes."""
 
+    __slots__ = (
+        "_begun",
+        "_body_bytes",
+        "_chunks",
+        "_go_on",
+        "_head_bytes",
+        "_head_done",
+        "_host",
+        "_last",
+        "_limits",
+        "_now",
+        "_parser",
+        "_take",
+        "_upgrading",
+        "_withheld_bytes",
+        "deadline",
+        "deaf",
+        "held_bytes",
+        "reading",
+    )
+
     def __init__(
         self,
         host: Host,

@@ -110,7 +110,7 @@ def test_who_would_come_too_late_is_refused_at_once_and_told_when_to_come():
     taken = filled(batcher(), "a", "b", "c")
     (refusal,) = taken.arrived(Entry("d", deadline_ms=40), 0)
     assert (refusal.reason, refusal.retry_after_ms) == (Reason.BUSY, 33)
-    assert taken.arrived(Entry("e", deadline_ms=60), 0) == []  # 1.3 times 33 + 11
+    assert taken.arrived(Entry("e", deadline_ms=62), 0) == []  # 1.4 times 33 + 11
 
 
 def test_an_idle_model_takes_a_deadline_that_seems_too_short():
@@ -125,7 +125,7 @@ def test_who_asks_for_no_deadline_waits_within_bounds():
 
 
 def test_a_deadline_that_passes_while_waiting():
-    taken = filled(batcher(), "a", Entry("b", deadline_ms=30), "c")
+    taken = filled(batcher(), "a", Entry("b", deadline_ms=31), "c")
     first, _ = taken.next(0)
     taken.ended(first, 100)
     batch, refused = taken.next(100)
@@ -134,16 +134,16 @@ def test_a_deadline_that_passes_while_waiting():
 
 
 def test_what_would_end_too_late_makes_way_but_for_the_last():
-    entries = [Entry(name, deadline_ms=44) for name in "abc"]
+    entries = [Entry(name, deadline_ms=47) for name in "abc"]
     taken = filled(batcher(), *entries)
-    batch, refused = taken.next(35)
+    batch, refused = taken.next(37)
     assert [refusal.entry.call for refusal in refused] == ["a", "b"]
     assert names(batch) == ["c"]
 
 
 def test_deadlines_that_pass_while_nothing_ends():
-    taken = filled(batcher(), "a", Entry("b", deadline_ms=30), "c")
-    assert [refusal.entry.call for refusal in taken.expired(30)] == ["b"]
+    taken = filled(batcher(), "a", Entry("b", deadline_ms=31), "c")
+    assert [refusal.entry.call for refusal in taken.expired(31)] == ["b"]
     assert [entry.call for entry in taken] == ["a", "c"]
 
 

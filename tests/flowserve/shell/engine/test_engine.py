@@ -374,7 +374,7 @@ async def test_a_request_that_says_nothing_has_the_model_s_deadline_and_priority
     await asyncio.gather(late, later)
     assert {told(one).diagnostics[0].code for one in (late, later)} == {"FS222"}
     waiting = [asked(engine, model, 1, **named)[0] for named in ({}, {"priority": 0})]
-    assert [engine._waiting[call][1].priority for call in waiting] == [2, 0]
+    assert [engine._dispatch.waiting[call][1].priority for call in waiting] == [2, 0]
     gate.set()
     await first
 
@@ -419,16 +419,4 @@ async def test_models_of_a_gpu_wait_for_its_threads_and_no_others():
     await asyncio.gather(*futures)
     assert not engine.uses_threads
     assert len({thread for run in waiting for thread in run.threads}) == 4
-    engine.close()
-
-
-@on_loop
-async def test_a_loop_that_rests_hears_of_what_a_gpu_has_done():
-    """Else it would find out as late as it looks for requests, while it refuses many."""
-    gate = threading.Event()
-    engine, _ = made(Watched())
-    _, future = asked(engine, on_gpu(engine, Watched(lambda x: gate.wait(20)), batching="off"), 1)
-    threading.Timer(0.01, gate.set).start()
-    engine._threads.rest(20)
-    assert told(future) == [2.0]
     engine.close()

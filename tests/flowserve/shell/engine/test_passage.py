@@ -194,7 +194,7 @@ async def test_deadlines_and_priorities_are_those_of_the_request():
     p = pipeline(text, first, timeout_ms=30, priority=2)
     begun = asked(engine, first, 1, outputs=("y",))[1]
     call, late = asked(engine, p, 1, outputs=("y",))
-    (step,) = engine._waiting
+    (step,) = engine._dispatch.waiting
     assert (step.priority, step.deadline_ms) == (1, call.deadline_ms)
     await late
     assert isinstance(told(late), Overloaded)

@@ -1,12 +1,10 @@
 """The pool of threads, and how the loop rests while they work."""
 
 import asyncio
-import os
 import threading
 
 from loops import on_loop
 
-from flowserve.shell.engine.promptness import step_back
 from flowserve.shell.engine.threads import Threads
 
 
@@ -51,18 +49,3 @@ async def test_no_end_is_missed_between_resting_and_not():
         await asyncio.sleep(0)
     await asyncio.wait_for(done, 20)
     threads.close()
-
-
-def test_a_thread_that_steps_back_does_so_alone():
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    found = []
-
-    def run():
-        step_back()
-        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(20)
-    assert found == [min(19, before + 5)]
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
