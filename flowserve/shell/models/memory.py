@@ -38,6 +38,8 @@ from flowserve.shell.models.weights import Size
 
 _libc = ctypes.CDLL(None)
 _MB = 2**20
+# A model that seems to take more than its files by this is looked at once more: that takes some milliseconds.
+_SLACK_BYTES = 4 * _MB
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # By the first word of a space, the setting that bounds it.
 _SETTINGS = {HOST: "memory_mb", "gpu": "gpu_memory_mb"}
@@ -113,7 +115,8 @@ class Memory:
                 return outcome
         key, seat = version.key, self._seat(version.key, self._free())
         try:
-            self._make_room(key, version.tier, self._expected(key, seat))
+            expected = self._expected(key, seat)
+            self._make_room(key, version.tier, expected)
             if seat.on_gpu:
                 self._seats.begin(seat.space)
             before = _resident_bytes()
@@ -121,8 +124,8 @@ class Memory:
             model = self._load(version, seat)
             version.load_ms += (self._now_s() - began_s) * 1e3
             version.loads += 1
-            bytes_of = self._measure(key, model, _resident_bytes() - before)
-            if model.seat.on_gpu and model.seat.bytes > seat.bytes:  # than there was room made for
+            bytes_of = self._measure(key, model, before)
+            if any(size > expected.get(space, 0) for space, size in bytes_of.items()):
                 self._make_room(key, version.tier, bytes_of)
         except Refused as refused:
             return Refused(*refused.diagnostics)  # without the frames, which would keep the session
@@ -218,11 +221,15 @@ class Memory:
             host = by_files.private + by_files.shared
         return {HOST: host, seat.space: seat.bytes} if seat.on_gpu else {HOST: host}
 
-    def _measure(self, key: Key, model: Model, grown: int) -> Amounts:
-        """Note what a version that was just loaded takes, of which `grown` can be seen on the host."""
+    def _measure(self, key: Key, model: Model, before: int) -> Amounts:
+        """Note what a version that was just loaded takes; of the host's memory there was so much `before`."""
         by_files, seat = self._size(key), model.seat
         # Freed memory may be used again, and then nothing has grown. What is on a GPU need not be here.
         least = 0 if seat.on_gpu else by_files.private
+        grown = _resident_bytes() - before
+        if grown > least + _SLACK_BYTES:
+            self.trim()  # what warming up took and freed is not the model's
+            grown = _resident_bytes() - before
         self._measured[key] = _Measured(max(grown, least) + by_files.shared, seat)
         return self._expected(key, seat)
 

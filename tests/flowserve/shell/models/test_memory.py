@@ -88,6 +88,42 @@ def test_a_model_without_room_is_refused_and_nothing_goes(clock):
     assert not isinstance(store.load(version("also pinned", tier=1)), Refused)  # whatever the budget says
 
 
+class Heap:
+    """The process's memory: what models took, and what was freed and not given back yet."""
+
+    def __init__(self, monkeypatch, store, model_mb, freed_mb):
+        self.kept_mb = self.freed_mb = 0
+        monkeypatch.setattr(memory_module, "_resident_bytes", lambda: (self.kept_mb + self.freed_mb) * MB)
+        monkeypatch.setattr(store, "trim", self.trim)
+        load = store._load
+
+        def loading(version, seat):
+            self.kept_mb += model_mb
+            self.freed_mb += freed_mb
+            return load(version, seat)
+
+        monkeypatch.setattr(store, "_load", loading)
+
+    def trim(self):
+        self.freed_mb = 0
+
+
+def test_what_takes_more_than_its_files_say_makes_room_once_it_is_measured(clock, monkeypatch):
+    store = memory(clock, limit_mb=40)
+    Heap(monkeypatch, store, model_mb=18, freed_mb=0)
+    for clock.now_s, name in enumerate("abc"):
+        store.load(version(name))
+    assert names(store) == ["b", "c"], "three by their files, two by what they take"
+
+
+def test_what_warming_up_took_and_freed_is_not_the_models(clock, monkeypatch):
+    store = memory(clock, limit_mb=40)
+    Heap(monkeypatch, store, model_mb=10, freed_mb=30)
+    for clock.now_s, name in enumerate("abcd"):
+        store.load(version(name))
+    assert names(store) == ["a", "b", "c", "d"]
+
+
 def test_what_did_not_load_is_not_kept_by_its_refusal(clock):
     class Session:
         pass
