@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, Self
 
 import msgspec
 
@@ -70,6 +70,11 @@ class Refused(Exception):
     def __init__(self, *diagnostics: Diagnostic) -> None:
         self.diagnostics = diagnostics
         super().__init__("; ".join(f"[{d.code}] {d.message}" for d in diagnostics))
+
+    def bare(self) -> Self:
+        """Forget where it was raised, and return it: those frames would keep alive what they hold."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
 
 def refuse(

@@ -33,7 +33,7 @@ def run(model: Model, feed: dict[str, Array], outputs: tuple[str, ...]) -> Resul
     try:
         return model.run(feed, outputs)
     except Refused as refused:
-        return Refused(*refused.diagnostics)  # without the frames, which would keep the model's session
+        return refused.bare()  # its frames would keep the session
     except Exception:
         _log.exception("a request to model %s, version %s, failed", model.name, model.version)
         return Refused(Diagnostic("FS210", "the server failed while answering; its log has the reason"))

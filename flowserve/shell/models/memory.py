@@ -128,7 +128,7 @@ class Memory:
             if any(size > expected.get(space, 0) for space, size in bytes_of.items()):
                 self._make_room(key, version.tier, bytes_of)
         except Refused as refused:
-            return Refused(*refused.diagnostics)  # without the frames, which would keep the session
+            return refused.bare()  # its frames would keep the session
         holds = tuple(member.key for member in members)
         self._residents[version] = Resident(key, version.tier, bytes_of, self._now_s(), holds)
         self._taken.update(bytes_of)

@@ -2,7 +2,9 @@
 
 # ruff: noqa: E501
 
+import gc
 import re
+import weakref
 
 import pytest
 
@@ -83,6 +85,27 @@ def test_order_is_by_place_and_each_comes_once():
 def test_a_refusal_says_what_in_its_text():
     with pytest.raises(Refused, match=re.escape("[FC101] it is wrong")):
         refuse("FC101", "it is wrong", Place("a.py"))
+
+
+def test_a_bare_refusal_keeps_nothing_alive_that_was_there_when_it_was_raised():
+    class Session:
+        """What one would like to be rid of."""
+
+    def failing():
+        session = Session()
+        gone = weakref.ref(session)
+        try:
+            raise ValueError(session)
+        except ValueError:
+            try:
+                refuse("FC101", "it is wrong")
+            except Refused as refused:
+                return refused.bare(), gone
+
+    refused, gone = failing()
+    gc.collect()
+    assert gone() is None
+    assert str(refused) == "[FC101] it is wrong"
 
 
 def test_refusals_are_printed_in_order_with_an_empty_line_between(capsys):

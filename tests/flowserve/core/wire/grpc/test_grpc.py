@@ -89,7 +89,10 @@ def test_no_elements():
         ({"FP64": (1, b"")}, '[FS203] `inputs[0].name` must be one of `fp32`, `int8`, got "fp64"'),
         ({"FP32": (1, None)}, "[FS206] `inputs[0].contents.fp32_contents` must have 1 elements, got 0"),
         ({"FP32": (1, b"123")}, "[FS206] `raw_input_contents[0]` must have 4 bytes (1 of FP32), got 3"),
-        ({"FP32": (-1, b"")}, "[FS205] `inputs[0].shape` must be [-1] for input `fp32`, got [-1]"),
+        (
+            {"FP32": (-1, b"")},
+            "[FS205] `inputs[0].shape` must be [-1] for input `fp32`, with sizes from 0 for -1, got [-1]",
+        ),
         ({"FP32": (1, b"1234")}, "[FS203] `inputs` must have `fp32`, `int8`, but `int8` is missing"),
         (
             {"FP32": (1, ("fp64_contents", [1]))},
