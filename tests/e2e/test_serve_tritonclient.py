@@ -429,8 +429,7 @@ def test_models_lists_what_is_on_disk(tmp_path):
     assert json.loads(done.stdout) == [{"name": "iris", "versions": [1], "labels": {"probabilities": LABELS}}]
 
 
-def test_start_reports_every_model_that_does_not_load(tmp_path):
-    publish(tmp_path, "good", iris())
+def test_start_refuses_when_no_model_loads_and_says_why_of_each(tmp_path):
     for name, content in (("cut", iris()[:50]), ("text", b"hello"), ("outside", external("../../secret"))):
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "1" / "model.onnx").write_bytes(content)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import tritonclient.grpc as grpc
 from onnx import TensorProto, helper
 from running import FLOWSERVE, PATIENCE_S, scaling, serving, until
 
@@ -82,6 +83,61 @@ def test_a_version_that_is_broken_takes_no_traffic_and_says_why(models, tmp_path
             assert server.predict() == 1.0, title
         assert server.status()["restarts"] == 0
         assert server.end() == 0
+
+
+def test_a_server_starts_with_what_loads_and_tells_of_the_rest(models, tmp_path):
+    """A deployment that failed, and then a restart: the same as in a server that runs on."""
+    for version, content in ((2, with_unknown_operator()), (3, scaling(3)), (4, b"no model")):
+        put(models, version, content)
+    (models / "m" / "aliases.json").write_text('{"production": 4, "stable": 1, "gone": 9}')
+    publish(models, "n", scaling(5))
+    (models / "n" / "1" / "model.onnx").write_bytes(scaling(5)[:40])
+    publish(models, "o", scaling(6))
+    (models / "o" / "aliases.json").write_text("{")
+    (models / "both" / "1").mkdir(parents=True)
+    (models / "both" / "1" / "pipeline.toml").write_text(PIPELINE)
+    with serving(tmp_path, "--grpc", "127.0.0.1:0") as server:
+        said = server.said()
+        for version in (2, 4):
+            assert f"warning[FS103]: version {version} of model `m` does not load" in said
+        assert "warning[FS103]: version 1 of model `n` does not load" in said
+        assert "warning[FS102]: `aliases.json` must be" in said
+        assert "`both`" not in said
+        assert "`flowserve load NAME` tries again" in said
+        events = "\n".join(server.status()["events"])
+        assert all(f"not served: version {v} of model `m` does not load" in events for v in (2, 4))
+        assert "`m@gone` names version 9, which the repository has not" in events
+
+        assert server.predict() == server.predict("both") == 3.0  # the newest that loads
+        assert server.predict("m@stable") == 1.0
+        assert "[FS103] `m@production` names version 4, which does not serve" in server.predict("m@production")
+        assert "[FS103] version 2 of model `m`" in server.predict("m/versions/2")
+        assert "[FS103] no version of model `n` serves" in server.predict("n")
+        ready = {path: server.ask("GET", f"/v2/models/{path}/ready")[0] for path in READY}
+        assert ready == READY
+        assert server.ask("GET", "/v2/health/ready")[0] == 200
+        with grpc.InferenceServerClient(server.grpc) as client:
+            assert not client.is_model_ready("n")
+            assert client.is_model_ready("m")
+
+        (models / "m" / "4" / "model.onnx").write_bytes(scaling(4))
+        (models / "n" / "1" / "model.onnx").write_bytes(scaling(5))
+        assert server.command("load", "m@4").returncode == server.command("load", "n").returncode == 0
+        assert server.predict("m@production") == server.predict() == server.predict("both") == 4.0
+        assert server.predict("n") == 5.0
+        assert server.end() == 0
+
+
+READY = {"m": 200, "m@production": 503, "m/versions/2": 503, "m/versions/9": 404, "n": 503, "o": 404}
+PIPELINE = """
+inputs = ["x"]
+outputs = ["y"]
+
+[[step]]
+model = "m"
+inputs = { x = "x" }
+outputs = { y = "y" }
+"""
 
 
 def test_what_is_taken_away_while_it_serves_leaves_and_the_rest_stays(models, tmp_path):

@@ -27,7 +27,8 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Named(msgspec.Struct, frozen=True):
-    """A model: its versions, aliases to versions that serve, and rollouts of aliases."""
+    """A model: its versions, aliases, and rollouts of aliases. An alias names a version that serves, or one
+    that failed where no other could keep it."""
 
     versions: dict[int, Entry] = {}
     aliases: dict[str, int] = {}
@@ -52,6 +53,15 @@ class Catalog(msgspec.Struct, frozen=True):
     def aliases(self) -> dict[str, dict[str, int]]:
         """The aliases of every model that has some."""
         return {name: dict(named.aliases) for name, named in sorted(self.models.items()) if named.aliases}
+
+    def failed(self) -> dict[str, dict[int, str]]:
+        """Why versions do not serve that should, of every model that has some."""
+        found: dict[str, dict[int, str]] = {}
+        for name, named in sorted(self.models.items()):
+            for number, entry in sorted(named.versions.items()):
+                if entry.state == "failed":
+                    found.setdefault(name, {})[number] = entry.reason
+        return found
 
     def rollouts(self) -> dict[str, dict[str, Rollout]]:
         """The rollouts of every model that has some, by alias."""

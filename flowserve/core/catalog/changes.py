@@ -39,6 +39,8 @@ def changes(before: Catalog, settled: Settled, reason: str = "") -> list[str]:
             number, to = old_aliases.get(alias, 0), new_aliases.get(alias, 0)
             if number != to:
                 names = f"names version {to}" if to else "names nothing"
+                if to and not after.models[name].versions[to].serving:
+                    names += ", which does not serve"
                 told.append(f"`{name}@{alias}` {names}" + (f", before {number}" if number else ""))
     told += rollout_changes(before, settled, reason)
     told += [f"not served: {reason}" for _, reason in sorted(settled.failed.items())]

@@ -143,7 +143,7 @@ def _refreshed(
             versions[number] = Entry("loading", stamp, needs=needs.get(number, ()))
         elif not stamp:
             # What an alias names goes on from memory: to lose it would take production down for a `rm`.
-            kept = number in named.aliases.values()
+            kept = entry.serving and number in named.aliases.values()
             versions[number] = (
                 msgspec.structs.replace(entry, state="ready", stamp="", reason="its files are gone")
                 if kept

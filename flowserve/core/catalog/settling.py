@@ -28,7 +28,7 @@ class Settled(msgspec.Struct, frozen=True):
 def settle(proposal: Proposal, failed: Mapping[Key, str]) -> Settled:
     """Say what the catalog is once everything was loaded, but for what `failed`.
 
-    The generation grows when other versions or aliases serve than before.
+    The generation grows when anything is answered otherwise than before.
     """
     assert set(failed) <= {*proposal.load, *proposal.prove}
     done = not (proposal.whole and failed)
@@ -40,7 +40,8 @@ def settle(proposal: Proposal, failed: Mapping[Key, str]) -> Settled:
     }
     models, broken = kept(models, before)
     catalog = Catalog({name: named for name, named in models.items() if named.versions})
-    same = all(of(catalog) == of(before) for of in (Catalog.serving, Catalog.aliases, Catalog.rollouts))
+    parts = (Catalog.serving, Catalog.aliases, Catalog.rollouts, Catalog.failed)
+    same = all(of(catalog) == of(before) for of in parts)
     generation = before.generation + (not same)
     return Settled(msgspec.structs.replace(catalog, generation=generation), done, dict(failed), broken)
 
@@ -57,6 +58,9 @@ def _settled(name: str, named: Named, aliases_before: Mapping[str, int], failed:
             if target in versions and versions[target].serving:
                 aliases[alias] = target
                 break
+        else:  # but keeps it where it has it: who asks for it is to hear why, and not to get another version
+            if number in versions and versions[number].state == "failed":
+                aliases[alias] = number
     return Named(versions, aliases, named.rollouts)
 
 

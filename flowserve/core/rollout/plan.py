@@ -111,6 +111,9 @@ def begun(
     if stable is None:
         hint = f"`flowserve alias {name} {alias} VERSION` makes it"
         refuse("FS280", f"model `{name}` has no alias `{alias}` that could be moved step by step", hint=hint)
+    if not stable.stamp:
+        hint = f"`flowserve alias {name} {alias} VERSION` moves it at once"
+        refuse("FS280", f"`{name}@{alias}` names version {stable.version}, which does not serve", hint=hint)
     if stable.version == candidate.version:
         refuse("FS280", f"`{name}@{alias}` names version {candidate.version} already")
     stamps = (stable.stamp, candidate.stamp)

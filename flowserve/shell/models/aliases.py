@@ -32,9 +32,9 @@ def write_aliases(folder: Path, aliases: Mapping[str, int]) -> None:
     replace(folder / ALIASES_FILE, f"{text}\n")
 
 
-def read_rollouts(folder: ModelFolder) -> dict[str, Rollout]:
+def read_rollouts(folder: Path) -> dict[str, Rollout]:
     """Return the rollouts that an earlier server has left, by alias. Raises `Refused` FS102."""
-    file = folder.path / ROLLOUTS_FILE
+    file = folder / ROLLOUTS_FILE
     if not file.is_file():
         return {}
     try:

@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from time import thread_time
+from time import thread_time, time_ns
 
 from flowc.plan.diagnostics import Diagnostic, Refused
 from flowserve.core.catalog.operations import Refresh
 from flowserve.shell.models.aliases import read_aliases
-from flowserve.shell.models.repository import ModelFolder, look_at, stamps
+from flowserve.shell.models.repository import look_at, stamps
 
 _Fingerprint = tuple[int, ...]
-# What had changed so shortly before a scan may have changed during it: clocks of file systems differ.
+# What had changed so shortly before it was read may have changed meanwhile: clocks of file systems differ.
 _UNSETTLED_NS = 60 * 10**9
 
 
 class Watch:
     """What was seen of a repository. A model is read again when its folder or one of a version changed."""
 
-    def __init__(self, repository: Path, seen: Iterable[ModelFolder] = (), seen_ns: int = 0) -> None:
-        """`seen` is what was found by a scan that began at `seen_ns`, since 1970."""
+    def __init__(self, repository: Path, now_ns: Callable[[], int] = time_ns) -> None:
+        """`now_ns` is the clock of file systems, since 1970."""
         self._repository = repository
-        self._settled_ns = seen_ns - _UNSETTLED_NS
+        self._now_ns = now_ns
         self._seen: dict[str, _Fingerprint] = {}
         self.cpu_s = 0.0
         """What the last look took. Not how long it was: others may have had the processor meanwhile."""
-        self._folders: dict[str, tuple[int, ...]] = {folder.name: folder.versions for folder in seen}
+        self._folders: dict[str, tuple[int, ...]] = {}
 
     def look(self, name: str = "") -> tuple[Refresh | None, list[Diagnostic]]:
         """Return what has changed since the last look, None for nothing, and what is wrong with folders.
 
-        A model whose folder is wrong stays as it was, and is told of once. With a name, that model is read
-        whether it has changed or not.
+        The first look finds all that there is. A model whose folder is wrong stays as it was, and is told of
+        once. With a name, that model is read whether it has changed or not.
         """
-        began_s = thread_time()
+        began_s, settled_ns = thread_time(), self._now_ns() - _UNSETTLED_NS
         found: dict[str, dict[int, str]] = {}
         aliases: dict[str, dict[str, int]] = {}
         needs: dict[str, dict[int, tuple[str, ...]]] = {}
@@ -52,7 +52,10 @@ class Watch:
                 named = read_aliases(folder)
                 found[changed] = stamps(folder)
                 needs[changed] = folder.needs
-                self._folders[changed] = folder.versions
+                if self._folders.get(changed) != folder.versions:
+                    self._folders[changed] = folder.versions
+                    if max(fingerprint := self._fingerprint(changed), default=settled_ns) < settled_ns:
+                        self._seen[changed] = fingerprint  # that of new versions, too: it is what was read
                 if named is not None:
                     aliases[changed] = named
             except Refused as refused:
@@ -76,10 +79,8 @@ class Watch:
         for name in names:
             fingerprint = self._fingerprint(name)
             if fingerprint and self._seen.get(name) != fingerprint:
-                as_scanned = name not in self._seen and name in self._folders
                 self._seen[name] = fingerprint
-                if not as_scanned or max(fingerprint) >= self._settled_ns:
-                    changed.append(name)
+                changed.append(name)
         return changed
 
     def _fingerprint(self, name: str) -> _Fingerprint:

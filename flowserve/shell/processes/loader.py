@@ -86,7 +86,7 @@ class Loader:
         versions = [self._versions[key] for key in prepare.versions]
         pipelines = [key for key in new if is_bound(key.stamp)]
         if pipelines:
-            table = Table(versions, prepare.aliases)
+            table = Table(versions, prepare.aliases, failed=prepare.failed)
             await self._loop.run_in_executor(self._threads, self._bind, pipelines, table)
         # At once, also what is loaded when it is asked for: what asks for a GPU in vain never comes.
         failed = {self._versions[key]: refused for key in new if (refused := self._seats.refusal(key))}
@@ -95,7 +95,8 @@ class Loader:
         while to_load:
             await self._loop.run_in_executor(self._threads, self._load_some, to_load, proven, failed)
         splits = self._splits(prepare)
-        self._serving.stage(Table(versions, prepare.aliases, prepare.generation, splits))
+        table = Table(versions, prepare.aliases, prepare.generation, splits, prepare.failed)
+        self._serving.stage(table)
         self._serving.halt(self._halted)
         return [Failure(version.key, refused.diagnostics) for version, refused in failed.items()]
 

@@ -46,6 +46,8 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
     versions: list[Key]
     aliases: dict[str, dict[str, int]]
     rollouts: dict[str, dict[str, Rollout]] = {}
+    failed: dict[str, dict[int, str]] = {}
+    """Why versions are not among these."""
     proven: list[Key] = []
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from flowc.plan.diagnostics import Diagnostic, Refused, refuse
 from flowserve.core.catalog.catalog import Catalog
 from flowserve.core.catalog.changes import Ended, changes, rollout_changes, rollouts_ended
-from flowserve.core.catalog.operations import Operation, Refresh, propose
+from flowserve.core.catalog.operations import Operation, Proposal, Refresh, propose
 from flowserve.core.catalog.rolling import EndRollout, Step
 from flowserve.core.catalog.settling import Settled, settle
 from flowserve.core.models.key import Key
@@ -23,6 +23,8 @@ from flowserve.shell.processes.messages import Halt, Known, Moved, Prepare
 from flowserve.shell.processes.pool import Pool
 
 _QUEUE_MAX = 32
+
+_Refused = dict[Key, tuple[Diagnostic, ...]]
 
 
 class Served:
@@ -34,6 +36,7 @@ class Served:
         self._word = word
         self._note = note
         self._catalog = Catalog()
+        self._begun = False
         self._turn = asyncio.Lock()
         self._waiting = 0
         self.on_rollout_end: Callable[[Ended], None] = lambda ended: None
@@ -72,24 +75,45 @@ class Served:
             self.on_rollout_end(ended)
         return settled
 
-    async def begin(self, found: Refresh) -> None:
-        """Serve what was found at the start. Raises `Refused` when a version does not load."""
+    async def begin(self, found: Refresh) -> list[Diagnostic]:
+        """Serve what was found at the start. Returns why the rest is not served.
+
+        Raises `Refused` when nothing is.
+        """
         async with self._turn:
-            settled, diagnostics = await self._make(found)
-        if diagnostics:
-            raise Refused(*diagnostics)
+            settled, refused = await self._make(found)
+            self._begun = True
+        told = [diagnostic for key in sorted(settled.failed) for diagnostic in refused[key]]
+        if not self._catalog.serving():
+            raise Refused(*told)
         for change in rollout_changes(Catalog(), settled):
             self._note(change)
+        for name, of in sorted(found.aliases.items()):
+            for alias in sorted(of.keys() - settled.catalog.models[name].aliases.keys()):
+                self._note(f"`{name}@{alias}` names version {of[alias]}, which the repository has not")
+        return told
 
     def halt(self, name: str, alias: str, serial: int) -> None:
         """Let the candidate of a rollout get nothing more, before the rollout ends."""
         for worker in self._pool.living():
             worker.tell(Halt(name, alias, serial))
 
-    async def _make(self, operation: Operation) -> tuple[Settled, list[Diagnostic]]:
-        proposal = propose(self._catalog, operation)
+    async def _make(self, operation: Operation) -> tuple[Settled, _Refused]:
+        """Do an operation; return what came of it, and why versions failed."""
+        settled, refused = await self._once(propose(self._catalog, operation))
+        # A pipeline that was to run what has failed may run what serves instead.
+        while settled.failed and settled.done and (again := propose(self._catalog, Refresh({}))).load:
+            after, more = await self._once(again)
+            tried = {(key.name, key.version) for key in again.load}
+            failed = {key: why for key, why in settled.failed.items() if (key.name, key.version) not in tried}
+            broken = settled.broken | after.broken
+            settled = Settled(after.catalog, True, failed | after.failed, broken)
+            refused |= more
+        return settled, refused
+
+    async def _once(self, proposal: Proposal) -> tuple[Settled, _Refused]:
         failed: dict[Key, str] = {}
-        diagnostics: list[Diagnostic] = []
+        refused: _Refused = {}
         settled = settle(proposal, failed)
         while proposal.load or proposal.prove or settled.catalog.generation != proposal.before.generation:
             loading = set(proposal.load) - set(failed)
@@ -97,7 +121,7 @@ class Served:
             new = await self._prepared(settled.catalog, loading, proven)
             for key, of in new.items():
                 failed[key] = "; ".join(diagnostic.message for diagnostic in of)
-                diagnostics += of
+            refused |= new
             settled = settle(proposal, failed)
             if not new or settled.catalog.generation == proposal.before.generation:
                 break
@@ -110,18 +134,16 @@ class Served:
                 worker.tell(Moved(self._catalog.generation))
             if worker.serving and known:
                 worker.tell(known)
-        return settled, diagnostics
+        return settled, refused
 
-    async def _prepared(
-        self, catalog: Catalog, loading: set[Key], proven: set[Key]
-    ) -> dict[Key, tuple[Diagnostic, ...]]:
+    async def _prepared(self, catalog: Catalog, loading: set[Key], proven: set[Key]) -> _Refused:
         """Have every process load a catalog; return what failed in one of them.
 
         What must be `proven` is loaded even where its tier would have it wait for a request.
         """
         prepare = prepare_of(catalog, sorted(proven))
-        first = not self._catalog.generation
-        failed: dict[Key, tuple[Diagnostic, ...]] = {}
+        first = not self._begun
+        failed: _Refused = {}
         asked: set[Child] = set()
         # Again for those that have come to serve meanwhile.
         while new := [w for w in self._pool.living() if (w.serving or first) and w not in asked]:
@@ -140,7 +162,7 @@ class Served:
 
 def prepare_of(catalog: Catalog, proven: Iterable[Key] = ()) -> Prepare:
     """What a process is told to have ready for a catalog."""
-    of = catalog.serving(), catalog.aliases(), catalog.rollouts()
+    of = catalog.serving(), catalog.aliases(), catalog.rollouts(), catalog.failed()
     return Prepare(catalog.generation, *of, list(proven))
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.diagnostics import Diagnostic, Place, Refused, refuse
 from flowc.plan.machine import memory_bytes, whole_processors
 from flowserve.core.catalog.operations import Refresh
 from flowserve.core.config import Config, parse_config
@@ -23,9 +22,10 @@ from flowserve.core.memory.tiers import EAGER
 from flowserve.core.models.key import Key
 from flowserve.core.models.settings import PerModel
 from flowserve.core.places import places
+from flowserve.core.rollout.plan import Rollout
 from flowserve.core.wire.addresses import parse_address
-from flowserve.shell.models.aliases import read_aliases, read_rollouts
-from flowserve.shell.models.repository import ModelFolder, scan, stamps
+from flowserve.shell.models.aliases import read_rollouts
+from flowserve.shell.models.repository import scan
 from flowserve.shell.models.watch import Watch
 from flowserve.shell.models.weights import size_on_disk
 from flowserve.shell.observe.rotating import check_writable
@@ -36,6 +36,8 @@ from flowserve.shell.processes.gpus import gpus_of, has_cuda, shared
 from flowserve.shell.processes.supervisor import Supervisor
 from flowserve.shell.wire.listening import address_of, reserve, url_of
 from flowserve.shell.wire.security import check_reach, read_security
+
+_ROWS_MAX = 40
 
 
 def configured(file: Path | None, options: Mapping[str, Any]) -> Config:
@@ -79,15 +81,8 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
             check_writable(log)
     if observed.traces.endpoint:
         _check_traces(observed.traces.endpoint)
-    scanned_ns = time.time_ns()
-    folders = scan(models)
-    aliases = {folder.name: read_aliases(folder) for folder in folders}
-    found = Refresh(
-        {folder.name: stamps(folder) for folder in folders},
-        {name: of for name, of in aliases.items() if of is not None},
-        {folder.name: rollouts for folder in folders if (rollouts := read_rollouts(folder))},
-        {folder.name: folder.needs for folder in folders if folder.needs},
-    )
+    watch = Watch(models)
+    found, problems = _found(watch, models)
     listener = reserve(http)
     check_reach(listener, security, config.trust_network)
     urls = [url_of(listener, "http", security.tls is not None)]
@@ -100,7 +95,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
     notes: list[str] = []
     gpus = gpus_of(config, environment, notes.append)
     # Several processes would have all models on a GPU several times.
-    fitting = 1 if gpus and has_cuda() else _places(folders, models, config.per_model())
+    fitting = 1 if gpus and has_cuda() else _places(found, models, config.per_model())
     processes = config.processes or fitting
     settings = Settings(
         repository=models,
@@ -123,26 +118,47 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         supervisor.note(f"the configuration has settings of model `{name}`, which the repository has not")
 
     def announce(rows: list[str]) -> None:
-        for row in rows:
+        for row in rows[:_ROWS_MAX]:
             print(row)
+        if len(rows) > _ROWS_MAX:
+            print(f"... and {len(rows) - _ROWS_MAX:,} more: `flowserve models --running` lists them")
         for url in urls:
             print(f"listening on {url}")
         sys.stdout.flush()
 
     async def serve() -> bool:
-        async with Admin(
-            supervisor, Watch(models, folders, scanned_ns), address, config.rollout
-        ).administered():
-            return await supervisor.run(found, announce)
+        async with Admin(supervisor, watch, address, config.rollout).administered():
+            return await supervisor.run(found, announce, problems)
 
     if not asyncio.run(serve()):
         print("stopped before every request was answered", file=sys.stderr, flush=True)
         sys.exit(1)
 
 
-def _places(folders: Iterable[ModelFolder], models: Path, settings: PerModel) -> int:
+def _found(watch: Watch, models: Path) -> tuple[Refresh, list[Diagnostic]]:
+    """Return what is in the repository, with what an earlier server has left, and what is wrong there.
+
+    Raises `Refused` FS101 and FS102 when there is nothing to serve.
+    """
+    found, problems = watch.look()
+    while found is None or not any(found.found.values()):
+        scan(models)  # refuses what is missing or wrong
+        if problems:
+            raise Refused(*problems)
+        found, problems = watch.look()  # the first model came meanwhile
+    rollouts: dict[str, dict[str, Rollout]] = {}
+    for name in found.found:
+        try:
+            if left := read_rollouts(models / name):
+                rollouts[name] = left
+        except Refused as refused:
+            problems += refused.diagnostics
+    return msgspec.structs.replace(found, rollouts=rollouts), problems
+
+
+def _places(found: Refresh, models: Path, settings: PerModel) -> int:
     """How many processes fit these models and this machine."""
-    keys = [Key(folder.name, version) for folder in folders for version in folder.versions]
+    keys = [Key(name, version) for name, of in found.found.items() for version in of]
     eager = [key for key in keys if settings.of(key.name).tier <= EAGER]
     sizes = [size_on_disk(models, settings, 1, key).private for key in eager]
     return places(whole_processors(), memory_bytes(), sizes)

@@ -6,16 +6,17 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
 import msgspec
 
-from flowc.plan.diagnostics import Diagnostic, Refused, refuse
+from flowc.plan.diagnostics import Diagnostic, Refused, print_diagnostics, refuse
 from flowserve.core.catalog.operations import Load, Refresh, Unload
 from flowserve.core.models.key import Key
 from flowserve.core.models.seat import Gpu
@@ -37,10 +38,13 @@ from flowserve.shell.processes.messages import (
 from flowserve.shell.processes.pool import Pool
 from flowserve.shell.processes.served import Served, prepare_of
 from flowserve.shell.processes.totals import Totals
+from flowserve.shell.wire.ending import end_signals
 from flowserve.shell.wire.listening import BACKLOG, address_of, inode_of, reason, remove_unix
 
 _log = logging.getLogger("flowserve")
 _EVENTS_MAX = 100
+_WARNINGS_MAX = 40
+_MENDED = "{}all else serves; `flowserve models --running` lists it, `flowserve load NAME` tries again"
 
 OnRequest = Callable[[Load | Unload], Awaitable[tuple[Diagnostic, ...]]]
 
@@ -99,19 +103,23 @@ class Supervisor:
             self._pool.signal(signal.SIGTERM)
         self._stop.set()
 
-    async def run(self, found: Refresh, on_listening: Callable[[list[str]], None]) -> bool:
+    async def run(
+        self,
+        found: Refresh,
+        on_listening: Callable[[list[str]], None],
+        problems: Sequence[Diagnostic] = (),
+    ) -> bool:
         """Serve until `stop`. Returns whether everything that was begun was finished.
 
-        Raises `Refused` when a version does not load: a server starts with all of its models or not at all.
+        What does not load is told of, with the `problems` that others have had already. Raises `Refused` when
+        nothing loads.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # A terminal that goes away sends SIGHUP. Who is to go on without one ignores it (`nohup`).
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                loop.add_signal_handler(number, self.stop)
+        for number in end_signals():
+            loop.add_signal_handler(number, self.stop)
         try:
             await self._pool.begin()
-            if not await self._until_stop(self.served.begin(found)):
+            if not await self._until_stop(self._begin(found, problems)):
                 return True
             self._listen()
             for worker in self._pool.living():
@@ -131,7 +139,24 @@ class Supervisor:
     def note(self, text: str) -> None:
         """Tell of something that happened."""
         _log.info("%s", text)
+        self._remember(text)
+
+    def _remember(self, text: str) -> None:
         self.events.append(f"{time.strftime('%H:%M:%S')}  {text}")
+
+    async def _begin(self, found: Refresh, problems: Sequence[Diagnostic]) -> None:
+        """Have the first process load what was found. Raises `Refused` when nothing loads."""
+        try:
+            told = [*problems, *await self.served.begin(found)]
+        except Refused as refused:
+            raise Refused(*problems, *refused.diagnostics) from None
+        if told:
+            warnings = [msgspec.structs.replace(of, severity="warning") for of in told[:_WARNINGS_MAX]]
+            print_diagnostics(warnings)
+            more = f"{len(told) - len(warnings):,} more, " if len(told) > len(warnings) else ""
+            print(_MENDED.format(more), file=sys.stderr, flush=True)
+        for diagnostic in told:
+            self._remember(f"not served: {diagnostic.message}")
 
     def _admit(self, worker: Child) -> None:
         """Let a process serve that has the current table."""

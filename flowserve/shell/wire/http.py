@@ -7,7 +7,6 @@ threads, so that health and other models are answered meanwhile.
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -35,6 +34,7 @@ from flowserve.shell.observe.observer import Observer
 from flowserve.shell.rollout.trials import Trials
 from flowserve.shell.wire.connection import Connection
 from flowserve.shell.wire.connections import Connections
+from flowserve.shell.wire.ending import end_signals
 from flowserve.shell.wire.extensions import Extensions
 from flowserve.shell.wire.host import AnswerObserver
 from flowserve.shell.wire.http_inference import HttpInference
@@ -72,7 +72,7 @@ async def serve(
     on_listening: Callable[[], None] = lambda: None,
     beside: Sequence[Callable[[Server], Awaitable[Endpoint]]] = (),
 ) -> bool:
-    """Serve until SIGTERM or SIGINT, then finish what was begun; a second signal ends at once.
+    """Serve until one of `end_signals`, then finish what was begun; a second signal ends at once.
 
     `beside` opens what else answers for the server. Returns whether everything that was begun was also
     finished. Raises `Refused` FS104. A Unix socket's file is left to who has made it.
@@ -83,7 +83,7 @@ async def serve(
     def on_signal() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in end_signals():
         loop.add_signal_handler(number, on_signal)
     tls = server.security.tls
     await server.connections.listen(lambda: Connection(server), listener, tls.context if tls else None)

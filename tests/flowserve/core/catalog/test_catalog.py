@@ -68,13 +68,29 @@ def test_an_alias_moves_only_to_what_loads():
     assert failed.models["iris"].versions[2].reason == "broken"
     moved = after(failed, Point("iris", "production", 2))
     assert moved.aliases() == {"iris": {"production": 2}}
-    assert moved.generation == catalog.generation + 1
+    assert moved.generation == failed.generation + 1
 
 
 def test_aliases_of_the_repository_are_taken_over_when_they_can_be():
     both = Refresh({"iris": {1: "a", 2: "b", 3: "c"}}, {"iris": {"production": 3, "next": 9}})
     assert after(TWO, both).aliases() == {"iris": {"production": 3}}
     assert after(TWO, both, failing=[("iris", 3, "c")]).aliases() == {"iris": {"production": 1}}
+
+
+def test_an_alias_of_what_fails_at_the_start_names_nothing_else():
+    look = Refresh({"iris": {1: "a", 2: "b"}}, {"iris": {"production": 2, "stable": 1}})
+    bad = after(Catalog(), look, failing=[("iris", 2, "b")])
+    assert bad.aliases() == {"iris": {"production": 2, "stable": 1}}
+    assert bad.failed() == {"iris": {2: "broken"}}
+    with pytest.raises(Refused, match="FS280.*`iris@production` names version 2, which does not serve"):
+        propose(bad, RollOut("iris", "production", 1, PLAN))
+    assert after(bad, Point("iris", "production", 1)).aliases()["iris"]["production"] == 1
+    mended = after(bad, Load("iris", 2))
+    assert (mended.failed(), mended.aliases()) == ({}, bad.aliases())
+    assert mended.generation == bad.generation + 1
+    gone = settle(propose(bad, found(iris={1: "a"})), {})
+    assert gone.catalog.aliases() == {"iris": {"stable": 1}}
+    assert "`iris@production` names nothing, before 2" in changes(bad, gone)
 
 
 def test_what_is_gone_leaves_unless_an_alias_names_it():
@@ -146,7 +162,10 @@ def test_whatever_happens(steps):
         assert not keys & set(failed)
         for name, aliases in catalog.aliases().items():
             for alias, number in aliases.items():
-                assert catalog.models[name].versions[number].serving, f"{name}@{alias} names what serves"
+                entry = catalog.models[name].versions[number]
+                assert entry.serving or entry.state == "failed", f"{name}@{alias} names what serves, or tells"
+                if not entry.serving and (was := before.aliases().get(name, {}).get(alias)) is not None:
+                    assert not catalog.models[name].versions.get(was, entry).serving, "what serves keeps it"
         for named in catalog.models.values():
             for entry in named.versions.values():
                 assert entry.state in ("known", "ready", "failed"), "nothing is left half done"
@@ -157,7 +176,7 @@ def test_whatever_happens(steps):
             if old and old.serving:
                 assert catalog.models[key.name].versions[key.version].serving == old.serving
         changed = (before.serving(), before.aliases()) != (catalog.serving(), catalog.aliases())
-        assert catalog.generation == before.generation + changed
+        assert catalog.generation == before.generation + (changed or before.failed() != catalog.failed())
         if not settled.done:
             assert not changed, "all or nothing"
 
