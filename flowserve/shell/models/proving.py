@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flowc.plan.diagnostics import Place, refuse
+from flowc.plan.diagnostics import Diagnostic, Label, Place, Refused, refuse
 from flowserve.core.catalog.members import own_stamp
 from flowserve.core.models.key import Key
 from flowserve.core.models.model import Model
@@ -43,6 +43,15 @@ def require_same(folder: ModelFolder, key: Key) -> None:
     if key.stamp and stamp(folder.path, key.version) != own_stamp(key.stamp):
         place = Place(str(folder.version_folder(key.version)))
         refuse("FS103", f"{key} does not load: its files changed meanwhile", place)
+
+
+def refusal_of_missing(repository: Path, key: Key) -> Refused | None:
+    """Why a version will not load that has no model file, as half a copy of one has none."""
+    file = repository / key.name / str(key.version) / MODEL_FILE
+    if file.is_file():
+        return None
+    message = f"{key} does not load: it has no `{MODEL_FILE}`"
+    return Refused(Diagnostic("FS103", message, (Label(Place(str(file))),)))
 
 
 def folder_of(repository: Path, key: Key) -> ModelFolder:

@@ -143,10 +143,11 @@ def scan(repository: Path) -> list[ModelFolder]:
     for name in names:
         try:
             folder = look_at(repository, name)
+            if folder is not None:
+                _require_files(folder, [version for version in folder.versions if version not in folder.needs])
+                found.append(folder)
         except Refused as refused:
             problems += refused.diagnostics
-        else:
-            found += [folder] if folder else []
     if problems:
         raise Refused(*problems)
     if not found:
@@ -157,7 +158,8 @@ def scan(repository: Path) -> list[ModelFolder]:
 def look_at(repository: Path, name: str, sound: bool = False) -> ModelFolder | None:
     """Return one model of a repository, None when it is not there. Raises `Refused` FS102.
 
-    Of one that was found `sound` before, the configuration is not checked again.
+    A version without its file is no reason to refuse the others: it will not load. Of a model that was found
+    `sound` before, the configuration is not checked again.
     """
     folder = repository / name
     try:
@@ -225,12 +227,8 @@ def _model_folder(folder: Path, inside: Sequence[os.DirEntry[str]], sound: bool)
         expected = f"a version's folder, as `1/{MODEL_FILE}`"
         refuse("FS102", f"model `{folder.name}` must have {expected}", Place(str(folder)))
     pipelines = [version for version in versions if os.path.isfile(folder / str(version) / PIPELINE_FILE)]
-    files = [folder / str(version) / MODEL_FILE for version in versions]
-    if missing := [file for file in files if os.path.isfile(file) == (int(file.parent.name) in pipelines)]:
-        places = [Place(str(file)) for file in missing]
-        what = f"`{MODEL_FILE}`, or `{PIPELINE_FILE}` in its place"
-        refuse("FS102", f"every version of model `{folder.name}` must have {what}", *places)
     found = ModelFolder(folder.name, folder, tuple(versions), _labels(folder, sound))
+    _require_files(found, pipelines, absent=True)
     needs = {
         version: tuple(step.model for step in pipeline_of(found, version).pipeline.step)
         for version in pipelines
@@ -246,6 +244,14 @@ def _links(inside: Iterable[os.DirEntry[str]]) -> Iterator[str]:
         elif entry.is_dir():
             with os.scandir(entry.path) as entries:
                 yield from _links(entries)
+
+
+def _require_files(folder: ModelFolder, versions: Sequence[int], absent: bool = False) -> None:
+    """Refuse FS102 where one of these versions has no model file, or has one that is to be `absent`."""
+    if wrong := [version for version in versions if folder.model_file(version).is_file() == absent]:
+        places = [Place(str(folder.model_file(version))) for version in wrong]
+        what = f"`{MODEL_FILE}`, or `{PIPELINE_FILE}` in its place"
+        refuse("FS102", f"every version of model `{folder.name}` must have {what}", *places)
 
 
 def _labels(folder: Path, sound: bool) -> dict[str, tuple[str, ...]]:

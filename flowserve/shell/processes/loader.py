@@ -26,6 +26,7 @@ from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.loading import load_measured
 from flowserve.shell.models.memory import Memory
 from flowserve.shell.models.pipelines import bind, load_pipeline
+from flowserve.shell.models.proving import refusal_of_missing
 from flowserve.shell.models.seating import Seating
 from flowserve.shell.models.seats import Seats
 from flowserve.shell.models.serving import Serving
@@ -88,8 +89,7 @@ class Loader:
         if pipelines:
             table = Table(versions, prepare.aliases, failed=prepare.failed)
             await self._loop.run_in_executor(self._threads, self._bind, pipelines, table)
-        # At once, also what is loaded when it is asked for: what asks for a GPU in vain never comes.
-        failed = {self._versions[key]: refused for key in new if (refused := self._seats.refusal(key))}
+        failed = {self._versions[key]: refused for key in new if (refused := self._hopeless(key))}
         proven = set(prepare.proven)
         to_load = deque(sorted(versions, key=lambda version: is_bound(version.key.stamp)))
         while to_load:
@@ -131,6 +131,13 @@ class Loader:
         """Load what will be asked for, if there is something and it has room."""
         if (version := self._memory.ahead()) is not None:
             await self._loop.run_in_executor(self._threads, self._load_ahead, version)
+
+    def _hopeless(self, key: Key) -> Refused | None:
+        """Why a version never comes: told at once, also of what is loaded when it is asked for."""
+        if (refused := self._seats.refusal(key)) is not None:
+            return refused
+        waits = self._versions[key].tier > EAGER and not is_bound(key.stamp)
+        return refusal_of_missing(self._repository, key) if waits else None
 
     def _bind(self, pipelines: list[Key], table: Table) -> None:
         for key in pipelines:
