@@ -110,7 +110,9 @@ def test_a_server_starts_with_what_loads_and_tells_of_the_rest(models, tmp_path)
 
         assert server.predict() == server.predict("both") == 3.0  # the newest that loads
         assert server.predict("m@stable") == 1.0
-        assert "[FS103] `m@production` names version 4, which does not serve" in server.predict("m@production")
+        assert "[FS103] `m@production` names version 4, which does not serve" in server.predict(
+            "m@production"
+        )
         assert "[FS103] version 2 of model `m`" in server.predict("m/versions/2")
         assert "[FS103] no version of model `n` serves" in server.predict("n")
         ready = {path: server.ask("GET", f"/v2/models/{path}/ready")[0] for path in READY}

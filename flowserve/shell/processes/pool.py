@@ -87,7 +87,7 @@ class Pool:
             if process.poll() is None:
                 process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        return all(code in (0, -signal.SIGTERM) for code in codes)
+        return all(code in (0, -signal.SIGTERM, -signal.SIGHUP) for code in codes)
 
     async def _start(self, place: int) -> Child:
         worker, reader = await self._start_child()

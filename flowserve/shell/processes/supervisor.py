@@ -100,7 +100,7 @@ class Supervisor:
     def stop(self) -> None:
         """Finish what was begun and end; asked again, end at once."""
         if self._stop.is_set():
-            self._pool.signal(signal.SIGTERM)
+            self._pool.signal(signal.SIGINT)
         self._stop.set()
 
     async def run(

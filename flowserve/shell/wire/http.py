@@ -7,6 +7,7 @@ threads, so that health and other models are answered meanwhile.
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -72,7 +73,7 @@ async def serve(
     on_listening: Callable[[], None] = lambda: None,
     beside: Sequence[Callable[[Server], Awaitable[Endpoint]]] = (),
 ) -> bool:
-    """Serve until one of `end_signals`, then finish what was begun; a second signal ends at once.
+    """Serve until one of `end_signals`, then finish what was begun; SIGINT ends that at once.
 
     `beside` opens what else answers for the server. Returns whether everything that was begun was also
     finished. Raises `Refused` FS104. A Unix socket's file is left to who has made it.
@@ -80,11 +81,12 @@ async def serve(
     loop = asyncio.get_running_loop()
     stop, hurry = asyncio.Event(), asyncio.Event()
 
-    def on_signal() -> None:
-        (hurry if stop.is_set() else stop).set()
+    def on_signal(number: int) -> None:
+        # The others may come twice without hurry: who ends all processes of a host tells the supervisor, too.
+        (hurry if stop.is_set() and number == signal.SIGINT else stop).set()
 
     for number in end_signals():
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_signal, number)
     tls = server.security.tls
     await server.connections.listen(lambda: Connection(server), listener, tls.context if tls else None)
     endpoints = server.endpoints

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -324,6 +325,30 @@ def test_the_workers_end_with_a_supervisor_that_is_killed(models, tmp_path):
         worker = server.status()["processes"][0]
         server.process.kill()
         until(lambda: not Path(f"/proc/{worker}").exists() or "Z" in _state(worker))
+
+
+def test_a_terminal_that_goes_away_ends_a_server_gently_but_not_under_nohup(models, tmp_path):
+    """To all processes, as when a session ends. Half a request waits for its end: that is under way."""
+    head = b"POST /predict/m HTTP/1.1\r\nHost: m\r\nContent-Length: 3\r\n\r\n"
+    with serving(tmp_path, "--http", "127.0.0.1:0") as server:
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as client:
+            client.sendall(head + b"[")
+            until(lambda: server.status()["connections"] == 1)
+            for process in (server.process.pid, *server.status()["processes"] * 2):
+                os.kill(process, signal.SIGHUP)
+            client.sendall(b"4]")
+            assert b'"y":4' in client.recv(4096).replace(b" ", b"")
+        assert server.process.wait(PATIENCE_S) == 0
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with serving(tmp_path) as server:
+            for process in (server.process.pid, *server.status()["processes"]):
+                os.kill(process, signal.SIGHUP)
+            assert server.predict() == 1.0
+            assert server.status()["restarts"] == 0
+            assert server.end() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _state(process: int) -> str:
