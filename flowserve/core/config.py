@@ -33,7 +33,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     processes: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
     """0 leaves it to `places`."""
     tier: Tier = 2
-    memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
+    memory_mb: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """0 is no bound; None leaves it to `room`."""
     providers: Providers = "auto"
     devices: str = ""
     """A description of this host's GPUs, where NVML cannot tell of them."""

@@ -110,7 +110,7 @@ def describe(route: Description, table: Table, ready: bool, server_version: str)
         case Page(name, version):
             return Answer(body=model_page(table.resolve(name, version)), content_type=_HTML)
         case OpenApi():
-            return _json(document(table.defaults(), server_version))
+            return Answer(body=document(table.defaults(), server_version))
         case _:
             assert_never(route)
 

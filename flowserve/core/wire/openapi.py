@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from flowserve.core.catalog.version import Version
 from flowserve.core.models.model import Model
 from flowserve.core.models.signature import TensorSpec
@@ -30,26 +32,21 @@ _ERROR = {
 }
 
 
-def document(versions: Sequence[Version], server_version: str) -> dict[str, Any]:
-    """Describe `POST /predict/NAME` for versions, one of each model, and the health routes.
+def document(versions: Sequence[Version], server_version: str) -> bytes:
+    """Describe `POST /predict/NAME` for versions, one of each model, and the health routes, as JSON.
 
     A model that is not in memory is not loaded for this: its requests are any JSON.
     """
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "flowserve", "version": server_version},
-        "paths": {
-            "/v2/health/live": {"get": _health("live", "Whether the server runs")},
-            "/v2/health/ready": {"get": _health("ready", "Whether the server takes requests")},
-            **{
-                f"/predict/{quote(version.key.name, safe='')}": {
-                    "get": _page(version.key.name),
-                    "post": _operation(version),
-                }
-                for version in versions
-            },
-        },
+    paths: dict[str, Any] = {
+        "/v2/health/live": {"get": _health("live", "Whether the server runs")},
+        "/v2/health/ready": {"get": _health("ready", "Whether the server takes requests")},
     }
+    for version in versions:
+        # Written one by one: a long piece would keep the interpreter from who answers requests meanwhile.
+        of = {"get": _page(version.key.name), "post": _operation(version)}
+        paths[f"/predict/{quote(version.key.name, safe='')}"] = msgspec.Raw(msgspec.json.encode(of))
+    info = {"title": "flowserve", "version": server_version}
+    return msgspec.json.encode({"openapi": "3.1.0", "info": info, "paths": paths})
 
 
 def schema_of(spec: TensorSpec, first: int = 0) -> dict[str, Any]:

@@ -229,6 +229,7 @@ class Admin:
             waiting=supervisor.served.waiting,
             models=model_rows(supervisor.served.catalog),
             events=list(supervisor.events),
+            memory_bytes=supervisor.memory_bytes,
             gpus=supervisor.gpus,
             rollouts=self._rollouts.rows(),
             past_rollouts=self._rollouts.past(),

@@ -43,7 +43,8 @@ class Settings(msgspec.Struct, frozen=True):
     processes: int = 1
     limits: Limits = Limits()
     models: PerModel = PerModel()
-    memory_mb: int = 0
+    memory_bytes: int = 0
+    """That all models may have, 0 for no bound."""
     gpus: tuple[Gpu, ...] = ()
     """With what the models of one process may have there."""
     grace_s: float = 300.0
@@ -191,7 +192,7 @@ def _begin(settings: Settings) -> Begin:
         server_version=settings.server_version,
         limits=settings.limits,
         models=settings.models,
-        memory_bytes=settings.memory_mb * 2**20 // settings.processes,
+        memory_bytes=settings.memory_bytes // settings.processes,
         gpus=settings.gpus,
         grace_s=settings.grace_s,
         processes=settings.processes,

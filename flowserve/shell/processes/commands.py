@@ -61,9 +61,10 @@ def show_status(address: Address, as_json: bool) -> None:
     print(f"answering: {', '.join(map(str, state.processes)) or 'none yet'}; {state.restarts} started again")
     print(f"{ready} of {len(state.models)} versions ready, {state.waiting} operations wait")
     if state.use is not None:
+        bound = f" of {_mb(state.memory_bytes)} at most" if state.memory_bytes else ""
         print(
             f"{state.connections} connections, {state.in_flight} requests in flight, "
-            f"{_mb(state.resident_bytes)} of memory, {_mb(state.use.bytes)} of it for models"
+            f"{_mb(state.resident_bytes)} of memory, {_mb(state.use.bytes)}{bound} for models"
         )
         for gpu in state.gpus:
             of = f" of {_mb(gpu.bytes)}" if gpu.bytes else ""

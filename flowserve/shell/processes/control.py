@@ -131,6 +131,8 @@ class State(msgspec.Struct, frozen=True, tag="state"):
     connections: int = 0
     in_flight: int = 0
     resident_bytes: int = 0
+    memory_bytes: int = 0
+    """That all models may have on the host, 0 for no bound."""
     gpus: tuple[Gpu, ...] = ()
     """That models may compute on, with what they may have there in all processes."""
     rollouts: list[RolloutRow] = []

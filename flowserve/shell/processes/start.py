@@ -21,7 +21,7 @@ from flowserve.core.config import Config, parse_config
 from flowserve.core.memory.tiers import EAGER
 from flowserve.core.models.key import Key
 from flowserve.core.models.settings import PerModel
-from flowserve.core.places import places
+from flowserve.core.places import places, room
 from flowserve.core.rollout.plan import Rollout
 from flowserve.core.wire.addresses import parse_address
 from flowserve.shell.models.aliases import read_rollouts
@@ -103,7 +103,7 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
         processes=processes,
         limits=config.limits,
         models=config.per_model(),
-        memory_mb=config.memory_mb,
+        memory_bytes=_memory_bytes(config.memory_mb, processes),
         gpus=shared(gpus, config.gpu_memory_mb, processes),
         grace_s=config.grace_s,
         model_control=config.model_control,
@@ -154,6 +154,11 @@ def _found(watch: Watch, models: Path) -> tuple[Refresh, list[Diagnostic]]:
         except Refused as refused:
             problems += refused.diagnostics
     return msgspec.structs.replace(found, rollouts=rollouts), problems
+
+
+def _memory_bytes(said_mb: int | None, processes: int) -> int:
+    """What all models may have; 0 for no bound."""
+    return room(memory_bytes(), processes) if said_mb is None else said_mb * 2**20
 
 
 def _places(found: Refresh, models: Path, settings: PerModel) -> int:

@@ -83,6 +83,11 @@ class Supervisor:
         return self._settings.repository
 
     @property
+    def memory_bytes(self) -> int:
+        """What all models may have; 0 for no bound."""
+        return self._settings.memory_bytes
+
+    @property
     def gpus(self) -> tuple[Gpu, ...]:
         """That models may compute on, with what they may have there in all processes."""
         of = self._settings

@@ -27,7 +27,7 @@ from flowserve.core.wire.coding import chosen_coding, unpacked
 from flowserve.core.wire.extension_routes import ExtensionRoute, Metrics
 from flowserve.core.wire.heads import Heads, Received
 from flowserve.core.wire.limits import Limits
-from flowserve.core.wire.routes import Infer, Predict, route_of
+from flowserve.core.wire.routes import Infer, OpenApi, Page, Predict, route_of
 from flowserve.core.wire.tokens import OPEN_PATHS
 from flowserve.shell.engine.engine import LoopEngine
 from flowserve.shell.models.serving import Serving
@@ -192,6 +192,11 @@ class Server:
                 return inference.begin(received, route.name, route.version, not isinstance(route, Infer))
             if isinstance(route, ExtensionRoute):
                 return self._extend(route, received, connection)
+            if isinstance(route, OpenApi) or (isinstance(route, Page) and not route.name):
+                # Of thousands of models that takes long: others are answered meanwhile.
+                job = partial(describe, route, self.models.table, not self.draining, self.version)
+                self.engine.aside(job, connection.answered)
+                return None
             try:
                 return describe(route, self.models.table, not self.draining, self.version)
             except Cold as cold:

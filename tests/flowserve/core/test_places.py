@@ -1,6 +1,6 @@
 """How many processes there are if nobody says it."""
 
-from flowserve.core.places import RUNTIME_BYTES, SHARE, SMALL_BYTES, TIMES, places
+from flowserve.core.places import RUNTIME_BYTES, SHARE, SMALL_BYTES, TIMES, places, room
 
 PLENTY = 2**50
 
@@ -30,3 +30,8 @@ def test_copies_have_a_part_of_the_memory():
 
 def test_there_is_always_one():
     assert places(8, 0, [10_000]) == 1
+
+
+def test_models_may_have_most_of_what_processes_leave():
+    assert room(100 * RUNTIME_BYTES, 10) == 81 * RUNTIME_BYTES
+    assert room(2 * RUNTIME_BYTES, 10) == 0.9 * RUNTIME_BYTES  # whatever that leaves the processes

@@ -82,7 +82,7 @@ def test_an_alias_of_what_fails_at_the_start_names_nothing_else():
     bad = after(Catalog(), look, failing=[("iris", 2, "b")])
     assert bad.aliases() == {"iris": {"production": 2, "stable": 1}}
     assert bad.failed() == {"iris": {2: "broken"}}
-    with pytest.raises(Refused, match="FS280.*`iris@production` names version 2, which does not serve"):
+    with pytest.raises(Refused, match=r"FS280.*`iris@production` names version 2, which does not serve"):
         propose(bad, RollOut("iris", "production", 1, PLAN))
     assert after(bad, Point("iris", "production", 1)).aliases()["iris"]["production"] == 1
     mended = after(bad, Load("iris", 2))

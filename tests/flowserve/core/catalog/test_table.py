@@ -43,18 +43,18 @@ def test_what_failed_is_refused_with_its_reason_and_nothing_goes_in_its_place():
     table = Table([version("iris", 9)], {"iris": {"production": 10, "stable": 9}}, failed=failed)
     assert table.resolve("iris") is table.resolve("iris@stable") is table.resolve("iris@9")
     for name, tag in [("iris", "10"), ("iris@10", "")]:
-        with pytest.raises(Refused, match="^.FS103. it is broken$"):
+        with pytest.raises(Refused, match=r"^.FS103. it is broken$"):
             table.resolve(name, tag)
     for name, tag in [("iris", "production"), ("iris@production", "")]:
-        with pytest.raises(Refused, match="FS103.*`iris@production` names version 10, .*: it is broken"):
+        with pytest.raises(Refused, match=r"FS103.*`iris@production` names version 10, .*: it is broken"):
             table.resolve(name, tag)
     for name, tag in [("churn", ""), ("churn", "1"), ("churn@x", "")]:
-        with pytest.raises(Refused, match="FS103.*no version of model `churn` serves: too new"):
+        with pytest.raises(Refused, match=r"FS103.*no version of model `churn` serves: too new"):
             table.resolve(name, tag)
     with pytest.raises(Refused, match="FS202"):
         table.resolve("iris", "11")
     default = Table([version("iris", 9)], {"iris": {"default": 10}}, failed=failed)
-    with pytest.raises(Refused, match="FS103.*`iris@default` names version 10, .*: it is broken"):
+    with pytest.raises(Refused, match=r"FS103.*`iris@default` names version 10, .*: it is broken"):
         default.resolve("iris")
     assert default.resolve("iris", "9").version == 9
     assert default.defaults() == []

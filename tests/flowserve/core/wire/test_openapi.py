@@ -41,7 +41,7 @@ def test_the_example_of_a_page_fits(datatype, shape):
     for inputs in ([("x", shape)], [("a", shape), ("b", shape)]):
         given = model(*(TensorSpec(name, datatype, size) for name, size in inputs))
         body = example(model_page(given))
-        operation = document([version(given)], "1")["paths"]["/predict/m"]["post"]
+        operation = json.loads(document([version(given)], "1"))["paths"]["/predict/m"]["post"]
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         jsonschema.Draft202012Validator.check_schema(schema)
         jsonschema.validate(json.loads(body), schema)
@@ -56,7 +56,7 @@ def test_rows_need_a_first_dimension():
 
 def test_whole_numbers_have_their_bounds():
     given = version(model(TensorSpec("x", DATATYPES["INT8"], (-1,))))
-    operation = document([given], "1")["paths"]["/predict/m"]["post"]
+    operation = json.loads(document([given], "1"))["paths"]["/predict/m"]["post"]
     assert '"minimum": -128, "maximum": 127' in json.dumps(operation)
 
 
@@ -76,6 +76,6 @@ def test_pages_say_names_as_text_and_load_nothing():
 
 def test_what_is_not_in_memory_is_not_loaded_to_be_described():
     cold = Version(Key("cold", 3))
-    operation = document([cold], "1")["paths"]["/predict/cold"]["post"]
+    operation = json.loads(document([cold], "1"))["paths"]["/predict/cold"]["post"]
     assert operation["requestBody"]["content"]["application/json"]["schema"] == {}
     assert "loaded when it is asked for" in index_page([cold]).decode()
