@@ -144,7 +144,9 @@ def scan(repository: Path) -> list[ModelFolder]:
         try:
             folder = look_at(repository, name)
             if folder is not None:
-                _require_files(folder, [version for version in folder.versions if version not in folder.needs])
+                _require_files(
+                    folder, [version for version in folder.versions if version not in folder.needs]
+                )
                 found.append(folder)
         except Refused as refused:
             problems += refused.diagnostics

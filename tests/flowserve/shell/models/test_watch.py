@@ -8,10 +8,13 @@ import pytest
 from onnx_models import negative
 
 from flowserve.shell.models import watch as watch_module
-from flowserve.shell.models.repository import publish, scan
+from flowserve.shell.models.repository import publish
 from flowserve.shell.models.watch import Watch
 
-LATER_NS = 10**12
+
+def later_ns():
+    """A clock by which all that a test writes was written long ago."""
+    return time.time_ns() + 10**12
 
 
 @pytest.fixture
@@ -23,8 +26,9 @@ def models(tmp_path):
 
 @pytest.fixture
 def watch(models):
-    watch = Watch(models, scan(models))
+    watch = Watch(models)
     watch.look()  # what was there at the start
+    watch.look()  # a version that is new is looked at once more
     return watch
 
 
@@ -98,13 +102,13 @@ def test_a_repository_that_is_away_takes_nothing_with_it(models, watch):
     assert watch.look() == (None, [])
 
 
-def test_what_the_scan_found_is_not_read_again_unless_it_may_have_changed_meanwhile(tmp_path, monkeypatch):
+def test_what_was_found_is_not_read_again_unless_it_may_have_changed_meanwhile(tmp_path, monkeypatch):
     put(tmp_path, "a")
     put(tmp_path, "b")
-    folders = scan(tmp_path)
-    assert read_by(monkeypatch, Watch(tmp_path, folders, time.time_ns())) == ["a", "b"], "they are new"
-    watch = Watch(tmp_path, folders, time.time_ns() + LATER_NS)
-    assert read_by(monkeypatch, watch) == []
+    watch = Watch(tmp_path)
+    assert [read_by(monkeypatch, watch) for _ in range(3)] == [["a", "b"], ["a", "b"], []], "they are new"
+    watch = Watch(tmp_path, later_ns)
+    assert [read_by(monkeypatch, watch) for _ in range(2)] == [["a", "b"], []]
     put(tmp_path, "c")
     assert read_by(monkeypatch, watch) == ["c"]
 
@@ -113,7 +117,7 @@ def test_a_folder_that_took_the_place_of_another_is_read(tmp_path, monkeypatch):
     put(tmp_path / "models", "a")
     put(tmp_path / "other", "a")
     models = tmp_path / "models"
-    watch = Watch(models, scan(models), time.time_ns() + LATER_NS)
+    watch = Watch(models, later_ns)
     watch.look()
     times = models.joinpath("a").stat()
     models.joinpath("a").rename(tmp_path / "gone")
