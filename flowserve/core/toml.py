@@ -42,6 +42,7 @@ class Toml:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
             reason, _, path = str(error).partition(" - at `")
+            reason = reason.replace(" | null`", "`")  # which TOML has not: the setting is left out
             steps = path.rstrip("`").removeprefix("key in ").removeprefix("$")
             keys = [step for step in re.split(r"[.\[\]]+", steps) if step and step != "..."]
             here = [*at, *(int(key) if key.isdigit() else key for key in keys)]
