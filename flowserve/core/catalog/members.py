@@ -64,7 +64,9 @@ def _stamp(models: Mapping[str, Named], name: str, number: int, within: tuple[tu
     members = []
     for need in entry.needs:
         member, _, tag = need.partition("@")
-        found = _resolved(models.get(member), tag)
+        # Those that it is a step of, too, whatever became of them: what has failed in a circle stays in it.
+        around = {n for of, n in (*within, (name, number)) if of == member}
+        found = _resolved(models.get(member), tag, around)
         if found is None or (member, found) in within:
             members.append(_MISSING)  # it will not load, and say why
         else:
@@ -73,12 +75,14 @@ def _stamp(models: Mapping[str, Named], name: str, number: int, within: tuple[tu
     return bound_stamp(own_stamp(entry.stamp), members)
 
 
-def _resolved(named: Named | None, tag: str) -> int | None:
-    """The version that a tag will mean, as `Table` has it."""
+def _resolved(named: Named | None, tag: str, around: set[int]) -> int | None:
+    """The version that a tag will mean, as `Table` has it when those `around` serve."""
     if named is None:
         return None
     will = [
-        n for n, e in named.versions.items() if e.state == "loading" or (e.state == "ready" and e.serving)
+        n
+        for n, e in named.versions.items()
+        if n in around or e.state == "loading" or (e.state == "ready" and e.serving)
     ]
     wanted = int(tag) if tag.isdecimal() else named.aliases.get(tag or "default")
     if wanted is None and not tag:
