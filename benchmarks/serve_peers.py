@@ -106,8 +106,8 @@ def running(
 ) -> Iterator[At]:
     """One of PEERS with a perceptron of these sizes as each of its models, once all answer.
 
-    It writes into `folder`, and runs on the server's core unless told where. Raises `ChildProcessError` with what it
-    said last when it does not come up.
+    It writes into `folder`, and runs on the server's core unless told where. Raises `ChildProcessError`
+    with what it said last when it does not come up.
     """
     python = os.environ.get("PEERS", sys.executable)
     script = Path(__file__).parent / "peers" / f"{peer}_server.py"
