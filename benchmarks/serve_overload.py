@@ -132,10 +132,11 @@ def _capacity(host: str, port: int, request: bytes, seconds: int) -> float:
 def _peer(
     peer: str, seconds: float, times: float, deadline_ms: float, rows: int, connections: int
 ) -> dict[str, Any]:
-    """The same of one of the peers, whose queue has room for what it can do in half of the deadline.
+    """The same of one of the peers; for less long, without a second measure of its capacity.
 
-    Its capacity is what it does without that: a Triton whose queue is bounded sleeps for up to half a second
-    when only four connections ask it.
+    It knows the deadline, and is to let half as many wait as it has time for, where it can be told. Its
+    capacity is what it does without: a Triton with a queue policy often sleeps for half a second when only
+    four connections ask.
     """
     patient = serve_peers.request(peer, serving.json_body(SIZES[0], rows))
     hurried = serve_peers.request(peer, serving.json_body(SIZES[0], rows, deadline_ms))

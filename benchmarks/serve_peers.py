@@ -34,7 +34,13 @@ PEERS = {
     "mlserver": "/v2/models/{}/infer",
 }
 """By name, the path that predicts with a model."""
+RELOADING = ("triton", "mlserver")
+"""Those that load and unload a model while they run, by the repository extension."""
 _PACKAGES = {"triton": "pytriton"}
+
+
+class LeftOut(Exception):
+    """Why a peer is not measured."""
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -82,7 +88,7 @@ def beside(measure: Callable[[str], dict[str, Any]]) -> dict[str, dict[str, Any]
         if "PEERS" in os.environ or importlib.util.find_spec(_PACKAGES.get(peer, peer)):
             try:
                 found[peer] = measure(peer)
-            except OSError as error:
+            except (LeftOut, OSError) as error:
                 found[peer] = {"left_out": str(error)}
     return found
 
@@ -106,7 +112,7 @@ def running(
 ) -> Iterator[At]:
     """One of PEERS with a perceptron of these sizes as each of its models, once all answer.
 
-    It writes into `folder`, and runs on the server's core unless told where. Raises `ChildProcessError`
+    It writes into `folder`, and runs on the server's core unless told where. Raises `LeftOut`
     with what it said last when it does not come up.
     """
     python = os.environ.get("PEERS", sys.executable)
@@ -130,7 +136,7 @@ def running(
         end = time.monotonic() + _START_S
         for name in ["model"] if models == 1 else [f"m{index}" for index in range(models)]:
             if not _ready(server, port, request(peer, serving.json_body(sizes[0]), name), end):
-                raise ChildProcessError(_last_line(log))
+                raise LeftOut(_last_line(log))
         yield "127.0.0.1", port, server.pid
     finally:
         with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
@@ -161,7 +167,7 @@ def _starter(
         with ExitStack() as stack:
             try:
                 at = stack.enter_context(running(peer, folder, sizes))
-            except ChildProcessError as error:
+            except LeftOut as error:
                 print(f"{peer} is left out: {error}", file=sys.stderr)
                 at = None
             yield at

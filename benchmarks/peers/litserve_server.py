@@ -1,6 +1,6 @@
 """LitServe with one worker a model, each with a path and a process of its own.
 
-It bounds no queue; what has waited longer than its timeout gets a 504 when its turn has come.
+It bounds no queue; what has waited longer than half of the timeout gets a 504 when its turn has come.
 """
 
 from __future__ import annotations
@@ -39,6 +39,6 @@ if __name__ == "__main__":
         [kind(api_path=f"/{name}", **options) for name in chosen.names],
         accelerator="cpu",
         workers_per_device=1,
-        timeout=chosen.timeout_ms / 1000 or 30,
+        timeout=chosen.timeout_ms / 2 / 1000 or 30,
     )
     server.run(host="127.0.0.1", port=chosen.port, generate_client_file=False, log_level="error")

@@ -44,15 +44,16 @@ _POLICY = """
     timeout_action: REJECT
     default_timeout_microseconds: {timeout_us}
     allow_timeout_override: true
-    max_queue_size: {queue}
   }}"""
 
 
 def _config(chosen: Settings) -> str:
     """As its documentation advises: requests are joined without preferred sizes."""
-    if chosen.queue:
-        # A batch of one: only the dynamic batcher has queues that can be bounded.
-        policy = _POLICY.format(timeout_us=int(chosen.timeout_ms * 1000), queue=chosen.queue)
+    if chosen.timeout_ms:
+        # Half of the time: what is taken from the queue has waited for nearly all that it may wait there.
+        # Only the dynamic batcher has a queue with a policy. `max_queue_size` is not set: a full queue that
+        # refuses does not wake the batcher, which then sleeps for half a second, and hardly anything is done.
+        policy = _POLICY.format(timeout_us=int(chosen.timeout_ms / 2 * 1000))
         return _CONFIG.format(batch=chosen.batch, scheduling=f"dynamic_batching {{{policy}\n}}")
     if chosen.batch > 1:
         delay = f"max_queue_delay_microseconds: {int(chosen.wait_ms * 1000)}"
