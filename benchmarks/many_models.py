@@ -1,4 +1,9 @@
-"""Many small models in one server: time until it is ready, memory a model, a cold model's first answer."""
+"""Many small models in one server: time until it is ready, memory a model, a cold model's first answer.
+
+All may run on any core. Of the peers only MLServer has many models in one process. mosec, LitServe and
+Triton's Python backend start a process for each, with a Python and a runtime: they get fewer. MLServer and
+Triton load a model when told so, which stands for a cold one's first answer.
+"""
 
 from __future__ import annotations
 
