@@ -16,8 +16,8 @@ slowed the runs meanwhile. `us_a_refusal` is what the loop took for one: what it
 takes for each request answered when none is refused. `bare` is the least: a protocol of uvloop and httptools
 that refuses all it is asked, with no model beside it; `refused_us` are those of the same client at that rate.
 
-The peers are asked ten times what each itself can do, for half as long. `unsent` counts what was due while all
-of the client's connections waited for an answer: from one who refuses nothing, or too late.
+The peers are asked ten times what each itself can do, for half as long. `unsent` counts what was due while
+all of the client's connections waited for an answer: from one who refuses nothing, or too late.
 """
 
 from __future__ import annotations
