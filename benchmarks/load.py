@@ -182,16 +182,21 @@ def open_loop(
 
 def place(process: int, cores: set[int]) -> None:
     """Let a process and all that it has started run on these cores."""
+    for one in family(process):
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{one}/task"):
+                os.sched_setaffinity(int(thread), cores)
+
+
+def family(process: int) -> set[int]:
+    """A process and all that it has started."""
     processes = {process}
     parents = {
         int(folder.name): _parent(folder) for folder in Path("/proc").iterdir() if folder.name.isdigit()
     }
     while found := {one for one, parent in parents.items() if parent in processes} - processes:
         processes |= found
-    for one in processes:
-        with contextlib.suppress(OSError):
-            for thread in os.listdir(f"/proc/{one}/task"):
-                os.sched_setaffinity(int(thread), cores)
+    return processes
 
 
 def _parent(folder: Path) -> int:

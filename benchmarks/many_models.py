@@ -1,4 +1,9 @@
-"""Many small models in one server: time until it is ready, memory a model, a cold model's first answer."""
+"""Many small models in one server: time until it is ready, memory a model, a cold model's first answer.
+
+All may run on any core. Of the peers only MLServer has many models in one process. mosec, LitServe and
+Triton's Python backend start a process for each, with a Python and a runtime: they get fewer. MLServer and
+Triton load a model when told so, which stands for a cold one's first answer.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness, serving
+from benchmarks import harness, serve_peers, serving
+
+_PROCESSES = 20  # models of a peer that has a process for each
 
 
 @contextmanager
@@ -72,6 +79,7 @@ def measure(models: int, asked: int) -> dict[str, Any]:
         "kb_per_model": round((kb - base_kb) / max(1, models - 1), 1),
         "threads": threads,
         "first_answer_us": serving.percentiles(first) | {"max": round(max(first), 1)},
+        "peers": serve_peers.beside(lambda peer: _peer(peer, models, asked)),
         **harness.machine(),
     }
 
@@ -86,18 +94,63 @@ def show(figures: dict[str, Any]) -> str:
             f"{figures['kb_per_model']} KB a model, {figures['threads']} threads",
             f"a cold model's first answer: p50 {first['p50'] / 1000:.1f} ms, "
             f"p99 {first['p99'] / 1000:.1f}, most {first['max'] / 1000:.1f}",
+            *serve_peers.beside_text(figures["peers"], _peer_text),
         ]
     )
 
 
+def _peer(peer: str, models: int, asked: int) -> dict[str, Any]:
+    """Start a peer with one model and with all of them, or with fewer where each has a process.
+
+    It is ready when each of them has answered. None loads a model because it is asked for; some are told to.
+    """
+    many = models if peer == "mlserver" else min(models, _PROCESSES)
+    ready_s: dict[int, float] = {}
+    mb: dict[int, float] = {}
+    first: list[float] = []
+    for count in (1, many):
+        began = time.perf_counter()
+        with (
+            tempfile.TemporaryDirectory() as name,
+            serve_peers.running(
+                peer, Path(name), serving.SMALL, models=count, cores=os.sched_getaffinity(0)
+            ) as (_, port, process),
+        ):
+            ready_s[count], mb[count] = time.perf_counter() - began, serve_peers.anonymous_mb(process)
+            if count == many and peer in serve_peers.RELOADING:
+                for index in range(min(asked, many, _PROCESSES)):
+                    _post(port, f"/v2/repository/models/m{index}/unload")
+                    took_us = _post(port, f"/v2/repository/models/m{index}/load")
+                    first.append(took_us + _ask(port, f"m{index}"))
+    return {
+        "models": many,
+        "ready_s": {"one": round(ready_s[1], 2), "all": round(ready_s[many], 2)},
+        "kb_per_model": round((mb[many] - mb[1]) * 1024 / max(1, many - 1), 1),
+        "first_answer_us": serving.percentiles(first),
+    }
+
+
+def _peer_text(found: dict[str, Any]) -> str:
+    ready, first = found["ready_s"], found["first_answer_us"]
+    cold = f"loaded and asked: p50 {first['p50'] / 1000:.1f} ms, p99 {first['p99'] / 1000:.1f}"
+    return (
+        f"{found['models']:>4} models ready in {ready['all']} s, one in {ready['one']}"
+        f"   {found['kb_per_model']} KB a model   {cold if first['count'] else 'loads none while it runs'}"
+    )
+
+
 def _ask(port: int, model: str) -> float:
+    return _post(port, f"/v2/models/{model}/infer", serving.json_body(serving.SMALL[0]))
+
+
+def _post(port: int, path: str, body: bytes = b"") -> float:
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.connect()
     began = time.perf_counter()
-    connection.request("POST", f"/v2/models/{model}/infer", serving.json_body(serving.SMALL[0]))
+    connection.request("POST", path, body)
     response = connection.getresponse()
-    response.read()
-    assert response.status == 200, response.status
+    text = response.read()
+    assert response.status == 200, text
     took = (time.perf_counter() - began) * 1e6
     connection.close()
     return took

@@ -15,6 +15,9 @@ those that are answered, `runs_of_capacity` is the goodput that the processor's 
 slowed the runs meanwhile. `us_a_refusal` is what the loop took for one: what it took in all, less what it
 takes for each request answered when none is refused. `bare` is the least: a protocol of uvloop and httptools
 that refuses all it is asked, with no model beside it; `refused_us` are those of the same client at that rate.
+
+The peers are asked ten times what each itself can do, for half as long. `unsent` counts what was due while
+all of the client's connections waited for an answer: from one who refuses nothing, or too late.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import harness, load, serving
+from benchmarks import harness, load, serve_peers, serving
 
 SIZES = (256, 4096, 4096, 10)
 
@@ -63,9 +66,7 @@ def measure(seconds: float, times: float, deadline_ms: float, rows: int, connect
         after = _capacity(host, port, patient, short)
     capacity = (before + after) / 2
     answered = found.took.get(200, [])
-    in_time = [
-        s for s, us in zip(found.second.get(200, []), answered, strict=True) if us <= deadline_ms * 1e3
-    ]
+    in_time = _in_time(found, deadline_ms)
     goodput = statistics.median(in_time.count(second) for second in range(int(seconds)))
     sooner = sum(us <= deadline_ms * 1e3 for us in slightly.took.get(200, []))
     refused = [us for status, times in found.took.items() if status != 200 for us in times]
@@ -93,6 +94,9 @@ def measure(seconds: float, times: float, deadline_ms: float, rows: int, connect
         "no_connection_free": found.unsent,
         "memory_mb": memory_mb,
         "bare": _bare(hurried, before * times, short, connections),
+        "peers": serve_peers.beside(
+            lambda peer: _peer(peer, seconds / 2, times, deadline_ms, rows, connections)
+        ),
         **harness.machine(),
     }
 
@@ -118,6 +122,7 @@ def show(figures: dict[str, Any]) -> str:
             f"bare      {bare['refusals_per_s']:.0f} refusals/s, {bare['cpu_us']} us each, without a model;"
             f" at this rate p99 {bare['refused_us']['p99'] / 1e3:.1f} ms",
             f"memory    {before:.0f} MB before, {after:.0f} MB after",
+            *serve_peers.beside_text(figures["peers"], _peer_text),
         ]
     )
 
@@ -125,6 +130,63 @@ def show(figures: dict[str, Any]) -> str:
 def _capacity(host: str, port: int, request: bytes, seconds: int) -> float:
     rates = [load.pinned(load.closed_loop, host, port, request, 4, 1.0)[0] for _ in range(seconds)]
     return float(statistics.median(rates))
+
+
+def _peer(
+    peer: str, seconds: float, times: float, deadline_ms: float, rows: int, connections: int
+) -> dict[str, Any]:
+    """The same of one of the peers; for less long, without a second measure of its capacity.
+
+    It knows the deadline, and is to let half as many wait as it has time for, where it can be told. Its
+    capacity is what it does without: a Triton with a queue policy often sleeps for half a second when only
+    four connections ask.
+    """
+    patient = serve_peers.request(peer, serving.json_body(SIZES[0], rows))
+    hurried = serve_peers.request(peer, serving.json_body(SIZES[0], rows, deadline_ms))
+    with (
+        tempfile.TemporaryDirectory() as name,
+        serve_peers.running(peer, Path(name), SIZES) as (host, port, _),
+    ):
+        capacity = _capacity(host, port, patient, 2)
+    queue = max(1, int(capacity * deadline_ms / 2000))
+    bounds = ["--queue", str(queue), "--timeout-ms", str(deadline_ms)]
+    with (
+        tempfile.TemporaryDirectory() as name,
+        serve_peers.running(peer, Path(name), SIZES, *bounds) as (host, port, process),
+    ):
+        memory_mb = [serve_peers.anonymous_mb(process)]
+        found = load.pinned(load.open_loop, host, port, hurried, capacity * times, seconds, connections)
+        memory_mb.append(serve_peers.anonymous_mb(process))
+    refused = [us for status, times in found.took.items() if status != 200 for us in times]
+    in_time = _in_time(found, deadline_ms)
+    goodput = statistics.median(in_time.count(second) for second in range(int(seconds)))
+    return {
+        "queue": queue,
+        "capacity_per_s": capacity,
+        "goodput_of_capacity": round(goodput / capacity, 3),
+        "whole_of_capacity": round(len(in_time) / seconds / capacity, 3),
+        "answered_us": serving.percentiles(found.took.get(200, [])),
+        "refused": {str(status): len(us) for status, us in found.took.items() if status != 200},
+        "refused_us": serving.percentiles(refused),
+        "no_connection_free": found.unsent,
+        "memory_mb": memory_mb,
+    }
+
+
+def _peer_text(found: dict[str, Any]) -> str:
+    answered, refused = found["answered_us"], found["refused_us"]
+    return (
+        f"{found['capacity_per_s']:>5.0f}/s alone, {found['goodput_of_capacity']:>4.0%} of it in time"
+        f"   answered p50 {answered['p50'] / 1e3:.0f} ms, p99 {answered['p99'] / 1e3:.0f}"
+        f"   {refused['count']} refused: p50 {refused['p50'] / 1e3:.0f} ms, p99 {refused['p99'] / 1e3:.0f}"
+        f"   {found['no_connection_free']} unsent"
+    )
+
+
+def _in_time(found: load.OpenLoop, deadline_ms: float) -> list[int]:
+    """The second of each answer that came by its deadline."""
+    seconds, took = found.second.get(200, []), found.took.get(200, [])
+    return [second for second, us in zip(seconds, took, strict=True) if us <= deadline_ms * 1e3]
 
 
 def _bare(request: bytes, per_s: float, seconds: float, connections: int) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """Versions that come and go under load: failed requests and latency, beside the same load at rest.
 
 Each reload publishes a version, deploys it (loads, checks, moves the alias) and unloads the one before, while
-a client asks for `small@production` over one keep-alive connection.
+a client asks for `small@production` over one keep-alive connection. All may run on any core.
+
+Of the peers Triton gets a new version in its repository and is told to load the model, MLServer is told to
+load its model again; as often as there is time for.
 """
 
 from __future__ import annotations
@@ -15,8 +18,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness, serving
+from benchmarks import harness, serve_peers, serving
 from benchmarks.many_models import started
+
+_PEERS_RELOADS = 20
+_PATH = "/v2/models/small@production/infer"
+_LOAD = "/v2/repository/models/model/load"
 
 
 def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
@@ -46,9 +53,9 @@ def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
                     time.sleep(pause_ms / 1000)
 
             began = time.perf_counter()
-            changing, failed_changing = _load(port, reload)
+            changing, failed_changing = _asked(port, _PATH, reload)
             took_s = time.perf_counter() - began
-            quiet, failed_quiet = _load(port, lambda: time.sleep(min(took_s, 10)))
+            quiet, failed_quiet = _asked(port, _PATH, lambda: time.sleep(min(took_s, 10)))
     return {
         "benchmark": "serve_reload",
         "reloads": reloads,
@@ -58,22 +65,75 @@ def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
         "failed": {"quiet": failed_quiet, "reloading": failed_changing},
         "quiet_us": serving.percentiles(quiet),
         "reloading_us": serving.percentiles(changing),
+        "peers": serve_peers.beside(lambda peer: _peer(peer, min(reloads, _PEERS_RELOADS), pause_ms)),
         **harness.machine(),
     }
 
 
 def show(figures: dict[str, Any]) -> str:
     """The figures as text."""
-    lines = [f"{figures['reloads']} reloads, {figures['reload_ms']} ms each"]
+    lines = _text(figures)
+    for peer, found in figures["peers"].items():
+        lines += (
+            [f"{peer} is left out: {found['left_out']}"] if "left_out" in found else _text(found, f"{peer}: ")
+        )
+    return "\n".join(lines)
+
+
+def _text(figures: dict[str, Any], name: str = "") -> list[str]:
+    lines = [f"{name}{figures['reloads']} reloads, {figures['reload_ms']} ms each"]
     for name in ("quiet", "reloading"):
         values = figures[f"{name}_us"]
         failed, of = figures["failed"][name], figures["requests"][name]
         times = f"p50 {values['p50']:>6.0f} us   p99 {values['p99']:>6.0f} us"
         lines.append(f"{name:<10} {times}   {failed} of {of} failed")
-    return "\n".join(lines)
+    return lines
 
 
-def _load(port: int, until: Any) -> tuple[list[float], int]:
+def _peer(peer: str, reloads: int, pause_ms: int) -> dict[str, Any]:
+    if peer not in serve_peers.RELOADING:
+        raise serve_peers.LeftOut("it loads a model when it starts, and never again")
+    everywhere = os.sched_getaffinity(0)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        serve_peers.running(peer, Path(name), serving.SMALL, cores=everywhere) as (host, port, _),
+    ):
+        versions = Path(name) / "triton" / "models" / "model"
+
+        loaded: list[str] = []
+
+        def reload() -> None:
+            connection = http.client.HTTPConnection(host, port)
+            for version in range(2, reloads + 2):
+                if peer == "triton":
+                    shutil.copytree(versions / "1", versions / f".{version}")
+                    (versions / f".{version}").rename(versions / str(version))
+                connection.request("POST", _LOAD)
+                answer = connection.getresponse()
+                text = answer.read().decode()
+                if answer.status != 200:
+                    raise OSError(f"it does not load: {text}")
+                loaded.append(text)
+                time.sleep(pause_ms / 1000)
+
+        path = serve_peers.PEERS[peer].format("model")
+        began = time.perf_counter()
+        changing, failed_changing = _asked(port, path, reload)
+        took_s = time.perf_counter() - began
+        quiet, failed_quiet = _asked(port, path, lambda: time.sleep(min(took_s, 10)))
+    if len(loaded) < reloads:
+        raise serve_peers.LeftOut(f"only {len(loaded)} of {reloads} loads went well")
+    return {
+        "reloads": reloads,
+        "reload_ms": round(took_s / reloads * 1000 - pause_ms, 1),
+        "requests": {"quiet": len(quiet), "reloading": len(changing)},
+        "failed": {"quiet": failed_quiet, "reloading": failed_changing},
+        "quiet_us": serving.percentiles(quiet),
+        "reloading_us": serving.percentiles(changing),
+    }
+
+
+def _asked(port: int, path: str, until: Any) -> tuple[list[float], int]:
     """Ask, one request after the other, while `until` runs; microseconds each, and how many failed."""
     thread = threading.Thread(target=until)
     thread.start()
@@ -84,7 +144,7 @@ def _load(port: int, until: Any) -> tuple[list[float], int]:
     while thread.is_alive():
         began = time.perf_counter()
         try:
-            connection.request("POST", "/v2/models/small@production/infer", body)
+            connection.request("POST", path, body)
             response = connection.getresponse()
             response.read()
             failed += response.status != 200

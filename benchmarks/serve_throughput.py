@@ -69,10 +69,10 @@ def _ratios(sides: dict[str, dict[str, Any]]) -> dict[str, tuple[str, float]]:
 def _driven(
     host: str, port: int, process: int, request: bytes, connections: int, seconds: float
 ) -> dict[str, Any]:
-    before = serving.cpu_s(process)
+    before = serve_peers.cpu_s(process)
     rate, latency = load.pinned(load.closed_loop, host, port, request, connections, seconds)
     # With the warm-up, a fifth more.
-    used_us = (serving.cpu_s(process) - before) * 1e6 / max(1.0, rate * seconds * 1.2)
+    used_us = (serve_peers.cpu_s(process) - before) * 1e6 / max(1.0, rate * seconds * 1.2)
     return {"per_s": rate, "cpu_us": round(used_us, 1), "us": latency}
 
 
