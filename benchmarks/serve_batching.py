@@ -1,7 +1,7 @@
 """Rows a second of a medium model at 32 connections on one server core, batches on against off.
 
-The peers join up to as many requests as there are connections, and wait for more for as long as did each of
-them best of 0, 1, 5 and 10 ms here. That Triton does not wait, and prefers no sizes, is also what its
+The peers join up to as many requests as there are connections, and wait for more for as long as did them
+best of the few times that were tried here. That Triton does not wait, and prefers no sizes, is what its
 documentation begins with.
 """
 

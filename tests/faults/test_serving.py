@@ -254,6 +254,18 @@ def test_only_what_was_under_way_is_lost_with_a_process_that_is_killed(models, t
         assert server.end() == 0
 
 
+def test_a_process_that_hangs_is_killed_and_started_again(models, tmp_path):
+    (tmp_path / "c.toml").write_text("[limits]\nsilent_s = 2\n")
+    with serving(tmp_path, "--config", "c.toml", "--processes", "2") as server:
+        hanging = server.status()["processes"][0]
+        os.kill(hanging, signal.SIGSTOP)
+        until(lambda: hanging not in (now := server.status()["processes"]) and len(now) == 2)
+        assert server.command("deploy", "m", "1").returncode == 0
+        assert server.predict("m") == 1.0
+        told = [event for event in server.status()["events"] if "no sign of life" in event]
+        assert len(told) == 1
+
+
 JUMPING = """
 import os, time
 _real = time.time

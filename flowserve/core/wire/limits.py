@@ -1,4 +1,4 @@
-"""What a server bears from its clients."""
+"""What a server bears from its clients, and from its own processes."""
 
 from __future__ import annotations
 
@@ -36,3 +36,5 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """After a request that came as soon after another, before sleeping; 0 sleeps at once."""
     drain_s: _Seconds = 10.0
     """After SIGTERM, for requests that were begun."""
+    silent_s: _Seconds = 30.0
+    """For a process of the server to give a sign of life; it is killed after, and another is started."""

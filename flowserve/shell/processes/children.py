@@ -64,6 +64,9 @@ class Child:
         self.began = asyncio.get_running_loop().time()
         self.writer: asyncio.StreamWriter | None = None
         self.serving = False
+        self.silent_s = 0
+        """Seconds since it last said something; it counts from the first time on, since it has to start."""
+        self.spoke = False
         self.listening: list[str] | None = None
         self.ended = False
         self.measures: dict[int, asyncio.Future[None]] = {}

@@ -146,6 +146,10 @@ class Noted(msgspec.Struct, frozen=True, tag="noted"):
     text: str
 
 
+class Alive(msgspec.Struct, frozen=True, tag="alive"):
+    """The event loop turns: told every second."""
+
+
 class Watched(msgspec.Struct, frozen=True, tag="watched"):
     """What a process has seen of all rollouts, told about every second."""
 
@@ -172,7 +176,7 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
 
 
 ToWorker = Begin | Prepare | Serve | Moved | Halt | Known | Told | Measure
-ToSupervisor = Prepared | Listening | Unable | Asked | Measured | Watched | Noted
+ToSupervisor = Prepared | Listening | Unable | Asked | Measured | Watched | Noted | Alive
 
 _encoder = msgspec.json.Encoder()
 read_for_worker = msgspec.json.Decoder(ToWorker).decode

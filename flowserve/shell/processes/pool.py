@@ -10,6 +10,7 @@ from typing import Any
 
 from flowserve.shell.processes.children import Child
 from flowserve.shell.processes.messages import (
+    Alive,
     Asked,
     Listening,
     Measured,
@@ -23,6 +24,7 @@ from flowserve.shell.processes.messages import (
 _DELAY_S_MAX = 30.0
 _STEADY_S = 10.0  # a process that lived so long died of something new
 _KILL_S = 5.0  # after it should have ended
+_LOOK_S = 1.0
 
 
 class Pool:
@@ -31,13 +33,18 @@ class Pool:
     def __init__(
         self,
         places: int,
+        silent_s: float,
         start: Callable[[], Awaitable[tuple[Child, asyncio.StreamReader]]],
         hear: Callable[[Child, Unable | Watched | Noted | Asked], None],
         ended: Callable[[Child], None],
         started: Callable[[Child], Awaitable[bool]],
     ) -> None:
-        """`hear` gets what a process says that is no answer, `ended` every process that has ended. `started`
-        makes one serve that was started while others do, and says whether it lived so long."""
+        """A process that says nothing for `silent_s` hangs, and is killed.
+
+        `hear` gets what a process says that is no answer, `ended` every process that has ended. `started`
+        makes one serve that was started while others do, and says whether it lived so long.
+        """
+        self._silent_s = silent_s
         self._start_child = start
         self._hear = hear
         self._ended = ended
@@ -64,6 +71,7 @@ class Pool:
     async def begin(self) -> None:
         """Start the first process."""
         await self._start(0)
+        self._keep(self._look_for_life())
 
     def grow(self) -> None:
         """Start a process at every other place. Each serves as soon as it has all models."""
@@ -104,7 +112,10 @@ class Pool:
         """Hear what a process says, and start another when it ends."""
         with contextlib.suppress(OSError):
             while text := await reader.readline():
+                worker.spoke, worker.silent_s = True, 0
                 match read_for_supervisor(text):
+                    case Alive():
+                        pass
                     case Prepared() | Listening() | Measured() as answer:
                         worker.hear(answer)
                     case message:
@@ -115,6 +126,18 @@ class Pool:
         self._ended(worker)
         if worker.serving and not self.ending:
             await self._again(place, worker)
+
+    async def _look_for_life(self) -> None:
+        """Kill what hangs. Counted in looks, not by a clock: a host that was suspended kills nobody."""
+        while not self.ending:
+            await asyncio.sleep(_LOOK_S)
+            for worker in self.living():
+                worker.silent_s += worker.spoke
+                if worker.silent_s > self._silent_s and worker.process.poll() is None:
+                    pid = worker.process.pid
+                    text = f"process {pid} gave no sign of life for {worker.silent_s} s, and is killed"
+                    self._hear(worker, Noted(text))
+                    worker.process.kill()
 
     async def _again(self, place: int, dead: Child) -> None:
         lived_s = asyncio.get_running_loop().time() - dead.began

@@ -61,7 +61,8 @@ class Supervisor:
         self._inodes = [inode_of(socket) for socket in self._listeners]
         descriptor = generation.make()
         start = partial(start_child, settings, self._listeners, descriptor)
-        self._pool = Pool(settings.processes, start, self._hear, self._ended, self._started)
+        silent_s = settings.limits.silent_s
+        self._pool = Pool(settings.processes, silent_s, start, self._hear, self._ended, self._started)
         self.served = Served(self._pool, generation.attach(descriptor), self.note)
         self.totals = Totals(settings.server_version, self._pool, self.served)
         self._asked: set[asyncio.Task[None]] = set()

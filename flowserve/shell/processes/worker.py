@@ -30,6 +30,7 @@ from flowserve.shell.processes import generation
 from flowserve.shell.processes.loader import Loader
 from flowserve.shell.processes.measuring import measures, process_measure, settle_rates
 from flowserve.shell.processes.messages import (
+    Alive,
     Begin,
     Halt,
     Known,
@@ -142,6 +143,7 @@ class Worker:
         self._loader = Loader(begin, self._serving, self._engine, lambda text: self._tell(Noted(text)))
         self._repository = SupervisedRepository(self._serving, self._tell, begin.model_control)
         self._looks = self._loop.create_task(self._looking())
+        self._live()
 
     async def _measured(self, asked: Measure) -> None:
         """Tell what this process has counted, a few models at a time: requests are answered meanwhile."""
@@ -188,6 +190,11 @@ class Worker:
             for version in self._serving.table
         ]
         return await serve(server, self._listener, lambda: self._tell(Listening(models)), beside)
+
+    def _live(self) -> None:
+        """Give a sign of life. By itself: to look may take as long as to load a model."""
+        self._tell(Alive())
+        self._loop.call_later(_LOOK_S, self._live)
 
     async def _looking(self) -> None:
         looked = 0
