@@ -137,8 +137,6 @@ class OpenLoop(msgspec.Struct):
     """How long after they were due requests were sent: what the client itself is to blame for."""
     unsent: int = 0
     """For these no connection was free."""
-    second: dict[int, list[int]] = {}
-    """By status, in which second each answer was read."""
 
 
 def open_loop(
@@ -171,7 +169,6 @@ def open_loop(
             if (answer := line.answer()) is not None:
                 now = time.perf_counter()
                 found.took.setdefault(answer, []).append((now - line.began) * 1e6)
-                found.second.setdefault(answer, []).append(int(now - began))
                 free.append(line)
         if passed > seconds and len(free) == connections:
             break
