@@ -5,9 +5,10 @@ with the loop that refuses; the client has the other core and never sleeps.
 
 **Capacity** is what four connections get that ask again once answered, which keeps the core busy: the mean of
 before and after, since a machine does not always do the same: who else uses its memory slows runs for
-seconds. **Goodput** counts what came by the deadline, as the client saw it. Requests are sent at a fixed rate,
-whatever is answered, and count from when they were *due*: `late_us` is how much of that was the client's own
-doing, or of who else wanted its core. `slightly_of_capacity` is the goodput at 1.2 times the capacity.
+seconds. **Goodput** counts what came by the deadline, as the client saw it. Requests are sent at a fixed
+rate, whatever is answered, and count from when they were *due*: `late_us` is how much of that was the
+client's own doing, or of who else wanted its core. `slightly_of_capacity` is the goodput at 1.2 times the
+capacity.
 
 `loop` and `runs` are the shares of the core that the loop and the model had; with what is due to the loop for
 those that are answered, `runs_of_capacity` is the goodput that the processor's time allows, whatever else has
