@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -20,10 +21,12 @@ from flowserve.core.catalog.operations import Refresh
 from flowserve.core.config import Config, parse_config
 from flowserve.core.memory.tiers import EAGER
 from flowserve.core.models.key import Key
+from flowserve.core.models.seat import Gpu
 from flowserve.core.models.settings import PerModel
+from flowserve.core.observe.settings import Observed
 from flowserve.core.places import places, room
 from flowserve.core.rollout.plan import Rollout
-from flowserve.core.wire.addresses import parse_address
+from flowserve.core.wire.addresses import Address, parse_address
 from flowserve.shell.models.aliases import read_rollouts
 from flowserve.shell.models.repository import scan
 from flowserve.shell.models.watch import Watch
@@ -35,7 +38,7 @@ from flowserve.shell.processes.control import left_path
 from flowserve.shell.processes.gpus import gpus_of, has_cuda, shared
 from flowserve.shell.processes.supervisor import Supervisor
 from flowserve.shell.wire.listening import address_of, reserve, url_of
-from flowserve.shell.wire.security import check_reach, read_security
+from flowserve.shell.wire.security import Security, check_reach, read_security
 
 _ROWS_MAX = 40
 
@@ -73,44 +76,21 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
     grpc = parse_address(config.grpc, "FS104") if config.grpc else None
     certificate, key, tokens = map(_path, (config.tls_cert, config.tls_key, config.tokens))
     security = read_security(certificate, key, tokens, environment)
-    models = Path(config.models)
     logging.basicConfig(format="flowserve: %(message)s", level=logging.INFO)
-    observed = config.observed
-    for log in (observed.access_log.file, observed.samples.file):
-        if log:
-            check_writable(log)
-    if observed.traces.endpoint:
-        _check_traces(observed.traces.endpoint)
-    watch = Watch(models)
-    found, problems = _found(watch, models)
-    listener = reserve(http)
-    check_reach(listener, security, config.trust_network)
-    urls = [url_of(listener, "http", security.tls is not None)]
-    beside = None
-    if grpc is not None:
-        beside = reserve(grpc, "--grpc")
-        check_reach(beside, security, config.trust_network)
-        urls.insert(0, url_of(beside, "grpc", security.tls is not None))
+    _check_observed(config.observed)
+    watch = Watch(Path(config.models))
+    found, problems = _found(watch, Path(config.models))
+
+    def reserved(address: Address, option: str, scheme: str) -> tuple[socket.socket, str]:
+        listener = reserve(address, option)
+        check_reach(listener, security, config.trust_network)
+        return listener, url_of(listener, scheme, security.tls is not None)
+
+    listener, url = reserved(http, "--http", "http")
+    beside, grpc_url = reserved(grpc, "--grpc", "grpc") if grpc is not None else (None, "")
     address = address_of(listener)
     notes: list[str] = []
-    gpus = gpus_of(config, environment, notes.append)
-    # Several processes would have all models on a GPU several times.
-    fitting = 1 if gpus and has_cuda() else _places(found, models, config.per_model())
-    processes = config.processes or fitting
-    settings = Settings(
-        repository=models,
-        server_version=version("flow-toolchain"),
-        processes=processes,
-        limits=config.limits,
-        models=config.per_model(),
-        memory_bytes=_memory_bytes(config.memory_mb, processes),
-        gpus=shared(gpus, config.gpu_memory_mb, processes),
-        grace_s=config.grace_s,
-        model_control=config.model_control,
-        observed=observed,
-        credentials=security.credentials(),
-        left=left_path(address),
-    )
+    settings = _settings(config, found, security, gpus_of(config, environment, notes.append), address)
     supervisor = Supervisor(settings, listener, beside)
     for note in notes:
         supervisor.note(note)
@@ -122,8 +102,8 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
             print(row)
         if len(rows) > _ROWS_MAX:
             print(f"... and {len(rows) - _ROWS_MAX:,} more: `flowserve models --running` lists them")
-        for url in urls:
-            print(f"listening on {url}")
+        for listening in filter(None, (grpc_url, url)):
+            print(f"listening on {listening}")
         sys.stdout.flush()
 
     async def serve() -> bool:
@@ -133,6 +113,29 @@ def start_server(config: Config, environment: Mapping[str, str]) -> None:
     if not asyncio.run(serve()):
         print("stopped before every request was answered", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def _settings(
+    config: Config, found: Refresh, security: Security, gpus: list[Gpu], address: Address
+) -> Settings:
+    """What a configuration means for these models on this machine, for a server at that address."""
+    repository, models = Path(config.models), config.per_model()
+    # Several processes would have all models on a GPU several times.
+    processes = config.processes or (1 if gpus and has_cuda() else _places(found, repository, models))
+    return Settings(
+        repository=repository,
+        server_version=version("flow-toolchain"),
+        processes=processes,
+        limits=config.limits,
+        models=models,
+        memory_bytes=_memory_bytes(config.memory_mb, processes),
+        gpus=shared(gpus, config.gpu_memory_mb, processes),
+        grace_s=config.grace_s,
+        model_control=config.model_control,
+        observed=config.observed,
+        credentials=security.credentials(),
+        left=left_path(address),
+    )
 
 
 def _found(watch: Watch, models: Path) -> tuple[Refresh, list[Diagnostic]]:
@@ -167,6 +170,15 @@ def _places(found: Refresh, models: Path, settings: PerModel) -> int:
     eager = [key for key in keys if settings.of(key.name).tier <= EAGER]
     sizes = [size_on_disk(models, settings, 1, key).private for key in eager]
     return places(whole_processors(), memory_bytes(), sizes)
+
+
+def _check_observed(observed: Observed) -> None:
+    """Raises `Refused` FS106, FS290 and FS291 where what requests leave cannot go where it is to."""
+    for log in (observed.access_log.file, observed.samples.file):
+        if log:
+            check_writable(log)
+    if observed.traces.endpoint:
+        _check_traces(observed.traces.endpoint)
 
 
 def _check_traces(endpoint: str) -> None:
