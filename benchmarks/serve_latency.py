@@ -54,4 +54,4 @@ def show(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    harness.run(measure, show, requests=5000)
+    harness.run(measure, show, requests=10_000)

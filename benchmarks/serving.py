@@ -140,14 +140,16 @@ def latencies(
 ) -> dict[str, dict[str, float]]:
     """Microseconds a call, by side, on the client's core unless told where.
 
-    Ten rounds of each side in turn, after one that does not count. A side that raises `OSError` is left out.
+    Ten rounds of each side in turn, after one that does not count; nor do the first calls of each turn, which
+    find the caches full of another side's. A side that raises `OSError` is left out.
     """
     os.sched_setaffinity(0, where or cores()[1])
     took: dict[str, list[float]] = {side: [] for side in sides}
     for turn in range(11):
         for side in list(took):
             try:
-                took[side] += _timed(sides[side], requests // 10) if turn else _timed(sides[side], 50)[:0]
+                _timed(sides[side], 50)
+                took[side] += _timed(sides[side], requests // 10) if turn else []
             except OSError as error:
                 print(f"{side} is left out: {error}", file=sys.stderr)
                 del took[side]
