@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SIZES_MAX = 1024
 _RATE_S = 60.0
 _pack = struct.Struct("8d").pack
-# So many are added up at once: one request in a thousand waits for it, 0.1 ms and the caches that numpy takes.
+# So many are added up at once: one request in a thousand waits for it, 0.1 ms and what that does to caches.
 # With fewer at once one in a hundred would wait a little less, and the 99th percentile with it.
 _NOTED_BYTES_MAX = 1024 * 8 * 8
 
