@@ -1,10 +1,9 @@
 """What is counted of requests; the statistics of it are tested with the extension's words."""
 
+import itertools
 from bisect import bisect_left
 
 import pytest
-
-import itertools
 
 from flowserve.core.engine.tally import STAGES, Tally
 from flowserve.core.histogram import BOUNDS_MS
