@@ -120,8 +120,7 @@ def running(
     libraries = Path(python).resolve().parent.parent / "lib"  # where Triton finds this very Python's library
     model, log = folder / "perceptron.onnx", folder / f"{peer}.log"
     model.write_bytes(serving.perceptron(sizes))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_ports(3)
     with log.open("wb") as output:
         server = subprocess.Popen(
             [python, str(script), "--port", str(port), "--models", str(models), *options],
@@ -173,6 +172,16 @@ def _starter(
             yield at
 
     return started
+
+
+def _free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on: for HTTP, gRPC and metrics."""
+    while True:
+        with contextlib.ExitStack() as bound, contextlib.suppress(OSError, OverflowError):
+            first = int(bound.enter_context(socket.create_server(("", 0))).getsockname()[1])
+            for port in range(first + 1, first + count):
+                bound.enter_context(socket.create_server(("", port)))
+            return first
 
 
 def _ready(server: subprocess.Popen[bytes], port: int, request: bytes, end: float) -> bool:

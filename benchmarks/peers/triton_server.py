@@ -80,4 +80,5 @@ if __name__ == "__main__":
     ports = [f"--http-port={port}", f"--grpc-port={port + 1}", f"--metrics-port={port + 2}"]
     places = [f"--model-repository={folder / 'models'}", f"--backend-directory={backends}"]
     control = ["--model-control-mode=explicit", "--load-model=*"]  # all are loaded, and again when told so
-    os.execv(command, [command, "--http-address=127.0.0.1", *ports, *places, *control])
+    local = ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1"]
+    os.execv(command, [command, *local, *ports, *places, *control])
