@@ -10,10 +10,10 @@ load its model again; as often as there is time for.
 from __future__ import annotations
 
 import http.client
+import multiprocessing
 import os
 import shutil
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -134,14 +134,17 @@ def _peer(peer: str, reloads: int, pause_ms: int) -> dict[str, Any]:
 
 
 def _asked(port: int, path: str, until: Any) -> tuple[list[float], int]:
-    """Ask, one request after the other, while `until` runs; microseconds each, and how many failed."""
-    thread = threading.Thread(target=until)
-    thread.start()
+    """Ask, one request after the other, while `until` runs; microseconds each, and how many failed.
+
+    It runs in another process, as whoever publishes does: in this one it would hold up the client.
+    """
+    other = multiprocessing.get_context("fork").Process(target=until)
+    other.start()
     connection = http.client.HTTPConnection("127.0.0.1", port)
     body = serving.json_body(serving.SMALL[0])
     took: list[float] = []
     failed = 0
-    while thread.is_alive():
+    while other.is_alive():
         began = time.perf_counter()
         try:
             connection.request("POST", path, body)
@@ -152,8 +155,10 @@ def _asked(port: int, path: str, until: Any) -> tuple[list[float], int]:
             failed += 1
             connection.close()
         took.append((time.perf_counter() - began) * 1e6)
-    thread.join()
+    other.join()
     connection.close()
+    if other.exitcode:
+        raise RuntimeError(f"reloading ended with {other.exitcode}")
     return took, failed
 
 
