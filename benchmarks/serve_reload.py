@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +53,11 @@ def measure(reloads: int, pause_ms: int, processes: int) -> dict[str, Any]:
                     ask(address, Unload("small", version - 1))
                     time.sleep(pause_ms / 1000)
 
-            began = time.perf_counter()
-            changing, failed_changing = _asked(port, _PATH, reload)
-            took_s = time.perf_counter() - began
-            quiet, failed_quiet = _asked(port, _PATH, lambda: time.sleep(min(took_s, 10)))
+            found = compared(port, _PATH, reload, reloads, pause_ms)
     return {
         "benchmark": "serve_reload",
-        "reloads": reloads,
         "processes": processes,
-        "reload_ms": round(took_s / reloads * 1000 - pause_ms, 1),
-        "requests": {"quiet": len(quiet), "reloading": len(changing)},
-        "failed": {"quiet": failed_quiet, "reloading": failed_changing},
-        "quiet_us": serving.percentiles(quiet),
-        "reloading_us": serving.percentiles(changing),
+        **found,
         "peers": serve_peers.beside(lambda peer: _peer(peer, min(reloads, _PEERS_RELOADS), pause_ms)),
         **harness.machine(),
     }
@@ -100,8 +93,6 @@ def _peer(peer: str, reloads: int, pause_ms: int) -> dict[str, Any]:
     ):
         versions = Path(name) / "triton" / "models" / "model"
 
-        loaded: list[str] = []
-
         def reload() -> None:
             connection = http.client.HTTPConnection(host, port)
             for version in range(2, reloads + 2):
@@ -113,16 +104,18 @@ def _peer(peer: str, reloads: int, pause_ms: int) -> dict[str, Any]:
                 text = answer.read().decode()
                 if answer.status != 200:
                     raise OSError(f"it does not load: {text}")
-                loaded.append(text)
                 time.sleep(pause_ms / 1000)
 
         path = serve_peers.PEERS[peer].format("model")
-        began = time.perf_counter()
-        changing, failed_changing = _asked(port, path, reload)
-        took_s = time.perf_counter() - began
-        quiet, failed_quiet = _asked(port, path, lambda: time.sleep(min(took_s, 10)))
-    if len(loaded) < reloads:
-        raise serve_peers.LeftOut(f"only {len(loaded)} of {reloads} loads went well")
+        return compared(port, path, reload, reloads, pause_ms)
+
+
+def compared(port: int, path: str, reload: Callable[[], None], reloads: int, pause_ms: int) -> dict[str, Any]:
+    """Ask while `reload` does so many reloads with pauses between them, and for as long at rest."""
+    began = time.perf_counter()
+    changing, failed_changing = _asked(port, path, reload)
+    took_s = time.perf_counter() - began
+    quiet, failed_quiet = _asked(port, path, lambda: time.sleep(min(took_s, 10)))
     return {
         "reloads": reloads,
         "reload_ms": round(took_s / reloads * 1000 - pause_ms, 1),
@@ -133,7 +126,7 @@ def _peer(peer: str, reloads: int, pause_ms: int) -> dict[str, Any]:
     }
 
 
-def _asked(port: int, path: str, until: Any) -> tuple[list[float], int]:
+def _asked(port: int, path: str, until: Callable[[], None]) -> tuple[list[float], int]:
     """Ask, one request after the other, while `until` runs; microseconds each, and how many failed.
 
     It runs in another process, as whoever publishes does: in this one it would hold up the client.
@@ -158,7 +151,7 @@ def _asked(port: int, path: str, until: Any) -> tuple[list[float], int]:
     other.join()
     connection.close()
     if other.exitcode:
-        raise RuntimeError(f"reloading ended with {other.exitcode}")
+        raise serve_peers.LeftOut("a load failed")
     return took, failed
 
 
