@@ -24,7 +24,7 @@ from flowserve.shell.processes.pool import Pool
 
 _QUEUE_MAX = 32
 
-_Refused = dict[Key, tuple[Diagnostic, ...]]
+_Reasons = dict[Key, tuple[Diagnostic, ...]]
 
 
 class Served:
@@ -98,7 +98,7 @@ class Served:
         for worker in self._pool.living():
             worker.tell(Halt(name, alias, serial))
 
-    async def _make(self, operation: Operation) -> tuple[Settled, _Refused]:
+    async def _make(self, operation: Operation) -> tuple[Settled, _Reasons]:
         """Do an operation; return what came of it, and why versions failed."""
         settled, refused = await self._once(propose(self._catalog, operation))
         # A pipeline that was to run what has failed may run what serves instead.
@@ -111,9 +111,9 @@ class Served:
             refused |= more
         return settled, refused
 
-    async def _once(self, proposal: Proposal) -> tuple[Settled, _Refused]:
+    async def _once(self, proposal: Proposal) -> tuple[Settled, _Reasons]:
         failed: dict[Key, str] = {}
-        refused: _Refused = {}
+        refused: _Reasons = {}
         settled = settle(proposal, failed)
         while proposal.load or proposal.prove or settled.catalog.generation != proposal.before.generation:
             loading = set(proposal.load) - set(failed)
@@ -136,14 +136,14 @@ class Served:
                 worker.tell(known)
         return settled, refused
 
-    async def _prepared(self, catalog: Catalog, loading: set[Key], proven: set[Key]) -> _Refused:
+    async def _prepared(self, catalog: Catalog, loading: set[Key], proven: set[Key]) -> _Reasons:
         """Have every process load a catalog; return what failed in one of them.
 
         What must be `proven` is loaded even where its tier would have it wait for a request.
         """
         prepare = prepare_of(catalog, sorted(proven))
         first = not self._begun
-        failed: _Refused = {}
+        failed: _Reasons = {}
         asked: set[Child] = set()
         # Again for those that have come to serve meanwhile.
         while new := [w for w in self._pool.living() if (w.serving or first) and w not in asked]:
