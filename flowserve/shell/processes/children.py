@@ -32,6 +32,13 @@ from flowserve.shell.processes.messages import (
 )
 from flowserve.shell.wire.security import Credentials
 
+_TUNABLES = {
+    # Huge pages: a run reads all weights of its model. On pages of 4 KiB the processor forgets where they lie
+    # whenever something else runs in between.
+    "glibc.malloc.hugetlb": "1",
+    # One heap: what threads free at the end of heaps of their own is not given back by `malloc_trim`.
+    "glibc.malloc.arena_max": "1",
+}
 _LINE_BYTES_MAX = 64 * 2**20
 
 
@@ -172,15 +179,10 @@ async def start_child(
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """What a process is started with: malloc asks for huge pages, where nobody has said what it is to do.
-
-    A run reads all weights of its model. On pages of 4 KiB the processor forgets where they lie whenever
-    something else runs in between.
-    """
-    tunables = ours.get("GLIBC_TUNABLES", "")
-    if "glibc.malloc.hugetlb" not in tunables:
-        tunables = ":".join(filter(None, (tunables, "glibc.malloc.hugetlb=1")))
-    return {**ours, "GLIBC_TUNABLES": tunables}
+    """What a process is started with: malloc is told what it is to do, where nobody has."""
+    said = ours.get("GLIBC_TUNABLES", "")
+    missing = [f"{name}={value}" for name, value in _TUNABLES.items() if name not in said]
+    return {**ours, "GLIBC_TUNABLES": ":".join(filter(None, (said, *missing)))}
 
 
 def end_of(child: Child) -> str:

@@ -16,12 +16,12 @@ from flowserve.shell.processes.messages import Measure, Measured, read_for_worke
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        ({}, "glibc.malloc.hugetlb=1"),
+        ({}, "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"),
         ({"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}, "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"),
-        ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}, "glibc.malloc.hugetlb=0"),
+        ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}, "glibc.malloc.hugetlb=0:glibc.malloc.arena_max=1"),
     ],
 )
-def test_malloc_asks_for_huge_pages_unless_somebody_has_said_otherwise(ours, theirs):
+def test_malloc_asks_for_huge_pages_and_has_one_heap_unless_somebody_has_said_otherwise(ours, theirs):
     assert environment({"HOME": "/", **ours}) == {"HOME": "/", "GLIBC_TUNABLES": theirs}
 
 

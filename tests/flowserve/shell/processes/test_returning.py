@@ -49,5 +49,5 @@ def test_what_is_evicted_or_unloaded_is_given_back_to_the_system(tmp_path):
         until(lambda: private_mb(process) < none_mb + 4.5 * EACH_MB)
         for number in range(1, MODELS):
             assert server.command("unload", f"m{number}").returncode == 0
-        until(lambda: private_mb(process) < none_mb + EACH_MB)
+        until(lambda: private_mb(process) < none_mb + 1.5 * EACH_MB)  # what is left is on huge pages of 2 MB
         assert server.status()["restarts"] == 0
